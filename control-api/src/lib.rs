@@ -1,0 +1,1 @@
+//! Control plane: customers, tenants, sign-in, routes, keys and audit.

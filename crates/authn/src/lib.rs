@@ -1,0 +1,1 @@
+//! Credentials, key sets, token verification and the revocation mirror.

@@ -1,0 +1,1 @@
+//! Permissions, route table, org-unit rules; pure and synchronous.

@@ -1,0 +1,32 @@
+//! The words of Portcullis as types: ids, names, times, facts, audit events and the wire snapshot.
+//!
+//! Nothing here does I/O, reads a clock or is asynchronous. A value of one of these types was checked when it was
+//! made; nothing checks it again.
+
+pub mod audit;
+pub mod declarative;
+pub mod fact;
+pub mod host;
+pub mod id;
+pub mod model;
+pub mod path;
+pub mod permission;
+pub mod secret;
+pub mod slug;
+pub mod snapshot;
+pub mod time;
+pub mod unit;
+
+pub use fact::{Fact, NumberedFact, Position, Seq, Tag};
+pub use host::HostName;
+pub use id::{
+    AuditEventId, CertificateId, CustomerId, GatewayId, HostnameId, Id, IssuerId, MembershipId, OrgUnitId, ProjectId,
+    RequestId, RoleBindingId, RoleId, RouteId, ServiceId, SessionId, SigningKeyId, TenantId, TokenId, UpstreamId,
+    UserId,
+};
+pub use path::PathPattern;
+pub use permission::Permission;
+pub use secret::Secret;
+pub use slug::Slug;
+pub use time::{BootInstant, Clock, Timestamp};
+pub use unit::{ByteSize, HumanDuration};

@@ -1,0 +1,1 @@
+//! The rows the control plane keeps, as the product knows them.

@@ -1,0 +1,1 @@
+//! The heart: one request in, a permit or a reason out.

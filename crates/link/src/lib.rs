@@ -1,0 +1,1 @@
+//! What both planes speak: gRPC types, Redis keys and adapters, files.

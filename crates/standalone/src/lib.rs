@@ -1,0 +1,1 @@
+//! Gateway, control API and SQLite in one process: the portcullis command.

@@ -1,0 +1,1 @@
+//! Store traits over PostgreSQL and SQLite.

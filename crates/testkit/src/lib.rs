@@ -1,0 +1,1 @@
+//! Test issuer, token mint, fixed clock, raw canary upstream.

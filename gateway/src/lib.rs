@@ -1,0 +1,1 @@
+//! Data plane: Pingora phases around the gate.
