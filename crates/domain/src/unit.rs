@@ -31,9 +31,10 @@ impl HumanDuration {
 impl FromStr for HumanDuration {
     type Err = UnitError;
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        scaled(text, &DURATION_UNITS)
-            .map(Self::from_millis)
-            .ok_or_else(|| UnitError { text: text.into(), expected: "a duration such as `500ms`, `30s`, `5m`, `24h` or `7d`" })
+        scaled(text, &DURATION_UNITS).map(Self::from_millis).ok_or_else(|| UnitError {
+            text: text.into(),
+            expected: "a duration such as `500ms`, `30s`, `5m`, `24h` or `7d`",
+        })
     }
 }
 
@@ -64,9 +65,10 @@ impl ByteSize {
 impl FromStr for ByteSize {
     type Err = UnitError;
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        scaled(text, &SIZE_UNITS)
-            .map(Self)
-            .ok_or_else(|| UnitError { text: text.into(), expected: "a size such as `512B`, `64KiB`, `1MiB` or `1GiB`" })
+        scaled(text, &SIZE_UNITS).map(Self).ok_or_else(|| UnitError {
+            text: text.into(),
+            expected: "a size such as `512B`, `64KiB`, `1MiB` or `1GiB`",
+        })
     }
 }
 
@@ -98,7 +100,7 @@ fn write_scaled<'u>(
     mut largest_first: impl Iterator<Item = &'u (&'u str, u64)> + Clone,
 ) -> fmt::Result {
     let smallest = largest_first.clone().last();
-    let fitting = largest_first.find(|(_, factor)| value >= *factor && value % factor == 0).or(smallest);
+    let fitting = largest_first.find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor)).or(smallest);
     match fitting {
         Some((unit, factor)) => write!(f, "{}{unit}", value / factor),
         None => write!(f, "{value}"),
