@@ -1,1 +1,40 @@
 //! The rows the control plane keeps, as the product knows them.
+//!
+//! What a gateway is told lives in [`crate::snapshot`]; where a row and a snapshot entity say the same thing they share
+//! the type. `New…` types hold what a caller decides; the store adds times and versions. The API's wire types are its
+//! own.
+
+pub mod certificate;
+pub mod customer;
+pub mod gateway;
+pub mod hostname;
+pub mod project;
+pub mod role;
+pub mod service;
+pub mod session;
+pub mod signing_key;
+pub mod subject;
+pub mod tenant;
+pub mod upstream;
+pub mod user;
+
+pub use certificate::{Certificate, CertificateSource, NewCertificate};
+pub use customer::{Customer, CustomerKind, KycKind, NewCustomer, Tenancy};
+pub use gateway::{GatewayNode, GatewayReport};
+pub use hostname::{Hostname, HostnameKind, NewHostname, TlsMode, VerifyState};
+pub use project::{ExternalIssuer, NewProject, Project, ProjectKind, ProjectStatus};
+pub use role::{NewRole, NewRoleBinding, Role, RoleBinding, RoleSubject, builtin};
+pub use service::{NewRoute, NewService, Route, RouteOwner, Service};
+pub use session::{AuthMethod, NewRefreshToken, NewSession, RefreshToken, Session};
+pub use signing_key::{KeyPurpose, KeyState, NewSigningKey, SigningKey};
+pub use subject::Subject;
+pub use tenant::{ClaimState, NewTenant, Tenant, TenantStateConflict, TenantTransition};
+pub use upstream::{AssertionMode, NewUpstream, Upstream, UpstreamSpec};
+pub use user::{Membership, MembershipSource, MembershipStatus, NewOrgUnit, NewUser, OrgUnit, User, UserStatus, fold};
+
+use serde::{Deserialize, Serialize};
+
+/// How often a row was changed, from 1; the `ETag` of the API, compared by `If-Match`.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub u64);

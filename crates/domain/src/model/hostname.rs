@@ -1,0 +1,95 @@
+//! Hostnames served at the edge.
+
+use serde::{Deserialize, Serialize};
+
+use super::Version;
+use crate::{CertificateId, HostName, HostnameId, ProjectId, ServiceId, TenantId, Timestamp, snapshot::Purpose};
+
+/// Whose domain a hostname is under.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HostnameKind {
+    /// The platform's.
+    #[default]
+    Platform,
+    /// The customer's.
+    Custom,
+}
+
+/// Whether control of a hostname was proven. Only verified hostnames are served.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyState {
+    /// Not yet.
+    #[default]
+    Pending,
+    /// It was.
+    Verified,
+    /// The last try failed.
+    Failed,
+}
+
+/// Where its certificate comes from.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsMode {
+    /// Uploaded.
+    #[default]
+    Manual,
+    /// ACME (RFC 8555).
+    Acme,
+    /// A wildcard of the platform.
+    Wildcard,
+}
+
+/// A hostname served at the edge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hostname {
+    /// Its id.
+    pub id: HostnameId,
+    /// The name; unique over all projects.
+    pub hostname: HostName,
+    /// Its project.
+    pub project_id: ProjectId,
+    /// Its tenant; none where a token names any tenant of the project.
+    pub tenant_id: Option<TenantId>,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Whose domain it is under.
+    pub kind: HostnameKind,
+    /// The one that links are made with; at most one per project and purpose.
+    pub is_primary: bool,
+    /// Whether control of it was proven.
+    pub verify_state: VerifyState,
+    /// When.
+    pub verified_at: Option<Timestamp>,
+    /// Where its certificate comes from.
+    pub tls_mode: TlsMode,
+    /// Its certificate.
+    pub certificate_id: Option<CertificateId>,
+    /// Services it offers.
+    pub services: Vec<ServiceId>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Its version.
+    pub version: Version,
+}
+
+/// A hostname to be made.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "as in `Hostname`")]
+pub struct NewHostname {
+    pub id: HostnameId,
+    pub hostname: HostName,
+    pub project_id: ProjectId,
+    pub tenant_id: Option<TenantId>,
+    pub purpose: Purpose,
+    pub kind: HostnameKind,
+    pub is_primary: bool,
+    pub verify_state: VerifyState,
+    pub tls_mode: TlsMode,
+    pub certificate_id: Option<CertificateId>,
+    pub services: Vec<ServiceId>,
+}

@@ -1,0 +1,104 @@
+//! Sessions and refresh tokens.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ProjectId, SessionId, TenantId, Timestamp, TokenId, UserId};
+
+/// How a session was opened.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    /// With a password.
+    #[default]
+    Password,
+}
+
+/// One sign-in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its id, the `sid` of its tokens.
+    pub sid: SessionId,
+    /// Project of the user.
+    pub project_id: ProjectId,
+    /// Tenant it works in.
+    pub tenant_id: TenantId,
+    /// Whose.
+    pub user_id: UserId,
+    /// In the platform's context (`ctx: sys`).
+    pub system: bool,
+    /// How it was opened.
+    pub method: AuthMethod,
+    /// When the user last proved who they are.
+    pub auth_time: Timestamp,
+    /// Client address.
+    pub ip: Option<std::net::IpAddr>,
+    /// `User-Agent`.
+    pub user_agent: Option<String>,
+    /// The user's generation its tokens carry.
+    pub user_generation: u64,
+    /// The tenant's generation its tokens carry.
+    pub tenant_generation: u64,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When it was last refreshed.
+    pub last_used_at: Timestamp,
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+    /// When the last access token that carries its id expires.
+    pub token_exp: Timestamp,
+    /// When it was ended.
+    pub ended_at: Option<Timestamp>,
+    /// Why.
+    pub end_reason: Option<String>,
+}
+
+impl Session {
+    /// Whether it may still be refreshed.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.ended_at.is_none() && now < self.expires_at
+    }
+}
+
+/// A session to be opened. The generations are the ones that were read under lock in the same transaction.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "as in `Session`")]
+pub struct NewSession {
+    pub sid: SessionId,
+    pub project_id: ProjectId,
+    pub tenant_id: TenantId,
+    pub user_id: UserId,
+    pub system: bool,
+    pub method: AuthMethod,
+    pub ip: Option<std::net::IpAddr>,
+    pub user_agent: Option<String>,
+    pub user_generation: u64,
+    pub tenant_generation: u64,
+    pub expires_at: Timestamp,
+    pub token_exp: Timestamp,
+}
+
+/// A refresh token, of which only the hash is kept.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct RefreshToken {
+    /// SHA-256 of the token.
+    pub hash: [u8; 32],
+    /// Its session.
+    pub sid: SessionId,
+    /// When it expires.
+    pub expires_at: Timestamp,
+    /// The access token that was issued with it.
+    pub jti: TokenId,
+    /// When that expires.
+    pub jti_exp: Timestamp,
+}
+
+/// A refresh token to be stored.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "as in `RefreshToken`")]
+pub struct NewRefreshToken {
+    pub hash: [u8; 32],
+    pub sid: SessionId,
+    pub expires_at: Timestamp,
+    pub jti: TokenId,
+    pub jti_exp: Timestamp,
+}

@@ -1,0 +1,65 @@
+//! Signing keys.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ProjectId, Secret, SigningKeyId, Timestamp, snapshot::Algorithm};
+
+/// What a key signs.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyPurpose {
+    /// The project's access tokens.
+    #[default]
+    Tokens,
+    /// The fleet's assertions to upstreams (root project only).
+    Assertions,
+}
+
+/// Where a key is in its life. Only grows; a `kid` is never used again.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// Published, not yet signing.
+    #[default]
+    Pending,
+    /// Signing. Exactly one per project and purpose.
+    Active,
+    /// Published, no more signing: its tokens live on.
+    Retiring,
+    /// Gone from the key set: its tokens are refused.
+    Retired,
+}
+
+/// A signing key.
+#[derive(Clone, Debug)]
+pub struct SigningKey {
+    /// Its id, the `kid`.
+    pub kid: SigningKeyId,
+    /// Its project.
+    pub project_id: ProjectId,
+    /// What it signs.
+    pub purpose: KeyPurpose,
+    /// With which algorithm.
+    pub algorithm: Algorithm,
+    /// The public key (RFC 7517), `kid` and `alg` included.
+    pub public_jwk: serde_json::Value,
+    /// Where it is in its life.
+    pub state: KeyState,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed state.
+    pub changed_at: Timestamp,
+}
+
+/// A signing key to be stored. It starts pending.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as in `SigningKey`")]
+pub struct NewSigningKey {
+    pub kid: SigningKeyId,
+    pub project_id: ProjectId,
+    pub purpose: KeyPurpose,
+    pub algorithm: Algorithm,
+    /// PKCS #8 DER; sealed before it reaches the database.
+    pub private_pkcs8: Secret<Vec<u8>>,
+    pub public_jwk: serde_json::Value,
+}

@@ -1,0 +1,145 @@
+//! What the audit trail calls a thing.
+
+use serde_json::{Value, json};
+
+use super::{
+    Certificate, Customer, ExternalIssuer, Hostname, Membership, OrgUnit, Project, Role, RoleBinding, Route,
+    RouteOwner, Service, Session, SigningKey, Tenant, Upstream, User,
+};
+use crate::{
+    ProjectId, TenantId,
+    audit::{AuditEntry, Crud, Target},
+};
+
+/// A thing that audit events are about.
+pub trait Subject {
+    /// Kind of thing, such as `route`; the first half of an action's name.
+    const KIND: &'static str;
+    /// Its id.
+    fn subject_id(&self) -> String;
+    /// Its name now.
+    fn subject_name(&self) -> String;
+    /// Whose project it is in.
+    fn subject_project(&self) -> Option<ProjectId> {
+        None
+    }
+    /// Whose tenant it is in.
+    fn subject_tenant(&self) -> Option<TenantId> {
+        None
+    }
+    /// What is worth keeping of its state: names and values, never secrets.
+    fn subject_fields(&self) -> Value {
+        Value::Object(serde_json::Map::default())
+    }
+}
+
+impl AuditEntry {
+    /// `{kind}.created`, with the thing's state.
+    pub fn created(subject: &impl Subject) -> Self {
+        Self::of(subject, "created", Crud::C)
+    }
+
+    /// `{kind}.updated`, with the thing's new state.
+    pub fn updated(subject: &impl Subject) -> Self {
+        Self::of(subject, "updated", Crud::U)
+    }
+
+    /// `{kind}.deleted`, with the thing's last state.
+    pub fn deleted(subject: &impl Subject) -> Self {
+        Self::of(subject, "deleted", Crud::D)
+    }
+
+    /// `{kind}.{verb}`, such as `tenant.suspended`, with the thing's new state.
+    pub fn done(subject: &impl Subject, verb: &str) -> Self {
+        Self::of(subject, verb, Crud::U)
+    }
+
+    /// The same with these fields instead of the thing's state.
+    #[must_use]
+    pub fn with_fields(mut self, fields: Value) -> Self {
+        self.fields = fields;
+        self
+    }
+
+    /// The same as something that was tried and failed.
+    #[must_use]
+    pub fn failed(mut self) -> Self {
+        self.is_failure = true;
+        self
+    }
+
+    fn of<S: Subject>(subject: &S, verb: &str, crud: Crud) -> Self {
+        Self {
+            action: format!("{}.{verb}", S::KIND),
+            crud,
+            target: Target { kind: S::KIND.into(), id: subject.subject_id(), name: subject.subject_name() },
+            project_id: subject.subject_project(),
+            tenant_id: subject.subject_tenant(),
+            is_failure: false,
+            fields: subject.subject_fields(),
+        }
+    }
+}
+
+macro_rules! subject {
+    ($type:ty, $kind:literal, $it:ident => $id:expr, $name:expr, $project:expr, $tenant:expr, $fields:expr) => {
+        impl Subject for $type {
+            const KIND: &'static str = $kind;
+            fn subject_id(&self) -> String {
+                let $it = self;
+                $id.to_string()
+            }
+            fn subject_name(&self) -> String {
+                let $it = self;
+                $name.to_string()
+            }
+            fn subject_project(&self) -> Option<ProjectId> {
+                let $it = self;
+                let _ = $it;
+                $project
+            }
+            fn subject_tenant(&self) -> Option<TenantId> {
+                let $it = self;
+                let _ = $it;
+                $tenant
+            }
+            fn subject_fields(&self) -> Value {
+                let $it = self;
+                $fields
+            }
+        }
+    };
+}
+
+subject!(Customer, "customer", it => it.id, it.code, None, None,
+    json!({ "kyc": it.kyc, "payment": it.payment, "tenancy": it.tenancy }));
+subject!(Project, "project", it => it.id, it.slug, Some(it.id), None,
+    json!({ "kind": it.kind, "status": it.status, "issuer": it.issuer }));
+subject!(Tenant, "tenant", it => it.id, it.slug, Some(it.project_id), Some(it.id),
+    json!({ "status": it.status, "plan": it.plan, "generation": it.generation }));
+subject!(Hostname, "hostname", it => it.id, it.hostname, Some(it.project_id), it.tenant_id,
+    json!({ "purpose": it.purpose, "verify_state": it.verify_state, "certificate_id": it.certificate_id,
+            "services": it.services }));
+subject!(Certificate, "certificate", it => it.id, it.fingerprint, it.project_id, None,
+    json!({ "names": it.names, "not_after": it.not_after, "source": it.source }));
+subject!(Upstream, "upstream", it => it.id, it.name, None, None,
+    json!({ "peers": it.spec.peers, "assertion": it.assertion }));
+subject!(Service, "service", it => it.id, it.name, None, None, json!({ "upstream_id": it.upstream_id }));
+subject!(Route, "route", it => it.rule.id, it.rule.path, None, None,
+    json!({ "methods": it.rule.methods, "access": it.rule.access, "enabled": it.enabled,
+            "owner": match it.owner { RouteOwner::Service(id) => id.uuid(), RouteOwner::Hostname(id) => id.uuid() } }));
+subject!(User, "user", it => it.id, it.display_name(), Some(it.project_id), None, json!({ "status": it.status }));
+subject!(Membership, "membership", it => it.id, it.user_id, Some(it.project_id), Some(it.tenant_id),
+    json!({ "user_id": it.user_id, "status": it.status }));
+subject!(OrgUnit, "org-unit", it => it.id, it.name, Some(it.project_id), Some(it.tenant_id),
+    json!({ "description": it.description }));
+subject!(Role, "role", it => it.id, it.name, None, it.tenant_id,
+    json!({ "scope": it.scope, "permissions": it.permissions }));
+subject!(RoleBinding, "role-binding", it => it.id, it.role_id, Some(it.project_id), Some(it.tenant_id),
+    json!({ "role_id": it.role_id, "subject": it.subject, "ou_id": it.ou_id }));
+subject!(Session, "session", it => it.sid, it.sid, Some(it.project_id), Some(it.tenant_id),
+    json!({ "user_id": it.user_id, "reason": it.end_reason }));
+subject!(SigningKey, "signing-key", it => it.kid, it.kid, Some(it.project_id), None,
+    json!({ "algorithm": it.algorithm, "state": it.state, "purpose": it.purpose }));
+subject!(ExternalIssuer, "issuer", it => it.id, it.issuer, Some(it.project_id), None,
+    json!({ "audiences": it.audiences, "algorithms": it.algorithms }));
