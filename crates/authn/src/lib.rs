@@ -1,1 +1,19 @@
-//! Credentials, key sets, token verification and the revocation mirror.
+//! Who is calling: credentials, key sets, token verification, and the mirror of what was revoked.
+//!
+//! The chain of types starts here: a [`verify::Presented`] bearer token becomes a [`VerifiedToken`] when its signature
+//! and claims hold; whether it was revoked since is asked of the [`Mirror`].
+
+pub mod claims;
+pub mod issuer;
+pub mod jwks;
+pub mod jws;
+pub mod mint;
+pub mod mirror;
+pub mod verify;
+
+pub use claims::{AccessClaims, ContextKind};
+pub use issuer::{Issuer, IssuerError};
+pub use jwks::{Jwks, JwksError, KeyId, PublicKey};
+pub use mint::{MintError, SigningKey};
+pub use mirror::{Applied, Lease, Mirror, Refusal};
+pub use verify::{TokenError, TokenKind, VerifiedToken};
