@@ -1,1 +1,17 @@
-//! What both planes speak: gRPC types, Redis keys and adapters, files.
+//! What both planes speak: files, the log, gRPC, Redis, clocks and telemetry.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`file`] | YAML and JSON files read so that every mistake is named at once, with its line |
+//! | [`declarative`] | the declarative file of hostnames, routes and roles, read from disk |
+//! | [`log`] | the gateway's side of the log of restrictions: proof, carriage, lease |
+//! | [`rpc`] | the same over gRPC |
+//! | [`redis`], [`redis_keys`], [`bindings_cache`] | Redis: connections, names of keys, the shared cache of bindings |
+//! | [`clock`], [`telemetry`] | what only `main` makes: the real clock, logs and traces |
+
+pub mod clock;
+pub mod log;
+
+mod error;
+
+pub use error::LinkError;

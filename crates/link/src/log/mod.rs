@@ -1,0 +1,149 @@
+//! The gateway's side of the log of restrictions (`docs/architecture.md`): SQL proves, Redis carries.
+//!
+//! ```text
+//! control API:  commit ─▶ tick numbers facts ─▶ publish hints ─────────────┐ (lost, repeated, reordered: harmless)
+//! gateway:      t0 ─▶ prove(position) ─▶ fetch what is missing ─▶ lease until t0 + 2 s, if all is applied
+//! ```
+//!
+//! [`ControlPlane`] is what a gateway asks; [`FactCarrier`] brings facts early. [`LogFollower`] owns the loop between
+//! them. [`TickQueue`] is the control API's half of a proof: a tick that began after the question arrived.
+//!
+//! **Why hints are chained.** A position `(seq, tag)` is checked against SQL, but only the last one. Were a fact of a
+//! lost history (restored backup) applied as number 6 and the true number 7 after it, the position would look right
+//! and the true number 6 would be missing. Therefore a [`Hint`] names the tag before it, and is applied only on top of
+//! exactly that position: a position known to SQL then proves everything below it.
+
+mod carrier;
+mod follower;
+mod tick;
+
+use async_trait::async_trait;
+use domain::{
+    Fact, GatewayId, NumberedFact, Position, Tag, TenantId, UserId,
+    fact::{Bindings, Proof},
+    snapshot::Change,
+};
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    carrier::{MemoryCarrier, NoCarrier},
+    follower::{FollowerSettings, LEASE, LogFollower, Round},
+    tick::{TickError, TickQueue},
+};
+use crate::LinkError;
+
+/// What a gateway asks a control API. Every method may be called at any time and again; none changes anything but
+/// `report`, which only replaces what was reported before.
+#[async_trait]
+pub trait ControlPlane: Send + Sync {
+    /// Where the log stands. The tick behind the answer began after this question arrived.
+    async fn prove(&self, at: Position) -> Result<Proof, LinkError>;
+
+    /// All facts after `at`, in order and without a gap.
+    ///
+    /// # Errors
+    /// [`LinkError::UnknownPosition`] when `at` is not part of the log's history.
+    async fn facts_after(&self, at: Position) -> Result<Vec<NumberedFact>, LinkError>;
+
+    /// Every fact that still refuses something, and the head of the log in the same SQL state.
+    async fn live_facts(&self) -> Result<LiveFacts, LinkError>;
+
+    /// What a user may do in a tenant, as of a stated place in the log.
+    async fn bindings(&self, tenant: TenantId, user: UserId) -> Result<Bindings, LinkError>;
+
+    /// The snapshot and then its changes, from a revision already held or from nothing. Ends when the connection does.
+    async fn feed(&self, from: Option<u64>) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError>;
+
+    /// Says what this gateway has applied. Sent when that changed, and with every proof.
+    async fn report(&self, status: GatewayStatus) -> Result<(), LinkError>;
+}
+
+/// Brings facts before they are asked for. Loss, repeats and reordering are harmless.
+#[async_trait]
+pub trait FactCarrier: Send + Sync {
+    /// Facts published from now on. Ends only when the carrier is dropped.
+    fn subscribe(&self) -> BoxStream<'static, Hint>;
+
+    /// Publishes facts that were just numbered.
+    async fn publish(&self, hints: &[Hint]) -> Result<(), LinkError>;
+}
+
+/// A fact on its way, with the tag of the fact before it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Hint {
+    /// Tag of the fact numbered one lower; zero before the first.
+    pub after: Tag,
+    /// The fact.
+    #[serde(flatten)]
+    pub fact: NumberedFact,
+}
+
+impl Hint {
+    /// Facts numbered one after the other, on top of the head there was before them.
+    pub fn chain(head: Position, facts: impl IntoIterator<Item = NumberedFact>) -> Vec<Self> {
+        let mut after = head.tag;
+        facts.into_iter().map(|fact| Self { after: std::mem::replace(&mut after, fact.tag), fact }).collect()
+    }
+}
+
+/// Everything the log still refuses, read in one SQL state.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LiveFacts {
+    /// The log's head in that state.
+    pub head: Position,
+    /// The facts, in any order.
+    pub facts: Vec<Fact>,
+}
+
+/// One message of the feed.
+#[derive(Clone, Debug)]
+pub enum FeedMessage {
+    /// A part of the full state. The old snapshot serves until `last`.
+    Full {
+        /// Latest rows of some entities.
+        changes: Vec<Change>,
+        /// Whether the state is complete with this part.
+        last: bool,
+        /// The revision the full state has; the same in every part.
+        revision: u64,
+    },
+    /// What changed since the message before.
+    Delta {
+        /// Latest rows of the entities that changed.
+        changes: Vec<Change>,
+        /// The revision after them.
+        revision: u64,
+    },
+    /// Nothing changed up to this revision.
+    Heartbeat {
+        /// The revision.
+        revision: u64,
+    },
+}
+
+/// Which gateway this is.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct GatewayIdentity {
+    /// Its id, given when it was enrolled.
+    pub id: GatewayId,
+    /// Its name, unique in its fleet.
+    pub name: String,
+    /// Gateways of one fleet get the same certificates.
+    pub fleet: String,
+}
+
+/// What a gateway says of itself.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct GatewayStatus {
+    /// Who. Over mTLS the certificate decides, and another name here is refused.
+    pub gateway: GatewayIdentity,
+    /// The newest form of snapshot entities it reads ([`domain::snapshot::READER`]).
+    pub reader: u32,
+    /// The snapshot it serves.
+    pub applied_revision: u64,
+    /// How far it has applied the log.
+    pub applied: Position,
+    /// What is left of its lease, in milliseconds; zero without one.
+    pub lease_remaining_ms: u64,
+}
