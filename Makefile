@@ -1,0 +1,34 @@
+# What people type. Each recipe is one line; what it does is in scripts/, which say what they need and why.
+#
+#   make dev      build, run the standalone with demo data, print what to paste      ARGS="--free-ports"
+#   make test     every test, on private PostgreSQL and Redis                        ARGS="-p gate"
+#   make check    what CI runs: test, format, clippy, docs, generated files unchanged
+
+.PHONY: dev test check bless load audit fmt docs clean
+
+dev:
+	@scripts/dev.sh $(ARGS)
+
+test:
+	@scripts/test.sh $(ARGS)
+
+check:
+	@scripts/check.sh
+
+bless:
+	@scripts/bless.sh
+
+load:
+	@scripts/load.sh
+
+audit:
+	@scripts/audit.sh
+
+fmt:
+	@cargo fmt --all
+
+docs:
+	@cargo doc --no-deps --workspace
+
+clean:
+	@cargo clean

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Makes sure that what the build needs is here, and with --services also what the tests need.
+# Installs on Debian and Ubuntu (as root or with sudo); elsewhere names what is missing. Quick when nothing is.
+set -euo pipefail
+
+with_services=false
+[[ "${1:-}" == "--services" ]] && with_services=true
+
+packages=() # to be installed
+names=()    # to be named where they cannot be
+
+need() { # COMMAND PACKAGE NAME
+    command -v "$1" >/dev/null 2>&1 && return
+    packages+=("$2")
+    names+=("$3")
+}
+
+find_missing() {
+    packages=() names=()
+    need cc gcc "a C compiler (cc)"
+    need c++ g++ "a C++ compiler (c++)"
+    need cmake cmake "cmake"
+    need make make "make"
+    $with_services || return 0
+    if [[ -z "${REDIS_URL:-}" ]]; then
+        need redis-server redis-server "redis-server (or set REDIS_URL)"
+    fi
+    if [[ -z "${DATABASE_URL:-}" ]] && ! "$(dirname "$0")/postgres-bin.sh" >/dev/null; then
+        packages+=(postgresql)
+        names+=("the server programs of PostgreSQL 15 or newer (or set DATABASE_URL)")
+    fi
+}
+
+give_up() {
+    echo "setup: missing:" >&2
+    printf 'setup:   %s\n' "${names[@]}" >&2
+    echo "setup: $1" >&2
+    exit 1
+}
+
+if ! command -v cargo >/dev/null 2>&1; then
+    echo "setup: Rust is missing. Get it from https://rustup.rs or with:" >&2
+    echo "setup:   curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" >&2
+    exit 1
+fi
+
+find_missing
+[[ ${#packages[@]} -eq 0 ]] && exit 0
+
+command -v apt-get >/dev/null 2>&1 || give_up "install these with your system's package manager, then try again"
+as_root=()
+if [[ "$(id -u)" -ne 0 ]]; then
+    command -v sudo >/dev/null 2>&1 || give_up "run as root: apt-get install ${packages[*]}"
+    as_root=(sudo)
+fi
+
+echo "setup: installing ${packages[*]}"
+# Debian starts servers that it installs. That does no harm: the tests use their own, on free ports.
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq || give_up "\`apt-get update\` failed"
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" ||
+    give_up "\`apt-get install ${packages[*]}\` failed"
+
+find_missing
+[[ ${#packages[@]} -eq 0 ]] || give_up "still missing after the installation; this system's packages may be too old"

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Every test of every crate, with private PostgreSQL and Redis. Arguments go to the test runner: `make test ARGS="-p gate"`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [[ "${1:-}" != "--services-are-up" ]]; then
+    scripts/setup.sh --services
+    exec scripts/with-services.sh scripts/test.sh --services-are-up "$@"
+fi
+shift
+
+[[ $# -gt 0 ]] || set -- --workspace
+status=0
+if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --no-fail-fast "$@" || status=$?
+else
+    echo "test: cargo-nextest is not installed, using cargo test"
+    cargo test --no-fail-fast --all-targets "$@" || status=$?
+fi
+# nextest does not run the examples in the docs.
+if [[ "$*" == "--workspace" ]]; then
+    cargo test --doc --workspace || status=$?
+fi
+exit "$status"
