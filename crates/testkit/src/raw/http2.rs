@@ -1,7 +1,7 @@
 //! An HTTP/2 client that sends any list of header fields: pseudo-headers missing, twice or out of order, names in upper
 //! case, values with CR, LF or NUL. No library's client can be talked into that.
 
-use std::{io, net::SocketAddr};
+use std::{fmt, io, net::SocketAddr};
 
 use loona_hpack::{Decoder, Encoder};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
@@ -35,7 +35,7 @@ pub async fn http2(
 }
 
 /// A request as it is sent: nothing is added, ordered or checked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Http2Request {
     fields: Vec<(Vec<u8>, Vec<u8>)>,
     body: Vec<u8>,
@@ -71,6 +71,20 @@ impl Http2Request {
     pub fn trailer(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         self.trailers.push((name.as_ref().to_vec(), value.as_ref().to_vec()));
         self
+    }
+}
+
+/// Fields as text, so that a failed assertion can be read.
+impl fmt::Debug for Http2Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |fields: &[(Vec<u8>, Vec<u8>)]| -> Vec<String> {
+            fields.iter().map(|(name, value)| format!("{}: {}", name.escape_ascii(), value.escape_ascii())).collect()
+        };
+        f.debug_struct("Http2Request")
+            .field("fields", &text(&self.fields))
+            .field("body_bytes", &self.body.len())
+            .field("trailers", &text(&self.trailers))
+            .finish()
     }
 }
 
