@@ -175,7 +175,7 @@ pub struct RateLimit {
 }
 
 /// What a request runs as.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tenant {
     /// Its id.
     pub id: TenantId,
@@ -213,7 +213,7 @@ pub enum RoleScope {
 }
 
 /// A named set of permissions.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Role {
     /// Its id.
     pub id: RoleId,
@@ -419,7 +419,7 @@ pub enum Algorithm {
 }
 
 /// Whose tokens are believed, and for what.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Issuer {
     /// Its id.
     pub id: IssuerId,
@@ -438,7 +438,7 @@ pub struct Issuer {
 }
 
 /// Whether an issuer is ours.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "origin", rename_all = "snake_case")]
 pub enum Origin {
     /// This control plane's: `tid, ctx, sid, ug, tg, roles, …` have their meaning, `typ` is `at+jwt`.
@@ -448,7 +448,7 @@ pub enum Origin {
 }
 
 /// How an external issuer's tokens are read.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExternalBinding {
     /// Which tenant its subjects act in.
     pub tenant: TenantBinding,

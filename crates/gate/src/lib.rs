@@ -1,1 +1,148 @@
-//! The heart: one request in, a permit or a reason out.
+//! The heart of Portcullis: one request in, a [`Permit`] or a reason out.
+//!
+//! [`Gate::decide`] reads top to bottom; each line is a stage and each stage a module of its name. A stage takes the
+//! type that the one before it made, so that a skipped check does not compile:
+//!
+//! ```text
+//! Credential ─▶ VerifiedToken ─▶ ActiveToken ─▶ BoundPrincipal ─▶ Permit
+//! ```
+//!
+//! Nothing here links Pingora, opens a socket or reads a clock.
+
+pub mod admit;
+pub mod authorize;
+pub mod bind;
+pub mod bucket;
+pub mod canonical;
+pub mod credential;
+pub mod denial;
+pub mod forward;
+pub mod identity;
+pub mod limit;
+pub mod link;
+pub mod permit;
+pub mod revoke;
+pub(crate) mod route;
+pub mod snapshot;
+pub mod tenant;
+pub mod trace;
+pub mod verify;
+
+use std::sync::Arc;
+
+use authn::Mirror;
+use domain::Clock;
+
+pub use canonical::{CanonicalRequest, Listener, RawHead, Version};
+pub use denial::{Answer, Denial, Stop};
+pub use link::{BindingsError, Link, LookUp};
+pub use permit::Permit;
+pub use snapshot::{ApplyReport, Snapshot};
+pub use trace::Trace;
+
+/// What the gate is told at the start and cannot learn from the snapshot.
+#[derive(Clone, Debug)]
+pub struct GateConfig {
+    /// Limit for each client address, before authentication. Default 500 a second, burst 1,000.
+    pub address_limit: domain::snapshot::RateLimit,
+    /// Limit for each tenant that has none of its own. Default 200 a second, burst 200.
+    pub tenant_limit: domain::snapshot::RateLimit,
+    /// Failed signatures allowed for each client address and hostname. Default 20 a second, burst 100.
+    pub signature_budget: domain::snapshot::RateLimit,
+    /// A token this close to its end is answered with `x-token-refresh: advised`. Default 5 minutes.
+    pub refresh_threshold: std::time::Duration,
+    /// Verified tokens kept. Default 100,000.
+    pub token_cache_entries: usize,
+    /// The port clients see in redirects to HTTPS; none for 443.
+    pub public_https_port: Option<u16>,
+}
+
+impl Default for GateConfig {
+    fn default() -> Self {
+        use domain::snapshot::RateLimit;
+        Self {
+            address_limit: RateLimit { rps: 500, burst: 1_000 },
+            tenant_limit: RateLimit { rps: 200, burst: 200 },
+            signature_budget: RateLimit { rps: 20, burst: 100 },
+            refresh_threshold: std::time::Duration::from_secs(300),
+            token_cache_entries: 100_000,
+            public_https_port: None,
+        }
+    }
+}
+
+/// Judges requests. Shared by all workers.
+pub struct Gate {
+    config: GateConfig,
+    snapshot: Snapshot,
+    mirror: Arc<Mirror>,
+    link: Arc<dyn Link>,
+    tokens: verify::TokenCache,
+    limits: admit::Limits,
+}
+
+impl Gate {
+    /// A gate that knows nothing yet: until [`Gate::snapshot`] is filled every request is refused.
+    pub fn new(config: GateConfig, mirror: Arc<Mirror>, link: Arc<dyn Link>) -> Self {
+        let tokens = verify::TokenCache::new(config.token_cache_entries);
+        let limits = admit::Limits::new(&config);
+        Self { snapshot: Snapshot::default(), mirror, link, tokens, limits, config }
+    }
+
+    /// Judges one request. The lines below are the order in which a request is judged.
+    ///
+    /// `trace` is told what was found on the way, for the access log and for explaining; it decides nothing.
+    ///
+    /// # Errors
+    /// [`Stop`]: an [`Answer`] that the gate gives itself, or a [`Denial`].
+    pub async fn decide(
+        &self,
+        head: &RawHead<'_>,
+        clock: &dyn Clock,
+        trace: &mut Trace,
+    ) -> Result<Permit, Stop> {
+        let request = canonical::read(head)?;
+        let site = tenant::of(&self.snapshot, &request, trace)?;
+        self.limits.admit(&request, clock)?;
+        if request.listener == Listener::Plain {
+            return Err(Stop::Answer(Answer::to_https(&request, self.config.public_https_port)));
+        }
+        let route = route::find(&site, &request, trace)?;
+        let credential = credential::pick(&route, &request)?;
+        let verified = verify::verify(self, credential, &site, &request, clock, trace)?;
+        let active = revoke::admit(self, verified, &route, &request, clock).await?;
+        let bound = bind::to_site(active, &site, &route, &request, clock, trace)?;
+        self.limits.spend(&bound, &route, clock)?;
+        authorize::permit(self, bound, &route, &request, clock)
+    }
+
+    /// Judges a permit once more, at the moment its request is sent on or while its stream goes on: the token may
+    /// have expired or been revoked, and the lease may have run out.
+    ///
+    /// # Errors
+    /// The [`Denial`] that a new request would now meet in stages 6 and 7.
+    pub fn still_holds(&self, permit: &Permit, clock: &dyn Clock) -> Result<(), Denial> {
+        revoke::still_holds(self, permit, clock)
+    }
+
+    /// What the gate knows; the feed fills it.
+    pub const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The copy of the log.
+    pub const fn mirror(&self) -> &Arc<Mirror> {
+        &self.mirror
+    }
+
+    /// How many verified tokens are kept, and how often one was found and missed since the start.
+    pub fn token_cache(&self) -> verify::CacheCounts {
+        self.tokens.counts()
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("config", &self.config).finish_non_exhaustive()
+    }
+}

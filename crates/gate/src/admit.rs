@@ -1,0 +1,80 @@
+//! Stage 3: limits before authentication, so that garbage costs little.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::IpAddr,
+};
+
+use domain::{Clock, snapshot::RateLimit};
+
+use crate::{CanonicalRequest, Denial, GateConfig, bucket::Buckets, denial::Limit};
+
+/// Buckets kept of each kind. Some 100 bytes each.
+const CAPACITY: usize = 100_000;
+
+/// The gate's limits.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) address_limit: RateLimit,
+    pub(crate) tenant_limit: RateLimit,
+    signature_budget: RateLimit,
+    addresses: Buckets<u128>,
+    signatures: Buckets<(u128, u64)>,
+    pub(crate) tenants: Buckets<u128>,
+    pub(crate) routes: Buckets<(u128, u128)>,
+    hosts: RandomState,
+}
+
+impl Limits {
+    pub(crate) fn new(config: &GateConfig) -> Self {
+        Self {
+            address_limit: config.address_limit,
+            tenant_limit: config.tenant_limit,
+            signature_budget: config.signature_budget,
+            addresses: Buckets::new(CAPACITY),
+            signatures: Buckets::new(CAPACITY),
+            tenants: Buckets::new(CAPACITY),
+            routes: Buckets::new(CAPACITY),
+            hosts: RandomState::new(),
+        }
+    }
+
+    /// Spends one request of the client's address.
+    pub(crate) fn admit(
+        &self,
+        request: &CanonicalRequest<'_>,
+        clock: &dyn Clock,
+    ) -> Result<(), Denial> {
+        if self.addresses.of(network(request.client)).take(self.address_limit, clock.boot_now()) {
+            Ok(())
+        } else {
+            Err(Denial::RateLimited(Limit::Address))
+        }
+    }
+
+    /// Whether this client may still have a signature checked at this hostname.
+    pub(crate) fn may_check_signature(&self, request: &CanonicalRequest<'_>, clock: &dyn Clock) -> Result<(), Denial> {
+        if self.signatures.of(self.signer(request)).has(self.signature_budget, clock.boot_now()) {
+            Ok(())
+        } else {
+            Err(Denial::RateLimited(Limit::Signatures))
+        }
+    }
+
+    /// Notes a signature that did not hold.
+    pub(crate) fn signature_failed(&self, request: &CanonicalRequest<'_>, clock: &dyn Clock) {
+        self.signatures.of(self.signer(request)).take(self.signature_budget, clock.boot_now());
+    }
+
+    fn signer(&self, request: &CanonicalRequest<'_>) -> (u128, u64) {
+        (network(request.client), self.hosts.hash_one(&*request.host))
+    }
+}
+
+/// What counts as one client: an IPv4 address, or an IPv6 /64, which is the least a customer is given (RFC 6177).
+fn network(address: IpAddr) -> u128 {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => u128::from(u32::from(v4)) | 0xffff_0000_0000,
+        IpAddr::V6(v6) => u128::from(v6) & !u128::from(u64::MAX),
+    }
+}

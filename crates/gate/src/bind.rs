@@ -1,0 +1,123 @@
+//! Stage 8: the token's tenant is the hostname's, the principal is active, the tenant is entitled.
+
+use std::sync::Arc;
+
+use authn::{Refusal, claims::ContextKind, verify::TenantClaim};
+use domain::{Clock, fact::Bindings};
+
+use crate::{
+    CanonicalRequest, Denial, Trace,
+    identity::Principal,
+    permit::TokenFacts,
+    revoke::ActiveToken,
+    route::Matched,
+    snapshot::{Site, TenantInfo},
+    tenant,
+    verify::KnownToken,
+};
+
+/// Who acts, in which tenant.
+#[derive(Debug)]
+pub(crate) enum BoundPrincipal {
+    Anonymous { site: Arc<Site>, tenant: Option<Arc<TenantInfo>> },
+    Principal { site: Arc<Site>, tenant: Option<Arc<TenantInfo>>, principal: Arc<Principal>, facts: TokenFacts },
+}
+
+impl BoundPrincipal {
+    pub(crate) fn tenant(&self) -> Option<&Arc<TenantInfo>> {
+        match self {
+            Self::Anonymous { tenant, .. } | Self::Principal { tenant, .. } => tenant.as_ref(),
+        }
+    }
+
+    pub(crate) fn site(&self) -> &Arc<Site> {
+        match self {
+            Self::Anonymous { site, .. } | Self::Principal { site, .. } => site,
+        }
+    }
+}
+
+/// Binds an active token to the site.
+///
+/// # Errors
+/// Another tenant's token, one of the wrong context, an inactive principal, a tenant that is not served or not
+/// entitled.
+pub(crate) fn to_site(
+    active: ActiveToken,
+    site: &Arc<Site>,
+    matched: &Matched,
+    request: &CanonicalRequest<'_>,
+    clock: &dyn Clock,
+    trace: &mut Trace,
+) -> Result<BoundPrincipal, Denial> {
+    let bound = match active {
+        ActiveToken::Anonymous => {
+            BoundPrincipal::Anonymous { site: Arc::clone(site), tenant: site.tenant.clone() }
+        }
+        ActiveToken::Token { known, bindings, facts } => {
+            let tenant = tenant_of(&known, site)?;
+            if let Some(tenant) = &tenant {
+                trace.tenant = Some(tenant.id);
+                if site.tenant.is_none() {
+                    tenant::serves(tenant)?;
+                    tenant::serves_route(tenant, request, matched)?;
+                }
+                if known.is_own() && facts.identity.tenant_generation < tenant.generation {
+                    return Err(Denial::TokenRevoked(Refusal::TenantGeneration));
+                }
+            }
+            if bindings.as_ref().is_some_and(|bindings| !bindings.active) {
+                return Err(Denial::PrincipalInactive);
+            }
+            let principal = principal(&known, site, tenant.as_ref(), bindings);
+            BoundPrincipal::Principal { site: Arc::clone(site), tenant, principal, facts }
+        }
+    };
+    if let Some(product) = matched.route().and_then(|route| route.product.as_deref())
+        && !bound.tenant().is_some_and(|tenant| tenant.is_entitled(product, clock.unix_now()))
+    {
+        return Err(Denial::NotEntitled { product: product.into() });
+    }
+    Ok(bound)
+}
+
+/// The tenant a token acts in here; none for staff in system context.
+fn tenant_of(known: &KnownToken, site: &Site) -> Result<Option<Arc<TenantInfo>>, Denial> {
+    let token = &known.token;
+    if token.context == ContextKind::System {
+        // Staff are staff on the platform's own hostnames, by tokens of the root project, and nowhere else.
+        return if known.is_own() && site.platform && site.project.root { Ok(None) } else { Err(Denial::ContextMismatch) };
+    }
+    if let Some(tenant) = &site.tenant {
+        let same = match &token.tenant {
+            TenantClaim::Id(id) => *id == tenant.id,
+            TenantClaim::Name(name) => **name == *tenant.slug || name.parse().is_ok_and(|id: domain::TenantId| id == tenant.id),
+            TenantClaim::None => false,
+        };
+        return if same { Ok(Some(Arc::clone(tenant))) } else { Err(Denial::TenantMismatch) };
+    }
+    let tenants = site.project.tenants.load();
+    let found = match &token.tenant {
+        TenantClaim::Id(id) => tenants.by_id(*id),
+        TenantClaim::Name(name) => tenants.by_name(name),
+        TenantClaim::None => None,
+    };
+    found.cloned().map(Some).ok_or(Denial::TenantUnknown)
+}
+
+/// The principal kept with the token while all it was made from is still in force; else made anew and kept.
+fn principal(
+    known: &KnownToken,
+    site: &Site,
+    tenant: Option<&Arc<TenantInfo>>,
+    bindings: Option<Arc<Bindings>>,
+) -> Arc<Principal> {
+    if let Some(kept) = known.principal.load_full()
+        && kept.is_made_from(&site.roles, tenant, bindings.as_ref())
+    {
+        return kept;
+    }
+    let made = Arc::new(Principal::new(&known.token, &site.roles, tenant, bindings));
+    known.principal.store(Some(Arc::clone(&made)));
+    made
+}

@@ -1,0 +1,45 @@
+//! Stage 5: exactly one credential, or none where none is needed.
+
+use domain::snapshot::Access;
+use http::header;
+
+use crate::{CanonicalRequest, Denial, route::Matched};
+
+/// What the caller shows, borrowed from the request. Nothing of it is verified.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Credential<'r> {
+    /// None is needed and none is looked at, or none was sent where none must be.
+    Anonymous,
+    /// `Authorization: Bearer` (RFC 6750 §2.1).
+    Bearer(&'r str),
+}
+
+/// The credential of a request on its route.
+///
+/// # Errors
+/// None where one is needed; two; or one of a kind the route does not take.
+pub(crate) fn pick<'r>(matched: &Matched, request: &CanonicalRequest<'r>) -> Result<Credential<'r>, Denial> {
+    if *matched.access() == Access::Public {
+        return Ok(Credential::Anonymous);
+    }
+    let mut fields = request.headers.get_all(header::AUTHORIZATION).iter();
+    let Some(field) = fields.next() else {
+        return match matched.access() {
+            Access::Public | Access::Optional => Ok(Credential::Anonymous),
+            Access::Authenticated | Access::Permission(_) | Access::Platform(_) => Err(Denial::CredentialMissing),
+        };
+    };
+    if fields.next().is_some() {
+        return Err(Denial::CredentialAmbiguous);
+    }
+    let (scheme, token) = field.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Denial::CredentialRefused)?;
+    if !scheme.eq_ignore_ascii_case("Bearer") || token.is_empty() || !token.bytes().all(is_token68) {
+        return Err(Denial::CredentialRefused);
+    }
+    Ok(Credential::Bearer(token))
+}
+
+/// `b64token` of RFC 6750 §2.1.
+const fn is_token68(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+}

@@ -1,0 +1,225 @@
+//! Stage 11: what the upstream is sent. Every inbound claim to an identity goes; one value a key comes in its place.
+//!
+//! Runs in the proxy's upstream request phase, after the client's `Connection` nominations were carried out, so that
+//! a nomination cannot remove what is injected here.
+
+use std::net::IpAddr;
+
+use aws_lc_rs::hmac;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use domain::{Clock, snapshot::HostPolicy};
+use http::{HeaderName, HeaderValue, header};
+use serde::Serialize;
+
+use crate::{
+    Denial, Permit,
+    snapshot::upstream::{ASSERTION_TYPE, CompiledAssertion},
+};
+
+/// How long an assertion holds, in seconds.
+const ASSERTION_SECS: i64 = 60;
+
+/// `iss` of the assertion.
+pub const ASSERTION_ISSUER: &str = "portcullis";
+
+macro_rules! identity_headers {
+    ($($variant:ident = $name:literal,)*) => {
+        /// The identity headers, by the name a service reads.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[expect(missing_docs, reason = "each is the header of its name")]
+        pub enum IdentityHeader { $($variant,)* }
+
+        impl IdentityHeader {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The header's name.
+            pub const fn name(self) -> HeaderName {
+                match self { $(Self::$variant => HeaderName::from_static($name),)* }
+            }
+
+            /// The header of this name.
+            pub fn named(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+identity_headers! {
+    UserId = "x-md-global-user-id",
+    TenantId = "x-md-global-tenant-id",
+    TenantSlug = "x-md-global-tenant-slug",
+    Username = "x-md-global-username",
+    Roles = "x-md-global-roles",
+    IsAdmin = "x-md-global-is-admin",
+    IsSuperAdmin = "x-md-global-is-super-admin",
+    OuId = "x-md-global-ou-id",
+    SessionId = "x-md-global-session-id",
+    TokenId = "x-md-global-token-id",
+    AuthMethod = "x-md-global-auth-method",
+    Plan = "x-md-global-plan",
+    Products = "x-md-global-products",
+    RequestId = "x-md-global-request-id",
+    Assertion = "x-md-global-assertion",
+}
+
+/// The request on its way to the upstream, as the proxy holds it.
+pub trait UpstreamHead {
+    /// The names of its header fields, once each.
+    fn names(&self) -> Vec<HeaderName>;
+    /// Removes every field of a name.
+    fn remove(&mut self, name: &HeaderName);
+    /// Sets a field to one value.
+    fn insert(&mut self, name: HeaderName, value: HeaderValue);
+    /// Sets the path, keeping the query. Called only where the canonical path is not the one received.
+    fn set_path(&mut self, path: &str);
+}
+
+/// What the connection adds to a permit.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection<'a> {
+    /// The client's address.
+    pub client: IpAddr,
+    /// The path as it will be sent: the canonical one.
+    pub path: &'a str,
+}
+
+/// Prepares the request for its upstream.
+///
+/// # Errors
+/// [`Denial::AssertionFailed`] when the assertion cannot be signed: nothing is sent without it.
+pub fn prepare(
+    permit: &Permit,
+    head: &mut impl UpstreamHead,
+    connection: Connection<'_>,
+    clock: &dyn Clock,
+) -> Result<(), Denial> {
+    let upstream = &permit.route.upstream;
+    for name in head.names() {
+        if is_stripped(name.as_str()) || (!upstream.forward_credentials && name == header::AUTHORIZATION) {
+            head.remove(&name);
+        }
+    }
+    if let Some(path) = &permit.path {
+        head.set_path(path);
+    }
+    let text = |value: &str| HeaderValue::from_str(value).map_err(|_| Denial::AssertionFailed);
+    let request_id = text(&permit.request_id.to_string())?;
+    let host = text(&permit.host)?;
+    head.insert(HeaderName::from_static("x-request-id"), request_id.clone());
+    head.insert(HeaderName::from_static("x-forwarded-for"), text(&connection.client.to_canonical().to_string())?);
+    head.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https"));
+    head.insert(HeaderName::from_static("x-forwarded-host"), host.clone());
+    match &upstream.host {
+        HostPolicy::Preserve => head.insert(header::HOST, host),
+        HostPolicy::Rewrite(other) => head.insert(header::HOST, text(other.as_str())?),
+    }
+    let wanted = |name: IdentityHeader| upstream.headers.as_ref().is_none_or(|list| list.contains(&name));
+    let mut inject = |name: IdentityHeader, value: HeaderValue| {
+        if wanted(name) {
+            head.insert(name.name(), value);
+        }
+    };
+    inject(IdentityHeader::RequestId, request_id);
+    if let Some(tenant) = &permit.tenant {
+        inject(IdentityHeader::TenantId, tenant.header_id.clone());
+        inject(IdentityHeader::TenantSlug, tenant.header_slug.clone());
+        if let Some(plan) = &tenant.header_plan {
+            inject(IdentityHeader::Plan, plan.clone());
+        }
+        if let Some(products) = tenant.products_header(clock.unix_now()) {
+            inject(IdentityHeader::Products, products);
+        }
+    }
+    if let Some(principal) = &permit.identity {
+        for (name, value) in &principal.headers {
+            inject(*name, value.clone());
+        }
+    }
+    if let Some(assertion) = assertion(permit, connection, clock)? {
+        head.insert(IdentityHeader::Assertion.name(), text(&assertion)?);
+    }
+    Ok(())
+}
+
+/// Whether a field never reaches an upstream as the client sent it: the identity headers in any spelling that some
+/// server folds to theirs, and the forwarded family.
+pub fn is_stripped(name: &str) -> bool {
+    let folded;
+    let name = if name.bytes().any(|b| matches!(b, b'_' | b'.')) {
+        folded = name.replace(['_', '.'], "-");
+        &folded
+    } else {
+        name
+    };
+    name.starts_with("x-md-")
+        || name.starts_with("x-forwarded-")
+        || matches!(
+            name,
+            "forwarded"
+                | "x-client-ip"
+                | "x-http-method-override"
+                | "x-original-url"
+                | "x-real-ip"
+                | "x-request-id"
+                | "x-rewrite-url"
+                | "true-client-ip"
+        )
+}
+
+/// The claims of an assertion.
+#[derive(Debug, Serialize)]
+struct AssertionClaims<'a> {
+    iss: &'static str,
+    aud: &'a str,
+    iat: i64,
+    exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<&'a str>,
+    htm: &'a str,
+    htu: &'a str,
+    host: &'a str,
+    rid: String,
+    cip: String,
+}
+
+fn assertion(permit: &Permit, connection: Connection<'_>, clock: &dyn Clock) -> Result<Option<String>, Denial> {
+    let upstream = &permit.route.upstream;
+    if matches!(upstream.assertion, CompiledAssertion::Off) {
+        return Ok(None);
+    }
+    let now = clock.unix_now().secs();
+    let claims = AssertionClaims {
+        iss: ASSERTION_ISSUER,
+        aud: &upstream.name,
+        iat: now,
+        exp: now + ASSERTION_SECS,
+        tid: permit.tenant.as_ref().map(|tenant| tenant.id.to_string()),
+        sub: permit.identity.as_ref().map(|principal| &*principal.subject),
+        htm: permit.method,
+        htu: connection.path,
+        host: &permit.host,
+        rid: permit.request_id.to_string(),
+        cip: connection.client.to_canonical().to_string(),
+    };
+    match &upstream.assertion {
+        CompiledAssertion::Off => Ok(None),
+        CompiledAssertion::Eddsa(key) => {
+            key.sign(ASSERTION_TYPE, &claims).map(Some).map_err(|_| Denial::AssertionFailed)
+        }
+        CompiledAssertion::Hmac { header, key } => {
+            let claims = serde_json::to_vec(&claims).map_err(|_| Denial::AssertionFailed)?;
+            let mut token = String::with_capacity(512);
+            token.push_str(header);
+            token.push('.');
+            URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+            let tag = hmac::sign(key, token.as_bytes());
+            token.push('.');
+            URL_SAFE_NO_PAD.encode_string(tag, &mut token);
+            Ok(Some(token))
+        }
+    }
+}

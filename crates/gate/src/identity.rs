@@ -1,0 +1,160 @@
+//! A principal in its tenant: the roles it holds and the identity headers it is announced by, made once and kept with
+//! its token.
+
+use std::sync::Arc;
+
+use authn::{VerifiedToken, claims::ContextKind, verify::TokenKind};
+use domain::{OrgUnitId, Permission, fact::Bindings, snapshot::RoleScope};
+use http::HeaderValue;
+
+use crate::{
+    forward::IdentityHeader,
+    snapshot::{CompiledRole, Roles, TenantInfo},
+};
+
+/// Who acts.
+#[derive(Debug)]
+pub struct Principal {
+    /// The subject's text: our user's id, or what the external issuer calls it.
+    pub subject: Box<str>,
+    /// In which context.
+    pub context: ContextKind,
+    /// Administers its tenant. Own tokens only.
+    pub is_admin: bool,
+    /// Administers the platform. Own tokens in system context only.
+    pub is_super_admin: bool,
+    pub(crate) bindings: Option<Arc<Bindings>>,
+    pub(crate) headers: Vec<(IdentityHeader, HeaderValue)>,
+    roles: Vec<Arc<CompiledRole>>,
+    unit_roles: Vec<(OrgUnitId, Arc<CompiledRole>)>,
+    made_from: (Arc<Roles>, Option<Arc<TenantInfo>>),
+}
+
+impl Principal {
+    pub(crate) fn new(
+        token: &VerifiedToken,
+        shared: &Arc<Roles>,
+        tenant: Option<&Arc<TenantInfo>>,
+        bindings: Option<Arc<Bindings>>,
+    ) -> Self {
+        let by_id = |id| tenant.and_then(|tenant| tenant.roles.by_id(id)).or_else(|| shared.by_id(id)).cloned();
+        let by_name = |name: &str| {
+            tenant.and_then(|tenant| tenant.roles.by_name(name)).or_else(|| shared.by_name(name)).cloned()
+        };
+        let scope = match token.context {
+            ContextKind::Tenant => RoleScope::Tenant,
+            ContextKind::System => RoleScope::Platform,
+        };
+        let own = token.kind == TokenKind::Own;
+        let roles: Vec<Arc<CompiledRole>> = match (&bindings, own) {
+            (Some(bindings), _) => {
+                bindings.roles.iter().filter_map(|id| by_id(*id)).filter(|role| role.scope == scope).collect()
+            }
+            // An external issuer's roles are names of ours; what it says of administrators counts for nothing.
+            (None, false) => token.roles.iter().filter_map(|name| by_name(name)).collect(),
+            (None, true) => Vec::new(),
+        };
+        let unit_roles = bindings.iter().flat_map(|bindings| &bindings.unit_roles);
+        let unit_roles = unit_roles.filter_map(|(unit, id)| Some((*unit, by_id(*id)?))).collect();
+        let is_admin = own && token.context == ContextKind::Tenant && roles.iter().any(|role| role.admin);
+        let is_super_admin = own && token.context == ContextKind::System && roles.iter().any(|role| role.super_admin);
+        let mut principal = Self {
+            subject: token.subject.clone(),
+            context: token.context,
+            is_admin,
+            is_super_admin,
+            bindings,
+            headers: Vec::new(),
+            roles,
+            unit_roles,
+            made_from: (Arc::clone(shared), tenant.cloned()),
+        };
+        principal.headers = principal.announce(token);
+        principal
+    }
+
+    /// Whether everything this was made from is what is in force.
+    pub(crate) fn is_made_from(
+        &self,
+        shared: &Arc<Roles>,
+        tenant: Option<&Arc<TenantInfo>>,
+        bindings: Option<&Arc<Bindings>>,
+    ) -> bool {
+        let same_tenant = match (&self.made_from.1, tenant) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let same_bindings = match (&self.bindings, bindings) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same_tenant && same_bindings && Arc::ptr_eq(&self.made_from.0, shared)
+    }
+
+    /// Whether a role held everywhere in the context grants this.
+    pub fn holds(&self, permission: &Permission) -> bool {
+        self.roles.iter().any(|role| role.permissions.covers(permission))
+    }
+
+    /// Whether a role held in this organisational unit grants this.
+    pub fn holds_in(&self, unit: OrgUnitId, permission: &Permission) -> bool {
+        self.unit_roles.iter().any(|(at, role)| *at == unit && role.permissions.covers(permission))
+    }
+
+    fn announce(&self, token: &VerifiedToken) -> Vec<(IdentityHeader, HeaderValue)> {
+        let mut headers = Vec::with_capacity(8);
+        let mut add = |name, value: &str| {
+            // Absent values are omitted, never empty.
+            if !value.is_empty()
+                && let Ok(value) = HeaderValue::from_str(value)
+            {
+                headers.push((name, value));
+            }
+        };
+        add(IdentityHeader::UserId, &percent_encode(&self.subject));
+        if let Some(username) = &token.username {
+            add(IdentityHeader::Username, &percent_encode(username));
+        }
+        let mut names: Vec<&str> = self.roles.iter().map(|role| &*role.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        add(IdentityHeader::Roles, &names.join(","));
+        add(IdentityHeader::IsAdmin, if self.is_admin { "true" } else { "false" });
+        add(IdentityHeader::IsSuperAdmin, if self.is_super_admin { "true" } else { "false" });
+        if let Some(unit) = token.org_unit {
+            add(IdentityHeader::OuId, &unit.to_string());
+        }
+        if let Some(session) = token.session() {
+            add(IdentityHeader::SessionId, &session.to_string());
+        }
+        if let Some(id) = token.token_id() {
+            add(IdentityHeader::TokenId, &id.to_string());
+        }
+        add(IdentityHeader::AuthMethod, "jwt");
+        headers
+    }
+}
+
+/// Percent-encodes UTF-8 so that only unreserved characters, `@` and `+` stand for themselves (RFC 3986 §2.1).
+fn percent_encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'@' | b'+') {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            for digit in [byte >> 4, byte & 15] {
+                out.push(char::from_digit(digit.into(), 16).unwrap_or('0').to_ascii_uppercase());
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn names_survive_a_header() {
+    assert_eq!(percent_encode("ann@acme.example"), "ann@acme.example");
+    assert_eq!(percent_encode("Zoë, x\r\n"), "Zo%C3%AB%2C%20x%0D%0A");
+}

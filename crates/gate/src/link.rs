@@ -1,0 +1,38 @@
+//! What the gate asks of the rest of the world, on a miss and never when warm.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use authn::mirror::Identity;
+use domain::{TenantId, UserId, fact::Bindings};
+
+/// A boxed future: only cold paths wait.
+pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The outside of a gate. The gateway implements it over its caches, Redis and the control API; each call has its own
+/// deadline there.
+pub trait Link: Send + Sync {
+    /// What a user may do in a tenant, as current as the log is applied.
+    fn bindings(&self, tenant: TenantId, user: UserId) -> Waiting<'_, Result<Arc<Bindings>, BindingsError>>;
+
+    /// Ends as soon as the lease was renewed, or after the longest time a request may wait for that (100 ms).
+    fn renewal(&self) -> Waiting<'_, ()>;
+
+    /// Asks the revocation store itself whether it refuses a token, for routes that are served without proof.
+    fn look_up(&self, token: Identity) -> Waiting<'_, LookUp>;
+}
+
+/// Nobody could say what a user may do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("no cache holds current bindings and the control API did not answer")]
+pub struct BindingsError;
+
+/// What the revocation store says of a token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LookUp {
+    /// It does not refuse it.
+    Clear,
+    /// It refuses it.
+    Refused,
+    /// It does not answer, or there is none.
+    Unavailable,
+}

@@ -1,0 +1,53 @@
+//! What a permitted request carries to the proxy: where it goes, as whom, and what must be done on the way.
+
+use std::sync::Arc;
+
+use authn::mirror::Identity;
+use domain::{RequestId, Timestamp, snapshot::OnUnproven};
+
+use crate::{
+    identity::Principal,
+    snapshot::{TenantInfo, route::CompiledRoute},
+};
+
+/// A request that may be forwarded. Made by [`crate::authorize`] alone. It holds its route and upstream, never a
+/// shard of the snapshot.
+#[derive(Debug)]
+pub struct Permit {
+    /// The request.
+    pub request_id: RequestId,
+    /// The method.
+    pub method: &'static str,
+    /// The hostname as stored: what the upstream is told as `x-forwarded-host`.
+    pub host: Arc<str>,
+    /// The canonical path where it differs from the one received.
+    pub path: Option<Box<str>>,
+    /// The route, with its upstream.
+    pub route: Arc<CompiledRoute>,
+    /// Who is calling; none for anonymous callers.
+    pub identity: Option<Arc<Principal>>,
+    /// The tenant the request runs as; of anonymous callers the hostname's.
+    pub tenant: Option<Arc<TenantInfo>>,
+    /// What happens as time goes on.
+    pub lasting: Lasting,
+    /// Whether to answer with `x-token-refresh: advised`.
+    pub refresh_advised: bool,
+    pub(crate) token: Option<TokenFacts>,
+}
+
+/// The obligations of a permit that last as long as its stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lasting {
+    /// The stream ends then at the latest; none for anonymous callers.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// What a permit's token is judged by again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokenFacts {
+    pub(crate) identity: Identity,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) mirror_version: u64,
+    pub(crate) on_unproven: OnUnproven,
+    pub(crate) unproven: bool,
+}

@@ -1,0 +1,131 @@
+//! Stage 7: was it revoked since, and can we know that?
+//!
+//! Everything is answered from the local mirror. Only without a lease, or when bindings are not at hand, does a
+//! request wait.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use authn::{Lease, mirror::Identity, verify::TokenKind};
+use domain::{BootInstant, Clock, fact::Bindings, snapshot::OnUnproven};
+
+use crate::{
+    CanonicalRequest, Denial, Gate, LookUp, Permit,
+    permit::TokenFacts,
+    route::Matched,
+    verify::{KnownToken, Verified},
+};
+
+/// A token that was not revoked, as far as the route asks to know, with what its user may do.
+#[derive(Debug)]
+pub(crate) enum ActiveToken {
+    Anonymous,
+    Token {
+        known: Arc<KnownToken>,
+        /// Of own tokens in a tenant.
+        bindings: Option<Arc<Bindings>>,
+        facts: TokenFacts,
+    },
+}
+
+/// Admits a verified token.
+///
+/// # Errors
+/// It was revoked; or nobody can prove that it was not, and the route refuses then; or nobody can say what its user
+/// may do.
+pub(crate) async fn admit(
+    gate: &Gate,
+    verified: Verified,
+    matched: &Matched,
+    request: &CanonicalRequest<'_>,
+    clock: &dyn Clock,
+) -> Result<ActiveToken, Denial> {
+    let Verified::Token(known) = verified else { return Ok(ActiveToken::Anonymous) };
+    let version = clear(gate, &known)?;
+    let mut facts = TokenFacts {
+        identity: known.token.identity,
+        expires_at: known.token.expires_at,
+        mirror_version: version,
+        on_unproven: matched.on_unproven(),
+        unproven: false,
+    };
+    if unproven_since(gate, clock).is_some() {
+        gate.link.renewal().await;
+        facts.mirror_version = clear(gate, &known)?;
+        if let Some(last_proven) = unproven_since(gate, clock) {
+            without_proof(facts.on_unproven, request.is_safe(), last_proven, clock.boot_now())?;
+            match gate.link.look_up(facts.identity).await {
+                LookUp::Clear => facts.unproven = true,
+                LookUp::Refused => return Err(Denial::TokenRevoked(authn::Refusal::Token)),
+                LookUp::Unavailable => return Err(Denial::RevocationUnproven),
+            }
+        }
+    }
+    let bindings = bindings(gate, &known).await?;
+    Ok(ActiveToken::Token { known, bindings, facts })
+}
+
+/// Judges a permit again when its request is sent on, or while its stream lasts.
+pub(crate) fn still_holds(gate: &Gate, permit: &Permit, clock: &dyn Clock) -> Result<(), Denial> {
+    let Some(facts) = &permit.token else { return Ok(()) };
+    if clock.unix_now() >= facts.expires_at + authn::verify::CLOCK_SKEW {
+        return Err(authn::TokenError::Expired.into());
+    }
+    if gate.mirror.version() != facts.mirror_version {
+        gate.mirror.judge(&facts.identity).map_err(Denial::TokenRevoked)?;
+    }
+    // A permit given without proof stands by what the route allows without it; one given with proof needs it still.
+    match unproven_since(gate, clock) {
+        Some(_) if !facts.unproven => Err(Denial::RevocationUnproven),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The mirror's version at which it does not refuse the token.
+fn clear(gate: &Gate, known: &KnownToken) -> Result<u64, Denial> {
+    // Read before the look-up: a fact that comes in between is met by the next reader of an older number.
+    let version = gate.mirror.version();
+    if known.cleared_at.load(Ordering::Acquire) != version {
+        gate.mirror.judge(&known.token.identity).map_err(Denial::TokenRevoked)?;
+        known.cleared_at.store(version, Ordering::Release);
+    }
+    Ok(version)
+}
+
+fn unproven_since(gate: &Gate, clock: &dyn Clock) -> Option<BootInstant> {
+    match gate.mirror.lease(clock.boot_now()) {
+        Lease::Proven { .. } => None,
+        Lease::Unproven { last_proven } => Some(last_proven),
+    }
+}
+
+/// What the route does when nothing is proven.
+fn without_proof(
+    route: OnUnproven,
+    safe: bool,
+    last_proven: BootInstant,
+    now: BootInstant,
+) -> Result<(), Denial> {
+    let serves = match route {
+        OnUnproven::Refuse => false,
+        OnUnproven::ReadOnly => safe,
+        OnUnproven::Serve(longest) => last_proven != BootInstant::default() && now.since(last_proven) <= longest.get(),
+    };
+    if serves { Ok(()) } else { Err(Denial::RevocationUnproven) }
+}
+
+/// What an own token's user may do in its tenant: as kept with the token while the log knows nothing newer.
+async fn bindings(gate: &Gate, known: &KnownToken) -> Result<Option<Arc<Bindings>>, Denial> {
+    let identity: Identity = known.token.identity;
+    let (TokenKind::Own, Some(tenant), Some(user)) = (known.token.kind, identity.tenant, identity.user) else {
+        return Ok(None);
+    };
+    let current = |bindings: &Bindings| gate.mirror.bindings_current(tenant, user, bindings.as_of);
+    if let Some(kept) = known.principal.load().as_ref().and_then(|principal| principal.bindings.as_ref())
+        && current(kept)
+    {
+        return Ok(Some(Arc::clone(kept)));
+    }
+    let fetched = gate.link.bindings(tenant, user).await.map_err(|_| Denial::PermissionsUnavailable)?;
+    // A slow answer never overwrites a demotion that was heard of while it was under way.
+    if current(&fetched) { Ok(Some(fetched)) } else { Err(Denial::PermissionsUnavailable) }
+}

@@ -1,0 +1,54 @@
+//! A route, compiled.
+
+use std::sync::Arc;
+
+use domain::{
+    RouteId,
+    snapshot::{Access, OnUnproven, RateLimit, Route},
+};
+
+use super::upstream::CompiledUpstream;
+
+/// A route with its upstream.
+#[derive(Debug)]
+pub struct CompiledRoute {
+    /// Its id.
+    pub id: RouteId,
+    /// Its pattern's text.
+    pub pattern: Arc<str>,
+    /// Who may pass.
+    pub access: Access,
+    /// Where it goes.
+    pub upstream: Arc<CompiledUpstream>,
+    /// Product the tenant must be entitled to.
+    pub product: Option<Box<str>>,
+    /// Which segment of the path, from 0, names the organisational unit.
+    pub ou_segment: Option<usize>,
+    /// Without proof of freshness.
+    pub on_unproven: OnUnproven,
+    /// Kept by a frozen tenant.
+    pub session: bool,
+    /// The tenant's administrators pass without the permission.
+    pub tenant_api: bool,
+    /// Requests a second through it, for each tenant.
+    pub rate_limit: Option<RateLimit>,
+}
+
+impl CompiledRoute {
+    pub(crate) fn new(route: &Route, upstream: Arc<CompiledUpstream>) -> Self {
+        let platform = matches!(route.access, Access::Platform(_));
+        Self {
+            id: route.id,
+            pattern: route.path.as_str().into(),
+            access: route.access.clone(),
+            upstream,
+            product: route.product.as_deref().map(Into::into),
+            ou_segment: route.ou_parameter.as_deref().and_then(|name| route.path.parameter(name)),
+            // Platform routes always refuse (`design.md` §4).
+            on_unproven: if platform { OnUnproven::Refuse } else { route.on_unproven.unwrap_or_default() },
+            session: route.session,
+            tenant_api: route.tenant_api,
+            rate_limit: route.rate_limit,
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! One hostname with everything a request to it is judged by.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use authn::Issuer;
+use authz::{PermissionSet, RouteTable};
+use domain::{
+    CertificateId, ProjectId, RoleId, Secret, TenantId, Timestamp,
+    snapshot::{self, KycStatus, PaymentStatus, Purpose, RateLimit, RoleScope, TenantStatus},
+};
+use http::HeaderValue;
+
+use super::route::CompiledRoute;
+
+/// The routes of a hostname.
+pub type Routes = RouteTable<Arc<CompiledRoute>>;
+
+/// A hostname that can be served.
+#[derive(Debug)]
+pub struct Site {
+    /// The name.
+    pub host: Arc<str>,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Whether `ctx: sys` tokens work here.
+    pub platform: bool,
+    /// Its project.
+    pub project: Arc<ProjectInfo>,
+    /// Its tenant; none where the token names one.
+    pub tenant: Option<Arc<TenantInfo>>,
+    /// Whose tokens are believed here.
+    pub issuers: Arc<[Arc<Issuer>]>,
+    /// Roles that every tenant has.
+    pub roles: Arc<Roles>,
+    /// Its routes.
+    pub routes: Arc<Routes>,
+    /// Its certificate.
+    pub certificate: Option<Arc<CertificateData>>,
+}
+
+/// An identity shard.
+#[derive(Debug)]
+pub struct ProjectInfo {
+    /// Its id.
+    pub id: ProjectId,
+    /// The platform's own.
+    pub root: bool,
+    /// Serves nothing.
+    pub suspended: bool,
+    /// Its tenants, for hostnames without one of their own.
+    pub tenants: Arc<Tenants>,
+}
+
+/// The tenants of a project by id and slug.
+pub type Tenants = ArcSwap<TenantMap>;
+
+/// See [`Tenants`].
+#[derive(Clone, Debug, Default)]
+pub struct TenantMap {
+    pub(crate) by_id: HashMap<TenantId, Arc<TenantInfo>>,
+    pub(crate) by_slug: HashMap<Box<str>, TenantId>,
+}
+
+impl TenantMap {
+    /// A tenant by id.
+    pub fn by_id(&self, id: TenantId) -> Option<&Arc<TenantInfo>> {
+        self.by_id.get(&id)
+    }
+    /// A tenant by its id's text or its slug, as external issuers name it.
+    pub fn by_name(&self, name: &str) -> Option<&Arc<TenantInfo>> {
+        match name.parse() {
+            Ok(id) => self.by_id.get(&id),
+            Err(_) => self.by_slug.get(name).and_then(|id| self.by_id.get(id)),
+        }
+    }
+}
+
+/// A tenant, with its part of the identity headers made beforehand.
+#[derive(Debug)]
+pub struct TenantInfo {
+    /// Its id.
+    pub id: TenantId,
+    /// Its name.
+    pub slug: Box<str>,
+    /// Life cycle.
+    pub status: TenantStatus,
+    /// KYC.
+    pub kyc: KycStatus,
+    /// Payment.
+    pub payment: PaymentStatus,
+    /// Its own limit.
+    pub rate_limit: Option<RateLimit>,
+    /// Tokens below are refused.
+    pub generation: u64,
+    /// Products and when each ends, sorted by name.
+    pub products: Vec<(Box<str>, Option<Timestamp>)>,
+    /// Its own roles.
+    pub roles: Roles,
+    pub(crate) made_from: (snapshot::Tenant, Vec<snapshot::Role>),
+    pub(crate) header_id: HeaderValue,
+    pub(crate) header_slug: HeaderValue,
+    pub(crate) header_plan: Option<HeaderValue>,
+}
+
+impl TenantInfo {
+    /// Whether it is entitled to a product at `now`.
+    pub fn is_entitled(&self, product: &str, now: Timestamp) -> bool {
+        self.products.iter().any(|(name, ends)| **name == *product && ends.is_none_or(|at| now < at))
+    }
+
+    /// The names of the products it is entitled to at `now`, sorted and comma-joined; none for none.
+    pub fn products_header(&self, now: Timestamp) -> Option<HeaderValue> {
+        let names: Vec<&str> =
+            self.products.iter().filter(|(_, ends)| ends.is_none_or(|at| now < at)).map(|(name, _)| &**name).collect();
+        if names.is_empty() { None } else { HeaderValue::from_str(&names.join(",")).ok() }
+    }
+}
+
+/// Roles by id and by scope and name.
+#[derive(Debug, Default)]
+pub struct Roles {
+    pub(crate) by_id: HashMap<RoleId, Arc<CompiledRole>>,
+}
+
+impl Roles {
+    /// A role by id.
+    pub fn by_id(&self, id: RoleId) -> Option<&Arc<CompiledRole>> {
+        self.by_id.get(&id)
+    }
+    /// A tenant-wide role by name, as external issuers name it.
+    pub fn by_name(&self, name: &str) -> Option<&Arc<CompiledRole>> {
+        self.by_id.values().find(|role| role.scope == RoleScope::Tenant && *role.name == *name)
+    }
+}
+
+/// A role with its permissions compiled.
+#[derive(Debug)]
+pub struct CompiledRole {
+    /// Its id.
+    pub id: RoleId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it counts.
+    pub scope: RoleScope,
+    /// What it grants.
+    pub permissions: PermissionSet,
+    /// Holders administer their tenant.
+    pub admin: bool,
+    /// Holders administer the platform.
+    pub super_admin: bool,
+}
+
+/// A certificate as it was uploaded; the gateway parses it.
+#[derive(Debug)]
+pub struct CertificateData {
+    /// Its id.
+    pub id: CertificateId,
+    /// Changes whenever the contents do.
+    pub revision: u64,
+    /// PEM, leaf first.
+    pub chain_pem: String,
+    /// PEM.
+    pub key_pem: Secret<String>,
+}

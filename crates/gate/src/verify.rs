@@ -1,0 +1,152 @@
+//! Stage 6: the credential is believed, or it is not. Verified tokens are kept, so that a warm request checks no
+//! signature.
+
+use std::{
+    hash::Hasher,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwapOption;
+use authn::{
+    Issuer, TokenError, VerifiedToken,
+    verify::{Presented, TokenKind},
+};
+use domain::Clock;
+use quick_cache::sync::Cache;
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::{CanonicalRequest, Denial, Gate, Trace, credential::Credential, identity::Principal, snapshot::Site};
+
+/// A verified token with what was made of it so far.
+#[derive(Debug)]
+pub(crate) struct KnownToken {
+    pub(crate) token: VerifiedToken,
+    /// The subject, shared with access log lines.
+    pub(crate) subject: Arc<str>,
+    /// The mirror's version when it last did not refuse this token.
+    pub(crate) cleared_at: AtomicU64,
+    /// Who it is here, as last resolved; checked for currency at each use.
+    pub(crate) principal: ArcSwapOption<Principal>,
+}
+
+/// What stage 6 hands on.
+#[derive(Debug)]
+pub(crate) enum Verified {
+    Anonymous,
+    Token(Arc<KnownToken>),
+}
+
+/// Verified tokens by a keyed 128-bit PRF of their exact bytes (SipHash-2-4-128, key per process): equal keys mean
+/// equal tokens, and nobody outside can make two that collide.
+pub(crate) struct TokenCache {
+    tokens: Cache<u128, Arc<KnownToken>>,
+    key: [u8; 16],
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// How often a token was found and missed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct CacheCounts {
+    /// Tokens kept now.
+    pub entries: usize,
+    /// Found since the start.
+    pub hits: u64,
+    /// Missed since the start.
+    pub misses: u64,
+}
+
+impl TokenCache {
+    pub(crate) fn new(entries: usize) -> Self {
+        let mut key = [0; 16];
+        // Without randomness there is no cache: a failing source leaves capacity zero instead of a known key.
+        let entries = if aws_lc_rs::rand::fill(&mut key).is_ok() { entries } else { 0 };
+        Self { tokens: Cache::new(entries), key, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+    }
+
+    fn key(&self, token: &str) -> u128 {
+        let mut hasher = SipHasher24::new_with_key(&self.key);
+        hasher.write(token.as_bytes());
+        hasher.finish128().as_u128()
+    }
+
+    pub(crate) fn counts(&self) -> CacheCounts {
+        CacheCounts {
+            entries: self.tokens.len(),
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Verifies a credential for a site.
+///
+/// # Errors
+/// [`Denial::Token`], or the address has failed too often.
+pub(crate) fn verify(
+    gate: &Gate,
+    credential: Credential<'_>,
+    site: &Site,
+    request: &CanonicalRequest<'_>,
+    clock: &dyn Clock,
+    trace: &mut Trace,
+) -> Result<Verified, Denial> {
+    let Credential::Bearer(text) = credential else { return Ok(Verified::Anonymous) };
+    let now = clock.unix_now();
+    let cache = &gate.tokens;
+    let key = cache.key(text);
+    if let Some(known) = cache.tokens.get(&key)
+        // An issuer that changed in any way is another issuer: audiences, algorithms and keys are looked at anew.
+        && site.issuers.iter().any(|issuer| Arc::ptr_eq(issuer, &known.token.issuer))
+    {
+        cache.hits.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = known.token.in_time(now) {
+            cache.tokens.remove(&key);
+            return Err(error.into());
+        }
+        trace.token_cached = Some(true);
+        trace.subject = Some(Arc::clone(&known.subject));
+        return Ok(Verified::Token(known));
+    }
+    cache.misses.fetch_add(1, Ordering::Relaxed);
+    trace.token_cached = Some(false);
+    let presented = Presented::read(text).map_err(Denial::from)?;
+    let issuer = issuer(site, &presented)?;
+    gate.limits.may_check_signature(request, clock)?;
+    let checked = presented.check(issuer, now).map_err(Denial::from)?;
+    let token = checked.verify().inspect_err(|error| {
+        if *error == TokenError::Signature {
+            gate.limits.signature_failed(request, clock);
+        }
+    });
+    let token = token.map_err(Denial::from)?;
+    let known = Arc::new(KnownToken {
+        subject: Arc::from(&*token.subject),
+        token,
+        cleared_at: AtomicU64::new(0),
+        principal: ArcSwapOption::empty(),
+    });
+    trace.subject = Some(Arc::clone(&known.subject));
+    cache.tokens.insert(key, Arc::clone(&known));
+    Ok(Verified::Token(known))
+}
+
+/// The issuer a token claims, of those believed here: ours before others', and of several one that accepts an
+/// audience of the token.
+fn issuer<'s>(site: &'s Site, presented: &Presented<'_>) -> Result<&'s Arc<Issuer>, Denial> {
+    let mut named = site.issuers.iter().filter(|issuer| *issuer.issuer == *presented.issuer());
+    let first = named.next().ok_or(TokenError::IssuerUnknown)?;
+    if first.accepts_audience(presented.audiences()) {
+        return Ok(first);
+    }
+    Ok(named.find(|issuer| issuer.accepts_audience(presented.audiences())).unwrap_or(first))
+}
+
+impl KnownToken {
+    pub(crate) fn is_own(&self) -> bool {
+        self.token.kind == TokenKind::Own
+    }
+}
