@@ -23,6 +23,10 @@ step() { # NAME COMMAND...
     summary+=("$(printf '%-10s %6s min  %s' "$name" "$minutes" "$verdict")")
 }
 
+log="$(mktemp)"
+trap 'rm -f "$log"' EXIT
+tests() { scripts/test.sh 2>&1 | tee "$log"; }
+
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace; }
 
 # What the tests generate is compared with what is committed; a run that changes a file leaves a trace here.
@@ -45,12 +49,14 @@ step setup scripts/setup.sh --services
 step format cargo fmt --all --check
 step clippy cargo clippy --workspace --all-targets -- -D warnings
 step docs docs
-step test scripts/test.sh
+step test tests
 step generated generated
 
 echo
 echo "==== summary, $((SECONDS / 60)) min in all"
 printf '%s\n' "${summary[@]}"
+# The runner's closing lines again: nextest's summary with what failed, and cargo's for the examples in the docs.
+sed 's/\x1b\[[0-9;]*m//g' "$log" | sed -n '/^ *Summary \[/,/^$/p; /^test result:/p'
 if [[ ${#failed[@]} -gt 0 ]]; then
     echo "FAILED: ${failed[*]}"
     exit 1
