@@ -1,1 +1,66 @@
-//! The declarative file.
+//! The declarative file: hostnames, tenants, issuers, roles, upstreams and services as people write them.
+//!
+//! ```yaml
+//! hostnames:
+//!   - { hostname: acme.example.test, tenant: acme, services: [orders] }
+//! tenants:
+//!   - { slug: acme }
+//! upstreams:
+//!   - { name: orders, peers: ["127.0.0.1:3000"], plaintext: true }
+//! services:
+//!   - { name: orders, upstream: orders, routes: [{ path: /orders, methods: [GET], permission: "orders:order:list" }] }
+//! ```
+//!
+//! [`RawFile`] is its form, which is API; [`compile`] turns it into [`Entity`](crate::snapshot::Entity)s and names
+//! **all** problems. Things refer to each other by name. An id that the file does not give is derived from kind and
+//! name ([`ids`]), so that reading a file twice gives the same entities.
+//!
+//! What needs more than this crate is checked by the reader in `link`: ties between routes and the keys of issuers.
+
+mod compile;
+pub mod ids;
+mod issuer;
+mod raw;
+mod route;
+mod upstream;
+
+pub use self::{
+    compile::compile,
+    raw::{
+        RawAccess, RawAssertion, RawCertificate, RawFile, RawHostname, RawIssuer, RawJwks, RawProject, RawRole,
+        RawRoute, RawService, RawTenant, RawTimeouts, RawUpstream, RawUpstreamTls,
+    },
+    route::METHODS,
+    upstream::{IDENTITY_HEADERS, peer},
+};
+use crate::{IssuerId, snapshot::Entity};
+
+/// For whom a file is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReadAs {
+    /// A gateway on its own: key sets and assertion keys come from files.
+    EdgeFile,
+    /// The control API, which fetches key sets and makes assertion keys itself.
+    Apply,
+}
+
+/// What a file says.
+#[derive(Clone, Debug, Default)]
+pub struct Declared {
+    /// Its entities, those that others refer to first.
+    pub entities: Vec<Entity>,
+    /// Where the key sets of issuers are fetched ([`ReadAs::Apply`] only); their entities have an empty set.
+    pub jwks_urls: Vec<(IssuerId, String)>,
+}
+
+/// Something wrong with a file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// Where, as a JSON pointer (RFC 6901) such as `/hostnames/0/tenant`.
+    pub pointer: String,
+    /// What.
+    pub message: String,
+}
+
+#[cfg(test)]
+mod tests;

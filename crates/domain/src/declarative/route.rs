@@ -1,0 +1,85 @@
+//! Routes of the file.
+
+use super::{RawAccess, RawRoute, compile::Compiler, ids};
+use crate::{
+    PathPattern, Permission,
+    snapshot::{Access, Route},
+};
+
+/// Methods a route may name. The edge lets no others through.
+pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+impl Compiler<'_> {
+    /// `owner` is the kind and name of what the routes belong to; their ids are made of it.
+    pub(super) fn routes(&mut self, place: &str, owner: &[&str], routes: &[RawRoute]) -> Vec<Route> {
+        let mut compiled = Vec::new();
+        for (at, raw) in routes.iter().enumerate() {
+            compiled.extend(self.route(&format!("{place}/routes/{at}"), owner, raw));
+        }
+        compiled
+    }
+
+    fn route(&mut self, place: &str, owner: &[&str], raw: &RawRoute) -> Option<Route> {
+        let path = self.parsed::<PathPattern>(format!("{place}/path"), &raw.path);
+        let mut methods = raw.methods.clone();
+        for (at, method) in raw.methods.iter().enumerate() {
+            if !METHODS.contains(&method.as_str()) {
+                let message = format!("`{method}` is none of {}", METHODS.join(", "));
+                self.refuse(format!("{place}/methods/{at}"), message);
+            }
+        }
+        methods.sort_unstable();
+        methods.dedup();
+        let access = self.access(place, raw);
+        let upstream_id = raw.upstream.as_deref().map(|name| self.upstream_named(&format!("{place}/upstream"), name));
+        if let (Some(parameter), Some(path)) = (&raw.ou_parameter, &path) {
+            if path.parameter(parameter).is_none() {
+                self.refuse(format!("{place}/ou_parameter"), format!("`{path}` has no parameter `{{{parameter}}}`"));
+            }
+        }
+        let (path, access) = (path?, access?);
+        let joined = methods.join(",");
+        let name: Vec<&str> = owner.iter().copied().chain([path.as_str(), &joined]).collect();
+        Some(Route {
+            id: ids::named("route", &name),
+            path,
+            methods,
+            access,
+            upstream_id: upstream_id.flatten(),
+            product: raw.product.clone(),
+            ou_parameter: raw.ou_parameter.clone(),
+            on_unproven: raw.on_unproven,
+            session: raw.session,
+            tenant_api: raw.tenant_api,
+            rate_limit: raw.rate_limit,
+        })
+    }
+
+    fn access(&mut self, place: &str, raw: &RawRoute) -> Option<Access> {
+        match (raw.access, &raw.permission, &raw.platform) {
+            (Some(RawAccess::Public), None, None) => Some(Access::Public),
+            (Some(RawAccess::Optional), None, None) => Some(Access::Optional),
+            (Some(RawAccess::Authenticated), None, None) => Some(Access::Authenticated),
+            (None, Some(text), None) => self.asked(format!("{place}/permission"), text).map(Access::Permission),
+            (None, None, Some(text)) => self.asked(format!("{place}/platform"), text).map(Access::Platform),
+            (None, None, None) => {
+                self.refuse(place, "one of `access`, `permission` and `platform` is needed");
+                None
+            }
+            _ => {
+                self.refuse(place, "only one of `access`, `permission` and `platform` may be given");
+                None
+            }
+        }
+    }
+
+    /// A permission that a request can be asked for: one, not a wildcard.
+    fn asked(&mut self, place: String, text: &str) -> Option<Permission> {
+        let permission = self.parsed::<Permission>(place.clone(), text)?;
+        if permission.is_wildcard() {
+            self.refuse(place, format!("`{text}` can be granted but not asked for"));
+            return None;
+        }
+        Some(permission)
+    }
+}
