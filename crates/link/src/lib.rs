@@ -10,6 +10,7 @@
 //! | [`clock`], [`telemetry`] | what only `main` makes: the real clock, logs and traces |
 
 pub mod clock;
+pub mod declarative;
 pub mod file;
 pub mod log;
 

@@ -101,13 +101,9 @@ impl Document {
             Some(variable) => {
                 Mistake { source: variable.clone(), line: None, key_path: at, message: message.into(), hint }
             }
-            None => Mistake {
-                source: self.name.clone(),
-                line: self.line(&at),
-                key_path: at,
-                message: message.into(),
-                hint,
-            },
+            None => {
+                Mistake { source: self.name.clone(), line: self.line(&at), key_path: at, message: message.into(), hint }
+            }
         }
     }
 

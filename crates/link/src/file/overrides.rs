@@ -38,7 +38,10 @@ impl Overrides {
 
     /// From this process's environment.
     pub fn from_env(aliases: &[(&str, &str)]) -> Self {
-        Self::new(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))), aliases)
+        Self::new(
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
+            aliases,
+        )
     }
 
     /// Puts the keys into a document; a text becomes a number or a boolean where the schema wants one.

@@ -115,7 +115,10 @@ fn kind(root: &Value, schema: &Value) -> String {
                 match (name.as_str(), form.get("items"), form.get("properties").and_then(Value::as_object)) {
                     ("array", Some(items), _) => *name = format!("list of {}", kind(root, items)),
                     ("object", _, Some(known)) => {
-                        *name = format!("mapping with {}", known.keys().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", "));
+                        *name = format!(
+                            "mapping with {}",
+                            known.keys().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")
+                        );
                     }
                     ("object", ..) => *name = "mapping".into(),
                     _ => {}
