@@ -47,7 +47,8 @@ pub fn foreign_key(issuer: &TestIssuer, claims: impl Serialize) -> String {
     forger.sign(&bytes(&issuer.header()), &bytes(&claims))
 }
 
-/// Every whole-token attack with these claims. None may be accepted; none may cause an outbound request.
+/// Every whole-token attack with these claims, on an own issuer (`typ: JWT` may be right for others). None may be
+/// accepted; none may cause an outbound request.
 pub fn all(issuer: &TestIssuer, claims: impl Serialize) -> Vec<Hostile> {
     let mut attacks = Vec::new();
     let mut add = |attack: String, token| attacks.push(Hostile { attack, token });
@@ -178,7 +179,8 @@ fn misshapen(good: &str) -> Vec<(&'static str, String)> {
         ("two parts", format!("{header}.{payload}")),
         ("four parts", format!("{good}.{signature}")),
         ("JWE with five parts", format!("{good}.{signature}.{signature}")),
-        ("padded base64", format!("{good}=")),
+        ("padded base64", format!("{good}==")),
+        ("unused bits set in the last character", with_unused_bits(good)),
         ("one character short", good[..good.len() - 1].to_owned()),
         ("one character long", format!("{good}A")),
         ("space inside", format!("{header}. {payload}.{signature}")),
@@ -189,6 +191,14 @@ fn misshapen(good: &str) -> Vec<(&'static str, String)> {
         ("header that is not JSON", format!("{}.{payload}.{signature}", URL_SAFE_NO_PAD.encode("{"))),
         ("header that is not UTF-8", format!("{}.{payload}.{signature}", URL_SAFE_NO_PAD.encode(b"{\"\xff\":1}"))),
     ]
+}
+
+/// The same signature in another spelling: the last character holds four bits that decode to nothing (RFC 4648 §3.5).
+fn with_unused_bits(good: &str) -> String {
+    const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let last = good.chars().last().unwrap();
+    let next = ALPHABET.chars().skip_while(|&c| c != last).nth(1).unwrap();
+    format!("{}{next}", &good[..good.len() - 1])
 }
 
 fn with(mut header: Value, parameter: &str, value: impl Serialize) -> Value {
