@@ -17,6 +17,7 @@ use crate::{
 };
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 6\r\n\r\ncanary";
+const OK_TO_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 6\r\n\r\n";
 
 /// A raw HTTP/1.1 server on a free loopback port. Answers `200 canary`, or what it is told. Stops when dropped.
 pub struct Canary {
@@ -181,10 +182,11 @@ async fn serve(
             Err(_) => break,
         };
         let recorded = recorded(message, connection);
+        let usual = if recorded.method == "HEAD" { OK_TO_HEAD } else { OK };
         shared.requests.lock().push(recorded.clone());
         // Fails only when the canary is gone, and then nobody asks.
         let _ = arrived.send(recorded);
-        let answer = shared.answers.lock().pop_front().unwrap_or_else(|| OK.to_vec());
+        let answer = shared.answers.lock().pop_front().unwrap_or_else(|| usual.to_vec());
         match respond(&mut reader.stream, &answer).await {
             Ok(After::NextRequest) => {}
             Ok(After::Close) | Err(_) => break,

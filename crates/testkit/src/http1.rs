@@ -52,19 +52,30 @@ impl<S: AsyncRead + Unpin> Reader<S> {
         let Some(head) = self.through(b"\r\n\r\n").await? else { return Ok(None) };
         let (start_line, fields) = split_head(&head);
         let mut message = Message { start_line, raw: head.clone(), head, fields, ..Message::default() };
-        match framing(&message, kind)? {
+        match self.content(&mut message, kind).await {
+            Ok(()) => Ok(Some(message)),
+            Err(e) => {
+                // Nothing is lost: what was read of the broken message is unread again.
+                self.ahead.splice(..0, message.raw);
+                Err(e)
+            }
+        }
+    }
+
+    async fn content(&mut self, message: &mut Message, kind: Kind) -> io::Result<()> {
+        match framing(message, kind)? {
             Framing::None => {}
             Framing::Length(length) => {
                 message.body = self.exactly(length).await?;
                 message.raw.extend_from_slice(&message.body);
             }
-            Framing::Chunked => self.chunks(&mut message).await?,
+            Framing::Chunked => self.chunks(message).await?,
             Framing::UntilClose => {
                 message.body = self.rest().await?;
                 message.raw.extend_from_slice(&message.body);
             }
         }
-        Ok(Some(message))
+        Ok(())
     }
 
     /// Everything until the peer closes. A reset counts as the end.
@@ -217,6 +228,19 @@ mod tests {
         let c = reader.message(Kind::Request).await.unwrap().unwrap();
         assert_eq!([a.raw, b.raw, c.raw].concat(), wire);
         assert!(reader.message(Kind::Request).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_message_that_breaks_off_is_left_unread() {
+        for wire in [
+            &b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc"[..],
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nxyz\r\n",
+            b"GET / HT",
+        ] {
+            let mut reader = Reader::new(wire);
+            assert!(reader.message(Kind::Request).await.is_err());
+            assert_eq!(reader.unread().escape_ascii().to_string(), wire.escape_ascii().to_string());
+        }
     }
 
     #[tokio::test]

@@ -55,6 +55,8 @@ async fn reads_chunked_answers_and_answers_to_head() {
     assert_eq!(Response::parse(&answer).text(), "abcde");
     let answer = Response::parse(&raw::http1(canary.addr(), b"HEAD / HTTP/1.1\r\n\r\n").await.unwrap());
     assert_eq!((answer.status, answer.body.len()), (200, 0));
+    let answer = raw::http1(canary.addr(), b"HEAD / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(answer.ends_with(b"\r\n\r\n"), "the usual answer has no body either");
 }
 
 #[tokio::test]
@@ -67,4 +69,15 @@ async fn keeps_bytes_that_are_no_request() {
     connection.send(b"\x00tunnel").await.unwrap();
     connection.finish().await.unwrap();
     eventually("the tunnel's bytes", async || canary.leftovers() == [b"\x00tunnel"]).await;
+}
+
+#[tokio::test]
+async fn keeps_a_request_that_breaks_off() {
+    let canary = Canary::start().await;
+    let half = b"POST / HTTP/1.1\r\nContent-Length: 99\r\n\r\nhalf";
+    let mut connection = Connection::plain(canary.addr()).await.unwrap();
+    connection.send(half).await.unwrap();
+    connection.finish().await.unwrap();
+    eventually("the half request", async || canary.leftovers() == [half]).await;
+    assert!(canary.requests().is_empty());
 }
