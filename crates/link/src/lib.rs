@@ -13,6 +13,7 @@ pub mod clock;
 pub mod declarative;
 pub mod file;
 pub mod log;
+pub mod rpc;
 
 mod error;
 

@@ -1,0 +1,66 @@
+//! Who a gateway is, as its certificate says: the URI name `portcullis://FLEET/NAME/ID` (RFC 5280 §4.2.1.6).
+
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::log::GatewayIdentity;
+
+const SCHEME: &str = "portcullis://";
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Peer {
+    /// The gateway its client certificate names.
+    Gateway(GatewayIdentity),
+    /// Somebody on this machine, over a Unix socket or the loopback interface without TLS.
+    Local,
+}
+
+/// The URI that a gateway's certificate carries.
+pub fn uri(gateway: &GatewayIdentity) -> String {
+    format!("{SCHEME}{}/{}/{}", gateway.fleet, gateway.name, gateway.id)
+}
+
+/// Reads the URI. None when it names no gateway.
+pub fn from_uri(uri: &str) -> Option<GatewayIdentity> {
+    let mut parts = uri.strip_prefix(SCHEME)?.split('/');
+    let (fleet, name, id) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || !is_name(fleet) || !is_name(name) {
+        return None;
+    }
+    Some(GatewayIdentity { id: id.parse().ok()?, name: name.into(), fleet: fleet.into() })
+}
+
+/// Whether a text may name a gateway or a fleet: 1 to 63 of `a-z`, `0-9`, `-`, `.` and `_`.
+pub fn is_name(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'_');
+    (1..=63).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// The gateway that a client certificate (DER) names. None unless it has exactly one URI name and that names one.
+pub fn of_certificate(der: &[u8]) -> Option<GatewayIdentity> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let names = certificate.subject_alternative_name().ok()??;
+    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    let identity = from_uri(uris.next()?);
+    if uris.next().is_some() { None } else { identity }
+}
+
+#[test]
+fn an_identity_reads_back_and_other_uris_name_nobody() {
+    let id = "00000000-0000-0000-0000-000000000007".parse().unwrap();
+    let gateway = GatewayIdentity { id, name: "gw-1".into(), fleet: "eu".into() };
+    assert_eq!(from_uri(&uri(&gateway)), Some(gateway));
+    for bad in [
+        "portcullis://eu/gw-1",
+        "portcullis://eu/gw-1/x",
+        "portcullis:///gw-1/00000000-0000-0000-0000-000000000007",
+        "portcullis://eu/gw-1/00000000-0000-0000-0000-000000000007/",
+        "portcullis://eu/../00000000-0000-0000-0000-000000000007/x",
+        "https://eu/gw-1/00000000-0000-0000-0000-000000000007",
+    ] {
+        assert_eq!(from_uri(bad), None, "{bad}");
+    }
+}

@@ -1,0 +1,217 @@
+//! The control API's side.
+
+use std::{future::Future, sync::Arc};
+
+use async_trait::async_trait;
+use domain::Secret;
+use futures::{StreamExt, stream, stream::BoxStream};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{
+    Request, Response, Status,
+    transport::{
+        Certificate, Identity, Server, ServerTlsConfig,
+        server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo},
+    },
+};
+
+use super::{
+    identity::{self, Peer},
+    proto::{self, gateway_link_server},
+    wire,
+};
+use crate::{LinkError, log::ControlPlane};
+
+const WHO: &str = "the control API";
+const GATEWAY: &str = "the gateway";
+
+/// Decides what a peer may ask, and who answers it.
+#[async_trait]
+pub trait Admit: Send + Sync {
+    /// What answers this peer, for one call: a gateway sees its own fleet only.
+    ///
+    /// # Errors
+    /// [`LinkError::Refused`] for a gateway that is unknown or was removed.
+    async fn admit(&self, peer: &Peer) -> Result<Arc<dyn ControlPlane>, LinkError>;
+}
+
+/// Lets everybody in whom the transport lets in.
+pub struct AdmitAll(pub Arc<dyn ControlPlane>);
+
+#[async_trait]
+impl Admit for AdmitAll {
+    async fn admit(&self, _: &Peer) -> Result<Arc<dyn ControlPlane>, LinkError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// A [`ControlPlane`] as a gRPC service. An HTTP server of its own may put a [`Peer`] into the request's extensions;
+/// otherwise tonic's connection information decides.
+#[derive(Clone)]
+pub struct RpcServer {
+    admit: Arc<dyn Admit>,
+}
+
+impl RpcServer {
+    /// Serves whom `admit` lets in.
+    pub fn new(admit: Arc<dyn Admit>) -> Self {
+        Self { admit }
+    }
+
+    /// The service, for a router.
+    pub fn into_service(self) -> gateway_link_server::GatewayLinkServer<Self> {
+        gateway_link_server::GatewayLinkServer::new(self)
+    }
+
+    async fn plane<T>(&self, request: &Request<T>) -> Result<(Peer, Arc<dyn ControlPlane>), Status> {
+        let peer = peer(request)?;
+        let plane = self.admit.admit(&peer).await?;
+        Ok((peer, plane))
+    }
+}
+
+/// PEM texts of the control API's internal listener.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// Its certificate chain, leaf first.
+    pub chain: String,
+    /// Its key.
+    pub key: Secret<String>,
+    /// Authorities trusted for gateways' certificates; every client needs one.
+    pub client_ca: String,
+}
+
+/// Serves gateways on a listener until `shutdown` is ready; then finishes what was begun. Without TLS, only callers on
+/// this machine are answered.
+///
+/// # Errors
+/// When the certificates cannot be used, or the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<&ServerTls>,
+    server: RpcServer,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), LinkError> {
+    let failed = |error: tonic::transport::Error| LinkError::failed(WHO, &error);
+    let mut builder = Server::builder().tcp_nodelay(true);
+    if let Some(tls) = tls {
+        let config = ServerTlsConfig::new()
+            .identity(Identity::from_pem(&tls.chain, tls.key.expose()))
+            .client_ca_root(Certificate::from_pem(&tls.client_ca));
+        builder = builder.tls_config(config).map_err(failed)?;
+    }
+    let router = builder.add_service(server.into_service());
+    router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown).await.map_err(failed)
+}
+
+/// Who asks. A connection that proves nothing is nobody's.
+fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
+    let refused = |reason: &str| Status::unauthenticated(reason);
+    let extensions = request.extensions();
+    if let Some(peer) = extensions.get::<Peer>() {
+        return Ok(peer.clone());
+    }
+    if let Some(info) = extensions.get::<TlsConnectInfo<TcpConnectInfo>>() {
+        let certificates = info.peer_certs().ok_or_else(|| refused("a client certificate is needed"))?;
+        let leaf = certificates.first().ok_or_else(|| refused("a client certificate is needed"))?;
+        let gateway = identity::of_certificate(leaf).ok_or_else(|| refused("the certificate names no gateway"))?;
+        return Ok(Peer::Gateway(gateway));
+    }
+    let local = extensions.get::<UdsConnectInfo>().is_some()
+        || extensions
+            .get::<TcpConnectInfo>()
+            .and_then(TcpConnectInfo::remote_addr)
+            .is_some_and(|address| address.ip().to_canonical().is_loopback());
+    if local { Ok(Peer::Local) } else { Err(refused("a client certificate is needed")) }
+}
+
+/// Answers in parts of about [`wire::PART_BYTES`].
+fn in_parts<T>(items: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut parts = vec![Vec::new()];
+    let mut bytes = 0;
+    for item in items {
+        let next = size(&item) + 32;
+        if bytes + next > wire::PART_BYTES && bytes > 0 {
+            parts.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += next;
+        if let Some(part) = parts.last_mut() {
+            part.push(item);
+        }
+    }
+    parts
+}
+
+type Parts<T> = BoxStream<'static, Result<T, Status>>;
+
+#[async_trait]
+impl gateway_link_server::GatewayLink for RpcServer {
+    type FactsAfterStream = Parts<proto::FactsAfterReply>;
+    type LiveFactsStream = Parts<proto::LiveFactsReply>;
+    type FeedStream = Parts<proto::FeedReply>;
+
+    async fn prove(&self, request: Request<proto::ProveRequest>) -> Result<Response<proto::ProveReply>, Status> {
+        let (_, plane) = self.plane(&request).await?;
+        let at = wire::to_position(request.into_inner().at, GATEWAY)?;
+        Ok(Response::new(wire::from_proof(plane.prove(at).await?)))
+    }
+
+    async fn facts_after(
+        &self,
+        request: Request<proto::FactsAfterRequest>,
+    ) -> Result<Response<Self::FactsAfterStream>, Status> {
+        let (_, plane) = self.plane(&request).await?;
+        let at = wire::to_position(request.into_inner().at, GATEWAY)?;
+        let facts = plane.facts_after(at).await?;
+        let facts = facts.iter().map(wire::from_numbered).collect::<Result<Vec<_>, LinkError>>()?;
+        let parts = in_parts(facts, |fact| fact.fact.len());
+        let replies = parts.into_iter().map(|facts| Ok(proto::FactsAfterReply { facts }));
+        Ok(Response::new(stream::iter(replies).boxed()))
+    }
+
+    async fn live_facts(
+        &self,
+        request: Request<proto::LiveFactsRequest>,
+    ) -> Result<Response<Self::LiveFactsStream>, Status> {
+        let (_, plane) = self.plane(&request).await?;
+        let live = plane.live_facts().await?;
+        let head = Some(wire::from_position(live.head));
+        let facts = live.facts.iter().map(wire::from_fact).collect::<Result<Vec<_>, LinkError>>()?;
+        let replies = in_parts(facts, Vec::len).into_iter().map(move |facts| Ok(proto::LiveFactsReply { head, facts }));
+        Ok(Response::new(stream::iter(replies.collect::<Vec<_>>()).boxed()))
+    }
+
+    async fn bindings(
+        &self,
+        request: Request<proto::BindingsRequest>,
+    ) -> Result<Response<proto::BindingsReply>, Status> {
+        let (_, plane) = self.plane(&request).await?;
+        let asked = request.into_inner();
+        let (tenant, user) = (wire::to_id(&asked.tenant, GATEWAY)?, wire::to_id(&asked.user, GATEWAY)?);
+        Ok(Response::new(wire::from_bindings(&plane.bindings(tenant, user).await?)))
+    }
+
+    async fn feed(&self, request: Request<proto::FeedRequest>) -> Result<Response<Self::FeedStream>, Status> {
+        let (_, plane) = self.plane(&request).await?;
+        let messages = plane.feed(request.into_inner().from).await?;
+        let parts = messages.flat_map(|message| {
+            let parts = match message.and_then(wire::from_feed) {
+                Ok(parts) => parts.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(Status::from(error))],
+            };
+            stream::iter(parts)
+        });
+        Ok(Response::new(parts.boxed()))
+    }
+
+    async fn report(&self, request: Request<proto::ReportRequest>) -> Result<Response<proto::ReportReply>, Status> {
+        let (peer, plane) = self.plane(&request).await?;
+        let status = wire::to_status(request.into_inner())?;
+        if matches!(&peer, Peer::Gateway(gateway) if *gateway != status.gateway) {
+            return Err(Status::permission_denied("the certificate names another gateway"));
+        }
+        plane.report(status).await?;
+        Ok(Response::new(proto::ReportReply {}))
+    }
+}

@@ -1,0 +1,179 @@
+//! Between the words of the `.proto` file and ours.
+
+use domain::{
+    Fact, Id, NumberedFact, Position, Seq, Tag,
+    fact::{Bindings, Proof},
+    snapshot::{Change, EntityKey, EntityKind, READER},
+};
+use tonic::{Code, Status};
+
+use super::proto;
+use crate::{
+    LinkError,
+    log::{FeedMessage, GatewayIdentity, GatewayStatus},
+};
+
+/// Parts of streams are about this long at most, in bytes of JSON.
+pub(super) const PART_BYTES: usize = 1024 * 1024;
+
+const GATEWAY: &str = "the gateway";
+
+pub(super) fn from_position(at: Position) -> proto::Position {
+    proto::Position { seq: at.seq.0, tag: at.tag.0 }
+}
+
+pub(super) fn to_position(at: Option<proto::Position>, who: &'static str) -> Result<Position, LinkError> {
+    let at = at.ok_or_else(|| LinkError::unreadable(who, "a position is missing"))?;
+    Ok(Position { seq: Seq(at.seq), tag: Tag(at.tag) })
+}
+
+pub(super) fn from_proof(proof: Proof) -> proto::ProveReply {
+    proto::ProveReply { head: Some(from_position(proof.head)), min_revision: proof.min_revision, resync: proof.resync }
+}
+
+pub(super) fn to_proof(reply: proto::ProveReply, who: &'static str) -> Result<Proof, LinkError> {
+    Ok(Proof { head: to_position(reply.head, who)?, min_revision: reply.min_revision, resync: reply.resync })
+}
+
+pub(super) fn from_fact(fact: &Fact) -> Result<Vec<u8>, LinkError> {
+    serde_json::to_vec(fact).map_err(|error| LinkError::failed("the control API", &error))
+}
+
+pub(super) fn to_fact(json: &[u8], who: &'static str) -> Result<Fact, LinkError> {
+    serde_json::from_slice(json).map_err(|error| LinkError::unreadable(who, error))
+}
+
+pub(super) fn from_numbered(numbered: &NumberedFact) -> Result<proto::NumberedFact, LinkError> {
+    let at = from_position(Position { seq: numbered.seq, tag: numbered.tag });
+    Ok(proto::NumberedFact { at: Some(at), fact: from_fact(&numbered.fact)? })
+}
+
+pub(super) fn to_numbered(numbered: proto::NumberedFact, who: &'static str) -> Result<NumberedFact, LinkError> {
+    let Position { seq, tag } = to_position(numbered.at, who)?;
+    Ok(NumberedFact { seq, tag, fact: to_fact(&numbered.fact, who)? })
+}
+
+pub(super) fn to_id<K>(text: &str, who: &'static str) -> Result<Id<K>, LinkError> {
+    text.parse().map_err(|error| LinkError::unreadable(who, error))
+}
+
+pub(super) fn from_bindings(bindings: &Bindings) -> proto::BindingsReply {
+    let unit_role = |(unit, role): &(_, _)| proto::UnitRole { unit: Id::to_string(unit), role: Id::to_string(role) };
+    proto::BindingsReply {
+        as_of: bindings.as_of.0,
+        active: bindings.active,
+        roles: bindings.roles.iter().map(Id::to_string).collect(),
+        unit_roles: bindings.unit_roles.iter().map(unit_role).collect(),
+    }
+}
+
+pub(super) fn to_bindings(reply: proto::BindingsReply, who: &'static str) -> Result<Bindings, LinkError> {
+    let unit_role = |held: &proto::UnitRole| Ok((to_id(&held.unit, who)?, to_id(&held.role, who)?));
+    Ok(Bindings {
+        as_of: Seq(reply.as_of),
+        active: reply.active,
+        roles: reply.roles.iter().map(|role| to_id(role, who)).collect::<Result<_, LinkError>>()?,
+        unit_roles: reply.unit_roles.iter().map(unit_role).collect::<Result<_, LinkError>>()?,
+    })
+}
+
+pub(super) fn from_status(status: GatewayStatus) -> proto::ReportRequest {
+    proto::ReportRequest {
+        gateway_id: status.gateway.id.to_string(),
+        name: status.gateway.name,
+        fleet: status.gateway.fleet,
+        reader: status.reader,
+        applied_revision: status.applied_revision,
+        applied: Some(from_position(status.applied)),
+        lease_remaining_ms: status.lease_remaining_ms,
+    }
+}
+
+pub(super) fn to_status(report: proto::ReportRequest) -> Result<GatewayStatus, LinkError> {
+    Ok(GatewayStatus {
+        gateway: GatewayIdentity { id: to_id(&report.gateway_id, GATEWAY)?, name: report.name, fleet: report.fleet },
+        reader: report.reader,
+        applied_revision: report.applied_revision,
+        applied: to_position(report.applied, GATEWAY)?,
+        lease_remaining_ms: report.lease_remaining_ms,
+    })
+}
+
+/// A message in parts of about [`PART_BYTES`].
+pub(super) fn from_feed(message: FeedMessage) -> Result<Vec<proto::FeedReply>, LinkError> {
+    use proto::feed_reply::Kind;
+    let (kind, revision, last, changes) = match message {
+        FeedMessage::Full { changes, last, revision } => (Kind::Full, revision, last, changes),
+        FeedMessage::Delta { changes, revision } => (Kind::Delta, revision, true, changes),
+        FeedMessage::Heartbeat { revision } => (Kind::Heartbeat, revision, true, Vec::new()),
+    };
+    let mut parts = Vec::new();
+    let (mut part, mut bytes) = (Vec::new(), 0);
+    for change in &changes {
+        let entity = change.entity.as_ref().map(serde_json::to_vec).transpose();
+        let entity = entity.map_err(|error| LinkError::failed("the control API", &error))?;
+        let size = entity.as_ref().map_or(0, Vec::len) + 64;
+        if bytes + size > PART_BYTES && !part.is_empty() {
+            let changes = std::mem::take(&mut part);
+            parts.push(proto::FeedReply { kind: kind.into(), revision, last: false, changes });
+            bytes = 0;
+        }
+        bytes += size;
+        part.push(proto::Change {
+            revision: change.revision,
+            kind: change.key.kind.as_str().into(),
+            id: change.key.id.to_string(),
+            min_reader: change.min_reader,
+            entity,
+        });
+    }
+    parts.push(proto::FeedReply { kind: kind.into(), revision, last, changes: part });
+    Ok(parts)
+}
+
+/// A change. Of an entity that this build does not read, only the key is looked at: `entity` is then none, and
+/// `min_reader` says why.
+pub(super) fn to_change(change: proto::Change, who: &'static str) -> Result<Change, LinkError> {
+    let kind = serde_json::from_value::<EntityKind>(change.kind.as_str().into())
+        .map_err(|error| LinkError::unreadable(who, error))?;
+    let id = to_id::<()>(&change.id, who)?.uuid();
+    let readable = change.entity.filter(|_| change.min_reader <= READER);
+    let entity = readable.map(|json| serde_json::from_slice(&json)).transpose();
+    Ok(Change {
+        revision: change.revision,
+        key: EntityKey { kind, id },
+        min_reader: change.min_reader,
+        entity: entity.map_err(|error| LinkError::unreadable(who, error))?,
+    })
+}
+
+impl From<LinkError> for Status {
+    fn from(error: LinkError) -> Self {
+        let code = match &error {
+            LinkError::Unreachable { .. } => Code::Unavailable,
+            LinkError::TimedOut { .. } => Code::DeadlineExceeded,
+            LinkError::Refused { .. } => Code::PermissionDenied,
+            LinkError::UnknownPosition => Code::OutOfRange,
+            LinkError::Failed { .. } | LinkError::Unfit { .. } => Code::Internal,
+            LinkError::Unreadable { .. } => Code::InvalidArgument,
+        };
+        let text = match error {
+            LinkError::Refused { reason, .. } => reason,
+            other => crate::error::chain(&other),
+        };
+        Self::new(code, text)
+    }
+}
+
+pub(super) fn from_grpc(status: Status, who: &'static str) -> LinkError {
+    let reason = status.message().to_owned();
+    match status.code() {
+        Code::OutOfRange => LinkError::UnknownPosition,
+        Code::PermissionDenied | Code::Unauthenticated => LinkError::Refused { peer: who, reason },
+        Code::InvalidArgument => LinkError::Unreadable { peer: who, reason },
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
+            LinkError::unreachable(who, status)
+        }
+        _ => LinkError::Failed { peer: who, reason },
+    }
+}
