@@ -1,1 +1,58 @@
-//! Store traits over PostgreSQL and SQLite.
+//! The SQL store of the control plane, on PostgreSQL and SQLite.
+//!
+//! ```text
+//! store.tenant(id)                       reads: on the store, a view or a transaction (traits in [`read`])
+//! store.write(&by, now, |tx| …)          configuration: change + audit + facts + change log, or nothing
+//! store.write_session(scope, now, |tx| …) session state: change + facts + security events
+//! store.tick(now)                        numbers what was committed; then gateways can prove how current they are
+//! ```
+//!
+//! Aggregates are written once, in SQL that both databases read (`src/aggregate/`); the databases meet at one small
+//! seam (`src/driver.rs`). What the edge must know is derived inside the transaction of the change (`src/log/`), so no
+//! caller can forget it. Secrets are sealed before they reach the database ([`seal`]).
+//!
+//! Two walls keep tenants apart: each statement names its tenant or project, and on PostgreSQL row level security
+//! confines each transaction to the scope it was begun with ([`Store::within`], `by.scope()`).
+
+mod aggregate;
+mod driver;
+mod error;
+mod log;
+mod postgres;
+pub mod seal;
+mod sqlite;
+mod store;
+mod tx;
+mod value;
+
+pub use aggregate::{
+    audit::AuditQuery,
+    idempotency::StoredResponse,
+    login::{LockPolicy, LoginFailures, LoginSubject},
+    page::Page,
+    refresh::Consumed,
+};
+pub use error::StoreError;
+pub use log::{
+    feed::{Delta, Snapshot},
+    tick::Tick,
+};
+pub use postgres::PostgresConfig;
+pub use seal::Sealer;
+pub use store::Store;
+pub use tx::{Audited, Commit, SessionTx, Tx, Unaudited, View};
+
+/// The read traits, one per aggregate: `use store::read::*`.
+pub mod read {
+    pub use crate::{
+        aggregate::{
+            audit::AuditTrail, binding::RoleBindings, certificate::Certificates, customer::Customers,
+            gateway::Gateways, hostname::Hostnames, idempotency::Responses, issuer::Issuers, login::Logins,
+            membership::Memberships, org_unit::OrgUnits, project::Projects, refresh::RefreshTokens, role::Roles,
+            route::Routes, service::Services, session::Sessions, signing_key::SigningKeys, tenant::Tenants,
+            upstream::Upstreams, user::Users,
+        },
+        log::{facts::Facts, feed::Feed},
+        tx::Reader,
+    };
+}

@@ -1,0 +1,133 @@
+//! Certificates. Their keys are sealed, and leave the store only in the change log.
+
+use authz::{Authorized, action::ManageCertificates};
+use domain::{
+    CertificateId, HostnameId, Secret,
+    model::{Certificate, NewCertificate},
+};
+
+use super::{needed, one, page::Page, scope_of, within};
+use crate::{
+    StoreError, Tx, Unaudited, View,
+    log::publish::{self, Effect},
+    tx::Reader,
+    value::{Row, Value, values},
+};
+
+const SELECT: &str = "SELECT id, project_id, names, chain_pem, not_before, not_after, source, fingerprint, created_at
+                      FROM certificates";
+
+fn read(row: &Row) -> Result<Certificate, StoreError> {
+    Ok(Certificate {
+        id: row.at("id")?,
+        project_id: row.at("project_id")?,
+        names: row.json("names")?,
+        chain_pem: row.at("chain_pem")?,
+        not_before: row.at("not_before")?,
+        not_after: row.at("not_after")?,
+        source: row.word("source")?,
+        fingerprint: row.at("fingerprint")?,
+        created_at: row.at("created_at")?,
+    })
+}
+
+fn place(id: CertificateId) -> String {
+    format!("certificates.key_enc:{id}")
+}
+
+/// A certificate's key, for the change log.
+pub(crate) async fn key(view: &View, id: CertificateId) -> Result<Secret<String>, StoreError> {
+    let sql = "SELECT key_enc FROM certificates WHERE id = $1";
+    let sealed = view.first(sql, values![id], |row| row.at::<Vec<u8>>("key_enc")).await?;
+    let plain = view.sealer().open(&place(id), &needed(sealed, "certificate")?)?;
+    String::from_utf8(plain.expose().clone()).map(Secret::new).map_err(|_| StoreError::corrupt("key_enc", "not UTF-8"))
+}
+
+/// Reads of certificates.
+pub trait Certificates: Reader {
+    /// The certificate of this id.
+    fn certificate(&self, id: CertificateId) -> impl Future<Output = Result<Option<Certificate>, StoreError>> + Send {
+        async move { self.view().await?.first(&format!("{SELECT} WHERE id = $1"), values![id], read).await }
+    }
+
+    /// Certificates.
+    fn certificates(&self, page: Page) -> impl Future<Output = Result<Vec<Certificate>, StoreError>> + Send {
+        async move {
+            let sql = format!("{SELECT} WHERE id > $1 ORDER BY id LIMIT $2");
+            self.view().await?.all(&sql, values![page.start(), page.limit()], read).await
+        }
+    }
+}
+impl<R: Reader> Certificates for R {}
+
+impl Tx {
+    /// Stores a certificate.
+    ///
+    /// # Errors
+    /// [`StoreError::Reference`] without its project.
+    pub async fn insert_certificate(
+        &self,
+        by: &Authorized<ManageCertificates>,
+        new: NewCertificate,
+    ) -> Result<Unaudited<Certificate>, StoreError> {
+        within(by, scope_of(new.project_id, by.scope().tenant()))?;
+        let sealed = self.work.view.sealer().seal(&place(new.id), new.key_pem.expose().as_bytes())?;
+        let certificate = Certificate {
+            id: new.id,
+            project_id: new.project_id,
+            names: new.names,
+            chain_pem: new.chain_pem,
+            not_before: new.not_before,
+            not_after: new.not_after,
+            source: new.source,
+            fingerprint: new.fingerprint,
+            created_at: self.work.now,
+        };
+        let it = &certificate;
+        self.work
+            .view
+            .execute(
+                "INSERT INTO certificates (id, project_id, names, chain_pem, key_enc, not_before, not_after, source,
+                     fingerprint, created_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                vec![
+                    it.id.into(),
+                    it.project_id.into(),
+                    Value::json(&it.names)?,
+                    (&it.chain_pem).into(),
+                    sealed.into(),
+                    it.not_before.into(),
+                    it.not_after.into(),
+                    Value::word(&it.source),
+                    (&it.fingerprint).into(),
+                    it.created_at.into(),
+                ],
+            )
+            .await?;
+        publish::certificate(&self.work, certificate.id, Effect::Widens).await?;
+        Ok(self.unaudited(certificate))
+    }
+
+    /// Deletes a certificate. Hostnames that use it have none from then on.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn delete_certificate(
+        &self,
+        by: &Authorized<ManageCertificates>,
+        id: CertificateId,
+    ) -> Result<Unaudited<Certificate>, StoreError> {
+        let certificate = needed(self.certificate(id).await?, "certificate")?;
+        within(by, scope_of(certificate.project_id, by.scope().tenant()))?;
+        let view = &self.work.view;
+        let sql = "UPDATE hostnames SET certificate_id = NULL, updated_at = $2, version = version + 1
+                   WHERE certificate_id = $1 RETURNING id";
+        let users = view.all(sql, values![id, self.work.now], |row| row.at::<HostnameId>("id")).await?;
+        for hostname in users {
+            publish::hostname(&self.work, hostname, Effect::Narrows).await?;
+        }
+        one(view, "certificate", "DELETE FROM certificates WHERE id = $1", values![id]).await?;
+        publish::certificate(&self.work, id, Effect::Narrows).await?;
+        Ok(self.unaudited(certificate))
+    }
+}

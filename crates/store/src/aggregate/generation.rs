@@ -1,0 +1,114 @@
+//! Generations: "issued before", without a clock.
+//!
+//! Tokens carry the generation of their user in their tenant (`ug`) and of the tenant (`tg`). Raising one refuses
+//! everything older. Both are read under a lock in the transaction that mints, so no token is minted with a generation
+//! that was already raised.
+
+use authz::{Authorized, Scope, action::ManageSessions};
+use domain::{Fact, ProjectId, TenantId, UserId, model::Membership};
+
+use super::{membership::Memberships, needed, within};
+use crate::{SessionTx, StoreError, Tx, Unaudited, tx::Work, value::values};
+
+/// Raises a user's generation in one tenant, ends their sessions there, and leaves the fact.
+pub(crate) async fn raise(work: &Work, project: ProjectId, tenant: TenantId, user: UserId) -> Result<u64, StoreError> {
+    let sql = "INSERT INTO user_generations (tenant_id, user_id, project_id, generation) VALUES ($1, $2, $3, 1)
+               ON CONFLICT (tenant_id, user_id) DO UPDATE SET generation = user_generations.generation + 1
+               RETURNING generation";
+    let raised = work.view.first(sql, values![tenant, user, project], |row| row.at("generation")).await?;
+    let generation = needed(raised, "user")?;
+    work.view
+        .execute(
+            "UPDATE sessions SET ended_at = $3, end_reason = 'signed_out_everywhere'
+             WHERE tenant_id = $1 AND user_id = $2 AND ended_at IS NULL",
+            values![tenant, user, work.now],
+        )
+        .await?;
+    work.insert_fact(&Fact::UserGeneration { tenant, user, generation }).await?;
+    Ok(generation)
+}
+
+/// The same in every tenant of the user's.
+pub(crate) async fn raise_everywhere(work: &Work, user: UserId) -> Result<(), StoreError> {
+    for membership in work.view.memberships_of_user(user).await? {
+        raise(work, membership.project_id, membership.tenant_id, user).await?;
+    }
+    Ok(())
+}
+
+/// Says in every tenant of the user's that cached bindings are out of date.
+pub(crate) async fn bindings_changed_everywhere(work: &Work, user: UserId) -> Result<(), StoreError> {
+    for membership in work.view.memberships_of_user(user).await? {
+        work.insert_fact(&Fact::BindingsChanged { tenant: membership.tenant_id, user }).await?;
+    }
+    Ok(())
+}
+
+impl SessionTx {
+    /// The generations `(ug, tg)` a token minted in this transaction carries. Locks them against being raised before
+    /// the transaction ends: read what decides about the sign-in (status, bindings) after this.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] without such a tenant; [`StoreError::Reference`] without such a user.
+    pub async fn generations(
+        &self,
+        project: ProjectId,
+        tenant: TenantId,
+        user: UserId,
+    ) -> Result<(u64, u64), StoreError> {
+        let view = &self.work.view;
+        let sql = view.holding("SELECT generation FROM user_generations WHERE tenant_id = $1 AND user_id = $2");
+        let mut own = view.first(&sql, values![tenant, user], |row| row.at("generation")).await?;
+        if own.is_none() {
+            view.execute(
+                "INSERT INTO user_generations (tenant_id, user_id, project_id, generation) VALUES ($1, $2, $3, 0)
+                 ON CONFLICT (tenant_id, user_id) DO NOTHING",
+                values![tenant, user, project],
+            )
+            .await?;
+            own = view.first(&sql, values![tenant, user], |row| row.at("generation")).await?;
+        }
+        let sql = view.holding("SELECT generation FROM tenants WHERE id = $1");
+        let tenants = view.first(&sql, values![tenant], |row| row.at("generation")).await?;
+        Ok((needed(own, "user")?, needed(tenants, "tenant")?))
+    }
+
+    /// Refuses every token and session of the user in a tenant that was issued before; answers the new generation.
+    ///
+    /// # Errors
+    /// [`StoreError::Reference`] without such a user or tenant.
+    pub async fn sign_out_everywhere(
+        &self,
+        project: ProjectId,
+        tenant: TenantId,
+        user: UserId,
+    ) -> Result<u64, StoreError> {
+        raise(&self.work, project, tenant, user).await
+    }
+
+    /// The same in every tenant of the user's: the answer to a replayed refresh token.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn revoke_all_sessions(&self, user: UserId) -> Result<(), StoreError> {
+        raise_everywhere(&self.work, user).await
+    }
+}
+
+impl Tx {
+    /// Signs a member out everywhere in a tenant.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when they are no member.
+    pub async fn sign_out_member(
+        &self,
+        by: &Authorized<ManageSessions>,
+        tenant: TenantId,
+        user: UserId,
+    ) -> Result<Unaudited<Membership>, StoreError> {
+        let membership = needed(self.membership(tenant, user).await?, "membership")?;
+        within(by, Scope::Tenant(membership.project_id, tenant))?;
+        raise(&self.work, membership.project_id, tenant, user).await?;
+        Ok(self.unaudited(membership))
+    }
+}

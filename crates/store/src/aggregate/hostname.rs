@@ -1,0 +1,251 @@
+//! Hostnames, the services they offer and the certificates they use.
+
+use std::collections::HashMap;
+
+use authz::{Authorized, action::ManageHostnames};
+use domain::{
+    HostName, HostnameId, ProjectId, ServiceId, TenantId,
+    model::{Hostname, NewHostname, VerifyState, Version},
+};
+
+use super::{needed, one, page::Page, scope_of, swap, tie, within};
+use crate::{
+    StoreError, Tx, Unaudited, View,
+    log::publish::{self, Effect},
+    tx::Reader,
+    value::{Row, Value, values},
+};
+
+const SELECT: &str = "SELECT * FROM hostnames";
+
+/// Without its services, which [`with_services`] adds.
+fn read(row: &Row) -> Result<Hostname, StoreError> {
+    Ok(Hostname {
+        id: row.at("id")?,
+        hostname: row.parsed("hostname")?,
+        project_id: row.at("project_id")?,
+        tenant_id: row.at("tenant_id")?,
+        purpose: row.word("purpose")?,
+        kind: row.word("kind")?,
+        is_primary: row.at("is_primary")?,
+        verify_state: row.word("verify_state")?,
+        verified_at: row.at("verified_at")?,
+        tls_mode: row.word("tls_mode")?,
+        certificate_id: row.at("certificate_id")?,
+        services: Vec::new(),
+        created_at: row.at("created_at")?,
+        updated_at: row.at("updated_at")?,
+        version: Version(row.at("version")?),
+    })
+}
+
+/// The hostnames that `condition` selects, with their services.
+async fn with_services(view: &View, condition: &str, values: Vec<Value>) -> Result<Vec<Hostname>, StoreError> {
+    let mut found = view.all(&format!("{SELECT} {condition}"), values.clone(), read).await?;
+    let sql = format!(
+        "SELECT offer.hostname_id, offer.service_id FROM hostname_services AS offer
+         JOIN ({SELECT} {condition}) AS host ON host.id = offer.hostname_id ORDER BY offer.place"
+    );
+    let mut offers: HashMap<HostnameId, Vec<ServiceId>> = HashMap::new();
+    let pairs = view.all(&sql, values, |row| Ok((row.at("hostname_id")?, row.at("service_id")?))).await?;
+    for (hostname, service) in pairs {
+        offers.entry(hostname).or_default().push(service);
+    }
+    for hostname in &mut found {
+        hostname.services = offers.remove(&hostname.id).unwrap_or_default();
+    }
+    Ok(found)
+}
+
+/// Reads of hostnames.
+pub trait Hostnames: Reader {
+    /// The hostname of this id.
+    fn hostname(&self, id: HostnameId) -> impl Future<Output = Result<Option<Hostname>, StoreError>> + Send {
+        async move { Ok(with_services(&self.view().await?, "WHERE id = $1", values![id]).await?.pop()) }
+    }
+
+    /// The hostname of this name, verified or not.
+    fn hostname_by_name(&self, name: &HostName) -> impl Future<Output = Result<Option<Hostname>, StoreError>> + Send {
+        async move { Ok(with_services(&self.view().await?, "WHERE hostname = $1", values![name.as_str()]).await?.pop()) }
+    }
+
+    /// Hostnames.
+    fn hostnames(&self, page: Page) -> impl Future<Output = Result<Vec<Hostname>, StoreError>> + Send {
+        async move {
+            let condition = "WHERE id > $1 ORDER BY id LIMIT $2";
+            with_services(&self.view().await?, condition, values![page.start(), page.limit()]).await
+        }
+    }
+
+    /// Hostnames of a tenant.
+    fn hostnames_of_tenant(
+        &self,
+        tenant: TenantId,
+        page: Page,
+    ) -> impl Future<Output = Result<Vec<Hostname>, StoreError>> + Send {
+        async move {
+            let condition = "WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+            with_services(&self.view().await?, condition, values![tenant, page.start(), page.limit()]).await
+        }
+    }
+
+    /// Hostnames of a project.
+    fn hostnames_of_project(
+        &self,
+        project: ProjectId,
+        page: Page,
+    ) -> impl Future<Output = Result<Vec<Hostname>, StoreError>> + Send {
+        async move {
+            let condition = "WHERE project_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+            with_services(&self.view().await?, condition, values![project, page.start(), page.limit()]).await
+        }
+    }
+}
+impl<R: Reader> Hostnames for R {}
+
+impl Tx {
+    /// Makes a hostname. The edge is told once it is verified.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] on `hostnames(hostname)`, or on `(project_id, purpose)` for a second primary;
+    /// [`StoreError::Tie`] when its services' routes tie; [`StoreError::Reference`].
+    pub async fn insert_hostname(
+        &self,
+        by: &Authorized<ManageHostnames>,
+        new: NewHostname,
+    ) -> Result<Unaudited<Hostname>, StoreError> {
+        within(by, scope_of(Some(new.project_id), new.tenant_id))?;
+        let now = self.work.now;
+        let hostname = Hostname {
+            id: new.id,
+            hostname: new.hostname,
+            project_id: new.project_id,
+            tenant_id: new.tenant_id,
+            purpose: new.purpose,
+            kind: new.kind,
+            is_primary: new.is_primary,
+            verify_state: new.verify_state,
+            verified_at: (new.verify_state == VerifyState::Verified).then_some(now),
+            tls_mode: new.tls_mode,
+            certificate_id: new.certificate_id,
+            services: new.services,
+            created_at: now,
+            updated_at: now,
+            version: Version(1),
+        };
+        let mut all = values![hostname.id, hostname.hostname.as_str(), hostname.project_id, now];
+        all.extend(columns(&hostname));
+        self.work
+            .view
+            .execute(
+                "INSERT INTO hostnames (id, hostname, project_id, created_at, updated_at, tenant_id, purpose, kind,
+                     is_primary, verify_state, verified_at, tls_mode, certificate_id, version)
+                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)",
+                all,
+            )
+            .await?;
+        self.offer(&hostname).await?;
+        publish::hostname(&self.work, hostname.id, Effect::Widens).await?;
+        Ok(self.unaudited(hostname))
+    }
+
+    /// Changes a hostname: its tenant, services, certificate, verification; not its name and project.
+    ///
+    /// # Errors
+    /// As [`Tx::insert_hostname`]; [`StoreError::VersionMismatch`], [`StoreError::NotFound`].
+    pub async fn update_hostname(
+        &self,
+        by: &Authorized<ManageHostnames>,
+        mut changed: Hostname,
+    ) -> Result<Unaudited<Hostname>, StoreError> {
+        let before = needed(self.hostname(changed.id).await?, "hostname")?;
+        within(by, scope_of(Some(before.project_id), before.tenant_id))?;
+        within(by, scope_of(Some(before.project_id), changed.tenant_id))?;
+        changed.hostname = before.hostname;
+        changed.project_id = before.project_id;
+        if changed.verify_state == VerifyState::Verified {
+            changed.verified_at = before.verified_at.or(Some(self.work.now));
+        }
+        let mut all = columns(&changed);
+        all.push(self.work.now.into());
+        let assignments = "tenant_id = $3, purpose = $4, kind = $5, is_primary = $6, verify_state = $7,
+             verified_at = $8, tls_mode = $9, certificate_id = $10, updated_at = $11";
+        let key = (changed.id.uuid(), changed.version);
+        changed.version = swap(&self.work.view, "hostname", "hostnames", key, assignments, all).await?;
+        changed.updated_at = self.work.now;
+        if before.services != changed.services {
+            let sql = "DELETE FROM hostname_services WHERE hostname_id = $1";
+            self.work.view.execute(sql, values![changed.id]).await?;
+            self.offer(&changed).await?;
+        }
+        if before.tenant_id != changed.tenant_id {
+            let sql = "UPDATE routes SET tenant_id = $2 WHERE hostname_id = $1";
+            self.work.view.execute(sql, values![changed.id, changed.tenant_id]).await?;
+        }
+        let only_renewed = before.tenant_id == changed.tenant_id && before.services == changed.services;
+        let effect = if only_renewed { Effect::Widens } else { Effect::Narrows };
+        publish::hostname(&self.work, changed.id, effect).await?;
+        Ok(self.unaudited(changed))
+    }
+
+    /// Makes a hostname the primary one of its project and purpose.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn make_hostname_primary(
+        &self,
+        by: &Authorized<ManageHostnames>,
+        id: HostnameId,
+    ) -> Result<Unaudited<Hostname>, StoreError> {
+        let mut hostname = needed(self.hostname(id).await?, "hostname")?;
+        within(by, scope_of(Some(hostname.project_id), by.scope().tenant()))?;
+        let view = &self.work.view;
+        let sql = "UPDATE hostnames SET is_primary = FALSE, version = version + 1
+                   WHERE project_id = $1 AND purpose = $2 AND is_primary AND id <> $3";
+        view.execute(sql, vec![hostname.project_id.into(), Value::word(&hostname.purpose), id.into()]).await?;
+        let key = (id.uuid(), hostname.version);
+        let assignments = "is_primary = TRUE, updated_at = $3";
+        hostname.version = swap(view, "hostname", "hostnames", key, assignments, values![self.work.now]).await?;
+        hostname.is_primary = true;
+        hostname.updated_at = self.work.now;
+        Ok(self.unaudited(hostname))
+    }
+
+    /// Removes a hostname, its own routes, and its certificate at the edge when nothing else uses that.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn delete_hostname(
+        &self,
+        by: &Authorized<ManageHostnames>,
+        id: HostnameId,
+    ) -> Result<Unaudited<Hostname>, StoreError> {
+        let hostname = needed(self.hostname(id).await?, "hostname")?;
+        within(by, scope_of(Some(hostname.project_id), hostname.tenant_id))?;
+        one(&self.work.view, "hostname", "DELETE FROM hostnames WHERE id = $1", values![id]).await?;
+        publish::hostname(&self.work, id, Effect::Narrows).await?;
+        Ok(self.unaudited(hostname))
+    }
+
+    async fn offer(&self, hostname: &Hostname) -> Result<(), StoreError> {
+        let sql = "INSERT INTO hostname_services (hostname_id, service_id, place) VALUES ($1, $2, $3)";
+        for (place, service) in (0_i64..).zip(&hostname.services) {
+            self.work.view.execute(sql, values![hostname.id, *service, place]).await?;
+        }
+        tie::check_hostname(&self.work.view, hostname.id).await
+    }
+}
+
+/// From `tenant_id` to `certificate_id`, in the order of the statements above.
+fn columns(it: &Hostname) -> Vec<Value> {
+    vec![
+        it.tenant_id.into(),
+        Value::word(&it.purpose),
+        Value::word(&it.kind),
+        it.is_primary.into(),
+        Value::word(&it.verify_state),
+        it.verified_at.into(),
+        Value::word(&it.tls_mode),
+        it.certificate_id.into(),
+    ]
+}

@@ -1,0 +1,143 @@
+//! Memberships: who belongs to which tenant.
+
+use authz::{Authorized, Scope, action::ManageUsers};
+use domain::{
+    Fact, TenantId, UserId,
+    model::{Membership, MembershipStatus},
+};
+
+use super::{generation, needed, one, page::Page, within};
+use crate::{
+    StoreError, Tx, Unaudited,
+    tx::Reader,
+    value::{Row, Value, values},
+};
+
+const SELECT: &str = "SELECT * FROM memberships";
+
+fn read(row: &Row) -> Result<Membership, StoreError> {
+    Ok(Membership {
+        id: row.at("id")?,
+        project_id: row.at("project_id")?,
+        tenant_id: row.at("tenant_id")?,
+        user_id: row.at("user_id")?,
+        source: row.word("source")?,
+        status: row.word("status")?,
+        default_ou_id: row.at("default_ou_id")?,
+        created_at: row.at("created_at")?,
+    })
+}
+
+/// Reads of memberships.
+pub trait Memberships: Reader {
+    /// A user's membership in a tenant.
+    fn membership(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+    ) -> impl Future<Output = Result<Option<Membership>, StoreError>> + Send {
+        async move {
+            let sql = format!("{SELECT} WHERE tenant_id = $1 AND user_id = $2");
+            self.view().await?.first(&sql, values![tenant, user], read).await
+        }
+    }
+
+    /// All memberships of a user.
+    fn memberships_of_user(&self, user: UserId) -> impl Future<Output = Result<Vec<Membership>, StoreError>> + Send {
+        async move {
+            let sql = format!("{SELECT} WHERE user_id = $1 ORDER BY created_at, id");
+            self.view().await?.all(&sql, values![user], read).await
+        }
+    }
+
+    /// Members of a tenant.
+    fn memberships(
+        &self,
+        tenant: TenantId,
+        page: Page,
+    ) -> impl Future<Output = Result<Vec<Membership>, StoreError>> + Send {
+        async move {
+            let sql = format!("{SELECT} WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3");
+            self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
+        }
+    }
+}
+impl<R: Reader> Memberships for R {}
+
+impl Tx {
+    /// Makes somebody a member. `created_at` is set here.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] on `memberships(user_id)`; [`StoreError::Reference`] unless user and tenant are of one
+    /// project.
+    pub async fn insert_membership(
+        &self,
+        by: &Authorized<ManageUsers>,
+        new: Membership,
+    ) -> Result<Unaudited<Membership>, StoreError> {
+        within(by, Scope::Tenant(new.project_id, new.tenant_id))?;
+        let it = Membership { created_at: self.work.now, ..new };
+        self.work
+            .view
+            .execute(
+                "INSERT INTO memberships (id, project_id, tenant_id, user_id, source, status, default_ou_id, created_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                vec![
+                    it.id.into(),
+                    it.project_id.into(),
+                    it.tenant_id.into(),
+                    it.user_id.into(),
+                    Value::word(&it.source),
+                    Value::word(&it.status),
+                    it.default_ou_id.into(),
+                    it.created_at.into(),
+                ],
+            )
+            .await?;
+        self.work.insert_fact(&Fact::BindingsChanged { tenant: it.tenant_id, user: it.user_id }).await?;
+        Ok(self.unaudited(it))
+    }
+
+    /// Changes a membership's status. One that no longer counts takes tokens and sessions with it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn update_membership(
+        &self,
+        by: &Authorized<ManageUsers>,
+        tenant: TenantId,
+        user: UserId,
+        status: MembershipStatus,
+    ) -> Result<Unaudited<Membership>, StoreError> {
+        let before = needed(self.membership(tenant, user).await?, "membership")?;
+        within(by, Scope::Tenant(before.project_id, tenant))?;
+        let sql = "UPDATE memberships SET status = $2 WHERE id = $1";
+        one(&self.work.view, "membership", sql, vec![before.id.into(), Value::word(&status)]).await?;
+        if status != MembershipStatus::Active {
+            generation::raise(&self.work, before.project_id, tenant, user).await?;
+        }
+        self.work.insert_fact(&Fact::BindingsChanged { tenant, user }).await?;
+        Ok(self.unaudited(Membership { status, ..before }))
+    }
+
+    /// Ends a membership, with the role bindings, tokens and sessions the user has in the tenant.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn delete_membership(
+        &self,
+        by: &Authorized<ManageUsers>,
+        tenant: TenantId,
+        user: UserId,
+    ) -> Result<Unaudited<Membership>, StoreError> {
+        let membership = needed(self.membership(tenant, user).await?, "membership")?;
+        within(by, Scope::Tenant(membership.project_id, tenant))?;
+        generation::raise(&self.work, membership.project_id, tenant, user).await?;
+        let view = &self.work.view;
+        let sql = "DELETE FROM role_bindings WHERE tenant_id = $1 AND subject_kind = 'user' AND subject_id = $2";
+        view.execute(sql, values![tenant, user]).await?;
+        one(view, "membership", "DELETE FROM memberships WHERE id = $1", values![membership.id]).await?;
+        self.work.insert_fact(&Fact::BindingsChanged { tenant, user }).await?;
+        Ok(self.unaudited(membership))
+    }
+}

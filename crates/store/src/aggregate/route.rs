@@ -1,0 +1,200 @@
+//! Routes, of services and of single hostnames.
+
+use authz::{Action, Authorized, Scope, action::ManageRoutes};
+use domain::{
+    ProjectId, RouteId, TenantId,
+    model::{NewRoute, Route, RouteOwner, Version},
+};
+
+use super::{hostname::Hostnames, needed, one, page::Page, scope_of, swap, tie, within};
+use crate::{
+    StoreError, Tx, Unaudited,
+    log::publish::{self, Effect},
+    tx::Reader,
+    value::{Row, Value, values},
+};
+
+const SELECT: &str = "SELECT id, service_id, hostname_id, rule, enabled, created_at, updated_at, version FROM routes";
+
+fn read(row: &Row) -> Result<Route, StoreError> {
+    let owner = match (row.at("service_id")?, row.at("hostname_id")?) {
+        (Some(service), None) => RouteOwner::Service(service),
+        (None, Some(hostname)) => RouteOwner::Hostname(hostname),
+        _ => return Err(StoreError::corrupt("service_id", "a route has one owner")),
+    };
+    Ok(Route {
+        owner,
+        rule: row.json("rule")?,
+        enabled: row.at("enabled")?,
+        created_at: row.at("created_at")?,
+        updated_at: row.at("updated_at")?,
+        version: Version(row.at("version")?),
+    })
+}
+
+/// Reads of routes.
+pub trait Routes: Reader {
+    /// The route of this id.
+    fn route(&self, id: RouteId) -> impl Future<Output = Result<Option<Route>, StoreError>> + Send {
+        async move { self.view().await?.first(&format!("{SELECT} WHERE id = $1"), values![id], read).await }
+    }
+
+    /// All routes of a service or hostname, enabled or not, oldest first.
+    fn routes(&self, owner: RouteOwner) -> impl Future<Output = Result<Vec<Route>, StoreError>> + Send {
+        async move {
+            let (column, id) = match owner {
+                RouteOwner::Service(id) => ("service_id", id.uuid()),
+                RouteOwner::Hostname(id) => ("hostname_id", id.uuid()),
+            };
+            let sql = format!("{SELECT} WHERE {column} = $1 ORDER BY created_at, id");
+            self.view().await?.all(&sql, values![id], read).await
+        }
+    }
+
+    /// A tenant's own routes: those of its hostnames.
+    fn routes_of_tenant(
+        &self,
+        tenant: TenantId,
+        page: Page,
+    ) -> impl Future<Output = Result<Vec<Route>, StoreError>> + Send {
+        async move {
+            let sql = format!("{SELECT} WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3");
+            self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
+        }
+    }
+
+    /// All routes.
+    fn all_routes(&self, page: Page) -> impl Future<Output = Result<Vec<Route>, StoreError>> + Send {
+        async move {
+            let sql = format!("{SELECT} WHERE id > $1 ORDER BY id LIMIT $2");
+            self.view().await?.all(&sql, values![page.start(), page.limit()], read).await
+        }
+    }
+}
+impl<R: Reader> Routes for R {}
+
+impl Tx {
+    /// Makes a route.
+    ///
+    /// # Errors
+    /// [`StoreError::Tie`] with another route of its service, of a service offered beside it, or of its hostname;
+    /// [`StoreError::Rule`] (`route_ou_parameter`) when the parameter that names the unit is not in its path;
+    /// [`StoreError::Reference`] without its owner or upstream.
+    pub async fn insert_route(
+        &self,
+        by: &Authorized<ManageRoutes>,
+        new: NewRoute,
+    ) -> Result<Unaudited<Route>, StoreError> {
+        let (project, tenant) = self.home(by, new.owner).await?;
+        check_parameter(&new.rule)?;
+        let now = self.work.now;
+        let route = Route {
+            owner: new.owner,
+            rule: new.rule,
+            enabled: new.enabled,
+            created_at: now,
+            updated_at: now,
+            version: Version(1),
+        };
+        let (service, hostname) = match route.owner {
+            RouteOwner::Service(id) => (Some(id), None),
+            RouteOwner::Hostname(id) => (None, Some(id)),
+        };
+        self.work
+            .view
+            .execute(
+                "INSERT INTO routes (id, service_id, hostname_id, project_id, tenant_id, upstream_id, rule, enabled,
+                     created_at, updated_at, version)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, 1)",
+                vec![
+                    route.rule.id.into(),
+                    service.into(),
+                    hostname.into(),
+                    project.into(),
+                    tenant.into(),
+                    route.rule.upstream_id.into(),
+                    Value::json(&route.rule)?,
+                    route.enabled.into(),
+                    now.into(),
+                ],
+            )
+            .await?;
+        self.settle(route.owner).await?;
+        Ok(self.unaudited(route))
+    }
+
+    /// Changes a route; its owner stays.
+    ///
+    /// # Errors
+    /// As [`Tx::insert_route`]; [`StoreError::VersionMismatch`], [`StoreError::NotFound`].
+    pub async fn update_route(
+        &self,
+        by: &Authorized<ManageRoutes>,
+        mut changed: Route,
+    ) -> Result<Unaudited<Route>, StoreError> {
+        let before = needed(self.route(changed.rule.id).await?, "route")?;
+        self.home(by, before.owner).await?;
+        check_parameter(&changed.rule)?;
+        changed.owner = before.owner;
+        let values = vec![
+            changed.rule.upstream_id.into(),
+            Value::json(&changed.rule)?,
+            changed.enabled.into(),
+            self.work.now.into(),
+        ];
+        let assignments = "upstream_id = $3, rule = $4, enabled = $5, updated_at = $6";
+        let key = (changed.rule.id.uuid(), changed.version);
+        changed.version = swap(&self.work.view, "route", "routes", key, assignments, values).await?;
+        changed.updated_at = self.work.now;
+        self.settle(changed.owner).await?;
+        Ok(self.unaudited(changed))
+    }
+
+    /// Deletes a route.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn delete_route(
+        &self,
+        by: &Authorized<ManageRoutes>,
+        id: RouteId,
+    ) -> Result<Unaudited<Route>, StoreError> {
+        let route = needed(self.route(id).await?, "route")?;
+        self.home(by, route.owner).await?;
+        one(&self.work.view, "route", "DELETE FROM routes WHERE id = $1", values![id]).await?;
+        self.settle(route.owner).await?;
+        Ok(self.unaudited(route))
+    }
+
+    /// Whose a route of this owner is, if the caller may change it: services are the platform's.
+    async fn home<A: Action>(
+        &self,
+        by: &Authorized<A>,
+        owner: RouteOwner,
+    ) -> Result<(Option<ProjectId>, Option<TenantId>), StoreError> {
+        match owner {
+            RouteOwner::Service(_) => within(by, Scope::Platform).map(|()| (None, None)),
+            RouteOwner::Hostname(id) => {
+                let hostname = needed(self.hostname(id).await?, "hostname")?;
+                let (project, tenant) = (Some(hostname.project_id), hostname.tenant_id);
+                within(by, scope_of(project, tenant)).map(|()| (project, tenant))
+            }
+        }
+    }
+
+    /// After routes changed: no ties, and the edge is told. A narrower route may close what a broader one left open,
+    /// so every change of routes counts as narrowing.
+    async fn settle(&self, owner: RouteOwner) -> Result<(), StoreError> {
+        tie::check(&self.work.view, owner).await?;
+        publish::owner(&self.work, owner, Effect::Narrows).await
+    }
+}
+
+fn check_parameter(rule: &domain::snapshot::Route) -> Result<(), StoreError> {
+    match &rule.ou_parameter {
+        Some(name) if rule.path.parameter(name).is_none() => {
+            Err(StoreError::rule("route_ou_parameter", format!("path `{}` has no parameter `{name}`", rule.path)))
+        }
+        _ => Ok(()),
+    }
+}

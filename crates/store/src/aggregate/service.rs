@@ -1,0 +1,118 @@
+//! Services.
+
+use authz::{Authorized, Scope, action::ManageRoutes};
+use domain::{
+    ServiceId,
+    model::{NewService, Service, Version},
+};
+
+use super::{needed, one, page::Page, swap, within};
+use crate::{
+    StoreError, Tx, Unaudited,
+    log::publish::{self, Effect},
+    tx::Reader,
+    value::{Row, values},
+};
+
+const SELECT: &str = "SELECT * FROM services";
+
+fn read(row: &Row) -> Result<Service, StoreError> {
+    Ok(Service {
+        id: row.at("id")?,
+        name: row.at("name")?,
+        upstream_id: row.at("upstream_id")?,
+        created_at: row.at("created_at")?,
+        updated_at: row.at("updated_at")?,
+        version: Version(row.at("version")?),
+    })
+}
+
+/// Reads of services.
+pub trait Services: Reader {
+    /// The service of this id.
+    fn service(&self, id: ServiceId) -> impl Future<Output = Result<Option<Service>, StoreError>> + Send {
+        async move { self.view().await?.first(&format!("{SELECT} WHERE id = $1"), values![id], read).await }
+    }
+
+    /// The service of this name.
+    fn service_by_name(&self, name: &str) -> impl Future<Output = Result<Option<Service>, StoreError>> + Send {
+        async move { self.view().await?.first(&format!("{SELECT} WHERE name = $1"), values![name], read).await }
+    }
+
+    /// Services.
+    fn services(&self, page: Page) -> impl Future<Output = Result<Vec<Service>, StoreError>> + Send {
+        async move {
+            let sql = format!("{SELECT} WHERE id > $1 ORDER BY id LIMIT $2");
+            self.view().await?.all(&sql, values![page.start(), page.limit()], read).await
+        }
+    }
+}
+impl<R: Reader> Services for R {}
+
+impl Tx {
+    /// Makes a service without routes.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] on `services(name)`; [`StoreError::Reference`] without its upstream.
+    pub async fn insert_service(
+        &self,
+        by: &Authorized<ManageRoutes>,
+        new: NewService,
+    ) -> Result<Unaudited<Service>, StoreError> {
+        within(by, Scope::Platform)?;
+        let now = self.work.now;
+        let service = Service {
+            id: new.id,
+            name: new.name,
+            upstream_id: new.upstream_id,
+            created_at: now,
+            updated_at: now,
+            version: Version(1),
+        };
+        self.work
+            .view
+            .execute(
+                "INSERT INTO services (id, name, upstream_id, created_at, updated_at, version)
+                 VALUES ($1, $2, $3, $4, $4, 1)",
+                values![service.id, &service.name, service.upstream_id, now],
+            )
+            .await?;
+        publish::service(&self.work, service.id, Effect::Widens).await?;
+        Ok(self.unaudited(service))
+    }
+
+    /// Changes a service's name or upstream.
+    ///
+    /// # Errors
+    /// As [`Tx::insert_service`]; [`StoreError::VersionMismatch`], [`StoreError::NotFound`].
+    pub async fn update_service(
+        &self,
+        by: &Authorized<ManageRoutes>,
+        mut changed: Service,
+    ) -> Result<Unaudited<Service>, StoreError> {
+        within(by, Scope::Platform)?;
+        let assignments = "name = $3, upstream_id = $4, updated_at = $5";
+        let values = values![&changed.name, changed.upstream_id, self.work.now];
+        let key = (changed.id.uuid(), changed.version);
+        changed.version = swap(&self.work.view, "service", "services", key, assignments, values).await?;
+        changed.updated_at = self.work.now;
+        publish::service(&self.work, changed.id, Effect::Widens).await?;
+        Ok(self.unaudited(changed))
+    }
+
+    /// Deletes a service and its routes.
+    ///
+    /// # Errors
+    /// [`StoreError::Reference`] while a hostname offers it; [`StoreError::NotFound`].
+    pub async fn delete_service(
+        &self,
+        by: &Authorized<ManageRoutes>,
+        id: ServiceId,
+    ) -> Result<Unaudited<Service>, StoreError> {
+        within(by, Scope::Platform)?;
+        let service = needed(self.service(id).await?, "service")?;
+        one(&self.work.view, "service", "DELETE FROM services WHERE id = $1", values![id]).await?;
+        publish::service(&self.work, id, Effect::Narrows).await?;
+        Ok(self.unaudited(service))
+    }
+}

@@ -1,0 +1,180 @@
+//! Sessions: sign-ins, and how they end.
+
+use authz::{Authorized, Scope, action::ManageSessions};
+use domain::{
+    Fact, SessionId, TenantId, Timestamp, TokenId, UserId,
+    model::{NewSession, Session},
+};
+
+use super::{needed, one, page::Page, within};
+use crate::{
+    SessionTx, StoreError, Tx, Unaudited,
+    tx::{Reader, Work},
+    value::{Row, Value, values},
+};
+
+const SELECT: &str = "SELECT * FROM sessions";
+
+fn read(row: &Row) -> Result<Session, StoreError> {
+    let ip = row.at::<Option<String>>("ip")?.map(|text| text.parse()).transpose();
+    Ok(Session {
+        sid: row.at("sid")?,
+        project_id: row.at("project_id")?,
+        tenant_id: row.at("tenant_id")?,
+        user_id: row.at("user_id")?,
+        system: row.at("is_system")?,
+        method: row.word("method")?,
+        auth_time: row.at("auth_time")?,
+        ip: ip.map_err(|e| StoreError::corrupt("ip", e))?,
+        user_agent: row.at("user_agent")?,
+        user_generation: row.at("user_generation")?,
+        tenant_generation: row.at("tenant_generation")?,
+        created_at: row.at("created_at")?,
+        last_used_at: row.at("last_used_at")?,
+        expires_at: row.at("expires_at")?,
+        token_exp: row.at("token_exp")?,
+        ended_at: row.at("ended_at")?,
+        end_reason: row.at("end_reason")?,
+    })
+}
+
+/// Reads of sessions.
+pub trait Sessions: Reader {
+    /// The session of this id.
+    fn session(&self, sid: SessionId) -> impl Future<Output = Result<Option<Session>, StoreError>> + Send {
+        async move { self.view().await?.first(&format!("{SELECT} WHERE sid = $1"), values![sid], read).await }
+    }
+
+    /// A user's open sessions in a tenant.
+    fn open_sessions(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        now: Timestamp,
+        page: Page,
+    ) -> impl Future<Output = Result<Vec<Session>, StoreError>> + Send {
+        async move {
+            let sql = format!(
+                "{SELECT} WHERE tenant_id = $1 AND user_id = $2 AND ended_at IS NULL AND expires_at > $3 AND sid > $4
+                 ORDER BY sid LIMIT $5"
+            );
+            self.view().await?.all(&sql, values![tenant, user, now, page.start(), page.limit()], read).await
+        }
+    }
+}
+impl<R: Reader> Sessions for R {}
+
+/// Ends a session and leaves the fact; ending it again changes nothing.
+async fn end(work: &Work, sid: SessionId, reason: &str) -> Result<Option<Session>, StoreError> {
+    let sql = "UPDATE sessions SET ended_at = $2, end_reason = $3 WHERE sid = $1 AND ended_at IS NULL RETURNING *";
+    let ended = work.view.first(sql, values![sid, work.now, reason], read).await?;
+    if let Some(session) = &ended {
+        work.insert_fact(&Fact::SessionEnded { sid, exp: session.token_exp }).await?;
+    }
+    Ok(ended)
+}
+
+impl SessionTx {
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// [`StoreError::Reference`] without its user or tenant.
+    pub async fn open_session(&self, new: NewSession) -> Result<Session, StoreError> {
+        let now = self.work.now;
+        let session = Session {
+            sid: new.sid,
+            project_id: new.project_id,
+            tenant_id: new.tenant_id,
+            user_id: new.user_id,
+            system: new.system,
+            method: new.method,
+            auth_time: now,
+            ip: new.ip,
+            user_agent: new.user_agent,
+            user_generation: new.user_generation,
+            tenant_generation: new.tenant_generation,
+            created_at: now,
+            last_used_at: now,
+            expires_at: new.expires_at,
+            token_exp: new.token_exp,
+            ended_at: None,
+            end_reason: None,
+        };
+        let it = &session;
+        self.work
+            .view
+            .execute(
+                "INSERT INTO sessions (sid, project_id, tenant_id, user_id, is_system, method, auth_time, ip, user_agent,
+                     user_generation, tenant_generation, created_at, last_used_at, expires_at, token_exp)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $7, $7, $12, $13)",
+                vec![
+                    it.sid.into(),
+                    it.project_id.into(),
+                    it.tenant_id.into(),
+                    it.user_id.into(),
+                    it.system.into(),
+                    Value::word(&it.method),
+                    now.into(),
+                    it.ip.map(|ip| ip.to_string()).into(),
+                    it.user_agent.as_ref().into(),
+                    it.user_generation.into(),
+                    it.tenant_generation.into(),
+                    it.expires_at.into(),
+                    it.token_exp.into(),
+                ],
+            )
+            .await?;
+        Ok(session)
+    }
+
+    /// Notes that a session was refreshed: what its new tokens carry, and until when they live.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when it has ended.
+    pub async fn extend_session(
+        &self,
+        sid: SessionId,
+        (user_generation, tenant_generation): (u64, u64),
+        token_exp: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE sessions SET last_used_at = $2, user_generation = $3, tenant_generation = $4,
+                       token_exp = CASE WHEN token_exp > $5 THEN token_exp ELSE $5 END
+                   WHERE sid = $1 AND ended_at IS NULL";
+        let values = values![sid, self.work.now, user_generation, tenant_generation, token_exp];
+        one(&self.work.view, "session", sql, values).await
+    }
+
+    /// Ends a session, for sign-out; none when it was not open.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn end_session(&self, sid: SessionId, reason: &str) -> Result<Option<Session>, StoreError> {
+        end(&self.work, sid, reason).await
+    }
+
+    /// Refuses one access token until it expires.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn refuse_token(&self, jti: TokenId, exp: Timestamp) -> Result<(), StoreError> {
+        self.work.insert_fact(&Fact::TokenRefused { jti, exp }).await
+    }
+}
+
+impl Tx {
+    /// Ends somebody's session.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is none that is open.
+    pub async fn end_session(
+        &self,
+        by: &Authorized<ManageSessions>,
+        sid: SessionId,
+        reason: &str,
+    ) -> Result<Unaudited<Session>, StoreError> {
+        let session = needed(self.session(sid).await?, "session")?;
+        within(by, Scope::Tenant(session.project_id, session.tenant_id))?;
+        let ended = needed(end(&self.work, sid, reason).await?, "session")?;
+        Ok(self.unaudited(ended))
+    }
+}

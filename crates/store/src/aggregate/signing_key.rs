@@ -1,0 +1,211 @@
+//! Signing keys: pending, active, retiring, retired. One is active per project and purpose.
+
+use authz::{Authorized, Scope, action::ManageSigningKeys};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use domain::{
+    ProjectId, Secret, SigningKeyId, UpstreamId,
+    model::{KeyPurpose, KeyState, NewSigningKey, SigningKey},
+};
+
+use super::{needed, one, project::Projects, within};
+use crate::{
+    StoreError, Tx, Unaudited, View,
+    log::publish::{self, Effect},
+    tx::Reader,
+    value::{Row, Value, values},
+};
+
+const SELECT: &str = "SELECT kid, project_id, purpose, algorithm, public_jwk, state, created_at, changed_at
+                      FROM signing_keys";
+
+fn read(row: &Row) -> Result<SigningKey, StoreError> {
+    Ok(SigningKey {
+        kid: row.at("kid")?,
+        project_id: row.at("project_id")?,
+        purpose: row.word("purpose")?,
+        algorithm: row.word("algorithm")?,
+        public_jwk: row.at("public_jwk")?,
+        state: row.word("state")?,
+        created_at: row.at("created_at")?,
+        changed_at: row.at("changed_at")?,
+    })
+}
+
+fn place(kid: SigningKeyId) -> String {
+    format!("signing_keys.private_enc:{kid}")
+}
+
+/// The fleet's active assertion key: its id and PKCS #8, base64url.
+pub(crate) async fn fleet_key(view: &View) -> Result<(SigningKeyId, Secret<String>), StoreError> {
+    let root = needed(view.root_project().await?, "project")?;
+    let (key, private) = needed(view.active_key(root.id, KeyPurpose::Assertions).await?, "assertion signing key")?;
+    Ok((key.kid, Secret::new(URL_SAFE_NO_PAD.encode(private.expose()))))
+}
+
+/// Reads of signing keys.
+pub trait SigningKeys: Reader {
+    /// The key of this id.
+    fn signing_key(&self, kid: SigningKeyId) -> impl Future<Output = Result<Option<SigningKey>, StoreError>> + Send {
+        async move { self.view().await?.first(&format!("{SELECT} WHERE kid = $1"), values![kid], read).await }
+    }
+
+    /// All keys of a project, oldest first.
+    fn signing_keys(&self, project: ProjectId) -> impl Future<Output = Result<Vec<SigningKey>, StoreError>> + Send {
+        async move {
+            let sql = format!("{SELECT} WHERE project_id = $1 ORDER BY created_at, kid");
+            self.view().await?.all(&sql, values![project], read).await
+        }
+    }
+
+    /// The keys that stand in a project's key set: all but the retired, oldest first.
+    fn published_keys(
+        &self,
+        project: ProjectId,
+        purpose: KeyPurpose,
+    ) -> impl Future<Output = Result<Vec<SigningKey>, StoreError>> + Send {
+        async move {
+            let sql = format!(
+                "{SELECT} WHERE project_id = $1 AND purpose = $2 AND state <> 'retired' ORDER BY created_at, kid"
+            );
+            self.view().await?.all(&sql, vec![project.into(), Value::word(&purpose)], read).await
+        }
+    }
+
+    /// The key that signs, with its private part (PKCS #8 DER).
+    #[expect(clippy::type_complexity, reason = "a key and its secret, kept apart so that the key can be logged")]
+    fn active_key(
+        &self,
+        project: ProjectId,
+        purpose: KeyPurpose,
+    ) -> impl Future<Output = Result<Option<(SigningKey, Secret<Vec<u8>>)>, StoreError>> + Send {
+        async move {
+            let view = self.view().await?;
+            let sql = "SELECT * FROM signing_keys WHERE project_id = $1 AND purpose = $2 AND state = 'active'";
+            let read = |row: &Row| Ok((read(row)?, row.at::<Vec<u8>>("private_enc")?));
+            let found = view.first(sql, vec![project.into(), Value::word(&purpose)], read).await?;
+            let Some((key, sealed)) = found else { return Ok(None) };
+            let private = view.sealer().open(&place(key.kid), &sealed)?;
+            Ok(Some((key, private)))
+        }
+    }
+}
+impl<R: Reader> SigningKeys for R {}
+
+impl Tx {
+    /// Stores a key, pending: published, not yet signing.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] on `signing_keys(kid)`; [`StoreError::Rule`] (`signing_key_purpose`) for an assertion
+    /// key outside the root project.
+    pub async fn insert_signing_key(
+        &self,
+        by: &Authorized<ManageSigningKeys>,
+        new: NewSigningKey,
+    ) -> Result<Unaudited<SigningKey>, StoreError> {
+        within(by, Scope::Project(new.project_id))?;
+        let project = needed(self.project(new.project_id).await?, "project")?;
+        if new.purpose == KeyPurpose::Assertions && !project.is_root() {
+            return Err(StoreError::rule("signing_key_purpose", "the fleet's keys are the root project's"));
+        }
+        let now = self.work.now;
+        let key = SigningKey {
+            kid: new.kid,
+            project_id: new.project_id,
+            purpose: new.purpose,
+            algorithm: new.algorithm,
+            public_jwk: new.public_jwk,
+            state: KeyState::Pending,
+            created_at: now,
+            changed_at: now,
+        };
+        let view = &self.work.view;
+        view.execute(
+            "INSERT INTO signing_keys (kid, project_id, purpose, algorithm, private_enc, public_jwk, state, created_at,
+                 changed_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
+            vec![
+                key.kid.into(),
+                key.project_id.into(),
+                Value::word(&key.purpose),
+                Value::word(&key.algorithm),
+                view.sealer().seal(&place(key.kid), new.private_pkcs8.expose())?.into(),
+                Value::json(&key.public_jwk)?,
+                Value::word(&key.state),
+                now.into(),
+            ],
+        )
+        .await?;
+        self.publish_keys(&key, Effect::Widens).await?;
+        Ok(self.unaudited(key))
+    }
+
+    /// Lets a key sign; the one that did retires. Activating the active key changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Rule`] (`signing_key_state`) for a key that was active before; [`StoreError::NotFound`].
+    pub async fn activate_signing_key(
+        &self,
+        by: &Authorized<ManageSigningKeys>,
+        kid: SigningKeyId,
+    ) -> Result<Unaudited<SigningKey>, StoreError> {
+        let mut key = self.own_key(by, kid).await?;
+        if matches!(key.state, KeyState::Retiring | KeyState::Retired) {
+            return Err(StoreError::rule("signing_key_state", "a key that was retired does not sign again"));
+        }
+        let (view, now) = (&self.work.view, self.work.now);
+        // Two activations at once meet at this row: one of them is tried again.
+        view.execute("UPDATE projects SET updated_at = $2 WHERE id = $1", values![key.project_id, now]).await?;
+        let sql = "UPDATE signing_keys SET state = 'retiring', changed_at = $3
+                   WHERE project_id = $1 AND purpose = $2 AND state = 'active' AND kid <> $4";
+        let values = vec![key.project_id.into(), Value::word(&key.purpose), now.into(), kid.into()];
+        view.execute(sql, values).await?;
+        let sql = "UPDATE signing_keys SET state = 'active', changed_at = $2 WHERE kid = $1";
+        one(view, "signing-key", sql, values![kid, now]).await?;
+        key.state = KeyState::Active;
+        key.changed_at = now;
+        self.publish_keys(&key, Effect::Widens).await?;
+        Ok(self.unaudited(key))
+    }
+
+    /// Takes a key out of the key set: its tokens are refused from then on.
+    ///
+    /// # Errors
+    /// [`StoreError::Rule`] (`signing_key_state`) for the active key; [`StoreError::NotFound`].
+    pub async fn retire_signing_key(
+        &self,
+        by: &Authorized<ManageSigningKeys>,
+        kid: SigningKeyId,
+    ) -> Result<Unaudited<SigningKey>, StoreError> {
+        let mut key = self.own_key(by, kid).await?;
+        if key.state == KeyState::Active {
+            return Err(StoreError::rule("signing_key_state", "activate another key before retiring the active one"));
+        }
+        let sql = "UPDATE signing_keys SET state = 'retired', changed_at = $2 WHERE kid = $1";
+        one(&self.work.view, "signing-key", sql, values![kid, self.work.now]).await?;
+        key.state = KeyState::Retired;
+        key.changed_at = self.work.now;
+        self.publish_keys(&key, Effect::Narrows).await?;
+        Ok(self.unaudited(key))
+    }
+
+    async fn own_key(&self, by: &Authorized<ManageSigningKeys>, kid: SigningKeyId) -> Result<SigningKey, StoreError> {
+        let key = needed(self.signing_key(kid).await?, "signing-key")?;
+        within(by, Scope::Project(key.project_id))?;
+        Ok(key)
+    }
+
+    /// The project's issuer, or the upstreams that are proven to with the fleet's key.
+    async fn publish_keys(&self, key: &SigningKey, effect: Effect) -> Result<(), StoreError> {
+        match (key.purpose, key.state) {
+            (KeyPurpose::Tokens, _) => publish::own_issuer(&self.work, key.project_id, effect).await,
+            (KeyPurpose::Assertions, KeyState::Active) => {
+                let sql = "SELECT id FROM upstreams WHERE assertion = 'eddsa' ORDER BY id";
+                for id in self.work.view.all(sql, Vec::new(), |row| row.at::<UpstreamId>("id")).await? {
+                    publish::upstream(&self.work, id, effect).await?;
+                }
+                Ok(())
+            }
+            (KeyPurpose::Assertions, KeyState::Pending | KeyState::Retiring | KeyState::Retired) => Ok(()),
+        }
+    }
+}

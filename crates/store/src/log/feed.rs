@@ -1,0 +1,147 @@
+//! The change log as the feed reads it.
+
+use domain::{
+    Secret,
+    snapshot::{Change, Entity, EntityKey, EntityKind},
+};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::{
+    StoreError, View,
+    tx::Reader,
+    value::{Row, Value, values},
+};
+
+/// Everything a gateway is told, at one revision.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The revision it is complete at.
+    pub revision: u64,
+    /// The lowest revision that may be served.
+    pub min_revision: u64,
+    /// Every entity that exists, in the order of their revisions.
+    pub changes: Vec<Change>,
+}
+
+/// What came after a revision.
+#[derive(Clone, Debug)]
+pub enum Delta {
+    /// These changes, in order; the last ones when `complete`.
+    Changes {
+        /// The changes.
+        changes: Vec<Change>,
+        /// Whether there are no more up to `head`.
+        complete: bool,
+        /// The newest revision.
+        head: u64,
+    },
+    /// The revision is not of this history, or tombstones since then are gone: the reader needs the whole snapshot.
+    Resync,
+}
+
+/// Reads of the change log.
+pub trait Feed: Reader {
+    /// All live entities, consistent.
+    fn snapshot(&self) -> impl Future<Output = Result<Snapshot, StoreError>> + Send {
+        async move {
+            let view = self.view().await?;
+            let head = head(&view).await?;
+            let sql = format!("{CHANGE} WHERE body IS NOT NULL OR sealed IS NOT NULL ORDER BY revision");
+            let changes = view.all(&sql, Vec::new(), |row| change(&view, row)).await?;
+            Ok(Snapshot { revision: head.revision, min_revision: head.min_revision, changes })
+        }
+    }
+
+    /// Up to `limit` changes after `revision`, in order.
+    fn changes_after(&self, revision: u64, limit: u32) -> impl Future<Output = Result<Delta, StoreError>> + Send {
+        async move {
+            let view = self.view().await?;
+            let head = head(&view).await?;
+            if revision > head.revision || revision < head.forgotten {
+                return Ok(Delta::Resync);
+            }
+            let sql = format!("{CHANGE} WHERE revision > $1 ORDER BY revision LIMIT $2");
+            let changes = view.all(&sql, values![revision, limit], |row| change(&view, row)).await?;
+            let complete = changes.len() < usize::try_from(limit).unwrap_or(usize::MAX)
+                || changes.last().is_some_and(|last| last.revision == head.revision);
+            Ok(Delta::Changes { changes, complete, head: head.revision })
+        }
+    }
+
+    /// The newest revision, and the lowest that may be served.
+    fn revisions(&self) -> impl Future<Output = Result<(u64, u64), StoreError>> + Send {
+        async move {
+            let head = head(&self.view().await?).await?;
+            Ok((head.revision, head.min_revision))
+        }
+    }
+}
+impl<R: Reader> Feed for R {}
+
+const CHANGE: &str = "SELECT kind, entity_id, revision, min_reader, body, sealed FROM change_log";
+
+struct Head {
+    revision: u64,
+    min_revision: u64,
+    forgotten: u64,
+}
+
+async fn head(view: &View) -> Result<Head, StoreError> {
+    let sql = "SELECT revision, min_revision, forgotten_revision FROM log_head WHERE id = 1";
+    let read = |row: &Row| {
+        Ok(Head {
+            revision: row.at("revision")?,
+            min_revision: row.at("min_revision")?,
+            forgotten: row.at("forgotten_revision")?,
+        })
+    };
+    view.first(sql, Vec::new(), read).await?.ok_or_else(|| StoreError::corrupt("log_head", "no row"))
+}
+
+/// Reads a row of `change_log`, or a numbered one of `pending_changes`.
+pub(super) fn change(view: &View, row: &Row) -> Result<Change, StoreError> {
+    let key = EntityKey { kind: row.word("kind")?, id: row.at("entity_id")? };
+    let entity = match row.at::<Option<Vec<u8>>>("sealed")? {
+        Some(sealed) => {
+            let plain = view.sealer().open(&place(&key), &sealed)?;
+            Some(from_slice(&plain)?)
+        }
+        None => row.json_opt::<Entity>("body")?,
+    };
+    Ok(Change { revision: row.at("revision")?, key, min_reader: row.at("min_reader")?, entity })
+}
+
+fn from_slice<T: DeserializeOwned>(plain: &Secret<Vec<u8>>) -> Result<T, StoreError> {
+    serde_json::from_slice(plain.expose()).map_err(|e| StoreError::corrupt("sealed", e))
+}
+
+/// What an entity's secret body is bound to.
+pub(super) fn place(key: &EntityKey) -> String {
+    format!("change_log:{}:{}", key.kind.as_str(), key.id)
+}
+
+/// How an entity is stored: `(body, sealed)`. Kinds that hold secrets are sealed whole.
+pub(super) fn stored(view: &View, key: &EntityKey, entity: &Entity) -> Result<(Value, Value), StoreError> {
+    match key.kind {
+        EntityKind::Certificate | EntityKind::Upstream => {
+            let plain = serde_json::to_vec(entity).map_err(|e| StoreError::corrupt("sealed", e))?;
+            let plain = Secret::new(plain);
+            Ok((Value::Null, view.sealer().seal(&place(key), plain.expose())?.into()))
+        }
+        EntityKind::Project
+        | EntityKind::Tenant
+        | EntityKind::Role
+        | EntityKind::Service
+        | EntityKind::Issuer
+        | EntityKind::Hostname => Ok((Value::json(entity)?, Value::Null)),
+    }
+}
+
+/// Whether a row with this key is in the change log or on its way to it.
+pub(super) async fn is_published(view: &View, kind: EntityKind, id: Uuid) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 AS found FROM change_log
+               WHERE kind = $1 AND entity_id = $2 AND (body IS NOT NULL OR sealed IS NOT NULL)
+               UNION ALL SELECT 1 FROM pending_changes WHERE kind = $1 AND entity_id = $2 LIMIT 1";
+    Ok(!view.query(sql, values![kind.as_str(), id]).await?.is_empty())
+}
