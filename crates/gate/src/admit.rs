@@ -40,11 +40,7 @@ impl Limits {
     }
 
     /// Spends one request of the client's address.
-    pub(crate) fn admit(
-        &self,
-        request: &CanonicalRequest<'_>,
-        clock: &dyn Clock,
-    ) -> Result<(), Denial> {
+    pub(crate) fn admit(&self, request: &CanonicalRequest<'_>, clock: &dyn Clock) -> Result<(), Denial> {
         if self.addresses.of(network(request.client)).take(self.address_limit, clock.boot_now()) {
             Ok(())
         } else {

@@ -6,12 +6,8 @@ use authn::claims::ContextKind;
 use domain::{Clock, OrgUnitId, Permission, snapshot::Access};
 
 use crate::{
-    CanonicalRequest, Denial, Gate, Permit, Stop,
-    bind::BoundPrincipal,
-    identity::Principal,
-    permit::Lasting,
-    route::Matched,
-    snapshot::route::CompiledRoute,
+    CanonicalRequest, Denial, Gate, Permit, Stop, bind::BoundPrincipal, identity::Principal, permit::Lasting,
+    route::Matched, snapshot::route::CompiledRoute,
 };
 
 /// The permit of a bound principal on its route. The only place that makes one.

@@ -51,9 +51,7 @@ pub(crate) fn to_site(
     trace: &mut Trace,
 ) -> Result<BoundPrincipal, Denial> {
     let bound = match active {
-        ActiveToken::Anonymous => {
-            BoundPrincipal::Anonymous { site: Arc::clone(site), tenant: site.tenant.clone() }
-        }
+        ActiveToken::Anonymous => BoundPrincipal::Anonymous { site: Arc::clone(site), tenant: site.tenant.clone() },
         ActiveToken::Token { known, bindings, facts } => {
             let tenant = tenant_of(&known, site)?;
             if let Some(tenant) = &tenant {
@@ -86,12 +84,18 @@ fn tenant_of(known: &KnownToken, site: &Site) -> Result<Option<Arc<TenantInfo>>,
     let token = &known.token;
     if token.context == ContextKind::System {
         // Staff are staff on the platform's own hostnames, by tokens of the root project, and nowhere else.
-        return if known.is_own() && site.platform && site.project.root { Ok(None) } else { Err(Denial::ContextMismatch) };
+        return if known.is_own() && site.platform && site.project.root {
+            Ok(None)
+        } else {
+            Err(Denial::ContextMismatch)
+        };
     }
     if let Some(tenant) = &site.tenant {
         let same = match &token.tenant {
             TenantClaim::Id(id) => *id == tenant.id,
-            TenantClaim::Name(name) => **name == *tenant.slug || name.parse().is_ok_and(|id: domain::TenantId| id == tenant.id),
+            TenantClaim::Name(name) => {
+                **name == *tenant.slug || name.parse().is_ok_and(|id: domain::TenantId| id == tenant.id)
+            }
             TenantClaim::None => false,
         };
         return if same { Ok(Some(Arc::clone(tenant))) } else { Err(Denial::TenantMismatch) };

@@ -38,9 +38,8 @@ impl Principal {
         bindings: Option<Arc<Bindings>>,
     ) -> Self {
         let by_id = |id| tenant.and_then(|tenant| tenant.roles.by_id(id)).or_else(|| shared.by_id(id)).cloned();
-        let by_name = |name: &str| {
-            tenant.and_then(|tenant| tenant.roles.by_name(name)).or_else(|| shared.by_name(name)).cloned()
-        };
+        let by_name =
+            |name: &str| tenant.and_then(|tenant| tenant.roles.by_name(name)).or_else(|| shared.by_name(name)).cloned();
         let scope = match token.context {
             ContextKind::Tenant => RoleScope::Tenant,
             ContextKind::System => RoleScope::Platform,

@@ -95,12 +95,7 @@ impl Gate {
     ///
     /// # Errors
     /// [`Stop`]: an [`Answer`] that the gate gives itself, or a [`Denial`].
-    pub async fn decide(
-        &self,
-        head: &RawHead<'_>,
-        clock: &dyn Clock,
-        trace: &mut Trace,
-    ) -> Result<Permit, Stop> {
+    pub async fn decide(&self, head: &RawHead<'_>, clock: &dyn Clock, trace: &mut Trace) -> Result<Permit, Stop> {
         let request = canonical::read(head)?;
         let site = tenant::of(&self.snapshot, &request, trace)?;
         self.limits.admit(&request, clock)?;

@@ -99,12 +99,7 @@ fn unproven_since(gate: &Gate, clock: &dyn Clock) -> Option<BootInstant> {
 }
 
 /// What the route does when nothing is proven.
-fn without_proof(
-    route: OnUnproven,
-    safe: bool,
-    last_proven: BootInstant,
-    now: BootInstant,
-) -> Result<(), Denial> {
+fn without_proof(route: OnUnproven, safe: bool, last_proven: BootInstant, now: BootInstant) -> Result<(), Denial> {
     let serves = match route {
         OnUnproven::Refuse => false,
         OnUnproven::ReadOnly => safe,

@@ -95,7 +95,7 @@ impl Snapshot {
     fn compile(&self, state: &mut state::State, dirty: &state::Dirty, revision: u64) -> ApplyReport {
         let (sites, refused) = state.compile(dirty);
         let mut report = ApplyReport { revision, sites: sites.len(), refused };
-        let mut by_shard: HashMap<usize, Vec<(Arc<str>, Option<Entry>)>> = HashMap::new();
+        let mut by_shard: HashMap<usize, state::Sites> = HashMap::new();
         for (host, entry) in sites {
             by_shard.entry(shard_of(&host)).or_default().push((host, entry));
         }
@@ -161,6 +161,3 @@ fn shard_of(host: &str) -> usize {
     host.hash(&mut hasher);
     usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default()
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,11 +14,7 @@ use crate::{
 ///
 /// # Errors
 /// No snapshot, no such hostname, one this build cannot serve, or one whose project or tenant serves nothing now.
-pub(crate) fn of(
-    snapshot: &Snapshot,
-    request: &CanonicalRequest<'_>,
-    trace: &mut Trace,
-) -> Result<Arc<Site>, Denial> {
+pub(crate) fn of(snapshot: &Snapshot, request: &CanonicalRequest<'_>, trace: &mut Trace) -> Result<Arc<Site>, Denial> {
     if !snapshot.is_usable() {
         return Err(Denial::SnapshotUnavailable);
     }
@@ -44,9 +40,10 @@ pub(crate) fn serves(tenant: &TenantInfo) -> Result<(), Denial> {
     match (tenant.status, tenant.payment) {
         (TenantStatus::Suspended | TenantStatus::Deleted, _) => Err(Denial::TenantSuspended),
         (_, PaymentStatus::Blocked) => Err(Denial::PaymentRequired),
-        (TenantStatus::Trial | TenantStatus::Active | TenantStatus::Frozen, PaymentStatus::Ok | PaymentStatus::Overdue) => {
-            Ok(())
-        }
+        (
+            TenantStatus::Trial | TenantStatus::Active | TenantStatus::Frozen,
+            PaymentStatus::Ok | PaymentStatus::Overdue,
+        ) => Ok(()),
     }
 }
 

@@ -86,7 +86,9 @@ fn p3_refuses_fragments_and_parameters() {
 
 #[test]
 fn p4_refuses_a_target_that_cannot_be_read() {
-    for target in ["", "a", "*", "?", "a/b", "/%", "/%4", "/%zz", "/a\\b", "ftp://acme.localhost/", "acme.localhost:443"] {
+    for target in
+        ["", "a", "*", "?", "a/b", "/%", "/%4", "/%zz", "/a\\b", "ftp://acme.localhost/", "acme.localhost:443"]
+    {
         assert!(matches!(path(target), Err(Denial::PathRefused(_))), "{target}");
     }
     assert!(matches!(path(&format!("/{}", "a".repeat(MAX_TARGET_BYTES))), Err(Denial::PathRefused(_))));
@@ -122,8 +124,8 @@ fn h1_spellings_of_one_host_are_one_host() {
         assert_eq!(with_hosts(&[host]).as_deref(), Ok("acme.localhost"), "{host}");
     }
     let bad = [
-        "", ".", "a..b", "-a", "a-", "a-.b", ".a", "a b", "a,b", "a/b", "a_b", "user@a", "a:", "a:x", "a:123456", "[::1]",
-        "a:80:80", "a%41",
+        "", ".", "a..b", "-a", "a-", "a-.b", ".a", "a b", "a,b", "a/b", "a_b", "user@a", "a:", "a:x", "a:123456",
+        "[::1]", "a:80:80", "a%41",
     ];
     for host in bad {
         assert!(matches!(with_hosts(&[host]), Err(Denial::HostInvalid(_))), "{host}");
@@ -152,9 +154,12 @@ fn h9_refuses_two_hosts_none_and_hosts_that_differ() {
     assert!(matches!(authority("globex.localhost"), Err(Denial::HostInvalid(_))));
     assert!(matches!(authority("user@acme.localhost"), Err(Denial::HostInvalid(_))));
     assert_eq!(path("https://acme.localhost/x").as_deref(), Ok("/x"));
-    for target in
-        ["https://globex.localhost/x", "http://acme.localhost/x", "https://u@acme.localhost/x", "https://acme.localhost"]
-    {
+    for target in [
+        "https://globex.localhost/x",
+        "http://acme.localhost/x",
+        "https://u@acme.localhost/x",
+        "https://acme.localhost",
+    ] {
         assert!(path(target).is_err(), "{target}");
     }
 }

@@ -173,7 +173,9 @@ impl State {
         }
         let Compiler { mut refused, kept, .. } = compiler;
         self.kept.issuers.extend(kept.issuers);
-        self.kept.issuers.retain(|id, _| self.rows.contains_key(&EntityKey { kind: EntityKind::Issuer, id: id.uuid() }));
+        self.kept
+            .issuers
+            .retain(|id, _| self.rows.contains_key(&EntityKey { kind: EntityKind::Issuer, id: id.uuid() }));
         self.kept.shared_roles = kept.shared_roles.or(self.kept.shared_roles.take());
         refused.extend(self.rows.iter().filter(|(_, row)| row.entity.is_none()).map(|(key, row)| {
             (key.clone(), format!("it needs a reader of version {}; this one is {READER}", row.min_reader))

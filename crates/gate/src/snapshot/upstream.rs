@@ -45,8 +45,8 @@ pub struct CompiledUpstream {
 
 pub(crate) enum CompiledAssertion {
     Off,
-    Hmac { header: String, key: hmac::Key },
-    Eddsa(SigningKey),
+    Hmac { header: String, key: Box<hmac::Key> },
+    Eddsa(Box<SigningKey>),
 }
 
 impl fmt::Debug for CompiledAssertion {
@@ -112,13 +112,13 @@ impl CompiledAssertion {
                 let header = serde_json::json!({"alg": "HS256", "kid": kid, "typ": ASSERTION_TYPE}).to_string();
                 Self::Hmac {
                     header: URL_SAFE_NO_PAD.encode(header),
-                    key: hmac::Key::new(hmac::HMAC_SHA256, key.expose()),
+                    key: Box::new(hmac::Key::new(hmac::HMAC_SHA256, key.expose())),
                 }
             }
             Assertion::Eddsa { key, kid } => {
                 let pkcs8 = Secret::new(decode(key)?);
                 let key = SigningKey::from_pkcs8(kid, Algorithm::EdDsa, &pkcs8);
-                Self::Eddsa(key.map_err(|_| UpstreamError::AssertionKey)?)
+                Self::Eddsa(Box::new(key.map_err(|_| UpstreamError::AssertionKey)?))
             }
         })
     }

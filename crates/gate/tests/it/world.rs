@@ -1,0 +1,378 @@
+//! A small world to decide in: two dedicated tenants, a shared project of two, the platform's own, one service.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use authn::Mirror;
+use domain::{
+    BootInstant, Clock as _, Fact, HumanDuration, Id, NumberedFact, ProjectId, RequestId, RoleId, Secret, Seq, Tag,
+    TenantId, UserId,
+    fact::Bindings,
+    snapshot::{
+        Access, Algorithm, Assertion, Change, Entity, HostPolicy, Hostname, KycStatus, PaymentStatus, Peer, Project,
+        Purpose, Role, RoleScope, Route, Service, Tenant, TenantStatus, Upstream,
+    },
+};
+use futures::FutureExt as _;
+use gate::{
+    BindingsError, Denial, Gate, GateConfig, Link, Listener, LookUp, Permit, RawHead, Stop, Trace, Version,
+    link::Waiting,
+};
+use http::{HeaderMap, HeaderValue, header};
+use testkit::{FixedClock, TestIssuer, claims::Claims};
+use uuid::Uuid;
+
+pub fn id<K>(n: u128) -> Id<K> {
+    Id::new(Uuid::from_u128(n))
+}
+
+pub const ASSERTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+/// Users, each with the bindings the control plane would answer.
+pub const MEMBER: u128 = 501;
+pub const ADMIN: u128 = 502;
+pub const STAFF: u128 = 503;
+pub const STRANGER: u128 = 504;
+
+pub const ROLE_MEMBER: u128 = 601;
+pub const ROLE_ADMIN: u128 = 602;
+pub const ROLE_PLATFORM: u128 = 603;
+pub const ROLE_UNIT: u128 = 604;
+pub const ROLE_DEMO: u128 = 605;
+pub const UNIT: u128 = 701;
+
+pub struct Shard {
+    pub project: ProjectId,
+    pub tenant: TenantId,
+    pub issuer: TestIssuer,
+}
+
+pub struct World {
+    pub gate: Gate,
+    pub clock: FixedClock,
+    pub link: Arc<FakeLink>,
+    pub acme: Shard,
+    pub globex: Shard,
+    pub root: Shard,
+    pub cloud: Shard,
+    seq: AtomicUsize,
+    revision: AtomicUsize,
+}
+
+/// The outside of the gate, as a table.
+#[derive(Default)]
+pub struct FakeLink {
+    pub bindings: Mutex<HashMap<UserId, Bindings>>,
+    pub asked: AtomicUsize,
+    pub store: Mutex<Option<LookUp>>,
+}
+
+impl Link for FakeLink {
+    fn bindings(&self, _tenant: TenantId, user: UserId) -> Waiting<'_, Result<Arc<Bindings>, BindingsError>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let found = self.bindings.lock().unwrap().get(&user).cloned().map(Arc::new);
+        Box::pin(async move { found.ok_or(BindingsError) })
+    }
+    fn renewal(&self) -> Waiting<'_, ()> {
+        Box::pin(async {})
+    }
+    fn look_up(&self, _token: authn::mirror::Identity) -> Waiting<'_, LookUp> {
+        let answer = self.store.lock().unwrap().unwrap_or(LookUp::Unavailable);
+        Box::pin(async move { answer })
+    }
+}
+
+pub fn permission(text: &str) -> domain::Permission {
+    text.parse().unwrap()
+}
+
+pub fn route(n: u128, path: &str, methods: &[&str], access: Access) -> Route {
+    Route {
+        id: id(n),
+        path: path.parse().unwrap(),
+        methods: methods.iter().map(|m| (*m).to_owned()).collect(),
+        access,
+        upstream_id: None,
+        product: None,
+        ou_parameter: None,
+        on_unproven: None,
+        session: false,
+        tenant_api: false,
+        rate_limit: None,
+    }
+}
+
+pub fn routes() -> Vec<Route> {
+    let needs = |p: &str| Access::Permission(permission(p));
+    vec![
+        route(1, "/public/**", &[], Access::Public),
+        route(2, "/optional/**", &[], Access::Optional),
+        route(3, "/me", &["GET", "POST"], Access::Authenticated),
+        route(4, "/orders", &["GET"], needs("demo:order:list")),
+        route(5, "/orders", &["POST"], needs("demo:order:create")),
+        Route { tenant_api: true, ..route(6, "/api/v1/tenant/users", &["GET"], needs("tenant:user:list")) },
+        Route { product: Some("crm".into()), ..route(7, "/crm", &["GET", "POST"], Access::Authenticated) },
+        Route { ou_parameter: Some("ou".into()), ..route(8, "/ou/{ou}/files", &["GET"], needs("demo:file:list")) },
+        route(9, "/platform", &["GET"], Access::Platform(permission("platform:tenant:list"))),
+        Route { session: true, ..route(10, "/login", &["POST"], Access::Public) },
+        Route {
+            on_unproven: Some(domain::snapshot::OnUnproven::Refuse),
+            ..route(11, "/strict", &["GET", "POST"], Access::Authenticated)
+        },
+        Route {
+            on_unproven: Some(domain::snapshot::OnUnproven::ReadOnly),
+            ..route(12, "/readable", &["GET", "POST"], Access::Authenticated)
+        },
+        route(13, "/admin-only-in-demo", &["GET"], needs("demo:secret:get")),
+    ]
+}
+
+pub fn upstream() -> Upstream {
+    Upstream {
+        id: id(300),
+        name: "echo".into(),
+        peers: vec![Peer::Socket("127.0.0.1:9200".parse().unwrap())],
+        tls: None,
+        http2: false,
+        assertion: Assertion::Hmac { key: Secret::new(ASSERTION_KEY.into()), kid: "echo-1".into() },
+        headers: None,
+        host: HostPolicy::Preserve,
+        forward_credentials: false,
+        connect_timeout: HumanDuration::from_secs(5),
+        read_timeout: HumanDuration::from_secs(60),
+        write_timeout: HumanDuration::from_secs(60),
+    }
+}
+
+pub fn tenant(n: u128, project: ProjectId, slug: &str) -> Tenant {
+    Tenant {
+        id: id(n),
+        project_id: project,
+        slug: slug.parse().unwrap(),
+        status: TenantStatus::Active,
+        kyc: KycStatus::Completed,
+        payment: PaymentStatus::Ok,
+        plan: Some("gold".into()),
+        products: [("crm".to_owned(), None), ("erp".to_owned(), None)].into(),
+        rate_limit: None,
+        generation: 0,
+    }
+}
+
+pub fn hostname(n: u128, host: &str, project: ProjectId, tenant: Option<TenantId>) -> Hostname {
+    Hostname {
+        id: id(n),
+        hostname: host.parse().unwrap(),
+        project_id: project,
+        tenant_id: tenant,
+        purpose: Purpose::App,
+        platform: false,
+        certificate_id: None,
+        services: vec![id(400)],
+        routes: Vec::new(),
+    }
+}
+
+pub fn role(n: u128, name: &str, scope: RoleScope, permissions: &[&str]) -> Role {
+    Role {
+        id: id(n),
+        tenant_id: None,
+        name: name.into(),
+        scope,
+        permissions: permissions.iter().map(|p| permission(p)).collect(),
+        admin: false,
+        super_admin: false,
+    }
+}
+
+fn project(n: u128, slug: &str, root: bool) -> Project {
+    Project { id: id(n), slug: slug.parse().unwrap(), root, suspended: false }
+}
+
+fn shard(project: u128, tenant: u128, host: &str) -> Shard {
+    Shard {
+        project: id(project),
+        tenant: id(tenant),
+        issuer: TestIssuer::new(&format!("https://{host}"), Algorithm::EdDsa),
+    }
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with_config(GateConfig::default())
+    }
+
+    pub fn with_config(config: GateConfig) -> Self {
+        let link = Arc::new(FakeLink::default());
+        let mirror = Arc::new(Mirror::default());
+        let world = Self {
+            gate: Gate::new(config, mirror, Arc::clone(&link) as Arc<dyn Link>),
+            clock: FixedClock::default(),
+            link,
+            acme: shard(10, 1, "acme.localhost"),
+            globex: shard(11, 2, "globex.localhost"),
+            root: shard(12, 3, "console.localhost"),
+            cloud: shard(13, 4, "cloud.localhost"),
+            seq: AtomicUsize::new(0),
+            revision: AtomicUsize::new(0),
+        };
+        world.prove();
+        let bind = |user: u128, roles: &[u128]| {
+            let roles: Vec<RoleId> = roles.iter().map(|r| id(*r)).collect();
+            let unit_roles = vec![(id(UNIT), id(ROLE_UNIT))];
+            let bindings = Bindings { as_of: Seq(0), active: true, roles, unit_roles };
+            world.link.bindings.lock().unwrap().insert(id(user), bindings);
+        };
+        bind(MEMBER, &[ROLE_MEMBER]);
+        bind(ADMIN, &[ROLE_ADMIN]);
+        bind(STAFF, &[ROLE_PLATFORM]);
+        let entities = world.entities();
+        let report = world.put(entities);
+        assert_eq!(report.refused, [], "the world is whole");
+        world
+    }
+
+    fn entities(&self) -> Vec<Entity> {
+        let shards = [&self.acme, &self.globex, &self.root, &self.cloud];
+        let issuer = |shard: &Shard, n: u128| domain::snapshot::Issuer { id: id(n), ..shard.issuer.row(shard.project) };
+        let mut entities = vec![
+            Entity::Project(project(10, "acme", false)),
+            Entity::Project(project(11, "globex", false)),
+            Entity::Project(project(12, "root", true)),
+            Entity::Project(project(13, "cloud", false)),
+            Entity::Tenant(tenant(1, self.acme.project, "acme")),
+            Entity::Tenant(tenant(2, self.globex.project, "globex")),
+            Entity::Tenant(tenant(3, self.root.project, "platform")),
+            Entity::Tenant(tenant(4, self.cloud.project, "alpha")),
+            Entity::Tenant(tenant(5, self.cloud.project, "beta")),
+            Entity::Role(role(ROLE_MEMBER, "member", RoleScope::Tenant, &["demo:order:list"])),
+            Entity::Role(Role { admin: true, ..role(ROLE_ADMIN, "admin", RoleScope::Tenant, &["demo:order:*"]) }),
+            Entity::Role(Role {
+                super_admin: true,
+                ..role(ROLE_PLATFORM, "platform_admin", RoleScope::Platform, &["*:*:*"])
+            }),
+            Entity::Role(role(ROLE_UNIT, "ou_auditor", RoleScope::Ou, &["demo:file:list"])),
+            Entity::Upstream(upstream()),
+            Entity::Service(Service { id: id(400), name: "demo".into(), upstream_id: id(300), routes: routes() }),
+            Entity::Hostname(hostname(20, "acme.localhost", self.acme.project, Some(self.acme.tenant))),
+            Entity::Hostname(hostname(21, "globex.localhost", self.globex.project, Some(self.globex.tenant))),
+            Entity::Hostname(Hostname { platform: true, ..hostname(22, "console.localhost", self.root.project, None) }),
+            Entity::Hostname(hostname(23, "cloud.localhost", self.cloud.project, None)),
+            Entity::Hostname(hostname(24, "alpha.localhost", self.cloud.project, Some(id(4)))),
+        ];
+        entities.extend(shards.iter().zip(30..).map(|(shard, n)| Entity::Issuer(issuer(shard, n))));
+        entities
+    }
+
+    /// Sends entities through the feed.
+    pub fn put(&self, entities: Vec<Entity>) -> gate::ApplyReport {
+        let revision = self.revision.fetch_add(1, Ordering::SeqCst) as u64 + 1;
+        let change = |entity: Entity| Change { revision, key: entity.key(), min_reader: 1, entity: Some(entity) };
+        self.gate.snapshot().apply(entities.into_iter().map(change).collect(), revision)
+    }
+
+    pub fn put_one(&self, entity: Entity) -> gate::ApplyReport {
+        self.put(vec![entity])
+    }
+
+    pub fn change(&self, change: impl FnOnce(u64) -> Change) -> gate::ApplyReport {
+        let revision = self.revision.fetch_add(1, Ordering::SeqCst) as u64 + 1;
+        self.gate.snapshot().apply(vec![change(revision)], revision)
+    }
+
+    /// Applies a fact.
+    pub fn say(&self, fact: Fact) -> Seq {
+        let seq = Seq(self.seq.fetch_add(1, Ordering::SeqCst) as u64 + 1);
+        self.gate.mirror().apply(&NumberedFact { seq, tag: Tag(1), fact });
+        seq
+    }
+
+    /// Grants the lease for two seconds from now.
+    pub fn prove(&self) {
+        let now: BootInstant = self.clock.boot_now();
+        self.gate.mirror().grant(now, now + std::time::Duration::from_secs(2));
+    }
+
+    pub fn claims(&self, shard: &Shard, user: u128) -> Claims {
+        shard.issuer.claims(self.clock.unix_now()).for_user(shard.tenant, id(user)).set("pid", shard.project)
+    }
+
+    pub fn token(&self, shard: &Shard, user: u128) -> String {
+        shard.issuer.mint(self.claims(shard, user))
+    }
+
+    pub fn staff_token(&self) -> String {
+        self.root.issuer.mint(self.claims(&self.root, STAFF).set("ctx", "sys"))
+    }
+
+    pub fn send(&self, request: &Sent) -> Result<Permit, Stop> {
+        let mut trace = Trace::default();
+        self.gate.decide(&request.head(), &self.clock, &mut trace).now_or_never().expect("nothing here waits")
+    }
+
+    /// The denial's public code, or `permit`.
+    pub fn code(&self, request: &Sent) -> &'static str {
+        match self.send(request) {
+            Ok(_) => "permit",
+            Err(Stop::Deny(denial)) => denial.public().1,
+            Err(Stop::Answer(_)) => "answer",
+        }
+    }
+
+    pub fn denial(&self, request: &Sent) -> Denial {
+        match self.send(request) {
+            Err(Stop::Deny(denial)) => denial,
+            other => panic!("not denied: {other:?}"),
+        }
+    }
+}
+
+/// A request as a client sends it.
+pub struct Sent {
+    pub method: &'static str,
+    pub target: String,
+    pub headers: HeaderMap,
+    pub client: IpAddr,
+}
+
+impl Sent {
+    pub fn new(method: &'static str, host: &str, target: &str) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
+        Self { method, target: target.into(), headers, client: IpAddr::from([192, 0, 2, 1]) }
+    }
+
+    pub fn get(host: &str, target: &str) -> Self {
+        Self::new("GET", host, target)
+    }
+
+    pub fn bearer(mut self, token: &str) -> Self {
+        self.headers.append(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
+        self
+    }
+
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.append(name, HeaderValue::from_str(value).unwrap());
+        self
+    }
+
+    pub fn head(&self) -> RawHead<'_> {
+        RawHead {
+            listener: Listener::Tls,
+            sni: None,
+            version: Version::Http11,
+            method: self.method,
+            target: self.target.as_bytes(),
+            authority: None,
+            headers: &self.headers,
+            client: self.client,
+            request_id: RequestId::new(Uuid::from_u128(99)),
+        }
+    }
+}
