@@ -9,11 +9,15 @@
 //! | [`redis`], [`redis_keys`], [`bindings_cache`] | Redis: connections, names of keys, the shared cache of bindings |
 //! | [`clock`], [`telemetry`] | what only `main` makes: the real clock, logs and traces |
 
+pub mod bindings_cache;
 pub mod clock;
 pub mod declarative;
 pub mod file;
 pub mod log;
+pub mod redis;
+pub mod redis_keys;
 pub mod rpc;
+pub mod telemetry;
 
 mod error;
 

@@ -79,6 +79,8 @@ pub struct LogFollower {
     history: Mutex<History>,
     news: Notify,
     hurry: Notify,
+    /// When freshness was last proven.
+    proven: watch::Sender<BootInstant>,
 }
 
 /// What was applied and what waits. Facts are applied under this lock only.
@@ -116,8 +118,8 @@ impl LogFollower {
         me: GatewayIdentity,
         settings: FollowerSettings,
     ) -> Self {
-        let (history, news, hurry) = Default::default();
-        Self { mirror, plane, carrier, clock, revision, me, settings, history, news, hurry }
+        let (history, news, hurry, proven) = Default::default();
+        Self { mirror, plane, carrier, clock, revision, me, settings, history, news, hurry, proven }
     }
 
     /// Follows the log for as long as it is polled; drop it to stop. The lease then runs out by itself.
@@ -125,9 +127,12 @@ impl LogFollower {
         tokio::join!(self.apply_hints(), self.renew(), self.report());
     }
 
-    /// Asks for a proof at once, as after a pause of the machine, when requests already wait for one.
-    pub fn hurry(&self) {
+    /// Asks for a proof at once, as after a pause of the machine, and waits until one was given or `patience` ends.
+    pub async fn renewal(&self, patience: Duration) {
+        let mut proven = self.proven.subscribe();
         self.hurry.notify_one();
+        // Whoever waits looks at the lease itself; how the waiting ended says nothing more.
+        let _ = timeout(patience, proven.changed()).await;
     }
 
     /// One question and what follows from it. [`LogFollower::run`] does this twice a second.
@@ -177,6 +182,7 @@ impl LogFollower {
         }
         let until = t0 + LEASE;
         self.mirror.grant(t0, until);
+        self.proven.send_replace(t0);
         Round::Proven { until }
     }
 

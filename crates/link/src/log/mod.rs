@@ -15,6 +15,7 @@
 
 mod carrier;
 mod follower;
+mod redis_carrier;
 mod tick;
 
 use async_trait::async_trait;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     carrier::{MemoryCarrier, NoCarrier},
     follower::{FollowerSettings, LEASE, LogFollower, Round},
+    redis_carrier::RedisCarrier,
     tick::{TickError, TickQueue},
 };
 use crate::LinkError;

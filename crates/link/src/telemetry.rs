@@ -1,0 +1,201 @@
+//! Logs to stderr, traces to an OpenTelemetry collector, and the `traceparent` header between services.
+//!
+//! [`init`] is called once, by `main`. Without an endpoint no exporter is started and spans cost only their logs.
+
+use std::fmt;
+
+use opentelemetry::{
+    Context,
+    trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider},
+};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// What is logged and traced, and where to.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetryConfig {
+    /// Form of the log on stderr.
+    pub format: LogFormat,
+    /// Which lines are logged: a level, or `target=level` pairs with commas between them.
+    pub filter: String,
+    /// Base URL of an OpenTelemetry collector (OTLP over HTTP), such as `http://127.0.0.1:4318`. Without one nothing is
+    /// traced.
+    pub otlp_endpoint: Option<String>,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::default(), filter: "info".into(), otlp_endpoint: None }
+    }
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Why logs or traces cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter cannot be read.
+    #[error("`{filter}` is not a log filter")]
+    Filter {
+        /// The filter.
+        filter: String,
+        /// Why.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// The exporter cannot be made.
+    #[error("traces cannot be sent to `{endpoint}`")]
+    Exporter {
+        /// Where to.
+        endpoint: String,
+        /// Why.
+        source: opentelemetry_otlp::ExporterBuildError,
+    },
+    /// Somebody set up logging before.
+    #[error("logging is set up already")]
+    Twice(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Sends what is left of the traces when it is dropped.
+#[derive(Debug, Default)]
+#[must_use = "traces end when this is dropped"]
+pub struct TelemetryGuard {
+    provider: Option<SdkTracerProvider>,
+}
+
+impl Drop for TelemetryGuard {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.provider.as_ref().map(SdkTracerProvider::shutdown) {
+            tracing::warn!(%error, "some traces were not sent");
+        }
+    }
+}
+
+/// Sets up logs and traces for the process. `service` is its name in traces.
+///
+/// # Errors
+/// See [`TelemetryError`].
+pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<TelemetryGuard, TelemetryError> {
+    let filter = EnvFilter::try_new(&config.filter);
+    let filter = filter.map_err(|source| TelemetryError::Filter { filter: config.filter.clone(), source })?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+    };
+    let provider = config.otlp_endpoint.as_deref().map(|endpoint| exporter(endpoint, service)).transpose()?;
+    let traces = provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
+    tracing_subscriber::registry().with(traces).with(lines).with(filter).try_init()?;
+    Ok(TelemetryGuard { provider })
+}
+
+fn exporter(endpoint: &str, service: &'static str) -> Result<SdkTracerProvider, TelemetryError> {
+    let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+    let exporter = SpanExporter::builder().with_http().with_endpoint(url).build();
+    let exporter = exporter.map_err(|source| TelemetryError::Exporter { endpoint: endpoint.into(), source })?;
+    let resource = Resource::builder().with_service_name(service).build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+/// The `traceparent` header (W3C Trace Context §3.2), version 00.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TraceParent {
+    /// The trace. Never zero.
+    pub trace: u128,
+    /// The calling span. Never zero.
+    pub span: u64,
+    /// Whether the caller records it.
+    pub sampled: bool,
+}
+
+impl TraceParent {
+    /// Reads a header; none when it is not one. A later version is read as far as this one goes (§3.2.4).
+    pub fn parse(header: &str) -> Option<Self> {
+        let mut parts = header.split('-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let version = lower_hex(version, 2)?;
+        if version == 0xff || (version == 0 && parts.next().is_some()) {
+            return None;
+        }
+        let trace = lower_hex(trace, 32).filter(|id| *id != 0)?;
+        let span = u64::try_from(lower_hex(span, 16)?).ok().filter(|id| *id != 0)?;
+        Some(Self { trace, span, sampled: lower_hex(flags, 2)? & 1 == 1 })
+    }
+
+    /// What to send on behalf of a span; none when it is not traced.
+    pub fn of(span: &tracing::Span) -> Option<Self> {
+        let context = span.context();
+        let here = context.span().span_context().clone();
+        here.is_valid().then(|| Self {
+            trace: u128::from_be_bytes(here.trace_id().to_bytes()),
+            span: u64::from_be_bytes(here.span_id().to_bytes()),
+            sampled: here.is_sampled(),
+        })
+    }
+
+    /// Makes a span the child of the caller's. Nothing happens when spans are not traced.
+    pub fn adopt(self, span: &tracing::Span) {
+        let flags = if self.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
+        let (trace, caller) = (TraceId::from(self.trace), SpanId::from(self.span));
+        let parent = SpanContext::new(trace, caller, flags, true, TraceState::default());
+        let adopted = span.set_parent(Context::new().with_remote_span_context(parent));
+        if let Err(error) = adopted {
+            tracing::trace!(%error, "the span is not traced");
+        }
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, u8::from(self.sampled))
+    }
+}
+
+fn lower_hex(text: &str, digits: usize) -> Option<u128> {
+    let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    (text.len() == digits && text.bytes().all(lower)).then(|| u128::from_str_radix(text, 16).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn the_example_of_the_recommendation_reads_back() {
+        let parent = TraceParent::parse(EXAMPLE).unwrap();
+        assert!(parent.sampled);
+        assert_eq!(parent.to_string(), EXAMPLE);
+    }
+
+    #[test]
+    fn a_header_that_is_none_is_ignored() {
+        for bad in [
+            "",
+            "00",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-+0f067aa0ba902b7-01",
+        ] {
+            assert_eq!(TraceParent::parse(bad), None, "{bad}");
+        }
+        assert!(TraceParent::parse("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what").is_some());
+    }
+}
