@@ -1,5 +1,7 @@
 //! An upstream that keeps the exact bytes it receives, so that a test can say what arrived and what did not.
 
+mod http2;
+
 use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc};
 
 use parking_lot::Mutex;
@@ -13,13 +15,15 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     Leaf, PATIENCE,
+    frames::PREFACE,
     http1::{self, Kind, Message, Reader, Stream},
 };
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 6\r\n\r\ncanary";
 const OK_TO_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 6\r\n\r\n";
 
-/// A raw HTTP/1.1 server on a free loopback port. Answers `200 canary`, or what it is told. Stops when dropped.
+/// A raw server on a free loopback port. Speaks HTTP/1.1, and HTTP/2 to who begins with its preface (RFC 9113 §3.4).
+/// Answers `200 canary`, or what it is told. Stops when dropped.
 pub struct Canary {
     addr: SocketAddr,
     shared: Arc<Shared>,
@@ -32,17 +36,19 @@ pub struct Canary {
 pub struct Recorded {
     /// The method.
     pub method: String,
-    /// The request target, byte for byte.
+    /// The request target, byte for byte; over HTTP/2 `:path`.
     pub target: String,
+    /// `:authority`, which only HTTP/2 has.
+    pub authority: Option<String>,
     /// Header fields in order: names in their letter case, values without surrounding whitespace.
     pub headers: Vec<(String, String)>,
     /// The body, chunks joined.
     pub body: Vec<u8>,
     /// Trailer fields in order.
     pub trailers: Vec<(String, String)>,
-    /// Request line and header fields, byte for byte.
+    /// Request line and header fields, byte for byte; empty over HTTP/2.
     pub head: Vec<u8>,
-    /// The whole request, byte for byte.
+    /// The whole request, byte for byte; empty over HTTP/2.
     pub raw: Vec<u8>,
     /// Number of the connection it came on, from 0.
     pub connection: usize,
@@ -69,15 +75,26 @@ struct Shared {
     connections: Mutex<usize>,
 }
 
+impl Shared {
+    /// Records a request; says what to answer.
+    fn take(&self, recorded: Recorded, arrived: &UnboundedSender<Recorded>) -> Vec<u8> {
+        let usual = if recorded.method == "HEAD" { OK_TO_HEAD } else { OK };
+        self.requests.lock().push(recorded.clone());
+        // Fails only when the canary is gone, and then nobody asks.
+        let _ = arrived.send(recorded);
+        self.answers.lock().pop_front().unwrap_or_else(|| usual.to_vec())
+    }
+}
+
 impl Canary {
-    /// Listens for plain HTTP/1.1.
+    /// Listens without TLS.
     pub async fn start() -> Self {
         Self::listen(None).await
     }
 
-    /// Listens for HTTP/1.1 over TLS with this certificate.
+    /// Listens over TLS with this certificate, offering `h2` and `http/1.1`.
     pub async fn start_tls(leaf: &Leaf) -> Self {
-        Self::listen(Some(TlsAcceptor::from(leaf.server_config(&["http/1.1"])))).await
+        Self::listen(Some(TlsAcceptor::from(leaf.server_config(&["h2", "http/1.1"])))).await
     }
 
     /// Where it listens.
@@ -87,7 +104,7 @@ impl Canary {
 
     /// Answers one of the next requests with exactly these bytes. Calls queue up; when the queue is empty the answer
     /// is `200` again. A response that has `connection: close`, or neither a length nor chunks, ends the connection;
-    /// after a `101` everything received goes to [`Self::leftovers`].
+    /// after a `101` everything received goes to [`Self::leftovers`]. Over HTTP/2 they are translated.
     pub fn answer_next(&self, response: impl Into<Vec<u8>>) {
         self.shared.answers.lock().push_back(response.into());
     }
@@ -175,6 +192,11 @@ async fn serve(
     shared: &Shared,
     arrived: &UnboundedSender<Recorded>,
 ) {
+    match reader.begins_with(PREFACE).await {
+        Ok(true) => return http2::serve(reader, connection, shared, arrived).await,
+        Ok(false) => {}
+        Err(_) => return,
+    }
     loop {
         let message = match reader.message(Kind::Request).await {
             Ok(Some(message)) => message,
@@ -182,11 +204,7 @@ async fn serve(
             Err(_) => break,
         };
         let recorded = recorded(message, connection);
-        let usual = if recorded.method == "HEAD" { OK_TO_HEAD } else { OK };
-        shared.requests.lock().push(recorded.clone());
-        // Fails only when the canary is gone, and then nobody asks.
-        let _ = arrived.send(recorded);
-        let answer = shared.answers.lock().pop_front().unwrap_or_else(|| usual.to_vec());
+        let answer = shared.take(recorded, arrived);
         match respond(&mut reader.stream, &answer).await {
             Ok(After::NextRequest) => {}
             Ok(After::Close) | Err(_) => break,
@@ -234,6 +252,7 @@ fn recorded(message: Message, connection: usize) -> Recorded {
     Recorded {
         method,
         target,
+        authority: None,
         headers: message.fields,
         body: message.body,
         trailers: message.trailers,

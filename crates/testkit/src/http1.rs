@@ -90,6 +90,25 @@ impl<S: AsyncRead + Unpin> Reader<S> {
         Ok(())
     }
 
+    /// Whether the stream begins with these bytes, which are then taken from it. Waits no longer than it must.
+    pub(crate) async fn begins_with(&mut self, expected: &[u8]) -> io::Result<bool> {
+        loop {
+            let common = self.ahead.iter().zip(expected).take_while(|(found, wanted)| found == wanted).count();
+            if common == expected.len() {
+                self.ahead.drain(..common);
+                return Ok(true);
+            }
+            if common < self.ahead.len() || !self.fill().await? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// What was read ahead, and the stream behind it.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, S) {
+        (self.ahead, self.stream)
+    }
+
     /// What was read beyond the last message.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.ahead

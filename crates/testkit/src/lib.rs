@@ -31,6 +31,7 @@ pub mod issuer;
 pub mod key;
 pub mod raw;
 
+mod frames;
 mod http1;
 mod wait;
 

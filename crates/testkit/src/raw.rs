@@ -13,7 +13,6 @@
 //! # Ok(()) }
 //! ```
 
-mod frames;
 mod http1;
 mod http2;
 

@@ -7,14 +7,14 @@ use loona_hpack::{Decoder, Encoder};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::client::TlsStream;
 
-use super::{
+use super::http1::tls_connect;
+use crate::{
+    Leaf, PATIENCE,
     frames::{
         ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PING, PREFACE, PUSH_PROMISE,
         RST_STREAM, SETTINGS, SETTINGS_ENABLE_PUSH, SETTINGS_INITIAL_WINDOW_SIZE, WINDOW_UPDATE, settings,
     },
-    http1::tls_connect,
 };
-use crate::{Leaf, PATIENCE};
 
 /// Largest payload of a frame that every peer takes (RFC 9113 §4.2).
 const FRAME_BYTES: usize = 16 * 1024;

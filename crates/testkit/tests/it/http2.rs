@@ -7,7 +7,7 @@ use hyper::{Request, Response, body::Bytes, body::Incoming, service::service_fn}
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use testkit::{
-    TestCa,
+    Canary, TestCa,
     raw::{Http2, Http2Outcome, Http2Request},
 };
 use tokio_rustls::TlsAcceptor;
@@ -104,5 +104,46 @@ async fn what_no_library_sends_is_sent_and_refused() {
     for request in bad {
         let outcome = connect().await.send(&request).await.unwrap();
         assert!(outcome.is_refusal(), "{request:?}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_canary_records_http2_requests() {
+    let ca = TestCa::new();
+    let canary = Canary::start_tls(&ca.leaf(&["acme.localhost"])).await;
+    let mut h2 = Http2::connect(canary.addr(), "acme.localhost", &ca.ca_pem()).await.unwrap();
+    let fields = [(":method", "POST"), (":scheme", "https"), (":path", "/a?b"), (":authority", "acme.localhost")];
+    let request = Http2Request::new(&fields).field("x-twice", "1").field("x-twice", "2").body(&[7; 100_000]);
+    assert_eq!(h2.send(&request.trailer("x-trailer", "t")).await.unwrap().status(), Some(200));
+
+    let seen = canary.next().await;
+    assert_eq!((seen.method.as_str(), seen.target.as_str()), ("POST", "/a?b"));
+    assert_eq!(seen.authority.as_deref(), Some("acme.localhost"));
+    assert_eq!((seen.header("x-twice"), seen.body.len()), (vec!["1", "2"], 100_000));
+    assert_eq!(seen.trailers, [("x-trailer".to_owned(), "t".to_owned())]);
+
+    canary.answer_next("HTTP/1.1 418 Teapot\r\nX-A: b\r\nContent-Length: 0\r\n\r\n");
+    let outcome = h2.request(&fields, b"").await.unwrap();
+    assert_eq!((outcome.status(), outcome.header("x-a")), (Some(418), Some("b")));
+    let long = "x".repeat(40_000);
+    let outcome = h2.send(&Http2Request::get("acme.localhost", "/").field("x-long", &long)).await.unwrap();
+    assert_eq!((outcome.status(), canary.requests()[2].header("x-long")), (Some(200), vec![long.as_str()]));
+    assert_eq!(canary.connections(), 1);
+}
+
+/// hyper's client speaks HTTP/2 with prior knowledge, as a proxy does to a plain upstream.
+#[tokio::test]
+async fn the_canary_speaks_http2_to_a_client_that_is_not_ours() {
+    let canary = Canary::start().await;
+    let stream = TokioIo::new(tokio::net::TcpStream::connect(canary.addr()).await.unwrap());
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    for _ in 0..3 {
+        let request = Request::post("http://acme.localhost/x").body(Full::from("abc")).unwrap();
+        let answer = client.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "canary");
+        assert_eq!(canary.next().await.body, b"abc");
     }
 }
