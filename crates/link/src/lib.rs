@@ -7,8 +7,10 @@
 //! | [`log`] | the gateway's side of the log of restrictions: proof, carriage, lease |
 //! | [`rpc`] | the same over gRPC |
 //! | [`redis`], [`redis_keys`], [`bindings_cache`] | Redis: connections, names of keys, the shared cache of bindings |
+//! | [`backoff`] | pauses between attempts |
 //! | [`clock`], [`telemetry`] | what only `main` makes: the real clock, logs and traces |
 
+pub mod backoff;
 pub mod bindings_cache;
 pub mod clock;
 pub mod declarative;

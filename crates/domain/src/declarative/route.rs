@@ -32,10 +32,10 @@ impl Compiler<'_> {
         methods.dedup();
         let access = self.access(place, raw);
         let upstream_id = raw.upstream.as_deref().map(|name| self.upstream_named(&format!("{place}/upstream"), name));
-        if let (Some(parameter), Some(path)) = (&raw.ou_parameter, &path) {
-            if path.parameter(parameter).is_none() {
-                self.refuse(format!("{place}/ou_parameter"), format!("`{path}` has no parameter `{{{parameter}}}`"));
-            }
+        if let (Some(parameter), Some(path)) = (&raw.ou_parameter, &path)
+            && path.parameter(parameter).is_none()
+        {
+            self.refuse(format!("{place}/ou_parameter"), format!("`{path}` has no parameter `{{{parameter}}}`"));
         }
         let (path, access) = (path?, access?);
         let joined = methods.join(",");

@@ -62,10 +62,9 @@ fn keys_at<'s>(schema: &'s Value, at: &KeyPath) -> Vec<&'s str> {
 /// A schema without its references and alternatives: each form that a value may have.
 pub(super) fn forms<'s>(root: &'s Value, schema: &'s Value) -> Vec<&'s Value> {
     let mut forms = Vec::new();
-    if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
-        if let Some(target) = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer)) {
-            forms.extend(self::forms(root, target));
-        }
+    let reference = schema.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix('#'));
+    if let Some(target) = reference.and_then(|pointer| root.pointer(pointer)) {
+        forms.extend(self::forms(root, target));
     }
     for keyword in ALTERNATIVES {
         for alternative in schema.get(keyword).and_then(Value::as_array).into_iter().flatten() {

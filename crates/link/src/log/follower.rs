@@ -76,6 +76,8 @@ pub struct LogFollower {
     revision: watch::Receiver<u64>,
     me: GatewayIdentity,
     settings: FollowerSettings,
+    /// Rounds do not overlap: each needs the trail since its own question.
+    rounds: tokio::sync::Mutex<()>,
     history: Mutex<History>,
     news: Notify,
     hurry: Notify,
@@ -118,8 +120,8 @@ impl LogFollower {
         me: GatewayIdentity,
         settings: FollowerSettings,
     ) -> Self {
-        let (history, news, hurry, proven) = Default::default();
-        Self { mirror, plane, carrier, clock, revision, me, settings, history, news, hurry, proven }
+        let (rounds, history, news, hurry, proven) = Default::default();
+        Self { mirror, plane, carrier, clock, revision, me, settings, rounds, history, news, hurry, proven }
     }
 
     /// Follows the log for as long as it is polled; drop it to stop. The lease then runs out by itself.
@@ -140,6 +142,7 @@ impl LogFollower {
     /// # Errors
     /// When the control plane does not answer, or not in time. What was applied by then stays applied.
     pub async fn round(&self) -> Result<Round, LinkError> {
+        let _alone = self.rounds.lock().await;
         if !self.history().read {
             self.read_anew().await?;
         }

@@ -14,6 +14,7 @@
 //! exactly that position: a position known to SQL then proves everything below it.
 
 mod carrier;
+mod feed;
 mod follower;
 mod redis_carrier;
 mod tick;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     carrier::{MemoryCarrier, NoCarrier},
+    feed::{SILENCE, follow_feed},
     follower::{FollowerSettings, LEASE, LogFollower, Round},
     redis_carrier::RedisCarrier,
     tick::{TickError, TickQueue},

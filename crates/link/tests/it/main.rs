@@ -1,0 +1,8 @@
+//! The log over every transport, gRPC over mTLS, and Redis as it is.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod conformance;
+mod fake;
+mod faulty;
+mod redis;
+mod rpc;

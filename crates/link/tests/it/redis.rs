@@ -1,0 +1,140 @@
+//! Against a real Redis.
+
+use std::{sync::Arc, time::Duration};
+
+use ::redis::AsyncCommands;
+use authn::mirror::Identity;
+use domain::{Clock, Fact, Id, NumberedFact, Position, Secret, Seq, SessionId, Tag, TokenId, fact::Bindings};
+use futures::StreamExt;
+use link::{
+    LinkError,
+    bindings_cache::BindingsCache,
+    clock::SystemClock,
+    log::{FactCarrier, Hint, RedisCarrier},
+    redis::{Redis, Role, connect},
+    redis_keys as keys,
+};
+
+/// The Redis that `make test` started.
+fn url() -> String {
+    std::env::var("REDIS_URL").expect("REDIS_URL is not set: run `make test`, which starts Redis")
+}
+
+pub(crate) async fn connected(role: Role) -> Redis {
+    connect(&url(), role).await.unwrap()
+}
+
+/// A second look at the same Redis, past our own code.
+async fn plain() -> ::redis::aio::MultiplexedConnection {
+    ::redis::Client::open(url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+}
+
+/// An id that no other test uses.
+fn fresh<K>() -> Id<K> {
+    Id::new(uuid::Uuid::new_v4())
+}
+
+fn hint(seq: u64, fact: Fact) -> Hint {
+    Hint { after: Tag(1), fact: NumberedFact { seq: Seq(seq), tag: Tag(2), fact } }
+}
+
+#[tokio::test]
+async fn facts_reach_a_subscriber_and_the_keys_of_other_services() {
+    let clock = Arc::new(SystemClock);
+    let carrier = RedisCarrier::new(connected(Role::Revocation).await, clock.clone());
+    let (jti, sid): (TokenId, SessionId) = (fresh(), fresh());
+    let (tenant, user) = (fresh(), fresh());
+    let exp = clock.unix_now() + Duration::from_secs(600);
+    let facts = vec![
+        Fact::TokenRefused { jti, exp },
+        Fact::SessionEnded { sid, exp },
+        Fact::UserGeneration { tenant, user, generation: 3 },
+        Fact::TenantGeneration { tenant, generation: 2 },
+    ];
+    let hints: Vec<Hint> = (1..).zip(facts).map(|(seq, fact)| hint(seq, fact)).collect();
+    let mut heard = carrier.subscribe();
+    // A subscriber hears what comes after it began to listen, so it is told until it hears.
+    let telling = tokio::spawn({
+        let (carrier, hints) = (carrier.clone(), hints.clone());
+        async move {
+            loop {
+                carrier.publish(&hints).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    });
+    let all_heard = async {
+        let mut missing = hints.clone();
+        while !missing.is_empty() {
+            let next = heard.next().await.unwrap();
+            missing.retain(|hint| *hint != next);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all_heard).await.unwrap();
+    telling.abort();
+
+    let mut redis = plain().await;
+    let ttl: i64 = redis.ttl(format!("bl:jti:{jti}")).await.unwrap();
+    assert!((600..=661).contains(&ttl), "{ttl}");
+    let watermark: i64 = redis.get(keys::user_watermark(tenant, user)).await.unwrap();
+    assert!((clock.unix_now().secs() - watermark).abs() < 30);
+
+    let token = Identity {
+        tenant: Some(tenant),
+        user: Some(user),
+        user_generation: 3,
+        tenant_generation: 2,
+        ..Identity::default()
+    };
+    assert!(!carrier.refuses(&token).await.unwrap());
+    assert!(carrier.refuses(&Identity { token: Some(jti), ..token }).await.unwrap());
+    assert!(carrier.refuses(&Identity { session: Some(sid), ..token }).await.unwrap());
+    assert!(carrier.refuses(&Identity { user_generation: 2, ..token }).await.unwrap());
+    assert!(carrier.refuses(&Identity { tenant_generation: 1, ..token }).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_has_expired_is_not_listed() {
+    let clock = Arc::new(SystemClock);
+    let carrier = RedisCarrier::new(connected(Role::Revocation).await, clock.clone());
+    let jti: TokenId = fresh();
+    let exp = clock.unix_now() - Duration::from_secs(3600);
+    carrier.publish(&[hint(1, Fact::TokenRefused { jti, exp })]).await.unwrap();
+    let listed: bool = plain().await.exists(keys::refused_token(jti)).await.unwrap();
+    assert!(!listed);
+}
+
+#[tokio::test]
+async fn bindings_are_shared_and_forged_ones_refused() {
+    let redis = connected(Role::Cache).await;
+    let key = Secret::new(vec![7; 32]);
+    let cache = BindingsCache::new(redis.clone(), &key, Duration::from_secs(60));
+    let (tenant, user, other) = (fresh(), fresh(), fresh());
+    assert_eq!(cache.bindings(tenant, user).await.unwrap(), None);
+    let bindings = Bindings { as_of: Seq(5), active: true, roles: vec![fresh()], unit_roles: vec![] };
+    cache.keep(tenant, user, &bindings).await.unwrap();
+    assert_eq!(cache.bindings(tenant, user).await.unwrap(), Some(bindings));
+    let mut plain = plain().await;
+    let value: Vec<u8> = plain.get(keys::bindings(tenant, user)).await.unwrap();
+    let () = plain.set(keys::bindings(tenant, other), value).await.unwrap();
+    let moved = cache.bindings(tenant, other).await;
+    assert!(matches!(moved, Err(LinkError::Unreadable { .. })), "{moved:?}");
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_there_or_has_a_bad_url_says_so_without_its_password() {
+    let error = connect("redis://:hunter2@127.0.0.1:1/", Role::Revocation).await.unwrap_err();
+    assert!(matches!(error, LinkError::Unreachable { .. }), "{error:?}");
+    let error = connect("hunter2", Role::Revocation).await.unwrap_err();
+    assert!(matches!(&error, LinkError::Unfit { .. }), "{error:?}");
+    assert!(!format!("{error:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_chain_of_hints_names_the_tag_before_each() {
+    let facts = (4..7).map(|seq| hint(seq, Fact::TenantGeneration { tenant: fresh(), generation: seq }).fact);
+    let tags = [Tag(11), Tag(12), Tag(13)];
+    let facts = facts.zip(tags).map(|(fact, tag)| NumberedFact { tag, ..fact });
+    let chain = Hint::chain(Position { seq: Seq(3), tag: Tag(10) }, facts);
+    assert_eq!(chain.iter().map(|hint| hint.after).collect::<Vec<_>>(), [Tag(10), Tag(11), Tag(12)]);
+}

@@ -1,0 +1,211 @@
+//! gRPC between two ends of one process: over mTLS, and over loopback.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use domain::{Id, Position, Secret, Seq, snapshot::READER};
+use futures::StreamExt;
+use link::{
+    LinkError,
+    log::{ControlPlane, FeedMessage, GatewayIdentity, GatewayStatus, NoCarrier},
+    rpc::{
+        Admit, AdmitAll, RpcClient, RpcServer, ServerTls, Target, TlsFiles,
+        identity::{self, Peer},
+        serve,
+    },
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use tokio::net::TcpListener;
+
+use crate::fake::{FakePlane, FakeSql, refused};
+
+/// An authority that signs what a test asks for.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.as_ref().pem()
+    }
+
+    /// A certificate for names, and its key.
+    fn sign(&self, names: Vec<SanType>) -> (String, Secret<String>) {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = names;
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, &self.0).unwrap().pem(), Secret::new(key.serialize_pem()))
+    }
+
+    fn server(&self) -> ServerTls {
+        let (chain, key) = self.sign(vec![SanType::DnsName("localhost".try_into().unwrap())]);
+        ServerTls { chain, key, client_ca: self.pem() }
+    }
+
+    fn gateway(&self, uris: &[&str], ca: &Self) -> TlsFiles {
+        let (chain, key) = self.sign(uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect());
+        TlsFiles { ca: ca.pem(), chain, key }
+    }
+}
+
+fn gateway() -> GatewayIdentity {
+    GatewayIdentity { id: Id::new(uuid::Uuid::from_u128(7)), name: "gw-1".into(), fleet: "eu".into() }
+}
+
+/// Knows gateways of fleet `eu` only.
+struct FleetEu(Arc<dyn ControlPlane>);
+
+#[async_trait::async_trait]
+impl Admit for FleetEu {
+    async fn admit(&self, peer: &Peer) -> Result<Arc<dyn ControlPlane>, LinkError> {
+        match peer {
+            Peer::Gateway(gateway) if gateway.fleet == "eu" => Ok(self.0.clone()),
+            _ => Err(LinkError::Refused { peer: "the control API", reason: "unknown gateway".into() }),
+        }
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    sql: Arc<FakeSql>,
+    plane: Arc<FakePlane>,
+}
+
+async fn running(tls: Option<ServerTls>, admit: impl FnOnce(Arc<dyn ControlPlane>) -> Arc<dyn Admit>) -> Running {
+    let sql = Arc::new(FakeSql::default());
+    let plane = FakePlane::new(sql.clone(), Arc::new(NoCarrier));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = RpcServer::new(admit(plane.clone()));
+    tokio::spawn(async move { serve(listener, tls.as_ref(), server, std::future::pending()).await });
+    Running { address, sql, plane }
+}
+
+fn tls(running: &Running, files: TlsFiles) -> RpcClient {
+    let url = format!("https://localhost:{}", running.address.port());
+    RpcClient::new(&Target::Tls { url, files }).unwrap()
+}
+
+/// Everything that can be asked, asked.
+async fn ask_everything(running: &Running, client: &RpcClient) {
+    for token in 0..5000 {
+        running.sql.commit(refused(token));
+    }
+    let proof = client.prove(Position::default()).await.unwrap();
+    assert_eq!((proof.head.seq, proof.resync), (Seq(5000), false));
+    let facts = client.facts_after(Position::default()).await.unwrap();
+    assert_eq!(facts.len(), 5000);
+    assert_eq!(facts.last().map(|n| Position { seq: n.seq, tag: n.tag }), Some(proof.head));
+    assert_eq!(client.facts_after(proof.head).await.unwrap(), []);
+    let unknown = Position { seq: Seq(3), ..proof.head };
+    assert!(matches!(client.facts_after(unknown).await, Err(LinkError::UnknownPosition)));
+    assert!(client.prove(unknown).await.unwrap().resync);
+    let live = client.live_facts().await.unwrap();
+    assert_eq!((live.head, live.facts), (proof.head, running.sql.facts()));
+
+    let (tenant, user) = (Id::new(uuid::Uuid::from_u128(1)), Id::new(uuid::Uuid::from_u128(2)));
+    let direct = running.plane.bindings(tenant, user).await.unwrap();
+    assert_eq!(client.bindings(tenant, user).await.unwrap(), direct);
+
+    let status = GatewayStatus {
+        gateway: gateway(),
+        reader: READER,
+        applied_revision: 9,
+        applied: proof.head,
+        lease_remaining_ms: 1500,
+    };
+    client.report(status.clone()).await.unwrap();
+    assert_eq!(*running.plane.reports.lock().unwrap(), [status]);
+    ask_for_the_feed(client).await;
+}
+
+async fn ask_for_the_feed(client: &RpcClient) {
+    let full: Vec<FeedMessage> = client.feed(None).await.unwrap().map(Result::unwrap).collect().await;
+    let [FeedMessage::Full { changes, last: false, revision: 100 }, FeedMessage::Full { last: true, .. }] = &full[..]
+    else {
+        panic!("{full:?}")
+    };
+    assert_eq!(changes.len(), 50);
+    for change in changes {
+        // A deleted entity and one of a newer reader have no content; the reader tells them apart.
+        let readable = change.min_reader <= READER && !change.revision.is_multiple_of(10);
+        assert_eq!(change.entity.is_some(), readable, "{change:?}");
+    }
+    let more: Vec<FeedMessage> = client.feed(Some(100)).await.unwrap().map(Result::unwrap).collect().await;
+    let [FeedMessage::Delta { changes, revision: 3100 }, FeedMessage::Heartbeat { revision: 3100 }] = &more[..] else {
+        panic!("{more:?}")
+    };
+    let revisions: Vec<u64> = changes.iter().map(|change| change.revision).collect();
+    assert_eq!(revisions, (100..3100).collect::<Vec<_>>(), "a delta of many parts is put together");
+}
+
+#[tokio::test]
+async fn everything_can_be_asked_over_mtls() {
+    let authority = Authority::new();
+    let running = running(Some(authority.server()), |plane| Arc::new(FleetEu(plane))).await;
+    let client = tls(&running, authority.gateway(&[&identity::uri(&gateway())], &authority));
+    ask_everything(&running, &client).await;
+}
+
+#[tokio::test]
+async fn everything_can_be_asked_over_loopback() {
+    let running = running(None, |plane| Arc::new(AdmitAll(plane))).await;
+    let client = RpcClient::new(&Target::Loopback(running.address)).unwrap();
+    ask_everything(&running, &client).await;
+}
+
+#[tokio::test]
+async fn only_gateways_with_a_certificate_of_ours_that_names_them_are_answered() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let running = running(Some(ours.server()), |plane| Arc::new(FleetEu(plane))).await;
+    let named = identity::uri(&gateway());
+    let us = identity::uri(&GatewayIdentity { fleet: "us".into(), ..gateway() });
+    for (files, what) in [
+        (other.gateway(&[&named], &ours), "signed by another authority"),
+        (ours.gateway(&["https://example.test/"], &ours), "names no gateway"),
+        (ours.gateway(&[&named, &us], &ours), "names two"),
+        (ours.gateway(&[&us], &ours), "of another fleet"),
+        (ours.gateway(&[&named], &other), "does not trust the server"),
+    ] {
+        let answer = tls(&running, files).prove(Position::default()).await;
+        assert!(matches!(answer, Err(LinkError::Refused { .. } | LinkError::Unreachable { .. })), "{what}: {answer:?}");
+    }
+    let plain = RpcClient::new(&Target::Loopback(running.address)).unwrap();
+    assert!(plain.prove(Position::default()).await.is_err(), "plain HTTP to a TLS listener");
+}
+
+#[tokio::test]
+async fn a_gateway_reports_for_itself_only() {
+    let authority = Authority::new();
+    let running = running(Some(authority.server()), |plane| Arc::new(FleetEu(plane))).await;
+    let client = tls(&running, authority.gateway(&[&identity::uri(&gateway())], &authority));
+    let other = GatewayIdentity { name: "gw-2".into(), ..gateway() };
+    let (applied, lease_remaining_ms) = (Position::default(), 0);
+    let status = GatewayStatus { gateway: other, reader: 1, applied_revision: 1, applied, lease_remaining_ms };
+    assert!(matches!(client.report(status).await, Err(LinkError::Refused { .. })));
+    assert!(running.plane.reports.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_finds_a_control_api_that_comes_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let client = RpcClient::new(&Target::Loopback(address)).unwrap();
+    assert!(matches!(client.prove(Position::default()).await, Err(LinkError::Unreachable { .. })));
+    let plane = FakePlane::new(Arc::new(FakeSql::default()), Arc::new(NoCarrier));
+    let listener = TcpListener::bind(address).await.unwrap();
+    let server = RpcServer::new(Arc::new(AdmitAll(plane)));
+    tokio::spawn(async move { serve(listener, None, server, std::future::pending()).await });
+    let found = async { while client.prove(Position::default()).await.is_err() {} };
+    tokio::time::timeout(std::time::Duration::from_secs(20), found).await.unwrap();
+}
+
+#[test]
+fn plain_connections_leave_this_machine_never() {
+    let target = Target::Loopback("192.0.2.1:9090".parse().unwrap());
+    assert!(matches!(RpcClient::new(&target), Err(LinkError::Unfit { .. })));
+}
