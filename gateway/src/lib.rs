@@ -1,1 +1,32 @@
-//! Data plane: Pingora phases around the gate.
+//! The data plane (PEP): Pingora's phases around the gate, listeners, feeds and caches.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`config`] | the configuration file |
+//! | [`edge`] | a whole gateway in this process: what `gateway` runs, and `portcullis` |
+//! | [`permissions`] | what the gate asks of the outside: bindings, the lease, the revocation store |
+//! | `listen`, `tls`, `proxy` | sockets, certificates by SNI, a request's way through Pingora |
+//! | `feed` | where the snapshot comes from: control API, file, disk |
+//! | `status`, `metrics` | `/metrics`, `/healthz`, `/readyz` |
+
+pub mod config;
+pub mod edge;
+pub mod permissions;
+
+mod feed;
+mod listen;
+mod metrics;
+mod proxy;
+mod status;
+mod tls;
+
+pub use config::GatewayConfig;
+pub use edge::{Edge, EdgeError, EdgeParts, RunningEdge, Source};
+pub use feed::disk::DiskError;
+pub use listen::ListenError;
+
+/// Makes aws-lc-rs the process's crypto provider. Pingora installs another where there is none when it is first used.
+pub fn install_crypto() {
+    // Fails only where one is installed already, by an earlier call or by the program we are part of.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+}

@@ -1,0 +1,292 @@
+//! The gateway's configuration: one YAML file, read so that every mistake is named at once.
+//!
+//! ```yaml
+//! listen: { https: "0.0.0.0:8443", http: "0.0.0.0:8080" }
+//! feed: { file: edge.yaml }
+//! ```
+//!
+//! Relative paths are relative to the file's folder. `PORTCULLIS_SECTION__KEY` overrides a key; `REDIS_URL` stands for
+//! `redis.revocation`.
+
+mod address;
+mod check;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use domain::{GatewayId, HumanDuration, snapshot::RateLimit};
+use link::{
+    file::{Document, Mistakes, Overrides, SecretRef},
+    telemetry::TelemetryConfig,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::address::{ListenAddress, ListenAddressError};
+
+/// Environment variables that other programs set, and the keys they stand for.
+const ALIASES: [(&str, &str); 1] = [("REDIS_URL", "/redis/revocation")];
+
+/// Everything a gateway is told by its operator.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewayConfig {
+    /// Where it listens.
+    pub listen: ListenConfig,
+    /// Which gateway this is.
+    pub gateway: IdentityConfig,
+    /// Where its snapshot comes from.
+    pub feed: FeedConfig,
+    /// Where revocations come from when the snapshot comes from a file.
+    pub revocations: Revocations,
+    /// Redis, if there is one.
+    pub redis: RedisConfig,
+    /// How long what is known may be used.
+    pub snapshot: SnapshotConfig,
+    /// What one client or tenant may use.
+    pub limits: LimitConfig,
+    /// How tokens are treated.
+    pub tokens: TokenConfig,
+    /// How upstreams are spoken to.
+    pub upstreams: UpstreamConfig,
+    /// Logs and traces.
+    pub telemetry: TelemetryConfig,
+    /// What kind of deployment this is.
+    pub environment: Environment,
+    /// Folder for what must survive a restart: the encrypted snapshot and its key.
+    pub data_dir: Option<PathBuf>,
+    /// The port clients see in redirects to HTTPS, where it is neither 443 nor that of `listen.https`.
+    pub public_https_port: Option<u16>,
+    /// Worker threads for requests; by default one for each core.
+    #[schemars(range(min = 1, max = 1024))]
+    pub threads: Option<usize>,
+    /// How long open requests may go on once the gateway was told to stop.
+    pub shutdown_grace: Option<HumanDuration>,
+}
+
+/// Where the gateway listens: `IP:PORT`, or `localhost:PORT` for 127.0.0.1 and, where the machine has it, ::1. Port 0
+/// picks a free one.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenConfig {
+    /// HTTPS: HTTP/1.1 and HTTP/2.
+    pub https: ListenAddress,
+    /// Plain HTTP, which only redirects to HTTPS; none for no such listener.
+    pub http: Option<ListenAddress>,
+    /// `/metrics`, `/healthz` and `/readyz`, in plain HTTP. Not for the public.
+    pub metrics: ListenAddress,
+}
+
+impl Default for ListenConfig {
+    fn default() -> Self {
+        Self {
+            https: ListenAddress::localhost(8443),
+            http: Some(ListenAddress::localhost(8080)),
+            metrics: ListenAddress::localhost(9100),
+        }
+    }
+}
+
+/// Which gateway this is.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityConfig {
+    /// Its id, given when it was enrolled; a random one without a control API.
+    pub id: Option<GatewayId>,
+    /// Its name, unique in its fleet.
+    pub name: String,
+    /// Gateways of one fleet serve the same hostnames.
+    pub fleet: String,
+}
+
+impl Default for IdentityConfig {
+    fn default() -> Self {
+        Self { id: None, name: "gateway".into(), fleet: "default".into() }
+    }
+}
+
+/// Where the snapshot comes from: exactly one of these.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeedConfig {
+    /// A control API.
+    pub control_api: Option<ControlApiConfig>,
+    /// A declarative file or folder, read again whenever it changes.
+    pub file: Option<PathBuf>,
+}
+
+/// How the control API is reached.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ControlApiConfig {
+    /// Its internal listener, such as `https://control-api.internal:9090`.
+    pub url: String,
+    /// PEM file of this gateway's certificate chain.
+    pub certificate: Option<PathBuf>,
+    /// PEM file of its private key.
+    pub key: Option<PathBuf>,
+    /// PEM file of the authorities trusted for the control API.
+    pub ca: Option<PathBuf>,
+}
+
+/// Where revocations come from when the snapshot comes from a file.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Revocations {
+    /// There is no revocation list: tokens are good until they expire.
+    #[default]
+    None,
+    /// Redis is the record.
+    Redis,
+}
+
+/// The two roles of Redis. One instance for both is for development only.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedisConfig {
+    /// URL of the Redis that carries revocations; it must never evict (`maxmemory-policy noeviction`).
+    pub revocation: Option<String>,
+    /// URL of the Redis that caches role bindings.
+    pub cache: Option<String>,
+    /// The key that cached bindings are authenticated with, shared with the other gateways and the control API.
+    pub cache_key: Option<SecretRef>,
+}
+
+/// How long what is known may be used.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SnapshotConfig {
+    /// A snapshot that nobody confirmed for this long is not served any more.
+    pub max_age: HumanDuration,
+    /// Longest wait at the start for the first snapshot before the listeners open without one.
+    pub wait: HumanDuration,
+}
+
+impl Default for SnapshotConfig {
+    fn default() -> Self {
+        Self { max_age: HumanDuration::from_secs(24 * 3600), wait: HumanDuration::from_secs(10) }
+    }
+}
+
+/// What one client or tenant may use.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitConfig {
+    /// For each client address, before authentication.
+    pub address: RateLimit,
+    /// For each tenant that has none of its own.
+    pub tenant: RateLimit,
+    /// Failed signatures, for each client address and hostname.
+    pub failed_signatures: RateLimit,
+}
+
+impl Default for LimitConfig {
+    fn default() -> Self {
+        let gate = gate::GateConfig::default();
+        Self { address: gate.address_limit, tenant: gate.tenant_limit, failed_signatures: gate.signature_budget }
+    }
+}
+
+/// How tokens are treated.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TokenConfig {
+    /// Verified tokens kept in memory.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub cache_entries: usize,
+    /// A token this close to its end is answered with `x-token-refresh: advised`.
+    pub refresh_threshold: HumanDuration,
+    /// Users whose role bindings are kept in memory.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub binding_cache_entries: u64,
+}
+
+impl Default for TokenConfig {
+    fn default() -> Self {
+        Self {
+            cache_entries: gate::GateConfig::default().token_cache_entries,
+            refresh_threshold: HumanDuration::from_secs(300),
+            binding_cache_entries: 100_000,
+        }
+    }
+}
+
+/// How upstreams are spoken to.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamConfig {
+    /// Addresses that no upstream may be, beside this gateway's own metrics listener: the control API's `admin`,
+    /// `internal` and metrics listeners.
+    #[schemars(with = "Vec<String>")]
+    pub forbidden: Vec<SocketAddr>,
+    /// Idle connections kept.
+    pub keepalive: usize,
+    /// PEM file of the authorities trusted for upstreams that name none; by default the system's.
+    pub ca: Option<PathBuf>,
+}
+
+impl Default for UpstreamConfig {
+    fn default() -> Self {
+        Self { forbidden: Vec::new(), keepalive: 1024, ca: None }
+    }
+}
+
+/// What kind of deployment this is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Environment {
+    /// A developer's machine.
+    Dev,
+    /// Before production.
+    Stage,
+    /// Production: the control API is reached by mutual TLS only.
+    #[default]
+    Prod,
+}
+
+impl GatewayConfig {
+    /// Reads and checks a file, with the overrides of this process's environment. Paths in it become relative to the
+    /// working directory.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, Mistakes> {
+        Self::read(Document::open(path)?, &Overrides::from_env(&ALIASES), path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Reads and checks a document; its relative paths start at `base`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(document: Document, overrides: &Overrides, base: &Path) -> Result<Self, Mistakes> {
+        let mut config = link::file::load::<Self>(document, overrides)?.checked(check::check)?;
+        config.paths_from(base);
+        Ok(config)
+    }
+
+    /// What the gate is told.
+    pub fn gate(&self, https_port: u16) -> gate::GateConfig {
+        gate::GateConfig {
+            address_limit: self.limits.address,
+            tenant_limit: self.limits.tenant,
+            signature_budget: self.limits.failed_signatures,
+            refresh_threshold: self.tokens.refresh_threshold.get(),
+            token_cache_entries: self.tokens.cache_entries,
+            public_https_port: Some(self.public_https_port.unwrap_or(https_port)).filter(|port| *port != 443),
+        }
+    }
+
+    fn paths_from(&mut self, base: &Path) {
+        let control_api = self.feed.control_api.as_mut();
+        let tls = control_api.map(|c| [&mut c.certificate, &mut c.key, &mut c.ca]).into_iter().flatten();
+        let others = [&mut self.feed.file, &mut self.data_dir, &mut self.upstreams.ca];
+        for path in tls.chain(others).flatten() {
+            *path = base.join(&*path);
+        }
+        if let Some(SecretRef::File(path)) = &mut self.redis.cache_key {
+            *path = base.join(&*path);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What no schema can say about a configuration.
+
+use link::file::Checks;
+
+use super::{Environment, GatewayConfig, Revocations};
+
+/// Collects what contradicts itself.
+pub(super) fn check(config: &GatewayConfig, checks: &mut Checks<'_>) {
+    listeners(config, checks);
+    feed(config, checks);
+    redis(config, checks);
+}
+
+fn listeners(config: &GatewayConfig, checks: &mut Checks<'_>) {
+    let listen = &config.listen;
+    let mut taken = vec![("listen.https", listen.https)];
+    for (key, address) in [("http", listen.http), ("metrics", Some(listen.metrics))] {
+        let Some(address) = address else { continue };
+        if let Some((other, _)) = taken.iter().find(|(_, it)| it.port() != 0 && *it == address) {
+            checks.refuse(&format!("/listen/{key}"), format!("`{address}` is the address of `{other}` too"));
+        }
+        taken.push((key, address));
+    }
+}
+
+fn feed(config: &GatewayConfig, checks: &mut Checks<'_>) {
+    match (&config.feed.control_api, &config.feed.file) {
+        (None, None) => checks.refuse("/feed", "one of `control_api` and `file` is needed"),
+        (Some(_), Some(_)) => checks.refuse("/feed", "only one of `control_api` and `file` is possible"),
+        (None, Some(_)) => {}
+        (Some(control_api), None) => {
+            let encrypted = control_api.url.starts_with("https://");
+            if !encrypted && !control_api.url.starts_with("http://") {
+                checks.refuse("/feed/control_api/url", "a URL starts with `https://` or `http://`");
+            }
+            if !encrypted && config.environment == Environment::Prod {
+                checks.refuse("/feed/control_api/url", "in `environment: prod` only `https://` is possible");
+            }
+            for (key, file) in
+                [("certificate", &control_api.certificate), ("key", &control_api.key), ("ca", &control_api.ca)]
+            {
+                if encrypted && file.is_none() {
+                    checks.refuse(&format!("/feed/control_api/{key}"), "is needed for `https://`");
+                }
+            }
+            if config.gateway.id.is_none() {
+                checks.refuse("/gateway/id", "is needed with a control API; enrolment prints it");
+            }
+            if config.revocations == Revocations::Redis {
+                checks.refuse("/revocations", "the control API says where revocations come from; leave this out");
+            }
+        }
+    }
+}
+
+fn redis(config: &GatewayConfig, checks: &mut Checks<'_>) {
+    if config.revocations == Revocations::Redis && config.redis.revocation.is_none() {
+        checks.refuse("/redis/revocation", "is needed with `revocations: redis`");
+    }
+    if config.redis.cache.is_some() && config.redis.cache_key.is_none() {
+        checks.refuse("/redis/cache_key", "is needed with `redis.cache`");
+    }
+}

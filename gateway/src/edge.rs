@@ -1,0 +1,312 @@
+//! A whole gateway in this process: sockets, feed, log, proxy. `gateway` runs one, and so does `portcullis`.
+//!
+//! ```text
+//! bind sockets ─▶ first snapshot (or the one on disk) ─▶ listeners accept
+//! ```
+
+mod background;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use authn::Mirror;
+use domain::{Clock, GatewayId};
+use gate::{Gate, Listener};
+use link::{
+    bindings_cache::BindingsCache,
+    file::Mistakes,
+    log::{ControlPlane, FactCarrier, GatewayIdentity},
+};
+use moka::future::Cache;
+use parking_lot::Mutex;
+use pingora::{
+    proxy::http_proxy_service,
+    server::{Fds, ListenFds, configuration::ServerConf},
+    services::Service,
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
+};
+use uuid::Uuid;
+
+use crate::{
+    config::GatewayConfig,
+    feed::{Applier, disk::DiskError},
+    listen::{Bound, ListenError},
+    metrics::Metrics,
+    permissions::{Permissions, RevocationStore},
+    proxy::{EdgeProxy, Shared, forbidden::Forbidden, peers::Peers, resolver::Resolver},
+    tls::{self, Certificates},
+};
+
+/// How long open requests may go on after [`RunningEdge::shutdown`], unless the configuration says otherwise.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How often a stopping edge looks whether the last request is over.
+const GRACE_STEP: Duration = Duration::from_millis(10);
+
+/// Attempts to reach an upstream for one request, over all its addresses.
+const MAX_ATTEMPTS: usize = 8;
+
+/// Where an edge's snapshot and facts come from.
+pub enum Source {
+    /// A control API, in this process or over gRPC.
+    ControlPlane {
+        /// Whom to ask.
+        plane: Arc<dyn ControlPlane>,
+        /// Who brings facts early.
+        carrier: Arc<dyn FactCarrier>,
+    },
+    /// A declarative file or folder.
+    File(PathBuf),
+}
+
+/// What an edge is made of.
+pub struct EdgeParts {
+    /// What the operator wants.
+    pub config: GatewayConfig,
+    /// Where the snapshot and facts come from.
+    pub source: Source,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who can be asked about one token while nothing is proven.
+    pub revocations: Option<Arc<dyn RevocationStore>>,
+    /// Role bindings shared by the fleet, in Redis.
+    pub bindings: Option<BindingsCache>,
+}
+
+impl EdgeParts {
+    /// An edge without Redis.
+    pub fn new(config: GatewayConfig, source: Source, clock: Arc<dyn Clock>) -> Self {
+        Self { config, source, clock, revocations: None, bindings: None }
+    }
+}
+
+/// Why an edge does not start.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the error text of each says it")]
+pub enum EdgeError {
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("{0}")]
+    File(#[from] Mistakes),
+    #[error("the data folder cannot be used")]
+    Disk(#[from] DiskError),
+    #[error("the folder of the declarative file cannot be watched")]
+    Watch(#[from] notify::Error),
+    #[error("the metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+    #[error("TLS cannot be set up")]
+    Tls(#[source] Box<pingora::Error>),
+    #[error("threads cannot be started")]
+    Threads(#[from] std::io::Error),
+}
+
+/// A gateway that serves. Dropping it ends it at once; [`RunningEdge::shutdown`] lets requests finish.
+pub struct RunningEdge {
+    https: Vec<SocketAddr>,
+    http: Vec<SocketAddr>,
+    metrics_at: Vec<SocketAddr>,
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    reload: mpsc::Sender<()>,
+    grace: Duration,
+    workers: Option<Runtime>,
+    background: Option<Runtime>,
+}
+
+/// Starts edges.
+#[derive(Debug)]
+pub struct Edge;
+
+impl Edge {
+    /// Binds, waits for the first snapshot (at most `snapshot.wait`), and serves.
+    ///
+    /// # Errors
+    /// [`EdgeError`]: a port in use, a broken declarative file, an unwritable data folder.
+    pub async fn start(parts: EdgeParts) -> Result<RunningEdge, EdgeError> {
+        crate::install_crypto();
+        let EdgeParts { config, source, clock, revocations, bindings } = parts;
+        let https = Bound::new("listen.https", config.listen.https)?;
+        let http = config.listen.http.map(|address| Bound::new("listen.http", address)).transpose()?;
+        let status = Bound::new("listen.metrics", config.listen.metrics)?;
+        let metrics = Arc::new(Metrics::new()?);
+        let mirror = Arc::new(Mirror::default());
+        let plane = match &source {
+            Source::ControlPlane { plane, .. } => Some(Arc::clone(plane)),
+            Source::File(_) => None,
+        };
+        let permissions = Arc::new(Permissions {
+            mirror: Arc::clone(&mirror),
+            metrics: Arc::clone(&metrics),
+            memory: Cache::new(config.tokens.binding_cache_entries),
+            shared: bindings,
+            plane,
+            store: revocations,
+            follower: OnceLock::new(),
+        });
+        let https_port = https.address().map_or(443, |address| address.port());
+        let gate = Gate::new(config.gate(https_port), mirror, Arc::<Permissions>::clone(&permissions));
+        let gate = Arc::new(gate);
+        let applier = Arc::new(Applier::new(Arc::clone(&gate), Arc::clone(&clock), Arc::clone(&metrics)));
+        let forbidden = Forbidden::new(config.upstreams.forbidden.iter().chain(status.addresses()).copied());
+        let shared = Arc::new(Shared {
+            gate,
+            peers: Peers::new(forbidden, Resolver::new(Arc::clone(&clock))),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+        });
+        let (stop, stopping) = watch::channel(false);
+        let (reload, reloads) = mpsc::channel(1);
+        let background = Builder::new_multi_thread().worker_threads(2).thread_name("edge-feed").enable_all().build()?;
+        let workers = workers(&config)?;
+        let mut edge = RunningEdge {
+            https: https.addresses().to_vec(),
+            http: http.as_ref().map(|bound| bound.addresses().to_vec()).unwrap_or_default(),
+            metrics_at: status.addresses().to_vec(),
+            shared,
+            stop,
+            reload,
+            grace: config.shutdown_grace.map_or(GRACE, |grace| grace.get()),
+            workers: Some(workers),
+            background: Some(background),
+        };
+        let tasks = background::Tasks { config: &config, applier: &applier, clock: &clock, permissions: &permissions };
+        let handle = edge.background_handle();
+        tasks.status(&handle, status, matches!(source, Source::ControlPlane { .. }))?;
+        match source {
+            Source::ControlPlane { plane, carrier } => {
+                tasks.control_plane(&handle, plane, carrier).await?;
+                if timeout(config.snapshot.wait.get(), applier.loaded()).await.is_err() {
+                    tracing::error!("there is no snapshot yet; every request is refused until there is one");
+                }
+            }
+            Source::File(path) => tasks.file(&handle, &path, edge.reload.clone(), reloads)?,
+        }
+        edge.listen(&config, https, http, stopping)?;
+        Ok(edge)
+    }
+}
+
+impl RunningEdge {
+    /// Where it serves HTTPS.
+    pub fn https(&self) -> &[SocketAddr] {
+        &self.https
+    }
+
+    /// Where it serves plain HTTP.
+    pub fn http(&self) -> &[SocketAddr] {
+        &self.http
+    }
+
+    /// Where it serves `/metrics`, `/healthz` and `/readyz`.
+    pub fn metrics(&self) -> &[SocketAddr] {
+        &self.metrics_at
+    }
+
+    /// What it judges by.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.shared.gate
+    }
+
+    /// Reads the declarative file again, as on SIGHUP. Without one, nothing.
+    pub fn reload(&self) {
+        // A full channel has been told already.
+        let _ = self.reload.try_send(());
+    }
+
+    /// Accepts nothing more, waits for open requests, at most the configured grace, and ends.
+    pub async fn shutdown(mut self) {
+        self.stop.send_replace(true);
+        let over = async {
+            while self.shared.metrics.active_requests.get() > 0 {
+                sleep(GRACE_STEP).await;
+            }
+        };
+        if timeout(self.grace, over).await.is_err() {
+            tracing::warn!(requests = self.shared.metrics.active_requests.get(), "open requests are cut off");
+        }
+        self.end();
+    }
+
+    fn listen(
+        &mut self,
+        config: &GatewayConfig,
+        https: Bound,
+        http: Option<Bound>,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<(), EdgeError> {
+        let conf = Arc::new(ServerConf {
+            upstream_keepalive_pool_size: config.upstreams.keepalive,
+            ca_file: config.upstreams.ca.as_ref().map(|path| path.display().to_string()),
+            max_retries: MAX_ATTEMPTS,
+            ..ServerConf::default()
+        });
+        let mut fds = Fds::new();
+        let proxy = |listener| EdgeProxy { shared: Arc::clone(&self.shared), listener };
+        let mut tls = http_proxy_service(&conf, proxy(Listener::Tls));
+        let certificates = Arc::new(Certificates::new(Arc::clone(&self.shared.gate)));
+        for name in https.into_fds(&mut fds) {
+            let settings = tls::settings(Arc::clone(&certificates), Arc::clone(&self.shared.metrics));
+            tls.add_tls_with_settings(&name, None, settings.map_err(EdgeError::Tls)?);
+        }
+        let mut plain = http_proxy_service(&conf, proxy(Listener::Plain));
+        let names = http.map(|bound| bound.into_fds(&mut fds)).unwrap_or_default();
+        for name in &names {
+            plain.add_tcp(name);
+        }
+        let fds: ListenFds = Arc::new(Mutex::new(fds));
+        let workers = self.workers.as_ref().map(Runtime::handle);
+        if let Some(workers) = workers {
+            let (tls_fds, tls_stop) = (Arc::clone(&fds), stopping.clone());
+            workers.spawn(async move { tls.start_service(Some(tls_fds), tls_stop, 1).await });
+            if !names.is_empty() {
+                workers.spawn(async move { plain.start_service(Some(fds), stopping, 1).await });
+            }
+        }
+        Ok(())
+    }
+
+    fn background_handle(&self) -> tokio::runtime::Handle {
+        match &self.background {
+            Some(runtime) => runtime.handle().clone(),
+            None => tokio::runtime::Handle::current(),
+        }
+    }
+
+    /// Ends both runtimes without waiting: waiting is not possible within another runtime.
+    fn end(&mut self) {
+        for runtime in [self.workers.take(), self.background.take()].into_iter().flatten() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for RunningEdge {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn workers(config: &GatewayConfig) -> std::io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    if let Some(threads) = config.threads {
+        builder.worker_threads(threads.max(1));
+    }
+    builder.thread_name("edge").enable_all().build()
+}
+
+/// Who this gateway is to the control plane.
+fn identity(config: &GatewayConfig) -> GatewayIdentity {
+    GatewayIdentity {
+        id: config.gateway.id.unwrap_or_else(|| GatewayId::new(Uuid::new_v4())),
+        name: config.gateway.name.clone(),
+        fleet: config.gateway.fleet.clone(),
+    }
+}

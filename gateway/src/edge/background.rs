@@ -1,0 +1,188 @@
+//! What goes on beside requests: the feed, the log, the copy on disk, the metrics listener.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use authn::Lease;
+use domain::{BootInstant, Clock};
+use link::log::{ControlPlane, FactCarrier, FollowerSettings, LogFollower};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+
+use super::{EdgeError, identity};
+use crate::{
+    config::GatewayConfig,
+    feed::{
+        Applier,
+        control_api::ControlApiFeed,
+        disk::{Disk, Kept},
+        file::{self, FileFeed},
+    },
+    listen::Bound,
+    permissions::Permissions,
+    status::{self, Status},
+};
+
+/// How long a control plane may take before the state on disk is used instead.
+const BEFORE_DISK: Duration = Duration::from_secs(2);
+
+/// A changed state is kept on disk this long after the change, with those that follow it.
+const BEFORE_SAVE: Duration = Duration::from_secs(2);
+
+/// How often it is kept when the state was confirmed and freshness proven.
+const SEEN: Duration = Duration::from_secs(30);
+
+/// How often refusals of expired tokens are forgotten.
+const FORGET: Duration = Duration::from_secs(60);
+
+/// Starts the tasks of an edge.
+pub(super) struct Tasks<'e> {
+    pub(super) config: &'e GatewayConfig,
+    pub(super) applier: &'e Arc<Applier>,
+    pub(super) clock: &'e Arc<dyn Clock>,
+    pub(super) permissions: &'e Arc<Permissions>,
+}
+
+impl Tasks<'_> {
+    /// Serves the metrics listener.
+    pub(super) fn status(&self, on: &Handle, bound: Bound, revocations: bool) -> Result<(), EdgeError> {
+        let status = Arc::new(Status {
+            applier: Arc::clone(self.applier),
+            metrics: Arc::clone(&self.permissions.metrics),
+            clock: Arc::clone(self.clock),
+            revocations,
+        });
+        let _context = on.enter();
+        for socket in bound.into_sockets() {
+            on.spawn(Arc::clone(&status).serve(status::listener(socket)?));
+        }
+        Ok(())
+    }
+
+    /// Follows a control plane: feed, log, copy on disk.
+    pub(super) async fn control_plane(
+        &self,
+        on: &Handle,
+        plane: Arc<dyn ControlPlane>,
+        carrier: Arc<dyn FactCarrier>,
+    ) -> Result<(), EdgeError> {
+        let disk = self.config.data_dir.as_deref().map(Disk::open).transpose()?.map(Arc::new);
+        let follower = Arc::new(LogFollower::new(
+            Arc::clone(&self.permissions.mirror),
+            Arc::clone(&plane),
+            carrier,
+            Arc::clone(self.clock),
+            self.applier.revision(),
+            identity(self.config),
+            FollowerSettings::default(),
+        ));
+        // Set once, here: an edge has one log.
+        drop(self.permissions.follower.set(Arc::clone(&follower)));
+        on.spawn(async move { follower.run().await });
+
+        let feed = on.spawn(ControlApiFeed::new(Arc::clone(&plane), Arc::clone(self.applier), None).run());
+        if let Some(disk) = disk {
+            if timeout(BEFORE_DISK, self.applier.loaded()).await.is_err() && self.from_disk(&disk) {
+                // What is held now need not be sent again.
+                feed.abort();
+                let held = Some(self.applier.gate().snapshot().revision());
+                on.spawn(ControlApiFeed::new(plane, Arc::clone(self.applier), held).run());
+            }
+            on.spawn(save_changes(Arc::clone(self.applier), Arc::clone(&disk)));
+            on.spawn(save_seen(Arc::clone(self.applier), disk, Arc::clone(self.clock)));
+        }
+        let (applier, max_age) = (Arc::clone(self.applier), self.config.snapshot.max_age.get());
+        on.spawn(async move { applier.expire(max_age).await });
+        let (mirror, clock) = (Arc::clone(&self.permissions.mirror), Arc::clone(self.clock));
+        on.spawn(async move {
+            loop {
+                sleep(FORGET).await;
+                mirror.forget_expired(clock.unix_now());
+            }
+        });
+        Ok(())
+    }
+
+    /// Reads a declarative file now and whenever it changes. Without a revocation list nothing can become unproven.
+    pub(super) fn file(
+        &self,
+        on: &Handle,
+        path: &Path,
+        changed: mpsc::Sender<()>,
+        changes: mpsc::Receiver<()>,
+    ) -> Result<(), EdgeError> {
+        let now = self.clock.boot_now();
+        self.permissions.mirror.grant(now, BootInstant::from_nanos(u64::MAX));
+        let feed = FileFeed::start(path, Arc::clone(self.applier))?;
+        let watcher = file::watch(path, changed)?;
+        tracing::warn!("there is no revocation list: tokens are good until they expire");
+        on.spawn(async move {
+            feed.run(changes).await;
+            drop(watcher);
+        });
+        Ok(())
+    }
+
+    /// Takes the state on disk into force, if there is one and it is young enough.
+    fn from_disk(&self, disk: &Disk) -> bool {
+        match disk.load(self.config.snapshot.max_age.get(), &**self.clock) {
+            Ok(Some(Kept { changes, revision, confirmed_ago, proven_at })) => {
+                self.applier.replace(changes, revision);
+                self.applier.confirmed_before(confirmed_ago);
+                if let Some(proven_at) = proven_at {
+                    self.permissions.mirror.remember_proof(proven_at);
+                }
+                tracing::warn!(
+                    snapshot.revision = revision,
+                    snapshot.age_s = confirmed_ago.as_secs(),
+                    "the control API does not answer; serving the state on disk"
+                );
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the state on disk is not used");
+                false
+            }
+        }
+    }
+}
+
+async fn save_changes(applier: Arc<Applier>, disk: Arc<Disk>) {
+    let mut revision = applier.revision();
+    while revision.changed().await.is_ok() {
+        sleep(BEFORE_SAVE).await;
+        revision.mark_unchanged();
+        let (gate, disk) = (Arc::clone(applier.gate()), Arc::clone(&disk));
+        let saved = tokio::task::spawn_blocking(move || {
+            // The revision first: a change between the two is in the entities, and is sent again.
+            let revision = gate.snapshot().revision();
+            disk.save(gate.snapshot().entities(), revision)
+        });
+        match saved.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(error = &error as &dyn std::error::Error, "the state is not on disk"),
+            Err(error) => tracing::error!(%error, "the state is not on disk"),
+        }
+    }
+}
+
+async fn save_seen(applier: Arc<Applier>, disk: Arc<Disk>, clock: Arc<dyn Clock>) {
+    applier.loaded().await;
+    loop {
+        if let Some(age) = applier.age() {
+            let now = clock.boot_now();
+            let proven_at = match applier.gate().mirror().lease(now) {
+                Lease::Proven { .. } => now,
+                Lease::Unproven { last_proven } => last_proven,
+            };
+            let saved = disk.save_seen(clock.unix_now() - age, proven_at);
+            if let Err(error) = saved {
+                tracing::error!(error = &error as &dyn std::error::Error, "when the state was seen is not on disk");
+            }
+        }
+        sleep(SEEN).await;
+    }
+}

@@ -1,0 +1,117 @@
+//! Sockets, bound before anything else starts, so that a port in use is one clear error and port 0 is known at once.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::fd::IntoRawFd,
+};
+
+use pingora::server::Fds;
+
+use crate::config::ListenAddress;
+
+/// How often another free port is tried when the first one is free on 127.0.0.1 but not on ::1.
+const FREE_PORT_ATTEMPTS: usize = 16;
+
+/// The sockets of one listener: all with one port.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    sockets: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+}
+
+/// Why a listener could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on `{address}` (`{key}`)")]
+pub struct ListenError {
+    /// The key of the configuration.
+    key: &'static str,
+    /// What it says.
+    address: ListenAddress,
+    source: io::Error,
+}
+
+impl Bound {
+    /// Binds the address that the configuration names at `key`.
+    pub(crate) fn new(key: &'static str, address: ListenAddress) -> Result<Self, ListenError> {
+        let fail = |source| ListenError { key, address, source };
+        let (first, second) = address.sockets();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let primary = bind(first).map_err(fail)?;
+            let mut addresses = vec![primary.local_addr().map_err(fail)?];
+            let mut sockets = vec![primary];
+            if let Some(mut second) = second {
+                second.set_port(addresses.first().map_or(0, SocketAddr::port));
+                match bind(second) {
+                    Ok(socket) => {
+                        sockets.push(socket);
+                        addresses.push(second);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                        if address.port() == 0 && attempt < FREE_PORT_ATTEMPTS {
+                            continue;
+                        }
+                        return Err(fail(error));
+                    }
+                    // A machine without IPv6 has no ::1.
+                    Err(error) => tracing::debug!(%error, listen.address = %second, "not listening there"),
+                }
+            }
+            return Ok(Self { sockets, addresses });
+        }
+    }
+
+    /// Where it listens; the first is the one to tell people.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The first address.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.addresses.first().copied()
+    }
+
+    /// Hands the sockets to Pingora, which knows them by the texts that it is also told to listen at.
+    pub(crate) fn into_fds(self, fds: &mut Fds) -> Vec<String> {
+        let named = self.addresses.iter().map(ToString::to_string).zip(self.sockets);
+        named
+            .map(|(name, socket)| {
+                fds.add(name.clone(), socket.into_raw_fd());
+                name
+            })
+            .collect()
+    }
+
+    /// The sockets themselves.
+    pub(crate) fn into_sockets(self) -> Vec<TcpListener> {
+        self.sockets
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpListener::bind(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_0_picks_one_port_for_both_loopback_addresses() {
+        let bound = Bound::new("listen.https", ListenAddress::localhost(0)).unwrap();
+        assert_ne!(bound.address().unwrap().port(), 0);
+        assert!(bound.addresses().iter().all(|a| a.port() == bound.address().unwrap().port()));
+    }
+
+    #[test]
+    fn a_port_in_use_is_named_with_its_key() {
+        let first = Bound::new("listen.https", ListenAddress::localhost(0)).unwrap();
+        let address = ListenAddress::localhost(first.address().unwrap().port());
+        let error = Bound::new("listen.metrics", address).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot listen on `{address}` (`listen.metrics`)"));
+    }
+}

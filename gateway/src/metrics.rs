@@ -1,0 +1,136 @@
+//! Prometheus metrics. Label values come from our own enums only, never from a request.
+
+use std::time::Duration;
+
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+
+/// What every name starts with.
+const PREFIX: &str = "portcullis_gateway";
+
+/// Seconds; a warm decision takes microseconds, an upstream up to a minute.
+const BUCKETS: [f64; 14] =
+    [0.000_005, 0.000_02, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+
+/// All metrics of one gateway.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    decide: Histogram,
+    upstream: Histogram,
+    total: Histogram,
+    /// Requests that are being served.
+    pub(crate) active_requests: IntGauge,
+    /// TLS connections that are open.
+    pub(crate) active_connections: IntGauge,
+    /// Verified tokens found in memory, since the start.
+    pub(crate) token_hits: IntGauge,
+    /// Verified tokens not found in memory, since the start.
+    pub(crate) token_misses: IntGauge,
+    /// Verified tokens in memory.
+    pub(crate) token_entries: IntGauge,
+    /// Look-ups of role bindings, by the level that answered.
+    bindings: IntCounterVec,
+    /// Revision of the snapshot in force.
+    pub(crate) feed_revision: IntGauge,
+    /// Seconds since the feed was last heard of.
+    pub(crate) feed_age: Gauge,
+    /// Entities of the feed that were refused.
+    pub(crate) feed_refused: IntGauge,
+    /// Files of the feed that were refused since the start.
+    pub(crate) feed_failures: IntCounter,
+    /// Number of the last applied fact.
+    pub(crate) mirror_seq: IntGauge,
+    /// Tokens and sessions that are refused.
+    pub(crate) mirror_refused: IntGauge,
+    /// Seconds since freshness was last proven; -1 for never.
+    pub(crate) mirror_age: Gauge,
+    /// Seconds that are left of the lease.
+    pub(crate) lease: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new_custom(Some(PREFIX.into()), None)?;
+        let add = Adder(&registry);
+        let stages =
+            HistogramOpts::new("stage_duration_seconds", "Time spent on a request, by stage").buckets(BUCKETS.to_vec());
+        let stages = HistogramVec::new(stages, &["stage"])?;
+        registry.register(Box::new(stages.clone()))?;
+        Ok(Self {
+            requests: add.counters("requests_total", "Requests by what became of them", "decision")?,
+            decide: stages.get_metric_with_label_values(&["decide"])?,
+            upstream: stages.get_metric_with_label_values(&["upstream"])?,
+            total: stages.get_metric_with_label_values(&["total"])?,
+            active_requests: add.integer("active_requests", "Requests that are being served")?,
+            active_connections: add.integer("active_tls_connections", "TLS connections that are open")?,
+            token_hits: add.integer("token_cache_hits", "Verified tokens found in memory")?,
+            token_misses: add.integer("token_cache_misses", "Tokens that had to be verified")?,
+            token_entries: add.integer("token_cache_entries", "Verified tokens in memory")?,
+            bindings: add.counters("bindings_lookups_total", "Look-ups of role bindings", "level")?,
+            feed_revision: add.integer("feed_revision", "Revision of the snapshot in force")?,
+            feed_age: add.gauge("feed_age_seconds", "Time since the feed was last heard of; -1 for never")?,
+            feed_refused: add.integer("feed_refused_entities", "Entities that the gate refused")?,
+            feed_failures: add.counter("feed_failures_total", "Readings of the feed that failed")?,
+            mirror_seq: add.integer("mirror_applied_seq", "Number of the last applied fact of the log")?,
+            mirror_refused: add.integer("mirror_refused", "Tokens and sessions that are refused")?,
+            mirror_age: add.gauge("mirror_age_seconds", "Time since freshness was last proven; -1 for never")?,
+            lease: add.gauge("lease_seconds", "What is left of the lease")?,
+            registry,
+        })
+    }
+
+    /// Counts a request by its decision's code, such as `permit` or `token_expired`.
+    pub(crate) fn request(&self, code: &'static str, decide: Duration, total: Duration) {
+        self.requests.with_label_values(&[code]).inc();
+        self.decide.observe(decide.as_secs_f64());
+        self.total.observe(total.as_secs_f64());
+    }
+
+    /// Notes how long an upstream took for its response header.
+    pub(crate) fn upstream(&self, took: Duration) {
+        self.upstream.observe(took.as_secs_f64());
+    }
+
+    /// Counts a look-up of role bindings by the level that answered.
+    pub(crate) fn bindings(&self, level: &'static str) {
+        self.bindings.with_label_values(&[level]).inc();
+    }
+
+    /// Everything in Prometheus' text format.
+    pub(crate) fn text(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// Makes and registers.
+struct Adder<'r>(&'r Registry);
+
+impl Adder<'_> {
+    fn counters(&self, name: &str, help: &str, label: &str) -> prometheus::Result<IntCounterVec> {
+        let metric = IntCounterVec::new(Opts::new(name, help), &[label])?;
+        self.0.register(Box::new(metric.clone())).map(|()| metric)
+    }
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        let metric = IntCounter::new(name, help)?;
+        self.0.register(Box::new(metric.clone())).map(|()| metric)
+    }
+    fn integer(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        let metric = IntGauge::new(name, help)?;
+        self.0.register(Box::new(metric.clone())).map(|()| metric)
+    }
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
+        let metric = Gauge::new(name, help)?;
+        self.0.register(Box::new(metric.clone())).map(|()| metric)
+    }
+}
+
+#[test]
+fn every_metric_can_be_registered_and_written() {
+    let metrics = Metrics::new().unwrap();
+    metrics.request("permit", Duration::from_micros(10), Duration::from_millis(2));
+    let text = metrics.text().unwrap();
+    assert!(text.contains("portcullis_gateway_requests_total{decision=\"permit\"} 1"), "{text}");
+}

@@ -1,0 +1,133 @@
+//! What the gate asks of the outside, on a miss: role bindings, a renewed lease, the revocation store itself.
+//!
+//! Bindings come from L1 (memory, one question for all who wait for it), then L2 (`redis.cache`, shared by the fleet),
+//! then L3 (the control API). An answer is kept and used only while the log names no newer change of that user, so
+//! that a slow answer never overwrites a demotion.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use authn::{Mirror, mirror::Identity};
+use domain::{TenantId, UserId, fact::Bindings};
+use gate::{BindingsError, Link, LookUp, link::Waiting};
+use link::{
+    bindings_cache::BindingsCache,
+    log::{ControlPlane, LogFollower},
+};
+use moka::future::Cache;
+use tokio::time::timeout;
+
+use crate::metrics::Metrics;
+
+/// Longest wait for bindings, over all levels.
+const BINDINGS_DEADLINE: Duration = Duration::from_millis(500);
+
+/// Questions within the deadline, for answers that a change has overtaken.
+const BINDINGS_ATTEMPTS: usize = 3;
+
+/// Longest time a request waits for the lease to be renewed.
+const RENEWAL: Duration = Duration::from_millis(100);
+
+/// Longest wait for the revocation store.
+const LOOK_UP_DEADLINE: Duration = Duration::from_millis(100);
+
+/// A store that can be asked about one token, beside the log.
+#[async_trait]
+pub trait RevocationStore: Send + Sync {
+    /// What it says.
+    async fn look_up(&self, token: &Identity) -> LookUp;
+}
+
+/// The gate's outside.
+pub(crate) struct Permissions {
+    pub(crate) mirror: Arc<Mirror>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) memory: Cache<(TenantId, UserId), Arc<Bindings>>,
+    pub(crate) shared: Option<BindingsCache>,
+    pub(crate) plane: Option<Arc<dyn ControlPlane>>,
+    pub(crate) store: Option<Arc<dyn RevocationStore>>,
+    /// Set once the log is followed.
+    pub(crate) follower: OnceLock<Arc<LogFollower>>,
+}
+
+impl Permissions {
+    async fn current_bindings(&self, tenant: TenantId, user: UserId) -> Result<Arc<Bindings>, BindingsError> {
+        let is_current = |bindings: &Bindings| self.mirror.bindings_current(tenant, user, bindings.as_of);
+        let key = (tenant, user);
+        for _ in 0..BINDINGS_ATTEMPTS {
+            if let Some(known) = self.memory.get(&key).await {
+                if is_current(&known) {
+                    self.metrics.bindings("memory");
+                    return Ok(known);
+                }
+                self.memory.invalidate(&key).await;
+            }
+            let asked = self.memory.try_get_with(key, self.ask(tenant, user)).await.map_err(|error| *error)?;
+            if is_current(&asked) {
+                return Ok(asked);
+            }
+        }
+        Err(BindingsError)
+    }
+
+    async fn ask(&self, tenant: TenantId, user: UserId) -> Result<Arc<Bindings>, BindingsError> {
+        match self.shared_bindings(tenant, user).await {
+            Some(bindings) if self.mirror.bindings_current(tenant, user, bindings.as_of) => {
+                self.metrics.bindings("shared");
+                return Ok(Arc::new(bindings));
+            }
+            Some(_) | None => {}
+        }
+        let plane = self.plane.as_ref().ok_or(BindingsError)?;
+        let bindings = plane.bindings(tenant, user).await.map_err(|error| {
+            self.metrics.bindings("failed");
+            tracing::warn!(tenant.id = %tenant, user.id = %user, error = &error as &dyn std::error::Error, "no bindings");
+            BindingsError
+        })?;
+        self.metrics.bindings("control_api");
+        if let Some(shared) = &self.shared {
+            // Others will ask the control API, as we did.
+            if let Err(error) = shared.keep(tenant, user, &bindings).await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "bindings are not shared");
+            }
+        }
+        Ok(Arc::new(bindings))
+    }
+
+    async fn shared_bindings(&self, tenant: TenantId, user: UserId) -> Option<Bindings> {
+        let shared = self.shared.as_ref()?.bindings(tenant, user).await;
+        shared.unwrap_or_else(|error| {
+            self.metrics.bindings("shared_failed");
+            tracing::warn!(error = &error as &dyn std::error::Error, "shared bindings cannot be read");
+            None
+        })
+    }
+}
+
+impl Link for Permissions {
+    fn bindings(&self, tenant: TenantId, user: UserId) -> Waiting<'_, Result<Arc<Bindings>, BindingsError>> {
+        Box::pin(async move {
+            timeout(BINDINGS_DEADLINE, self.current_bindings(tenant, user)).await.unwrap_or(Err(BindingsError))
+        })
+    }
+
+    fn renewal(&self) -> Waiting<'_, ()> {
+        Box::pin(async move {
+            if let Some(follower) = self.follower.get() {
+                follower.renewal(RENEWAL).await;
+            }
+        })
+    }
+
+    fn look_up(&self, token: Identity) -> Waiting<'_, LookUp> {
+        Box::pin(async move {
+            match &self.store {
+                None => LookUp::Unavailable,
+                Some(store) => timeout(LOOK_UP_DEADLINE, store.look_up(&token)).await.unwrap_or(LookUp::Unavailable),
+            }
+        })
+    }
+}

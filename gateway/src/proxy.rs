@@ -1,0 +1,220 @@
+//! Pingora's phases around the gate: translates, decides nothing.
+//!
+//! ```text
+//! request_filter           raw head ─▶ Gate::decide ─▶ Permit, or an answer and the end
+//! upstream_peer            Permit ─▶ an address of its upstream
+//! upstream_request_filter  Gate::still_holds, then strip and inject (after Pingora removed what `Connection` names)
+//! response_filter          nothing of ours, nothing hop-by-hop from the upstream; our request id
+//! fail_to_proxy            what went wrong ─▶ a denial's problem
+//! logging                  one line and the metrics
+//! ```
+
+mod access_log;
+mod answer;
+mod context;
+pub(crate) mod forbidden;
+mod head;
+pub(crate) mod peers;
+pub(crate) mod resolver;
+mod response;
+mod upstream_head;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use domain::Clock;
+use gate::{Denial, Gate, Listener, Stop};
+use http::HeaderMap;
+use pingora::{
+    Error, ErrorSource, ErrorType,
+    http::{RequestHeader, ResponseHeader},
+    modules::http::HttpModules,
+    proxy::{FailToProxy, ProxyHttp, Session},
+    upstreams::peer::HttpPeer,
+};
+
+use self::{context::RequestContext, peers::Peers};
+use crate::metrics::Metrics;
+
+/// Longest wait between two reads from a client.
+const CLIENT_READ: Duration = Duration::from_secs(60);
+
+/// Longest wait between two writes to a client.
+const CLIENT_WRITE: Duration = Duration::from_secs(60);
+
+/// Longest time for what is left of a request body after it was answered.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What all workers and listeners share.
+pub(crate) struct Shared {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) peers: Peers,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The proxy of one listener.
+pub(crate) struct EdgeProxy {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) listener: Listener,
+}
+
+#[async_trait]
+impl ProxyHttp for EdgeProxy {
+    type CTX = RequestContext;
+
+    fn new_ctx(&self) -> RequestContext {
+        RequestContext::new(&*self.shared.clock, &self.shared.metrics)
+    }
+
+    /// None: the response compression that is there by default would be one more door to the bodies.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<bool> {
+        session.set_read_timeout(Some(CLIENT_READ));
+        session.set_write_timeout(Some(CLIENT_WRITE));
+        session.set_total_drain_timeout(Some(DRAIN));
+        let Shared { gate, clock, .. } = &*self.shared;
+        let decision = {
+            let head = head::read(session, self.listener, ctx.request_id);
+            gate.decide(&head, clock, &mut ctx.trace).await
+        };
+        ctx.decided(&**clock);
+        match decision {
+            Ok(permit) => {
+                ctx.permit = Some(permit);
+                Ok(false)
+            }
+            Err(stop) => {
+                answer::write(session, ctx, &stop).await?;
+                ctx.stop = Some(stop);
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Box<HttpPeer>> {
+        let Some(permit) = &ctx.permit else {
+            return Err(Error::explain(ErrorType::InternalError, "no permit"));
+        };
+        ctx.upstream_since = Some(self.shared.clock.boot_now());
+        self.shared.peers.choose(&permit.route.upstream, &mut ctx.attempts).await.map_err(|error| {
+            tracing::error!(request.id = %ctx.request_id, error = &error as &dyn std::error::Error, "no peer");
+            ctx.stop = Some(Denial::UpstreamUnreachable.into());
+            Error::because(ErrorType::ConnectError, "no peer", error).into_up()
+        })
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        ctx: &mut RequestContext,
+    ) -> pingora::Result<()> {
+        let Shared { gate, clock, .. } = &*self.shared;
+        let prepared = match &ctx.permit {
+            None => Err(Denial::RouteNotFound),
+            Some(permit) => match gate.still_holds(permit, clock) {
+                Err(denial) => Err(denial),
+                Ok(()) => upstream_head::prepare(permit, upstream, head::client(session), clock),
+            },
+        };
+        prepared.map_err(|denial| {
+            ctx.stop = Some(denial.into());
+            Error::explain(ErrorType::InternalError, "the permit does not hold any more")
+        })
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut RequestContext,
+    ) -> pingora::Result<()> {
+        if let Some(since) = ctx.upstream_since.take() {
+            let took = self.shared.clock.boot_now().since(since);
+            ctx.upstream_took = Some(took);
+            self.shared.metrics.upstream(took);
+        }
+        response::clean(response);
+        response::mark(response, ctx.request_id, ctx.permit.as_ref().is_some_and(|p| p.refresh_advised))
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        _: &mut RequestContext,
+    ) -> pingora::Result<()> {
+        response::clean_trailers(trailers);
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        ctx: &mut RequestContext,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        // Nothing was sent yet, so that any method may go to the next address.
+        error.set_retry(ctx.attempts.failed());
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
+        let denial = match ctx.stop.take() {
+            Some(Stop::Deny(denial)) => Some(denial),
+            _ => denial_of(error),
+        };
+        let Some(denial) = denial else {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        };
+        let status = denial.public().0.as_u16();
+        if *error.esource() == ErrorSource::Upstream {
+            tracing::warn!(request.id = %ctx.request_id, %error, "the upstream failed");
+        }
+        let stop = Stop::Deny(denial);
+        // Once a response has begun it can only be cut off.
+        if session.response_written().is_none() {
+            session.set_keepalive(None);
+            if let Err(error) = answer::write(session, ctx, &stop).await {
+                tracing::debug!(request.id = %ctx.request_id, %error, "the client did not wait for the answer");
+            }
+        }
+        ctx.stop = Some(stop);
+        FailToProxy { error_code: status, can_reuse_downstream: false }
+    }
+
+    /// Failures are logged by `fail_to_proxy`, once, and without the query.
+    fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _: &Session, ctx: &RequestContext) -> String {
+        format!("request {}", ctx.request_id)
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut RequestContext) {
+        ctx.finished(&*self.shared.clock);
+        let code = ctx.code(error.is_some());
+        self.shared.metrics.request(code, ctx.decide_took, ctx.took);
+        access_log::write(session, ctx, code);
+    }
+}
+
+/// What a failure is called; none when the client is gone.
+fn denial_of(error: &Error) -> Option<Denial> {
+    use ErrorType as E;
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Downstream, E::ReadError | E::WriteError | E::ConnectionClosed | E::H2Error) => None,
+        (ErrorSource::Downstream, _) => Some(Denial::RequestMalformed("the request cannot be read")),
+        (_, E::ConnectTimedout | E::TLSHandshakeTimedout | E::ReadTimedout | E::WriteTimedout) => {
+            Some(Denial::UpstreamTimeout)
+        }
+        (_, E::InvalidHTTPHeader | E::H1Error | E::H2Error | E::InvalidH2 | E::H2Downgrade) => {
+            Some(Denial::UpstreamInvalid)
+        }
+        _ => Some(Denial::UpstreamUnreachable),
+    }
+}

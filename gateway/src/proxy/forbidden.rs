@@ -1,0 +1,50 @@
+//! Addresses that are never connected to for a request: our own metrics listener and the control API's internal ones,
+//! so that no upstream, however it came to be, opens a way around the edge.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr, UdpSocket},
+};
+
+use parking_lot::Mutex;
+
+/// The addresses. A listener on every address (`0.0.0.0`) forbids its port on all addresses of this machine.
+#[derive(Debug, Default)]
+pub(crate) struct Forbidden {
+    addresses: Vec<SocketAddr>,
+    /// Which addresses are this machine's own, as far as it was asked.
+    local: Mutex<HashMap<IpAddr, bool>>,
+}
+
+impl Forbidden {
+    pub(crate) fn new(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        let addresses = addresses.into_iter().map(|a| SocketAddr::new(a.ip().to_canonical(), a.port())).collect();
+        Self { addresses, local: Mutex::default() }
+    }
+
+    pub(crate) fn contains(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        self.addresses.iter().filter(|listener| listener.port() == address.port()).any(|listener| {
+            // Connecting to 0.0.0.0 connects to this machine.
+            listener.ip() == ip || ip.is_unspecified() || (listener.ip().is_unspecified() && self.is_local(ip))
+        })
+    }
+
+    /// Only who has an address can bind it.
+    fn is_local(&self, ip: IpAddr) -> bool {
+        *self.local.lock().entry(ip).or_insert_with(|| ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok())
+    }
+}
+
+#[test]
+fn an_internal_listener_is_recognised_in_every_spelling_of_its_address() {
+    let forbidden = Forbidden::new(["127.0.0.1:9080".parse().unwrap(), "0.0.0.0:9100".parse().unwrap()]);
+    for bad in
+        ["127.0.0.1:9080", "[::ffff:127.0.0.1]:9080", "0.0.0.0:9080", "[::]:9080", "127.8.8.8:9100", "[::1]:9100"]
+    {
+        assert!(forbidden.contains(bad.parse().unwrap()), "{bad}");
+    }
+    for good in ["127.0.0.1:9081", "192.0.2.1:9080", "192.0.2.1:9100"] {
+        assert!(!forbidden.contains(good.parse().unwrap()), "{good}");
+    }
+}
