@@ -11,7 +11,7 @@
 //!   - { name: orders, upstream: orders, routes: [{ path: /orders, methods: [GET], permission: "orders:order:list" }] }
 //! ```
 //!
-//! [`RawFile`] is its form, which is API; [`compile`] turns it into [`Entity`](crate::snapshot::Entity)s and names
+//! [`RawFile`] is its form, which is API; [`compile`] turns it into [`Entity`]s and names
 //! **all** problems. Things refer to each other by name. An id that the file does not give is derived from kind and
 //! name ([`ids`]), so that reading a file twice gives the same entities.
 //!

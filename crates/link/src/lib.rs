@@ -2,7 +2,7 @@
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | [`file`] | YAML and JSON files read so that every mistake is named at once, with its line |
+//! | [`mod@file`] | YAML and JSON files read so that every mistake is named at once, with its line |
 //! | [`declarative`] | the declarative file of hostnames, routes and roles, read from disk |
 //! | [`log`] | the gateway's side of the log of restrictions: proof, carriage, lease |
 //! | [`rpc`] | the same over gRPC |

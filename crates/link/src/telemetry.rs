@@ -173,6 +173,36 @@ fn lower_hex(text: &str, digits: usize) -> Option<u128> {
 mod tests {
     use super::*;
 
+    /// In a runtime, as `main` runs: the exporter's blocking client must bear that.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn spans_reach_the_collector_before_the_guard_is_gone() {
+        use std::io::{Read, Write};
+
+        use opentelemetry::trace::{Span, Tracer};
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}/", listener.local_addr().unwrap());
+        let collector = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut bytes = [0; 1024];
+            let read = stream.read(&mut bytes).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+            String::from_utf8_lossy(&bytes[..read]).into_owned()
+        });
+        let provider = exporter(&endpoint, "test").unwrap();
+        provider.tracer("test").start("a span").end();
+        drop(TelemetryGuard { provider: Some(provider) });
+        let request = collector.join().unwrap();
+        assert!(request.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{request}");
+    }
+
+    #[test]
+    fn a_wrong_filter_is_named() {
+        let config = TelemetryConfig { filter: "link=loud".into(), ..TelemetryConfig::default() };
+        let error = init(&config, "test").unwrap_err();
+        assert_eq!(error.to_string(), "`link=loud` is not a log filter");
+    }
+
     const EXAMPLE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
