@@ -1,6 +1,6 @@
 //! The store: how it is opened, read and written.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use authz::{Action, Authorized, Scope};
 use domain::Timestamp;

@@ -73,10 +73,6 @@ pub(super) fn error(error: tokio_postgres::Error) -> StoreError {
         };
     };
     match *db.code() {
-        SqlState::UNIQUE_VIOLATION => StoreError::Conflict {
-            table: db.table().unwrap_or_default().into(),
-            columns: key_columns(db.detail().unwrap_or_default()),
-        },
         SqlState::FOREIGN_KEY_VIOLATION => StoreError::Reference,
         SqlState::CHECK_VIOLATION => StoreError::Check { rule: db.constraint().unwrap_or_default().into() },
         SqlState::INSUFFICIENT_PRIVILEGE => StoreError::OutOfScope,
@@ -94,8 +90,8 @@ pub(super) fn error(error: tokio_postgres::Error) -> StoreError {
     }
 }
 
-/// Reads `Key (project_id, email_fold)=(…) already exists.`
-fn key_columns(detail: &str) -> Vec<String> {
-    let names = detail.strip_prefix("Key (").and_then(|rest| rest.split_once(")=("));
-    names.map(|(names, _)| names.split(", ").map(String::from).collect()).unwrap_or_default()
+/// Table and unique index that a statement violated.
+pub(super) fn violated_index(error: &tokio_postgres::Error) -> Option<(String, String)> {
+    let db = error.as_db_error().filter(|db| *db.code() == SqlState::UNIQUE_VIOLATION)?;
+    Some((db.table()?.into(), db.constraint()?.into()))
 }

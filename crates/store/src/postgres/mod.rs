@@ -8,9 +8,12 @@ mod config;
 mod convert;
 mod migrate;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -34,54 +37,86 @@ const RUNTIME_ROLE: &str = "portcullis_runtime";
 pub(crate) struct Postgres {
     pool: Pool,
     config: PostgresConfig,
-    /// Whether transactions take [`RUNTIME_ROLE`]; asked once.
-    takes_role: OnceCell<bool>,
+    /// What was asked of the server once.
+    server: OnceCell<Arc<Server>>,
+}
+
+/// What is asked of the server once.
+struct Server {
+    /// Whether transactions take [`RUNTIME_ROLE`].
+    takes_role: bool,
+    /// The columns of each unique index, by its name: errors under row level security do not name them.
+    unique: HashMap<String, Vec<String>>,
 }
 
 impl Postgres {
     pub(crate) fn new(config: PostgresConfig) -> Result<Self, StoreError> {
-        Ok(Self { pool: config.pool()?, config, takes_role: OnceCell::new() })
+        Ok(Self { pool: config.pool()?, config, server: OnceCell::new() })
     }
 
     async fn connection(&self) -> Result<Object, StoreError> {
         self.pool.get().await.map_err(|e| StoreError::Unavailable(e.into()))
     }
 
-    /// Takes the role where it exists and we may. Without it the owner works under the same, forced, policies; an
-    /// owner whom policies do not bind is refused.
-    async fn takes_role(&self, client: &Object) -> Result<bool, StoreError> {
+    async fn server(&self, client: &Object) -> Result<Arc<Server>, StoreError> {
         let ask = || async {
-            let row = client
-                .query_one(
-                    "SELECT COALESCE((SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles
-                                      WHERE rolname = $1), FALSE),
-                            (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)",
-                    &[&RUNTIME_ROLE],
-                )
-                .await
-                .map_err(convert::error)?;
-            let takes: bool = row.try_get(0).map_err(convert::error)?;
-            let bypasses: bool = row.try_get(1).map_err(convert::error)?;
-            if bypasses && !takes {
-                return Err(StoreError::Configuration {
-                    reason: format!(
-                        "the database user bypasses row level security and role `{RUNTIME_ROLE}` is not there: \
-                         run `migrate up`"
-                    ),
-                });
-            }
-            Ok(takes)
+            let (takes_role, unique) = (takes_role(client).await?, unique_columns(client).await?);
+            Ok(Arc::new(Server { takes_role, unique }))
         };
-        self.takes_role.get_or_try_init(ask).await.copied()
+        self.server.get_or_try_init(ask).await.cloned()
     }
+}
+
+/// Takes the role where it exists and we may. Without it the owner works under the same, forced, policies; an owner
+/// whom policies do not bind is refused.
+async fn takes_role(client: &Object) -> Result<bool, StoreError> {
+    let row = client
+        .query_one(
+            "SELECT COALESCE((SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = $1), FALSE),
+                    (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)",
+            &[&RUNTIME_ROLE],
+        )
+        .await
+        .map_err(convert::error)?;
+    let takes: bool = row.try_get(0).map_err(convert::error)?;
+    let bypasses: bool = row.try_get(1).map_err(convert::error)?;
+    if bypasses && !takes {
+        return Err(StoreError::Configuration {
+            reason: format!(
+                "the database user bypasses row level security and role `{RUNTIME_ROLE}` is not there: run `migrate up`"
+            ),
+        });
+    }
+    Ok(takes)
+}
+
+async fn unique_columns(client: &Object) -> Result<HashMap<String, Vec<String>>, StoreError> {
+    let rows = client
+        .query(
+            "SELECT class.relname::text, attribute.attname::text
+             FROM pg_index AS index
+             JOIN pg_class AS class ON class.oid = index.indexrelid
+             JOIN pg_attribute AS attribute ON attribute.attrelid = index.indexrelid
+             WHERE index.indisunique AND class.relnamespace = current_schema()::regnamespace
+             ORDER BY class.relname, attribute.attnum",
+            &[],
+        )
+        .await
+        .map_err(convert::error)?;
+    let mut unique: HashMap<String, Vec<String>> = HashMap::new();
+    for row in rows {
+        let index = row.try_get(0).map_err(convert::error)?;
+        unique.entry(index).or_default().push(row.try_get(1).map_err(convert::error)?);
+    }
+    Ok(unique)
 }
 
 #[async_trait]
 impl Driver for Postgres {
     async fn begin(&self, mode: Mode, scope: Scope) -> Result<Arc<dyn Session>, StoreError> {
         let client = self.connection().await?;
-        let role =
-            if self.takes_role(&client).await? { format!("SET LOCAL ROLE {RUNTIME_ROLE};") } else { String::new() };
+        let server = self.server(&client).await?;
+        let role = if server.takes_role { format!("SET LOCAL ROLE {RUNTIME_ROLE};") } else { String::new() };
         let isolation = match mode {
             Mode::Read => "REPEATABLE READ READ ONLY",
             Mode::Configuration => "SERIALIZABLE",
@@ -92,7 +127,7 @@ impl Driver for Postgres {
             Scope::Project(project) => ("project", project.to_string(), String::new()),
             Scope::Tenant(project, tenant) => ("tenant", project.to_string(), tenant.to_string()),
         };
-        let transaction = Transaction { client: Mutex::new(Some(client)), conflicted: AtomicBool::new(false) };
+        let transaction = Transaction { client: Mutex::new(Some(client)), server, conflicted: AtomicBool::new(false) };
         // The ids are UUIDs: nothing in them needs quoting.
         transaction
             .batch(&format!(
@@ -120,6 +155,7 @@ impl Driver for Postgres {
 struct Transaction {
     /// None once it has ended.
     client: Mutex<Option<Object>>,
+    server: Arc<Server>,
     conflicted: AtomicBool,
 }
 
@@ -131,11 +167,17 @@ impl Transaction {
     }
 
     fn noted<T>(&self, answer: Result<T, tokio_postgres::Error>) -> Result<T, StoreError> {
-        let answer = answer.map_err(convert::error);
-        if matches!(answer, Err(StoreError::Serialization)) {
-            self.conflicted.store(true, Ordering::Release);
-        }
-        answer
+        answer.map_err(|error| {
+            if let Some((table, index)) = convert::violated_index(&error) {
+                let columns = self.server.unique.get(&index).cloned().unwrap_or_default();
+                return StoreError::Conflict { table, columns };
+            }
+            let error = convert::error(error);
+            if matches!(error, StoreError::Serialization) {
+                self.conflicted.store(true, Ordering::Release);
+            }
+            error
+        })
     }
 }
 

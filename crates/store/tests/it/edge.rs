@@ -1,0 +1,128 @@
+//! What the edge is told.
+
+use domain::{
+    Id,
+    model::{CertificateSource, GatewayNode, GatewayReport, NewCertificate, VerifyState},
+    snapshot::{Assertion, Change, Entity, EntityKind, KycStatus, PaymentStatus},
+};
+use store::{StoreError, read::*};
+use uuid::Uuid;
+
+use crate::{
+    harness::{Database, NOW},
+    world::*,
+};
+
+pub(crate) async fn a_certificate_follows_its_hostnames(db: Database) {
+    let store = world(&db).await;
+    let id = fresh();
+    let new = NewCertificate {
+        id,
+        project_id: Some(CLOUD),
+        names: vec!["acme.example.com".into()],
+        chain_pem: "CHAIN".into(),
+        key_pem: String::from("PRIVATE").into(),
+        not_before: NOW,
+        not_after: NOW,
+        source: CertificateSource::Upload,
+        fingerprint: "ab".into(),
+    };
+    change!(store, |tx, new| tx.insert_certificate(&system(), new.clone())).unwrap();
+    let mut acme = store.hostname(ACME_HOST).await.unwrap().unwrap();
+    acme.certificate_id = Some(id);
+    change!(store, |tx, acme| tx.update_hostname(&system(), acme.clone())).unwrap();
+    let tick = store.tick(NOW).await.unwrap();
+    assert!(tick.min_revision < tick.revision, "a new certificate does not narrow");
+    let key = tick.changes.iter().find_map(|change| match &change.entity {
+        Some(Entity::Certificate(it)) => Some(it.key_pem.expose().clone()),
+        _ => None,
+    });
+    assert_eq!(key.as_deref(), Some("PRIVATE"));
+    let leaks = "SELECT COUNT(*) FROM change_log WHERE kind = 'certificate' AND body IS NOT NULL";
+    assert_eq!(db.number(leaks).await, 0);
+    change!(store, |tx| tx.delete_certificate(&system(), id)).unwrap();
+    let tick = store.tick(NOW).await.unwrap();
+    assert_eq!(tick.min_revision, tick.revision);
+    assert!(tick.changes.iter().any(|it| it.key.kind == EntityKind::Certificate && it.entity.is_none()));
+    assert_eq!(store.hostname(ACME_HOST).await.unwrap().unwrap().certificate_id, None);
+}
+
+pub(crate) async fn a_customers_state_reaches_its_tenants(db: Database) {
+    let store = world(&db).await;
+    let mut customer = store.customer(CUSTOMER).await.unwrap().unwrap();
+    customer.payment = PaymentStatus::Blocked;
+    customer.kyc = KycStatus::DueRekyc;
+    change!(store, |tx, customer| tx.update_customer(&system(), customer.clone())).unwrap();
+    let tick = store.tick(NOW).await.unwrap();
+    let told: Vec<_> = tick
+        .changes
+        .iter()
+        .filter_map(|change| match &change.entity {
+            Some(Entity::Tenant(it)) => Some((it.payment, it.kyc)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(PaymentStatus::Blocked, KycStatus::DueRekyc); 3]);
+    assert_eq!(tick.min_revision, tick.revision);
+}
+
+pub(crate) async fn a_hostname_is_told_of_once_it_is_verified(db: Database) {
+    let store = world(&db).await;
+    let mut new = hostname(fresh(), ACME, "new.example.com");
+    new.verify_state = VerifyState::Pending;
+    change!(store, |tx, new| tx.insert_hostname(&system(), new.clone())).unwrap();
+    assert!(!of_kind(&store.tick(NOW).await.unwrap().changes, EntityKind::Hostname));
+    let mut verified = store.hostname(new.id).await.unwrap().unwrap();
+    verified.verify_state = VerifyState::Verified;
+    change!(store, |tx, verified| tx.update_hostname(&system(), verified.clone())).unwrap();
+    assert!(of_kind(&store.tick(NOW).await.unwrap().changes, EntityKind::Hostname));
+    change!(store, |tx| tx.delete_hostname(&system(), new.id)).unwrap();
+    let tick = store.tick(NOW).await.unwrap();
+    let tombstone = tick.changes.iter().find(|it| it.key.kind == EntityKind::Hostname).unwrap();
+    assert!(tombstone.entity.is_none() && tombstone.key.id == new.id.uuid());
+    assert_eq!(tick.min_revision, tick.revision);
+}
+
+pub(crate) async fn an_upstream_is_told_of_with_its_key_and_stored_sealed(db: Database) {
+    let store = world(&db).await;
+    let (kid, key) = store.upstream_assertion_key(ORDERS).await.unwrap();
+    assert_eq!(key.expose().len(), 43, "32 bytes, base64url");
+    let snapshot = store.snapshot().await.unwrap();
+    let told = snapshot.changes.iter().find_map(|change| match &change.entity {
+        Some(Entity::Upstream(it)) => Some(it),
+        _ => None,
+    });
+    let Assertion::Hmac { key: told_key, kid: told_kid } = &told.unwrap().assertion else { panic!("{told:?}") };
+    assert_eq!((told_key, told_kid), (&key, &kid));
+    assert_eq!(db.number("SELECT COUNT(*) FROM change_log WHERE kind = 'upstream' AND body IS NOT NULL").await, 0);
+    let used = change!(store, |tx| tx.delete_upstream(&system(), ORDERS));
+    assert!(matches!(used, Err(StoreError::Reference)), "{used:?}");
+}
+
+pub(crate) async fn gateways_are_known_by_their_last_report(db: Database) {
+    let store = world(&db).await;
+    let mut node = GatewayNode {
+        id: Id::new(Uuid::from_u128(9)),
+        name: "edge-1".into(),
+        fleet: "main".into(),
+        report: GatewayReport { revision: 3, applied: domain::Seq(4), reader: 1, lease_until: NOW },
+        last_seen: NOW,
+    };
+    for revision in [3, 5] {
+        node.report.revision = revision;
+        let node = node.clone();
+        store
+            .write_session(authz::Scope::Platform, NOW, |tx| {
+                let node = node.clone();
+                async move { tx.report_gateway(&node).await }
+            })
+            .await
+            .unwrap();
+    }
+    assert_eq!(store.gateways().await.unwrap(), [node.clone()]);
+    assert!(store.leased_gateways(NOW).await.unwrap().is_empty(), "its lease has run out");
+}
+
+fn of_kind(changes: &[Change], kind: EntityKind) -> bool {
+    changes.iter().any(|change| change.key.kind == kind && change.entity.is_some())
+}

@@ -1,0 +1,106 @@
+//! A fresh database for each case, gone when it ends, also when it fails.
+
+use std::{future::Future, panic::AssertUnwindSafe, path::PathBuf};
+
+use domain::{Secret, Timestamp};
+use futures::FutureExt;
+use store::{PostgresConfig, Sealer, Store};
+use uuid::Uuid;
+
+/// When the cases happen.
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_900_000_000_000);
+
+/// A database, and a way past the store to look at it.
+#[derive(Clone)]
+pub(crate) struct Database {
+    pub(crate) store: Store,
+    behind: Behind,
+}
+
+#[derive(Clone)]
+enum Behind {
+    Sqlite(PathBuf),
+    Postgres(String),
+}
+
+pub(crate) fn sealer() -> Sealer {
+    Sealer::new(&Secret::new(vec![7; 32]), &[]).unwrap()
+}
+
+pub(crate) async fn on_sqlite<F: Future<Output = ()>>(case: impl FnOnce(Database) -> F) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let store = Store::sqlite(&path, sealer()).unwrap();
+    store.migrate().await.unwrap();
+    case(Database { store, behind: Behind::Sqlite(path) }).await;
+}
+
+pub(crate) async fn on_postgres<F: Future<Output = ()>>(case: impl FnOnce(Database) -> F) {
+    let server =
+        std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: run `make test`, which starts PostgreSQL");
+    let name = format!("portcullis_test_{}", Uuid::new_v4().simple());
+    execute(&server, &format!("CREATE DATABASE {name}")).await;
+    let url = with_database(&server, &name);
+    let outcome = AssertUnwindSafe(async {
+        let mut config = PostgresConfig::new(Secret::new(url.clone()));
+        config.connections = 12;
+        let store = Store::postgres(config, sealer()).unwrap();
+        store.migrate().await.unwrap();
+        case(Database { store, behind: Behind::Postgres(url) }).await;
+    })
+    .catch_unwind()
+    .await;
+    execute(&server, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// The same server, another database: in a URL the path, in a list of settings the last `dbname`.
+fn with_database(server: &str, name: &str) -> String {
+    if !server.starts_with("postgres") {
+        return format!("{server} dbname={name}");
+    }
+    let (address, settings) = server.split_once('?').map_or((server, String::new()), |(a, s)| (a, format!("?{s}")));
+    let (scheme, rest) = address.split_once("://").unwrap();
+    let authority = rest.split('/').next().unwrap();
+    format!("{scheme}://{authority}/{name}{settings}")
+}
+
+async fn connect(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+async fn execute(url: &str, sql: &str) {
+    connect(url).await.batch_execute(sql).await.unwrap();
+}
+
+impl Database {
+    /// Runs a statement as the database's owner, without the store.
+    pub(crate) async fn behind(&self, sql: &str) {
+        match &self.behind {
+            Behind::Sqlite(path) => rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap(),
+            Behind::Postgres(url) => execute(url, sql).await,
+        }
+    }
+
+    /// Asks for one number as the database's owner, without the store.
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        match &self.behind {
+            Behind::Sqlite(path) => {
+                rusqlite::Connection::open(path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+            }
+            Behind::Postgres(url) => connect(url).await.query_one(sql, &[]).await.unwrap().get(0),
+        }
+    }
+
+    /// A connection past the store, where the database is PostgreSQL.
+    pub(crate) async fn postgres(&self) -> Option<tokio_postgres::Client> {
+        match &self.behind {
+            Behind::Sqlite(_) => None,
+            Behind::Postgres(url) => Some(connect(url).await),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Signing keys and issuers.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    Fact, SigningKeyId,
+    model::{ExternalIssuer, KeyPurpose, KeyState, NewSigningKey},
+    snapshot::{Algorithm, Entity, EntityKind, ExternalBinding, TenantBinding},
+};
+use serde_json::json;
+use store::{Store, StoreError, read::*};
+
+use crate::{
+    harness::{Database, NOW},
+    world::*,
+};
+
+fn key(kid: SigningKeyId) -> NewSigningKey {
+    NewSigningKey {
+        kid,
+        project_id: CLOUD,
+        purpose: KeyPurpose::Tokens,
+        algorithm: Algorithm::Es256,
+        private_pkcs8: vec![1, 2, 3].into(),
+        public_jwk: json!({ "kty": "EC", "kid": kid.to_string() }),
+    }
+}
+
+async fn two_keys(store: &Store) -> [SigningKeyId; 2] {
+    let kids = [fresh(), fresh()];
+    for kid in kids {
+        change!(store, |tx| tx.insert_signing_key(&system(), key(kid))).unwrap();
+    }
+    kids
+}
+
+pub(crate) async fn of_two_activations_at_once_one_key_is_active(db: Database) {
+    let store = world(&db).await;
+    let kids = two_keys(&store).await;
+    let activations = kids.map(|kid| {
+        let store = store.clone();
+        tokio::spawn(async move { change!(store, |tx| tx.activate_signing_key(&system(), kid)) })
+    });
+    for activation in activations {
+        activation.await.unwrap().unwrap();
+    }
+    let states: Vec<_> = store.signing_keys(CLOUD).await.unwrap().iter().map(|key| key.state).collect();
+    assert!(states.contains(&KeyState::Active) && states.contains(&KeyState::Retiring), "{states:?}");
+    let (active, private) = store.active_key(CLOUD, KeyPurpose::Tokens).await.unwrap().unwrap();
+    assert_eq!((active.state, private.expose().as_slice()), (KeyState::Active, &[1, 2, 3][..]));
+}
+
+pub(crate) async fn the_key_set_holds_every_key_that_was_not_retired(db: Database) {
+    let store = world(&db).await;
+    let [first, second] = two_keys(&store).await;
+    change!(store, |tx| tx.activate_signing_key(&system(), first)).unwrap();
+    change!(store, |tx| tx.activate_signing_key(&system(), second)).unwrap();
+    let keys = |tick: &store::Tick| {
+        tick.changes.iter().find_map(|change| match &change.entity {
+            Some(Entity::Issuer(issuer)) => Some(issuer.jwks["keys"].as_array().unwrap().len()),
+            _ => None,
+        })
+    };
+    assert_eq!(keys(&store.tick(NOW).await.unwrap()), Some(2));
+    let active = change!(store, |tx| tx.retire_signing_key(&system(), second));
+    assert!(matches!(active, Err(StoreError::Rule { code: "signing_key_state", .. })), "{active:?}");
+    change!(store, |tx| tx.retire_signing_key(&system(), first)).unwrap();
+    let tick = store.tick(NOW).await.unwrap();
+    assert_eq!((keys(&tick), tick.min_revision), (Some(1), tick.revision));
+    let again = change!(store, |tx| tx.activate_signing_key(&system(), first));
+    assert!(matches!(again, Err(StoreError::Rule { code: "signing_key_state", .. })), "{again:?}");
+}
+
+pub(crate) async fn an_ambiguous_issuer_is_refused(db: Database) {
+    let store = world(&db).await;
+    let issuer = |audience: &str, claims: &[(&str, &str)]| ExternalIssuer {
+        id: fresh(),
+        project_id: CLOUD,
+        issuer: "https://id.example.test".into(),
+        audiences: vec![audience.into()],
+        algorithms: vec![Algorithm::Rs256],
+        binding: ExternalBinding {
+            tenant: TenantBinding::Tenant(ACME),
+            subject_claim: "sub".into(),
+            roles_claim: None,
+            required_claims: claims.iter().map(|(k, v)| ((*k).into(), json!(v))).collect::<BTreeMap<_, _>>(),
+        },
+        jwks: json!({ "keys": [] }),
+        jwks_url: None,
+    };
+    let first = issuer("orders", &[("org", "acme")]);
+    change!(store, |tx, first| tx.insert_issuer(&system(), first.clone())).unwrap();
+    for (new, allowed) in [
+        (issuer("orders", &[]), false),
+        (issuer("orders", &[("org", "acme")]), false),
+        (issuer("orders", &[("org", "globex")]), true),
+        (issuer("billing", &[]), true),
+    ] {
+        let outcome = change!(store, |tx, new| tx.insert_issuer(&system(), new.clone()));
+        assert_eq!(outcome.is_ok(), allowed, "{outcome:?}");
+    }
+    change!(store, |tx| tx.delete_issuer(&system(), first.id)).unwrap();
+    let tick = store.tick(NOW).await.unwrap();
+    assert!(tick.changes.iter().any(|it| it.key.kind == EntityKind::Issuer && it.entity.is_none()));
+    assert!(tick.facts.iter().all(|it| !matches!(it.fact, Fact::TokenRefused { .. })));
+}

@@ -1,0 +1,101 @@
+//! One conformance suite for both databases: each case runs as `sqlite::…` and as `postgres::…`.
+
+mod audit;
+mod configuration;
+mod edge;
+mod harness;
+mod identity;
+mod isolation;
+mod keys;
+mod log;
+mod migration;
+mod routes;
+mod sessions;
+mod tenants;
+mod world;
+
+/// Runs each case on both databases.
+macro_rules! conformance {
+    ($($module:ident: $($case:ident),* ;)*) => {
+        mod sqlite {
+            $($(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                crate::harness::on_sqlite(crate::$module::$case).await;
+            })*)*
+        }
+        mod postgres {
+            $($(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                crate::harness::on_postgres(crate::$module::$case).await;
+            })*)*
+        }
+    };
+}
+
+conformance! {
+    audit:
+        every_change_is_in_the_trail_with_who_did_it,
+        the_chain_of_each_tenant_holds_and_tampering_breaks_it,
+        the_trail_is_read_newest_first_by_cursor;
+    configuration:
+        a_failed_write_leaves_nothing,
+        a_stale_version_is_refused,
+        a_taken_name_is_a_conflict_that_names_the_column,
+        a_transaction_that_has_ended_answers_nothing,
+        a_write_outside_its_scope_is_refused,
+        a_write_that_was_not_audited_is_not_saved,
+        an_answer_is_remembered_once,
+        dropping_a_write_rolls_back,
+        what_collides_is_tried_again;
+    edge:
+        a_certificate_follows_its_hostnames,
+        a_customers_state_reaches_its_tenants,
+        a_hostname_is_told_of_once_it_is_verified,
+        an_upstream_is_told_of_with_its_key_and_stored_sealed,
+        gateways_are_known_by_their_last_report;
+    identity:
+        a_binding_is_refused_where_the_role_does_not_belong,
+        a_role_that_loses_a_grant_narrows,
+        a_user_is_found_by_name_or_email_in_any_case,
+        bindings_carry_the_head_they_were_read_at,
+        disabling_a_user_refuses_their_tokens,
+        leaving_a_tenant_takes_everything_along,
+        roles_in_a_deleted_unit_grant_nothing,
+        the_built_in_roles_are_ensured_once,
+        the_emergency_administrator_cannot_be_deleted;
+    isolation:
+        a_route_is_invisible_to_other_tenants,
+        members_and_sessions_are_invisible_to_other_tenants;
+    keys:
+        an_ambiguous_issuer_is_refused,
+        of_two_activations_at_once_one_key_is_active,
+        the_key_set_holds_every_key_that_was_not_retired;
+    log:
+        a_commit_knows_its_revision_after_the_tick,
+        a_deleted_entity_is_forgotten_after_a_week_and_who_is_behind_resyncs,
+        a_foreign_position_is_not_known,
+        a_full_resync_holds_what_still_restricts,
+        applying_the_changes_gives_the_snapshot,
+        facts_are_numbered_without_gaps_while_everybody_writes,
+        what_narrows_raises_the_lowest_revision;
+    migration:
+        a_newer_schema_is_refused,
+        migrating_twice_changes_nothing;
+    routes:
+        a_hostnames_own_route_wins_without_a_tie,
+        a_tie_between_services_of_one_hostname_is_refused,
+        a_tie_within_a_service_is_refused,
+        disabled_routes_neither_tie_nor_are_told_of,
+        the_ou_parameter_must_be_in_the_path;
+    sessions:
+        a_replayed_refresh_token_is_noticed,
+        failures_lock_a_name_whether_or_not_somebody_has_it,
+        of_many_refreshes_at_once_one_wins,
+        signing_out_everywhere_refuses_what_was_issued_before,
+        signing_out_refuses_the_token_and_ends_the_session;
+    tenants:
+        a_tenant_takes_the_listed_steps_only,
+        a_tenants_audit_trail_survives_it,
+        a_tenant_of_another_project_is_no_home_for_a_user,
+        revoking_a_tenants_tokens_raises_its_generation;
+}

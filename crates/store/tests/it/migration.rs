@@ -1,0 +1,29 @@
+//! Schemas of other releases.
+
+use store::StoreError;
+
+use crate::{harness::Database, world::world};
+
+pub(crate) async fn migrating_twice_changes_nothing(db: Database) {
+    let store = world(&db).await;
+    let version = store.schema_version().await.unwrap();
+    let (one, two) = tokio::join!(store.migrate(), store.migrate());
+    one.and(two).unwrap();
+    store.check_schema().await.unwrap();
+    assert_eq!(store.schema_version().await.unwrap(), version);
+    assert_eq!(db.number("SELECT COUNT(*) FROM tenants").await, 3);
+}
+
+pub(crate) async fn a_newer_schema_is_refused(db: Database) {
+    db.behind(
+        "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
+         VALUES (99, 'future', '2030-01-01T00:00:00Z', '1')",
+    )
+    .await;
+    for refused in [db.store.check_schema().await, db.store.migrate().await] {
+        assert!(matches!(refused, Err(StoreError::SchemaNewer { found: 99, known: 1 })), "{refused:?}");
+    }
+    db.behind("DROP TABLE refinery_schema_history").await;
+    let older = db.store.check_schema().await;
+    assert!(matches!(older, Err(StoreError::SchemaOlder { found: 0, known: 1 })), "{older:?}");
+}
