@@ -121,7 +121,8 @@ pub struct FeedConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ControlApiConfig {
-    /// Its internal listener, such as `https://control-api.internal:9090`.
+    /// Its internal listener, such as `https://control-api.internal:9090`; on this machine also `unix:PATH` and
+    /// `http://127.0.0.1:9090`.
     pub url: String,
     /// PEM file of this gateway's certificate chain.
     pub certificate: Option<PathBuf>,

@@ -5,6 +5,7 @@
 //! ```
 
 mod background;
+mod setup;
 
 use std::{
     net::SocketAddr,
@@ -19,7 +20,7 @@ use gate::{Gate, Listener};
 use link::{
     bindings_cache::BindingsCache,
     file::Mistakes,
-    log::{ControlPlane, FactCarrier, GatewayIdentity},
+    log::{ControlPlane, FactCarrier, GatewayIdentity, RedisCarrier},
 };
 use moka::future::Cache;
 use parking_lot::Mutex;
@@ -35,12 +36,13 @@ use tokio::{
 };
 use uuid::Uuid;
 
+pub use self::setup::SetupError;
 use crate::{
     config::GatewayConfig,
     feed::{Applier, disk::DiskError},
     listen::{Bound, ListenError},
     metrics::Metrics,
-    permissions::{Permissions, RevocationStore},
+    permissions::Permissions,
     proxy::{EdgeProxy, Shared, forbidden::Forbidden, peers::Peers, resolver::Resolver},
     tls::{self, Certificates},
 };
@@ -76,7 +78,7 @@ pub struct EdgeParts {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Who can be asked about one token while nothing is proven.
-    pub revocations: Option<Arc<dyn RevocationStore>>,
+    pub revocations: Option<RedisCarrier>,
     /// Role bindings shared by the fleet, in Redis.
     pub bindings: Option<BindingsCache>,
 }
@@ -161,6 +163,7 @@ impl Edge {
             peers: Peers::new(forbidden, Resolver::new(Arc::clone(&clock))),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
+            traced: config.telemetry.otlp_endpoint.is_some(),
         });
         let (stop, stopping) = watch::channel(false);
         let (reload, reloads) = mpsc::channel(1);

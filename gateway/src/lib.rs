@@ -4,24 +4,24 @@
 //! |---|---|
 //! | [`config`] | the configuration file |
 //! | [`edge`] | a whole gateway in this process: what `gateway` runs, and `portcullis` |
-//! | [`permissions`] | what the gate asks of the outside: bindings, the lease, the revocation store |
+//! | `permissions` | what the gate asks of the outside: bindings, the lease, the revocation store |
 //! | `listen`, `tls`, `proxy` | sockets, certificates by SNI, a request's way through Pingora |
 //! | `feed` | where the snapshot comes from: control API, file, disk |
 //! | `status`, `metrics` | `/metrics`, `/healthz`, `/readyz` |
 
 pub mod config;
 pub mod edge;
-pub mod permissions;
 
 mod feed;
 mod listen;
 mod metrics;
+mod permissions;
 mod proxy;
 mod status;
 mod tls;
 
 pub use config::GatewayConfig;
-pub use edge::{Edge, EdgeError, EdgeParts, RunningEdge, Source};
+pub use edge::{Edge, EdgeError, EdgeParts, RunningEdge, SetupError, Source};
 pub use feed::disk::DiskError;
 pub use listen::ListenError;
 

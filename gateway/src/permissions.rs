@@ -9,13 +9,12 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use authn::{Mirror, mirror::Identity};
 use domain::{TenantId, UserId, fact::Bindings};
 use gate::{BindingsError, Link, LookUp, link::Waiting};
 use link::{
     bindings_cache::BindingsCache,
-    log::{ControlPlane, LogFollower},
+    log::{ControlPlane, LogFollower, RedisCarrier},
 };
 use moka::future::Cache;
 use tokio::time::timeout;
@@ -34,13 +33,6 @@ const RENEWAL: Duration = Duration::from_millis(100);
 /// Longest wait for the revocation store.
 const LOOK_UP_DEADLINE: Duration = Duration::from_millis(100);
 
-/// A store that can be asked about one token, beside the log.
-#[async_trait]
-pub trait RevocationStore: Send + Sync {
-    /// What it says.
-    async fn look_up(&self, token: &Identity) -> LookUp;
-}
-
 /// The gate's outside.
 pub(crate) struct Permissions {
     pub(crate) mirror: Arc<Mirror>,
@@ -48,7 +40,7 @@ pub(crate) struct Permissions {
     pub(crate) memory: Cache<(TenantId, UserId), Arc<Bindings>>,
     pub(crate) shared: Option<BindingsCache>,
     pub(crate) plane: Option<Arc<dyn ControlPlane>>,
-    pub(crate) store: Option<Arc<dyn RevocationStore>>,
+    pub(crate) store: Option<RedisCarrier>,
     /// Set once the log is followed.
     pub(crate) follower: OnceLock<Arc<LogFollower>>,
 }
@@ -124,9 +116,15 @@ impl Link for Permissions {
 
     fn look_up(&self, token: Identity) -> Waiting<'_, LookUp> {
         Box::pin(async move {
-            match &self.store {
-                None => LookUp::Unavailable,
-                Some(store) => timeout(LOOK_UP_DEADLINE, store.look_up(&token)).await.unwrap_or(LookUp::Unavailable),
+            let Some(store) = &self.store else { return LookUp::Unavailable };
+            match timeout(LOOK_UP_DEADLINE, store.refuses(&token)).await {
+                Ok(Ok(true)) => LookUp::Refused,
+                Ok(Ok(false)) => LookUp::Clear,
+                Ok(Err(error)) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "the revocation store does not answer");
+                    LookUp::Unavailable
+                }
+                Err(_) => LookUp::Unavailable,
             }
         })
     }

@@ -17,6 +17,7 @@ mod head;
 pub(crate) mod peers;
 pub(crate) mod resolver;
 mod response;
+mod trace;
 mod upstream_head;
 
 use std::{sync::Arc, time::Duration};
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) peers: Peers,
     pub(crate) metrics: Arc<Metrics>,
+    /// Whether traces are sent anywhere.
+    pub(crate) traced: bool,
 }
 
 /// The proxy of one listener.
@@ -75,6 +78,9 @@ impl ProxyHttp for EdgeProxy {
         session.set_write_timeout(Some(CLIENT_WRITE));
         session.set_total_drain_timeout(Some(DRAIN));
         let Shared { gate, clock, .. } = &*self.shared;
+        if self.shared.traced {
+            ctx.span = trace::begin(&session.req_header().headers, ctx.request_id);
+        }
         let decision = {
             let head = head::read(session, self.listener, ctx.request_id);
             gate.decide(&head, clock, &mut ctx.trace).await
@@ -119,10 +125,13 @@ impl ProxyHttp for EdgeProxy {
                 Ok(()) => upstream_head::prepare(permit, upstream, head::client(session), clock),
             },
         };
-        prepared.map_err(|denial| {
-            ctx.stop = Some(denial.into());
-            Error::explain(ErrorType::InternalError, "the permit does not hold any more")
-        })
+        match prepared {
+            Ok(()) => trace::forward(&ctx.span, upstream),
+            Err(denial) => {
+                ctx.stop = Some(denial.into());
+                Err(Error::explain(ErrorType::InternalError, "the permit does not hold any more"))
+            }
+        }
     }
 
     async fn response_filter(
@@ -199,7 +208,9 @@ impl ProxyHttp for EdgeProxy {
         ctx.finished(&*self.shared.clock);
         let code = ctx.code(error.is_some());
         self.shared.metrics.request(code, ctx.decide_took, ctx.took);
-        access_log::write(session, ctx, code);
+        let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        trace::end(&ctx.span, &ctx.trace, code, status);
+        access_log::write(session, ctx, code, status);
     }
 }
 

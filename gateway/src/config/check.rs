@@ -1,5 +1,7 @@
 //! What no schema can say about a configuration.
 
+use std::net::SocketAddr;
+
 use link::file::Checks;
 
 use super::{Environment, GatewayConfig, Revocations};
@@ -30,11 +32,15 @@ fn feed(config: &GatewayConfig, checks: &mut Checks<'_>) {
         (None, Some(_)) => {}
         (Some(control_api), None) => {
             let encrypted = control_api.url.starts_with("https://");
-            if !encrypted && !control_api.url.starts_with("http://") {
-                checks.refuse("/feed/control_api/url", "a URL starts with `https://` or `http://`");
+            let local = control_api.url.starts_with("unix:");
+            let loopback = control_api.url.strip_prefix("http://").map(str::parse::<SocketAddr>);
+            if !encrypted && !local && !matches!(loopback, Some(Ok(address)) if address.ip().is_loopback()) {
+                let forms = "`https://HOST:PORT`, `unix:PATH` or, on this machine, `http://127.0.0.1:PORT` is possible";
+                checks.refuse("/feed/control_api/url", forms);
             }
-            if !encrypted && config.environment == Environment::Prod {
-                checks.refuse("/feed/control_api/url", "in `environment: prod` only `https://` is possible");
+            if !encrypted && !local && config.environment == Environment::Prod {
+                checks
+                    .refuse("/feed/control_api/url", "in `environment: prod` only `https://` and `unix:` are possible");
             }
             for (key, file) in
                 [("certificate", &control_api.certificate), ("key", &control_api.key), ("ca", &control_api.ca)]

@@ -5,9 +5,8 @@ use pingora::proxy::Session;
 use super::context::RequestContext;
 
 /// Writes the line, at target `access`.
-pub(crate) fn write(session: &Session, ctx: &RequestContext, code: &'static str) {
+pub(crate) fn write(session: &Session, ctx: &RequestContext, code: &'static str, status: u16) {
     let trace = &ctx.trace;
-    let status = session.response_written().map_or(0, |response| response.status.as_u16());
     let micros = |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     tracing::info!(
         target: "access",

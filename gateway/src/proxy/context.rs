@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use domain::{BootInstant, Clock, RequestId};
 use gate::{Answer, Permit, Stop, Trace};
+use tracing::Span;
 use uuid::{NoContext, Uuid};
 
 use super::peers::Attempts;
@@ -25,6 +26,8 @@ pub(crate) struct RequestContext {
     pub(crate) upstream_took: Option<Duration>,
     pub(crate) decide_took: Duration,
     pub(crate) took: Duration,
+    /// Disabled where nothing is traced.
+    pub(crate) span: Span,
     started_at: BootInstant,
     _active: Active,
 }
@@ -41,6 +44,7 @@ impl RequestContext {
             upstream_took: None,
             decide_took: Duration::ZERO,
             took: Duration::ZERO,
+            span: Span::none(),
             started_at: clock.boot_now(),
             _active: Active::new(metrics),
         }

@@ -1,0 +1,20 @@
+//! A whole edge between raw clients and a canary, over real sockets and TLS.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests: a step that fails is a test that fails, and says where"
+)]
+
+mod command;
+mod control_plane;
+mod doors;
+mod feed;
+mod forwarding;
+mod framing;
+mod hosts;
+mod identity;
+mod paths;
+mod status;
+mod support;

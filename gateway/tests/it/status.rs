@@ -1,0 +1,51 @@
+//! The metrics listener.
+
+use serde_json::Value;
+use testkit::raw::{self, Response};
+
+use crate::support::{ACME_ID, Ask, Fixture, Protocol};
+
+pub(crate) async fn get(fixture: &Fixture, path: &str) -> (u16, String) {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let answer = raw::http1(fixture.edge.metrics()[0], request.as_bytes()).await.unwrap();
+    let response = Response::parse(&answer);
+    (response.status, response.text())
+}
+
+#[tokio::test]
+async fn metrics_count_requests_by_decision_and_never_by_what_was_asked() {
+    let fixture = Fixture::start().await;
+    let token = fixture.token(ACME_ID, &["member"]);
+    fixture.ask(Protocol::Http1, &Ask::get("/orders").bearer(&token)).await;
+    fixture.ask(Protocol::Http2, &Ask::get("/orders").bearer(&token)).await;
+    fixture.ask(Protocol::Http1, &Ask::get("/orders?secret=1")).await;
+    fixture.ask(Protocol::Http1, &Ask::get("/nothing-like-it").bearer(&token)).await;
+    testkit::eventually("all four are counted", async || {
+        get(&fixture, "/metrics").await.1.contains("requests_total{decision=\"route_not_found\"} 1")
+    })
+    .await;
+    let (status, metrics) = get(&fixture, "/metrics").await;
+    assert_eq!(status, 200);
+    for line in [
+        "portcullis_gateway_requests_total{decision=\"permit\"} 2",
+        "portcullis_gateway_requests_total{decision=\"credential_missing\"} 1",
+        "portcullis_gateway_feed_revision 1",
+        "portcullis_gateway_token_cache_entries 1",
+        "portcullis_gateway_mirror_age_seconds 0",
+        "portcullis_gateway_stage_duration_seconds_count{stage=\"decide\"} 4",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+    assert!(!metrics.contains("secret") && !metrics.contains("nothing-like-it"));
+}
+
+#[tokio::test]
+async fn readiness_says_that_a_file_fed_gateway_has_no_revocation_list() {
+    let fixture = Fixture::start().await;
+    assert_eq!(get(&fixture, "/healthz").await.0, 200);
+    let (status, report) = get(&fixture, "/readyz").await;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((status, &report["ready"]), (200, &Value::Bool(true)));
+    assert!(report["revocations"].as_str().unwrap().contains("no revocation list"), "{report}");
+    assert_eq!(get(&fixture, "/other").await.0, 404);
+}
