@@ -42,7 +42,8 @@ pub(crate) trait Driver: Send + Sync + 'static {
     fn known_version(&self) -> u32;
 }
 
-/// A transaction. Dropped before it was committed, it is rolled back.
+/// A transaction. Dropped before it was committed, it is rolled back. Once a statement has failed, all that follow and
+/// the commit answer [`StoreError::Failed`].
 #[async_trait]
 pub(crate) trait Session: Send + Sync {
     /// Runs a statement that answers rows.

@@ -71,6 +71,9 @@ pub enum StoreError {
     /// The transaction had already ended.
     #[error("the transaction has ended")]
     Finished,
+    /// A statement of the transaction failed before: nothing more can be done in it, and it cannot be committed.
+    #[error("a statement of the transaction has failed")]
+    Failed,
     /// The database cannot be reached or does not answer in time.
     #[error("the database is unavailable")]
     Unavailable(#[source] Source),

@@ -77,6 +77,7 @@ pub(super) fn error(error: tokio_postgres::Error) -> StoreError {
         SqlState::CHECK_VIOLATION => StoreError::Check { rule: db.constraint().unwrap_or_default().into() },
         SqlState::INSUFFICIENT_PRIVILEGE => StoreError::OutOfScope,
         SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => StoreError::Serialization,
+        SqlState::IN_FAILED_SQL_TRANSACTION => StoreError::Failed,
         SqlState::QUERY_CANCELED
         | SqlState::ADMIN_SHUTDOWN
         | SqlState::CRASH_SHUTDOWN

@@ -127,7 +127,12 @@ impl Driver for Postgres {
             Scope::Project(project) => ("project", project.to_string(), String::new()),
             Scope::Tenant(project, tenant) => ("tenant", project.to_string(), tenant.to_string()),
         };
-        let transaction = Transaction { client: Mutex::new(Some(client)), server, conflicted: AtomicBool::new(false) };
+        let transaction = Transaction {
+            client: Mutex::new(Some(client)),
+            server,
+            conflicted: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+        };
         // The ids are UUIDs: nothing in them needs quoting.
         transaction
             .batch(&format!(
@@ -157,6 +162,8 @@ struct Transaction {
     client: Mutex<Option<Object>>,
     server: Arc<Server>,
     conflicted: AtomicBool,
+    /// A statement failed: the server would take `COMMIT` for `ROLLBACK` and call it a success.
+    failed: AtomicBool,
 }
 
 impl Transaction {
@@ -168,6 +175,7 @@ impl Transaction {
 
     fn noted<T>(&self, answer: Result<T, tokio_postgres::Error>) -> Result<T, StoreError> {
         answer.map_err(|error| {
+            self.failed.store(true, Ordering::Release);
             if let Some((table, index)) = convert::violated_index(&error) {
                 let columns = self.server.unique.get(&index).cloned().unwrap_or_default();
                 return StoreError::Conflict { table, columns };
@@ -205,6 +213,9 @@ impl Session for Transaction {
     async fn commit(&self) -> Result<(), StoreError> {
         let mut held = self.client.lock().await;
         let client = held.as_ref().ok_or(StoreError::Finished)?;
+        if self.failed.load(Ordering::Acquire) {
+            return Err(StoreError::Failed);
+        }
         self.noted(client.batch_execute("COMMIT").await)?;
         // Back to the pool, whoever still holds a handle on this transaction.
         *held = None;

@@ -79,7 +79,12 @@ impl Driver for Sqlite {
                 (Held::Writer(Arc::clone(&self.writer).lock_owned().await), "BEGIN IMMEDIATE")
             }
         };
-        let transaction = Transaction { held, finished: AtomicBool::new(false), conflicted: AtomicBool::new(false) };
+        let transaction = Transaction {
+            held,
+            finished: AtomicBool::new(false),
+            conflicted: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+        };
         transaction.execute(begin, Vec::new()).await?;
         Ok(Arc::new(transaction))
     }
@@ -128,6 +133,8 @@ struct Transaction {
     held: Held,
     finished: AtomicBool,
     conflicted: AtomicBool,
+    /// A statement failed. SQLite would go on; PostgreSQL would not, so neither do we.
+    failed: AtomicBool,
 }
 
 impl Transaction {
@@ -138,9 +145,15 @@ impl Transaction {
         if self.finished.load(Ordering::Acquire) {
             return Err(StoreError::Finished);
         }
+        if self.failed.load(Ordering::Acquire) {
+            return Err(StoreError::Failed);
+        }
         let answer = self.held.connection()?.run(job).await;
-        if matches!(answer, Err(StoreError::Serialization)) {
-            self.conflicted.store(true, Ordering::Release);
+        if let Err(error) = &answer {
+            self.failed.store(true, Ordering::Release);
+            if matches!(error, StoreError::Serialization) {
+                self.conflicted.store(true, Ordering::Release);
+            }
         }
         answer
     }

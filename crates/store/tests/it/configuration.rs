@@ -45,6 +45,23 @@ pub(crate) async fn a_stale_version_is_refused(db: Database) {
     assert_eq!(store.tenant(ACME).await.unwrap().unwrap(), saved);
 }
 
+pub(crate) async fn a_swallowed_error_is_not_committed(db: Database) {
+    let store = world(&db).await;
+    let by = system::<ManageTenants>();
+    let outcome = store
+        .write(&by, NOW, |tx| async move {
+            let made = tx.insert_tenant(&system(), tenant(fresh(), CLOUD, "initrode")).await?;
+            let made = tx.created(made).await?;
+            let taken = tx.insert_tenant(&system(), tenant(fresh(), CLOUD, "acme")).await;
+            assert!(taken.unwrap_err().is_conflict("tenants", "slug"));
+            assert!(matches!(tx.tenant(ACME).await, Err(StoreError::Failed)));
+            Ok(made)
+        })
+        .await;
+    assert!(matches!(outcome, Err(StoreError::Failed)), "{outcome:?}");
+    assert!(store.tenant_by_slug("initrode").await.unwrap().is_none());
+}
+
 pub(crate) async fn a_taken_name_is_a_conflict_that_names_the_column(db: Database) {
     let store = world(&db).await;
     let slug = change!(store, |tx| tx.insert_tenant(&system(), tenant(fresh(), CLOUD, "acme"))).unwrap_err();

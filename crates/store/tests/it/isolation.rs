@@ -1,10 +1,17 @@
 //! Two walls between tenants: predicates on both databases, and row level security on PostgreSQL.
 
-use authz::Scope;
-use domain::model::RouteOwner;
-use store::{Page, read::*};
+use authz::{Caller, Context, PermissionSet, Scope, action::*};
+use domain::{
+    audit::{Actor, ActorKind, Origin},
+    model::RouteOwner,
+    snapshot::RoleScope,
+};
+use store::{Page, StoreError, read::*};
 
-use crate::{harness::Database, world::*};
+use crate::{
+    harness::{Database, NOW},
+    world::*,
+};
 
 pub(crate) async fn a_route_is_invisible_to_other_tenants(db: Database) {
     let store = world(&db).await;
@@ -32,6 +39,66 @@ pub(crate) async fn a_route_is_invisible_to_other_tenants(db: Database) {
             assert_eq!(row.get::<_, i64>(0), expected, "{table} under `{scope}`");
         }
         client.batch_execute("ROLLBACK").await.unwrap();
+    }
+}
+
+pub(crate) async fn a_tenants_administrator_works_within_the_walls(db: Database) {
+    let store = world(&db).await;
+    let admin = Caller {
+        actor: Actor { kind: ActorKind::User, id: None, name: "ann".into() },
+        origin: Origin::default(),
+        context: Context::Tenant(CLOUD, ACME),
+        permissions: PermissionSet::default(),
+        is_admin: true,
+        is_super_admin: false,
+    };
+    let scope = Scope::Tenant(CLOUD, ACME);
+    let users = admin.authorize::<ManageUsers>(&"tenant:user:create".parse().unwrap(), scope).unwrap();
+    let roles = admin.authorize::<ManageRoles>(&"tenant:role:create".parse().unwrap(), scope).unwrap();
+    let given = admin.authorize::<ManageRoleBindings>(&"tenant:role-binding:create".parse().unwrap(), scope).unwrap();
+    let routes = admin.authorize::<ManageRoutes>(&"tenant:route:create".parse().unwrap(), scope).unwrap();
+    let (mia, clerk) = (fresh(), role(ACME, RoleScope::Tenant, "clerk", &["shop:order:list"]));
+    let (users, roles, given, routes, clerk) = (&users, &roles, &given, &routes, &clerk);
+    store
+        .write(users, NOW, |tx| async move {
+            tx.created(tx.insert_user(users, user(mia, "mia")).await?).await?;
+            tx.created(tx.insert_membership(users, membership(ACME, mia)).await?).await?;
+            tx.created(tx.insert_role(roles, clerk.clone()).await?).await?;
+            tx.created(tx.insert_role_binding(given, binding(clerk.id, ACME, mia)).await?).await?;
+            let own = route(RouteOwner::Hostname(ACME_HOST), "/own", &[]);
+            tx.created(tx.insert_route(routes, own).await?).await
+        })
+        .await
+        .unwrap();
+    assert_eq!(store.within(scope).bindings(ACME, mia).await.unwrap().roles, [clerk.id]);
+    let tick = store.tick(NOW).await.unwrap();
+    assert_eq!((tick.changes.len(), tick.facts.len()), (2, 2), "role and hostname, membership and binding");
+    // Nothing of another tenant's.
+    for outcome in [
+        store
+            .write(users, NOW, |tx| async move {
+                tx.created(tx.insert_membership(users, membership(GLOBEX, mia)).await?).await.map(|it| it.map(drop))
+            })
+            .await,
+        store
+            .write(users, NOW, |tx| async move {
+                tx.deleted(tx.delete_user(users, GUS).await?).await.map(|it| it.map(drop))
+            })
+            .await,
+        store
+            .write(users, NOW, |tx| async move {
+                let foreign = route(RouteOwner::Hostname(GLOBEX_HOST), "/theirs", &[]);
+                tx.created(tx.insert_route(routes, foreign).await?).await.map(|it| it.map(drop))
+            })
+            .await,
+        store
+            .write(users, NOW, |tx| async move {
+                let shared = route(RouteOwner::Service(SHOP), "/shared", &[]);
+                tx.created(tx.insert_route(routes, shared).await?).await.map(|it| it.map(drop))
+            })
+            .await,
+    ] {
+        assert!(matches!(outcome, Err(StoreError::OutOfScope | StoreError::NotFound { .. })), "{outcome:?}");
     }
 }
 

@@ -83,7 +83,7 @@ pub(crate) async fn applying_the_changes_gives_the_snapshot(db: Database) {
     let mut revision = 0;
     for step in 0..4 {
         let path = format!("/step/{step}");
-        change!(store, |tx, path| tx.insert_route(&system(), route(RouteOwner::Service(SHOP), &path, &[]))).unwrap();
+        change!(store, |tx, path| tx.insert_route(&system(), route(RouteOwner::Service(SHOP), path, &[]))).unwrap();
         if step == 2 {
             change!(store, |tx| tx.delete_hostname(&system(), GLOBEX_HOST)).unwrap();
         }

@@ -1,5 +1,13 @@
 //! One conformance suite for both databases: each case runs as `sqlite::…` and as `postgres::…`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 mod audit;
 mod configuration;
 mod edge;
@@ -40,6 +48,7 @@ conformance! {
     configuration:
         a_failed_write_leaves_nothing,
         a_stale_version_is_refused,
+        a_swallowed_error_is_not_committed,
         a_taken_name_is_a_conflict_that_names_the_column,
         a_transaction_that_has_ended_answers_nothing,
         a_write_outside_its_scope_is_refused,
@@ -65,6 +74,7 @@ conformance! {
         the_emergency_administrator_cannot_be_deleted;
     isolation:
         a_route_is_invisible_to_other_tenants,
+        a_tenants_administrator_works_within_the_walls,
         members_and_sessions_are_invisible_to_other_tenants;
     keys:
         an_ambiguous_issuer_is_refused,
