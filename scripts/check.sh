@@ -50,6 +50,7 @@ step format cargo fmt --all --check
 step clippy cargo clippy --workspace --all-targets -- -D warnings
 step docs docs
 step test tests
+step instr scripts/instructions.sh
 step generated generated
 
 echo

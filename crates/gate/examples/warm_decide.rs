@@ -1,0 +1,163 @@
+//! Decides the same request many times, warm: what `scripts/instructions.sh` counts the instructions of.
+//!
+//! `warm_decide N` warms up and then decides N times within [`measured`], whose instructions alone are counted.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a measuring program")]
+
+use std::{net::IpAddr, sync::Arc};
+
+use authn::Mirror;
+use domain::{
+    BootInstant, Clock as _, HumanDuration, Id, RequestId, Seq, TenantId, UserId,
+    fact::Bindings,
+    snapshot::{
+        Access, Algorithm, Assertion, Change, Entity, HostPolicy, Hostname, Issuer, KycStatus, PaymentStatus, Peer,
+        Project, Purpose, Role, RoleScope, Route, Service, Tenant, TenantStatus, Upstream,
+    },
+};
+use futures::FutureExt as _;
+use gate::{BindingsError, Gate, GateConfig, Link, Listener, LookUp, RawHead, Trace, Version, link::Waiting};
+use http::{HeaderMap, HeaderValue, header};
+use testkit::{FixedClock, TestIssuer};
+use uuid::Uuid;
+
+struct Member;
+
+impl Link for Member {
+    fn bindings(&self, _: TenantId, _: UserId) -> Waiting<'_, Result<Arc<Bindings>, BindingsError>> {
+        let bindings = Bindings { as_of: Seq(0), active: true, roles: vec![id(6)], unit_roles: vec![] };
+        Box::pin(async move { Ok(Arc::new(bindings)) })
+    }
+    fn renewal(&self) -> Waiting<'_, ()> {
+        Box::pin(async {})
+    }
+    fn look_up(&self, _: authn::mirror::Identity) -> Waiting<'_, LookUp> {
+        Box::pin(async { LookUp::Unavailable })
+    }
+}
+
+fn id<K>(n: u128) -> Id<K> {
+    Id::new(Uuid::from_u128(n))
+}
+
+fn route(n: u128, path: &str, access: Access) -> Route {
+    Route {
+        id: id(n),
+        path: path.parse().unwrap(),
+        methods: vec!["GET".into()],
+        access,
+        upstream_id: None,
+        product: None,
+        ou_parameter: None,
+        on_unproven: None,
+        session: false,
+        tenant_api: false,
+        rate_limit: None,
+    }
+}
+
+fn entities(issuer: Issuer) -> Vec<Entity> {
+    let needs = |code: &str| Access::Permission(code.parse().unwrap());
+    let routes = vec![
+        route(40, "/demo/orders", needs("demo:order:list")),
+        route(41, "/demo/orders/{id}", needs("demo:order:get")),
+        route(42, "/demo/public/**", Access::Public),
+    ];
+    vec![
+        Entity::Project(Project { id: id(1), slug: "acme".parse().unwrap(), root: false, suspended: false }),
+        Entity::Tenant(Tenant {
+            id: id(2),
+            project_id: id(1),
+            slug: "acme".parse().unwrap(),
+            status: TenantStatus::Active,
+            kyc: KycStatus::Completed,
+            payment: PaymentStatus::Ok,
+            plan: None,
+            products: std::collections::BTreeMap::new(),
+            rate_limit: Some(domain::snapshot::RateLimit { rps: 1_000_000, burst: 1_000_000 }),
+            generation: 0,
+        }),
+        Entity::Role(Role {
+            id: id(6),
+            tenant_id: None,
+            name: "member".into(),
+            scope: RoleScope::Tenant,
+            permissions: vec!["demo:order:*".parse().unwrap()],
+            admin: false,
+            super_admin: false,
+        }),
+        Entity::Upstream(Upstream {
+            id: id(3),
+            name: "echo".into(),
+            peers: vec![Peer::Socket("127.0.0.1:9200".parse().unwrap())],
+            tls: None,
+            http2: false,
+            assertion: Assertion::Off,
+            headers: None,
+            host: HostPolicy::Preserve,
+            forward_credentials: false,
+            connect_timeout: HumanDuration::from_secs(5),
+            read_timeout: HumanDuration::from_secs(60),
+            write_timeout: HumanDuration::from_secs(60),
+        }),
+        Entity::Service(Service { id: id(4), name: "demo".into(), upstream_id: id(3), routes }),
+        Entity::Issuer(issuer),
+        Entity::Hostname(Hostname {
+            id: id(5),
+            hostname: "acme.localhost".parse().unwrap(),
+            project_id: id(1),
+            tenant_id: Some(id(2)),
+            purpose: Purpose::App,
+            platform: false,
+            certificate_id: None,
+            services: vec![id(4)],
+            routes: vec![],
+        }),
+    ]
+}
+
+fn main() {
+    let count: usize = std::env::args().nth(1).and_then(|n| n.parse().ok()).expect("a number of decisions");
+    let clock = FixedClock::default();
+    let issuer = TestIssuer::new("https://acme.localhost", Algorithm::EdDsa);
+    let mirror = Arc::new(Mirror::default());
+    mirror.grant(clock.boot_now(), BootInstant::from_nanos(u64::MAX));
+    let plenty = domain::snapshot::RateLimit { rps: 1_000_000, burst: 1_000_000 };
+    let gate = Gate::new(GateConfig { address_limit: plenty, ..GateConfig::default() }, mirror, Arc::new(Member));
+    let change = |entity: Entity| Change { revision: 1, key: entity.key(), min_reader: 1, entity: Some(entity) };
+    gate.snapshot().apply(entities(issuer.row(id(1))).into_iter().map(change).collect(), 1);
+    let claims = issuer.claims(clock.unix_now()).for_user(id(2), id(7)).set("pid", Uuid::from_u128(1));
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, HeaderValue::from_static("acme.localhost"));
+    let bearer = format!("Bearer {}", issuer.mint(claims));
+    headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&bearer).unwrap());
+    headers.insert(header::USER_AGENT, HeaderValue::from_static("curl/8.5.0"));
+    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    let head = RawHead {
+        listener: Listener::Tls,
+        sni: Some("acme.localhost"),
+        version: Version::Http11,
+        method: "GET",
+        target: b"/demo/orders/7?page=2",
+        authority: None,
+        headers: &headers,
+        client: IpAddr::from([192, 0, 2, 1]),
+        request_id: RequestId::new(Uuid::nil()),
+    };
+    let decide = || {
+        let decided = gate.decide(&head, &clock, &mut Trace::default()).now_or_never();
+        assert!(matches!(decided, Some(Ok(_))), "{decided:?}");
+    };
+    for _ in 0..10 {
+        decide();
+    }
+    measured(count, &decide);
+}
+
+/// What the script's `--toggle-collect` names.
+#[inline(never)]
+fn measured(count: usize, decide: &dyn Fn()) {
+    for _ in 0..count {
+        decide();
+    }
+}

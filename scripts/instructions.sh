@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Instructions of one warm `Gate::decide` (release build, counted by valgrind's callgrind, so the same on a busy
+# machine), compared with the golden number in crates/gate/instructions.txt. BLESS=1 rewrites that.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+golden=crates/gate/instructions.txt
+margin=10 # percent
+if ! command -v valgrind >/dev/null 2>&1; then
+    echo "instructions: valgrind is not installed (Debian: valgrind)" >&2
+    exit 1
+fi
+
+cargo build --release -p gate --example warm_decide
+program="${CARGO_TARGET_DIR:-target}/release/examples/warm_decide"
+
+decisions=2000
+total="$(valgrind --tool=callgrind --toggle-collect='*measured*' --callgrind-out-file=/dev/null "$program" "$decisions" 2>&1 |
+    sed -n 's/.*Collected : \([0-9]*\).*/\1/p')"
+now=$((total / decisions))
+
+if [[ -n "${BLESS:-}" ]]; then
+    echo "$now" >"$golden"
+    echo "instructions: $now in a warm decision, written to $golden"
+    exit 0
+fi
+before="$(cat "$golden")"
+echo "instructions: $now in a warm decision; golden $before, margin $margin %"
+if ((now * 100 > before * (100 + margin))); then
+    echo "instructions: a warm decision became more expensive; if it must be, run BLESS=1 scripts/instructions.sh" >&2
+    exit 1
+fi
+if ((now * 100 < before * (100 - margin))); then
+    echo "instructions: a warm decision became cheaper; run BLESS=1 scripts/instructions.sh to keep it so" >&2
+    exit 1
+fi
