@@ -22,6 +22,7 @@ find_missing() {
     need cmake cmake "cmake"
     need make make "make"
     $with_services || return 0
+    need valgrind valgrind "valgrind"
     if [[ -z "${REDIS_URL:-}" ]]; then
         need redis-server redis-server "redis-server (or set REDIS_URL)"
     fi
