@@ -579,19 +579,25 @@ BEGIN
 EXCEPTION
     WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN NULL;
 END $$;
+-- Membership is of the whole server: another database of ours may be granting it at the same time.
+DO $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'portcullis_runtime')
+        AND NOT pg_has_role(current_user, 'portcullis_runtime', 'MEMBER') THEN
+        EXECUTE format('GRANT portcullis_runtime TO %I', current_user);
+    END IF;
+EXCEPTION
+    WHEN unique_violation THEN NULL;
+    WHEN insufficient_privilege THEN
+        RAISE WARNING 'role portcullis_runtime could not be granted to %', current_user;
+END $$;
 DO $$
 BEGIN
     IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'portcullis_runtime') THEN
-        IF NOT pg_has_role(current_user, 'portcullis_runtime', 'MEMBER') THEN
-            EXECUTE format('GRANT portcullis_runtime TO %I', current_user);
-        END IF;
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO portcullis_runtime', current_schema());
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO portcullis_runtime',
             current_schema());
         EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO portcullis_runtime', current_schema());
         REVOKE ALL ON refinery_schema_history FROM portcullis_runtime;
     END IF;
-EXCEPTION
-    WHEN insufficient_privilege THEN
-        RAISE WARNING 'role portcullis_runtime could not be granted to %', current_user;
 END $$;
