@@ -1,6 +1,7 @@
 //! The gate from outside: whole decisions, without a socket.
 
 mod allocations;
+mod codes;
 mod forward;
 mod life_cycle;
 mod permissions;
