@@ -1,1 +1,33 @@
-//! Control plane: customers, tenants, sign-in, routes, keys and audit.
+//! The control plane: who the customers, tenants and users are, who may do what, which routes exist; signing in; the
+//! audit trail; and what gateways are told of all this.
+//!
+//! ```text
+//! router ─▶ api (parse, call, map) ─▶ app (authorize, transact, audit) ─▶ store
+//!             ▲ caller: who asks, judged before the body is read
+//! envelope: request context, time limit, problem bodies, waiting for the gateways
+//! internal: tick, proofs, feed ─▶ gateways, in this process or over gRPC
+//! ```
+//!
+//! [`ControlApi::start`] runs it inside another process; `main` is the same with a file for configuration.
+
+pub mod api;
+pub mod app;
+pub mod bootstrap;
+pub mod caller;
+pub mod config;
+pub mod context;
+pub mod envelope;
+pub mod error;
+pub mod internal;
+pub mod metrics;
+pub mod passwords;
+pub mod problem;
+pub mod router;
+
+mod listeners;
+mod state;
+
+pub use config::Config;
+pub use error::AppError;
+pub use listeners::{ControlApi, RunningControlApi, StartError};
+pub use state::App;

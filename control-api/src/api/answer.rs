@@ -1,0 +1,131 @@
+//! What handlers answer: things that were made, changed and deleted, and lists.
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use domain::model::Version;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use store::{Commit, Page};
+use uuid::Uuid;
+
+use super::extract::cursor;
+use crate::envelope::Settle;
+
+/// One page of a list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct List<T> {
+    /// The items, in the order of their ids.
+    pub items: Vec<T>,
+    /// Where the next page begins; none at the end.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> List<T> {
+    /// From rows, of which a full page may have a next one.
+    pub fn page<R>(rows: Vec<R>, page: Page, id: impl Fn(&R) -> Uuid, view: impl Fn(R) -> T) -> Self {
+        let full = rows.len() >= usize::try_from(page.limit).unwrap_or(usize::MAX);
+        let next_cursor = rows.last().filter(|_| full).map(|last| cursor(id(last)));
+        Self { items: rows.into_iter().map(view).collect(), next_cursor }
+    }
+
+    /// All there is.
+    pub const fn whole(items: Vec<T>) -> Self {
+        Self { items, next_cursor: None }
+    }
+}
+
+/// One thing that was read, with its version as `ETag`.
+#[derive(Debug)]
+pub struct One<T> {
+    /// Its version.
+    pub version: Version,
+    /// It.
+    pub body: T,
+}
+
+impl<T: Serialize> IntoResponse for One<T> {
+    fn into_response(self) -> Response {
+        tagged(Json(self.body).into_response(), self.version)
+    }
+}
+
+/// 201: something was made.
+#[derive(Debug)]
+pub struct Created<T> {
+    /// Where it can be read.
+    pub location: String,
+    /// Its version, where it can be changed.
+    pub version: Option<Version>,
+    /// It.
+    pub body: T,
+    /// What was committed.
+    pub commit: Commit,
+}
+
+impl<T: Serialize> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        let mut response = (StatusCode::CREATED, Json(self.body)).into_response();
+        if let Ok(location) = HeaderValue::from_str(&self.location) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        if let Some(version) = self.version {
+            response = tagged(response, version);
+        }
+        settling(response, Settle { commit: Some(self.commit), revokes: false })
+    }
+}
+
+/// 200: something was changed.
+#[derive(Debug)]
+pub struct Changed<T> {
+    /// Its version now, where it has one.
+    pub version: Option<Version>,
+    /// It, as it is now.
+    pub body: T,
+    /// What was committed.
+    pub commit: Commit,
+    /// Whether the change takes something away.
+    pub revokes: bool,
+}
+
+impl<T: Serialize> IntoResponse for Changed<T> {
+    fn into_response(self) -> Response {
+        let mut response = Json(self.body).into_response();
+        if let Some(version) = self.version {
+            response = tagged(response, version);
+        }
+        settling(response, Settle { commit: Some(self.commit), revokes: self.revokes })
+    }
+}
+
+/// 204: something is gone.
+#[derive(Clone, Copy, Debug)]
+pub struct Gone(pub Settle);
+
+impl Gone {
+    /// By a change of configuration.
+    pub const fn by(commit: Commit) -> Self {
+        Self(Settle { commit: Some(commit), revokes: true })
+    }
+}
+
+impl IntoResponse for Gone {
+    fn into_response(self) -> Response {
+        settling(StatusCode::NO_CONTENT.into_response(), self.0)
+    }
+}
+
+/// An answer that the envelope holds back until the gateways have heard.
+pub fn settling(mut response: Response, settle: Settle) -> Response {
+    response.extensions_mut().insert(settle);
+    response
+}
+
+fn tagged(mut response: Response, version: Version) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", version.0)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}

@@ -1,0 +1,232 @@
+//! `/v1/hostnames`: platform staff only.
+
+use axum::{Json, extract::State};
+use domain::{
+    CertificateId, HostName, HostnameId, ProjectId, Secret, ServiceId, TenantId, Timestamp,
+    model::{Hostname, HostnameKind, NewHostname, TlsMode, VerifyState},
+    snapshot::Purpose,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use store::read::*;
+
+use super::{
+    answer::{Changed, Created, Gone, List, One},
+    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    schema::wire,
+};
+use crate::{App, app, caller::Principal, context::new_id, error::AppError};
+
+/// A hostname.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Hostname")]
+#[expect(missing_docs, reason = "as in `domain::model::Hostname`")]
+pub struct HostnameView {
+    pub id: HostnameId,
+    pub hostname: HostName,
+    pub project_id: ProjectId,
+    pub tenant_id: Option<TenantId>,
+    pub purpose: Purpose,
+    pub kind: HostnameKind,
+    pub is_primary: bool,
+    pub verify_state: VerifyState,
+    pub verified_at: Option<Timestamp>,
+    pub tls_mode: TlsMode,
+    pub certificate_id: Option<CertificateId>,
+    pub services: Vec<ServiceId>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl From<Hostname> for HostnameView {
+    fn from(it: Hostname) -> Self {
+        Self {
+            id: it.id,
+            hostname: it.hostname,
+            project_id: it.project_id,
+            tenant_id: it.tenant_id,
+            purpose: it.purpose,
+            kind: it.kind,
+            is_primary: it.is_primary,
+            verify_state: it.verify_state,
+            verified_at: it.verified_at,
+            tls_mode: it.tls_mode,
+            certificate_id: it.certificate_id,
+            services: it.services,
+            created_at: it.created_at,
+            updated_at: it.updated_at,
+        }
+    }
+}
+
+/// A hostname to be made. One of `tenant_id` and `project_id` is needed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateHostname {
+    /// The name.
+    hostname: HostName,
+    /// Its tenant; none where a token names any tenant of the project.
+    tenant_id: Option<TenantId>,
+    /// Its project. Default the tenant's.
+    project_id: Option<ProjectId>,
+    /// What it is for.
+    #[serde(default)]
+    purpose: Purpose,
+    /// Whose domain it is under. The platform's own are verified at once, customers' need `…/verify`.
+    #[serde(default)]
+    kind: HostnameKind,
+    /// The one that links are made with.
+    #[serde(default)]
+    is_primary: bool,
+    /// Services it offers.
+    #[serde(default)]
+    services: Vec<ServiceId>,
+}
+
+/// What a hostname offers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateHostname {
+    /// Services it offers; all of them.
+    services: Vec<ServiceId>,
+}
+
+/// A certificate for a hostname.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UploadCertificate {
+    /// PEM, leaf first.
+    chain_pem: String,
+    /// PEM, PKCS #8, PKCS #1 or SEC 1.
+    #[schemars(with = "String")]
+    key_pem: Secret<String>,
+}
+
+wire!(HostnameView, CreateHostname, UpdateHostname, UploadCertificate);
+
+/// Lists hostnames.
+#[utoipa::path(get, path = "/v1/hostnames", tag = "hostnames", params(PageQuery),
+    responses((status = 200, body = List<HostnameView>)), security(("bearer" = [])))]
+pub async fn list_hostnames(
+    principal: Principal,
+    State(app): State<App>,
+    Paging(page): Paging,
+) -> Result<Json<List<HostnameView>>, AppError> {
+    let rows = app::hostnames::list_hostnames(&app, &principal, page).await?;
+    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+}
+
+/// Makes a hostname.
+#[utoipa::path(post, path = "/v1/hostnames", tag = "hostnames", params(WaitQuery), request_body = CreateHostname,
+    responses((status = 201, body = HostnameView)), security(("bearer" = [])))]
+pub async fn create_hostname(
+    principal: Principal,
+    State(app): State<App>,
+    Body(body): Body<CreateHostname>,
+) -> Result<Created<HostnameView>, AppError> {
+    let home = match body.tenant_id {
+        Some(id) => app.store.tenant(id).await?.map(|tenant| tenant.project_id),
+        None => body.project_id,
+    };
+    let pointer = if body.tenant_id.is_some() { "/tenant_id" } else { "/project_id" };
+    let project_id = home.ok_or_else(|| AppError::field(pointer, "unknown", "names no tenant or project"))?;
+    if body.project_id.is_some_and(|id| id != project_id) {
+        return Err(AppError::field("/project_id", "mismatch", "is not the tenant's project"));
+    }
+    let verify_state = match body.kind {
+        HostnameKind::Platform => VerifyState::Verified,
+        HostnameKind::Custom => VerifyState::Pending,
+    };
+    let new = NewHostname {
+        id: new_id(&*app.clock),
+        hostname: body.hostname,
+        project_id,
+        tenant_id: body.tenant_id,
+        purpose: body.purpose,
+        kind: body.kind,
+        is_primary: body.is_primary,
+        verify_state,
+        tls_mode: TlsMode::Manual,
+        certificate_id: None,
+        services: body.services,
+    };
+    let (made, commit) = app::hostnames::create_hostname(&app, &principal, new).await?;
+    let location = format!("/v1/hostnames/{}", made.id);
+    Ok(Created { location, version: Some(made.version), body: made.into(), commit })
+}
+
+/// Reads a hostname.
+#[utoipa::path(get, path = "/v1/hostnames/{id}", tag = "hostnames", params(("id" = String, Path)),
+    responses((status = 200, body = HostnameView)), security(("bearer" = [])))]
+pub async fn read_hostname(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<HostnameId>,
+) -> Result<One<HostnameView>, AppError> {
+    let found = app::hostnames::read_hostname(&app, &principal, id).await?;
+    Ok(One { version: found.version, body: found.into() })
+}
+
+/// Sets which services a hostname offers.
+#[utoipa::path(patch, path = "/v1/hostnames/{id}", tag = "hostnames", params(("id" = String, Path), WaitQuery),
+    request_body = UpdateHostname, responses((status = 200, body = HostnameView)), security(("bearer" = [])))]
+pub async fn update_hostname(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<HostnameId>,
+    IfMatch(version): IfMatch,
+    Body(body): Body<UpdateHostname>,
+) -> Result<Changed<HostnameView>, AppError> {
+    let (changed, commit) = app::hostnames::offer_services(&app, &principal, id, version, body.services).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
+}
+
+/// Says that control of a hostname was proven: it is served from then on.
+#[utoipa::path(post, path = "/v1/hostnames/{id}/verify", tag = "hostnames", params(("id" = String, Path), WaitQuery),
+    responses((status = 200, body = HostnameView)), security(("bearer" = [])))]
+pub async fn verify_hostname(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<HostnameId>,
+) -> Result<Changed<HostnameView>, AppError> {
+    let (changed, commit) = app::hostnames::verify_hostname(&app, &principal, id).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
+}
+
+/// Makes a hostname the primary one of its project and purpose.
+#[utoipa::path(post, path = "/v1/hostnames/{id}/primary", tag = "hostnames", params(("id" = String, Path), WaitQuery),
+    responses((status = 200, body = HostnameView)), security(("bearer" = [])))]
+pub async fn make_primary(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<HostnameId>,
+) -> Result<Changed<HostnameView>, AppError> {
+    let (changed, commit) = app::hostnames::make_primary(&app, &principal, id).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
+}
+
+/// Replaces a hostname's certificate.
+#[utoipa::path(put, path = "/v1/hostnames/{id}/certificate", tag = "hostnames",
+    params(("id" = String, Path), WaitQuery), request_body = UploadCertificate,
+    responses((status = 200, body = HostnameView)), security(("bearer" = [])))]
+pub async fn upload_certificate(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<HostnameId>,
+    Body(body): Body<UploadCertificate>,
+) -> Result<Changed<HostnameView>, AppError> {
+    let uploaded = app::hostnames::upload_certificate(&app, &principal, id, body.chain_pem, body.key_pem);
+    let (changed, commit) = uploaded.await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
+}
+
+/// Removes a hostname with its own routes.
+#[utoipa::path(delete, path = "/v1/hostnames/{id}", tag = "hostnames", params(("id" = String, Path), WaitQuery),
+    responses((status = 204)), security(("bearer" = [])))]
+pub async fn delete_hostname(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<HostnameId>,
+) -> Result<Gone, AppError> {
+    app::hostnames::delete_hostname(&app, &principal, id).await.map(Gone::by)
+}

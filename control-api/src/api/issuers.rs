@@ -1,0 +1,171 @@
+//! `/v1/issuers`: external issuers, platform staff only.
+
+use std::collections::BTreeMap;
+
+use axum::{Json, extract::State};
+use domain::{
+    IssuerId, ProjectId, TenantId,
+    model::ExternalIssuer,
+    snapshot::{Algorithm, ExternalBinding, TenantBinding},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    answer::{Changed, Created, Gone, List},
+    extract::{Asked, At, Body, WaitQuery},
+    schema::wire,
+    signing_keys::ProjectQuery,
+};
+use crate::{App, app, caller::Principal, context::new_id, error::AppError};
+
+/// An external issuer. Exactly one of `tenant` and `tenant_claim` says which tenant its subjects act in.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// Its id; made when it is absent.
+    id: Option<IssuerId>,
+    /// The project whose tenants its tokens may name.
+    project_id: ProjectId,
+    /// The `iss` claim, byte for byte.
+    issuer: String,
+    /// Accepted `aud` values.
+    audiences: Vec<String>,
+    /// Accepted algorithms.
+    algorithms: Vec<Algorithm>,
+    /// The key set (RFC 7517 §5).
+    jwks: serde_json::Value,
+    /// Always this tenant.
+    tenant: Option<TenantId>,
+    /// The tenant whose id or slug this claim holds.
+    tenant_claim: Option<String>,
+    /// Claim of the subject. Default `sub`.
+    subject_claim: Option<String>,
+    /// Claim of the role names.
+    roles_claim: Option<String>,
+    /// Claims that must be there with these values.
+    #[serde(default)]
+    required_claims: BTreeMap<String, serde_json::Value>,
+}
+
+wire!(Issuer);
+
+impl From<ExternalIssuer> for Issuer {
+    fn from(it: ExternalIssuer) -> Self {
+        let (tenant, tenant_claim) = match it.binding.tenant {
+            TenantBinding::Tenant(id) => (Some(id), None),
+            TenantBinding::Claim(name) => (None, Some(name)),
+        };
+        Self {
+            id: Some(it.id),
+            project_id: it.project_id,
+            issuer: it.issuer,
+            audiences: it.audiences,
+            algorithms: it.algorithms,
+            jwks: it.jwks,
+            tenant,
+            tenant_claim,
+            subject_claim: Some(it.binding.subject_claim),
+            roles_claim: it.binding.roles_claim,
+            required_claims: it.binding.required_claims,
+        }
+    }
+}
+
+impl Issuer {
+    fn model(self, id: IssuerId) -> Result<ExternalIssuer, AppError> {
+        let tenant = match (self.tenant, self.tenant_claim) {
+            (Some(id), None) => TenantBinding::Tenant(id),
+            (None, Some(claim)) => TenantBinding::Claim(claim),
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(AppError::field(
+                    "/tenant",
+                    "choice",
+                    "exactly one of `tenant` and `tenant_claim` is given",
+                ));
+            }
+        };
+        if self.audiences.is_empty() || self.audiences.iter().any(String::is_empty) {
+            return Err(AppError::field("/audiences", "required", "a token for anybody would be accepted"));
+        }
+        if self.algorithms.is_empty() {
+            return Err(AppError::field("/algorithms", "required", "at least one is needed"));
+        }
+        Ok(ExternalIssuer {
+            id,
+            project_id: self.project_id,
+            issuer: self.issuer,
+            audiences: self.audiences,
+            algorithms: self.algorithms,
+            binding: ExternalBinding {
+                tenant,
+                subject_claim: self.subject_claim.unwrap_or_else(|| "sub".into()),
+                roles_claim: self.roles_claim,
+                required_claims: self.required_claims,
+            },
+            jwks: self.jwks,
+            jwks_url: None,
+        })
+    }
+}
+
+/// Lists a project's external issuers.
+#[utoipa::path(get, path = "/v1/issuers", tag = "keys", params(ProjectQuery),
+    responses((status = 200, body = List<Issuer>)), security(("bearer" = [])))]
+pub async fn list_issuers(
+    principal: Principal,
+    State(app): State<App>,
+    Asked(query): Asked<ProjectQuery>,
+) -> Result<Json<List<Issuer>>, AppError> {
+    let rows = app::issuers::list_issuers(&app, &principal, query.project_id).await?;
+    Ok(Json(List::whole(rows.into_iter().map(Into::into).collect())))
+}
+
+/// Binds an external issuer.
+#[utoipa::path(post, path = "/v1/issuers", tag = "keys", params(WaitQuery), request_body = Issuer,
+    responses((status = 201, body = Issuer)), security(("bearer" = [])))]
+pub async fn create_issuer(
+    principal: Principal,
+    State(app): State<App>,
+    Body(body): Body<Issuer>,
+) -> Result<Created<Issuer>, AppError> {
+    let id = body.id.unwrap_or_else(|| new_id(&*app.clock));
+    let (made, commit) = app::issuers::create_issuer(&app, &principal, body.model(id)?).await?;
+    let location = format!("/v1/issuers/{id}");
+    Ok(Created { location, version: None, body: made.into(), commit })
+}
+
+/// Reads an external issuer.
+#[utoipa::path(get, path = "/v1/issuers/{id}", tag = "keys", params(("id" = String, Path)),
+    responses((status = 200, body = Issuer)), security(("bearer" = [])))]
+pub async fn read_issuer(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<IssuerId>,
+) -> Result<Json<Issuer>, AppError> {
+    Ok(Json(app::issuers::read_issuer(&app, &principal, id).await?.into()))
+}
+
+/// Replaces an external issuer.
+#[utoipa::path(put, path = "/v1/issuers/{id}", tag = "keys", params(("id" = String, Path), WaitQuery),
+    request_body = Issuer, responses((status = 200, body = Issuer)), security(("bearer" = [])))]
+pub async fn replace_issuer(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<IssuerId>,
+    Body(body): Body<Issuer>,
+) -> Result<Changed<Issuer>, AppError> {
+    let (changed, commit) = app::issuers::replace_issuer(&app, &principal, body.model(id)?).await?;
+    Ok(Changed { version: None, body: changed.into(), commit, revokes: true })
+}
+
+/// Ends the trust in an external issuer: its tokens are refused.
+#[utoipa::path(delete, path = "/v1/issuers/{id}", tag = "keys", params(("id" = String, Path), WaitQuery),
+    responses((status = 204)), security(("bearer" = [])))]
+pub async fn delete_issuer(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<IssuerId>,
+) -> Result<Gone, AppError> {
+    app::issuers::delete_issuer(&app, &principal, id).await.map(Gone::by)
+}

@@ -1,0 +1,27 @@
+//! Handlers and wire types: parse, call, map. One file a resource.
+
+pub mod answer;
+pub mod audit;
+pub mod certificates;
+pub mod customers;
+pub mod extract;
+pub mod gateways;
+pub mod health;
+pub mod hostnames;
+pub mod idempotency;
+pub mod issuers;
+pub mod permissions;
+pub mod projects;
+pub mod role_bindings;
+pub mod roles;
+pub mod routes;
+pub mod services;
+pub mod sessions;
+pub mod signing_keys;
+pub mod tenant_users;
+pub mod tenants;
+pub mod upstreams;
+pub mod users;
+pub mod well_known;
+
+pub(crate) mod schema;

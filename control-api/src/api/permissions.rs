@@ -1,0 +1,39 @@
+//! `/v1/permissions`: what routes ask for.
+
+use axum::{Json, extract::State};
+use domain::Permission;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    answer::List,
+    extract::{Asked, TenantQuery},
+    schema::wire,
+};
+use crate::{App, app, app::permissions::PermissionContext, caller::Principal, error::AppError};
+
+/// A permission.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Permission")]
+pub struct PermissionView {
+    /// `module:resource:action`
+    code: Permission,
+    /// Where it counts.
+    context: PermissionContext,
+}
+
+wire!(PermissionView);
+
+/// Lists the permissions that routes ask for.
+#[utoipa::path(get, path = "/v1/permissions", tag = "roles", params(TenantQuery),
+    responses((status = 200, body = List<PermissionView>)), security(("bearer" = [])))]
+pub async fn list_permissions(
+    principal: Principal,
+    State(app): State<App>,
+    Asked(query): Asked<TenantQuery>,
+) -> Result<Json<List<PermissionView>>, AppError> {
+    let site = principal.site(&app, query.tenant_id).await?;
+    let found = app::permissions::list_permissions(&app, &principal, site).await?;
+    let views = found.into_iter().map(|(code, context)| PermissionView { code, context });
+    Ok(Json(List::whole(views.collect())))
+}

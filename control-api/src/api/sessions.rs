@@ -1,0 +1,281 @@
+//! Signing in, refreshing, signing out, and who one is: for tenants and for the platform's staff, on S3's paths.
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use domain::{
+    OrgUnitId, Permission, RoleId, Secret, Slug, TenantId, UserId,
+    model::{Role, Tenant, User},
+    snapshot::TenantStatus,
+};
+use http::{HeaderValue, header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{answer::settling, extract::Body, schema::wire};
+use crate::{
+    App, app,
+    app::{
+        login::{Credentials, Door},
+        tokens::TokenPair,
+    },
+    caller::Principal,
+    context::RequestContext,
+    envelope::Settle,
+    error::AppError,
+};
+
+/// A user's name and password.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// User name or email.
+    username: String,
+    /// Password.
+    #[schemars(with = "String")]
+    password: Secret<String>,
+    /// Slug of the tenant, where the hostname does not say it.
+    tenant: Option<String>,
+}
+
+/// A refresh token.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refresh {
+    /// As it was given.
+    #[schemars(with = "String")]
+    refresh_token: Secret<String>,
+}
+
+/// An access token and the refresh token that follows it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Tokens {
+    /// For `Authorization: Bearer`.
+    #[serde(serialize_with = "domain::secret::exposed")]
+    #[schemars(with = "String")]
+    access_token: Secret<String>,
+    /// Used once, for the next pair.
+    #[serde(serialize_with = "domain::secret::exposed")]
+    #[schemars(with = "String")]
+    refresh_token: Secret<String>,
+    /// `Bearer`.
+    token_type: &'static str,
+    /// How long the access token lives, in seconds.
+    expires_in: u64,
+}
+
+/// That the session has ended.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SignedOut {
+    /// `signed_out`.
+    status: &'static str,
+}
+
+/// Who the caller is and what it may do.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Info {
+    /// The user.
+    user: InfoUser,
+    /// The tenant.
+    tenant: InfoTenant,
+    /// Roles that count here.
+    roles: Vec<InfoRole>,
+    /// Roles in one organisational unit.
+    unit_roles: Vec<InfoUnitRole>,
+    /// What the roles grant together.
+    permissions: Vec<Permission>,
+}
+
+/// The user of an [`Info`].
+#[derive(Debug, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "as in `domain::model::User`")]
+pub struct InfoUser {
+    pub id: UserId,
+    pub username: Option<String>,
+    pub email: Option<String>,
+    pub first_name: String,
+    pub last_name: String,
+    pub is_admin: bool,
+    pub is_super_admin: bool,
+}
+
+/// The tenant of an [`Info`].
+#[derive(Debug, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "as in `domain::model::Tenant`")]
+pub struct InfoTenant {
+    pub id: TenantId,
+    pub slug: Slug,
+    pub name: String,
+    pub status: TenantStatus,
+    pub plan: Option<String>,
+}
+
+/// A role of an [`Info`].
+#[derive(Debug, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "as in `domain::model::Role`")]
+pub struct InfoRole {
+    pub id: RoleId,
+    pub name: String,
+}
+
+/// A role in a unit.
+#[derive(Debug, Serialize, JsonSchema)]
+#[expect(missing_docs, reason = "as in `domain::model::RoleBinding`")]
+pub struct InfoUnitRole {
+    pub ou_id: OrgUnitId,
+    pub role_id: RoleId,
+}
+
+wire!(Login, Refresh, Tokens, SignedOut, Info);
+
+impl From<TokenPair> for Tokens {
+    fn from(pair: TokenPair) -> Self {
+        Self {
+            access_token: pair.access_token,
+            refresh_token: pair.refresh_token,
+            token_type: "Bearer",
+            expires_in: pair.expires_in.as_secs(),
+        }
+    }
+}
+
+impl Info {
+    fn of(principal: &Principal, user: User, tenant: Tenant) -> Self {
+        let caller = &principal.caller;
+        let mut permissions: Vec<Permission> =
+            principal.roles.iter().flat_map(|role| role.permissions.iter().cloned()).collect();
+        permissions.sort();
+        permissions.dedup();
+        let role = |role: &Role| InfoRole { id: role.id, name: role.name.clone() };
+        let unit_role = |&(ou_id, role_id): &(OrgUnitId, RoleId)| InfoUnitRole { ou_id, role_id };
+        Self {
+            user: InfoUser {
+                id: user.id,
+                username: user.username,
+                email: user.email,
+                first_name: user.first_name,
+                last_name: user.last_name,
+                is_admin: caller.is_admin,
+                is_super_admin: caller.is_super_admin,
+            },
+            tenant: InfoTenant {
+                id: tenant.id,
+                slug: tenant.slug,
+                name: tenant.name,
+                status: tenant.status,
+                plan: tenant.plan,
+            },
+            roles: principal.roles.iter().map(role).collect(),
+            unit_roles: principal.unit_roles.iter().map(unit_role).collect(),
+            permissions,
+        }
+    }
+}
+
+/// Tokens are not for caches (RFC 6749 §5.1).
+fn tokens(pair: TokenPair) -> Response {
+    let mut response = Json(Tokens::from(pair)).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn sign_in(app: App, context: RequestContext, door: Door, body: Login) -> Result<Response, AppError> {
+    let credentials = Credentials { username: body.username, password: body.password, tenant: body.tenant };
+    app::login::login(&app, &context, door, credentials).await.map(tokens)
+}
+
+async fn renew(app: App, context: RequestContext, door: Door, body: Refresh) -> Result<Response, AppError> {
+    app::sessions::refresh(&app, &context, door, &body.refresh_token).await.map(tokens)
+}
+
+async fn sign_out(app: App, principal: Principal, door: Door) -> Result<Response, AppError> {
+    at_door(&principal, door)?;
+    app::sessions::logout(&app, &principal).await?;
+    let response = Json(SignedOut { status: "signed_out" }).into_response();
+    Ok(settling(response, Settle { commit: None, revokes: true }))
+}
+
+async fn who(app: App, principal: Principal, door: Door) -> Result<Json<Info>, AppError> {
+    at_door(&principal, door)?;
+    let (user, tenant) = app::sessions::info(&app, &principal).await?;
+    Ok(Json(Info::of(&principal, user, tenant)))
+}
+
+/// A token of one context is none at the other's door.
+fn at_door(principal: &Principal, door: Door) -> Result<(), AppError> {
+    if principal.is_system() == (door == Door::System) { Ok(()) } else { Err(AppError::ContextMismatch) }
+}
+
+/// Signs a tenant's user in.
+#[utoipa::path(post, path = "/api/v1/tenant/auth/login", tag = "tenant session", request_body = Login,
+    responses((status = 200, body = Tokens)))]
+pub async fn tenant_login(
+    context: RequestContext,
+    State(app): State<App>,
+    Body(body): Body<Login>,
+) -> Result<Response, AppError> {
+    sign_in(app, context, Door::Tenant, body).await
+}
+
+/// Exchanges a refresh token of a tenant's session.
+#[utoipa::path(post, path = "/api/v1/tenant/auth/refresh", tag = "tenant session", request_body = Refresh,
+    responses((status = 200, body = Tokens)))]
+pub async fn tenant_refresh(
+    context: RequestContext,
+    State(app): State<App>,
+    Body(body): Body<Refresh>,
+) -> Result<Response, AppError> {
+    renew(app, context, Door::Tenant, body).await
+}
+
+/// Ends the caller's session: no gateway accepts its tokens any more.
+#[utoipa::path(post, path = "/api/v1/tenant/auth/logout", tag = "tenant session",
+    responses((status = 200, body = SignedOut)), security(("bearer" = [])))]
+pub async fn tenant_logout(principal: Principal, State(app): State<App>) -> Result<Response, AppError> {
+    sign_out(app, principal, Door::Tenant).await
+}
+
+/// Who the caller is.
+#[utoipa::path(get, path = "/api/v1/tenant/auth/info", tag = "tenant session",
+    responses((status = 200, body = Info)), security(("bearer" = [])))]
+pub async fn tenant_info(principal: Principal, State(app): State<App>) -> Result<Json<Info>, AppError> {
+    who(app, principal, Door::Tenant).await
+}
+
+/// Signs one of the platform's staff in.
+#[utoipa::path(post, path = "/api/v1/auth/login", tag = "system session", request_body = Login,
+    responses((status = 200, body = Tokens)))]
+pub async fn system_login(
+    context: RequestContext,
+    State(app): State<App>,
+    Body(body): Body<Login>,
+) -> Result<Response, AppError> {
+    sign_in(app, context, Door::System, body).await
+}
+
+/// Exchanges a refresh token of a system session.
+#[utoipa::path(post, path = "/api/v1/auth/refresh", tag = "system session", request_body = Refresh,
+    responses((status = 200, body = Tokens)))]
+pub async fn system_refresh(
+    context: RequestContext,
+    State(app): State<App>,
+    Body(body): Body<Refresh>,
+) -> Result<Response, AppError> {
+    renew(app, context, Door::System, body).await
+}
+
+/// Ends the caller's session.
+#[utoipa::path(post, path = "/api/v1/auth/logout", tag = "system session",
+    responses((status = 200, body = SignedOut)), security(("bearer" = [])))]
+pub async fn system_logout(principal: Principal, State(app): State<App>) -> Result<Response, AppError> {
+    sign_out(app, principal, Door::System).await
+}
+
+/// Who the caller is.
+#[utoipa::path(get, path = "/api/v1/auth/userinfo", tag = "system session",
+    responses((status = 200, body = Info)), security(("bearer" = [])))]
+pub async fn system_userinfo(principal: Principal, State(app): State<App>) -> Result<Json<Info>, AppError> {
+    who(app, principal, Door::System).await
+}

@@ -1,0 +1,174 @@
+//! `/api/v1/tenant/users`: a tenant's users, for its own principals, on S3's paths.
+
+use axum::{Json, extract::State};
+use domain::UserId;
+
+use super::{
+    answer::{Changed, Created, Gone, List, One},
+    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    users::{CreateUser, ResetPassword, SessionView, UpdateUser, UserView},
+};
+use crate::{App, app, caller::Principal, error::AppError};
+
+/// Lists the tenant's users.
+#[utoipa::path(get, path = "/api/v1/tenant/users", tag = "tenant users", params(PageQuery),
+    responses((status = 200, body = List<UserView>)), security(("bearer" = [])))]
+pub async fn list_tenant_users(
+    principal: Principal,
+    State(app): State<App>,
+    Paging(page): Paging,
+) -> Result<Json<List<UserView>>, AppError> {
+    let site = principal.own_site()?;
+    let rows = app::users::list_users(&app, &principal, site, page).await?;
+    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+}
+
+/// Makes a user of the tenant.
+#[utoipa::path(post, path = "/api/v1/tenant/users", tag = "tenant users", params(WaitQuery),
+    request_body = CreateUser, responses((status = 201, body = UserView)), security(("bearer" = [])))]
+pub async fn create_tenant_user(
+    principal: Principal,
+    State(app): State<App>,
+    Body(body): Body<CreateUser>,
+) -> Result<Created<UserView>, AppError> {
+    let site = principal.own_site()?;
+    let (made, commit) = app::users::create_user(&app, &principal, site, body.into()).await?;
+    let location = format!("/api/v1/tenant/users/{}", made.id);
+    Ok(Created { location, version: Some(made.version), body: made.into(), commit })
+}
+
+/// Reads a user of the tenant.
+#[utoipa::path(get, path = "/api/v1/tenant/users/{id}", tag = "tenant users", params(("id" = String, Path)),
+    responses((status = 200, body = UserView)), security(("bearer" = [])))]
+pub async fn read_tenant_user(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<UserId>,
+) -> Result<One<UserView>, AppError> {
+    let site = principal.own_site()?;
+    let found = app::users::read_user(&app, &principal, site, id).await?;
+    Ok(One { version: found.version, body: found.into() })
+}
+
+async fn change(
+    app: App,
+    principal: Principal,
+    id: UserId,
+    version: IfMatch,
+    body: UpdateUser,
+) -> Result<Changed<UserView>, AppError> {
+    let site = principal.own_site()?;
+    let (changed, commit) = app::users::update_user(&app, &principal, site, id, version.0, body.into()).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
+}
+
+/// Changes a user of the tenant; what is absent stays.
+#[utoipa::path(put, path = "/api/v1/tenant/users/{id}", tag = "tenant users",
+    params(("id" = String, Path), WaitQuery), request_body = UpdateUser,
+    responses((status = 200, body = UserView)), security(("bearer" = [])))]
+pub async fn replace_tenant_user(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<UserId>,
+    version: IfMatch,
+    Body(body): Body<UpdateUser>,
+) -> Result<Changed<UserView>, AppError> {
+    change(app, principal, id, version, body).await
+}
+
+/// Changes a user of the tenant; what is absent stays.
+#[utoipa::path(patch, path = "/api/v1/tenant/users/{id}", tag = "tenant users",
+    params(("id" = String, Path), WaitQuery), request_body = UpdateUser,
+    responses((status = 200, body = UserView)), security(("bearer" = [])))]
+pub async fn update_tenant_user(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<UserId>,
+    version: IfMatch,
+    Body(body): Body<UpdateUser>,
+) -> Result<Changed<UserView>, AppError> {
+    change(app, principal, id, version, body).await
+}
+
+/// Deletes a user of the tenant.
+#[utoipa::path(delete, path = "/api/v1/tenant/users/{id}", tag = "tenant users",
+    params(("id" = String, Path), WaitQuery), responses((status = 204)), security(("bearer" = [])))]
+pub async fn delete_tenant_user(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<UserId>,
+) -> Result<Gone, AppError> {
+    let site = principal.own_site()?;
+    app::users::delete_user(&app, &principal, site, id).await.map(Gone::by)
+}
+
+/// Lets a user of the tenant act again.
+#[utoipa::path(post, path = "/api/v1/tenant/users/{id}/enable", tag = "tenant users",
+    params(("id" = String, Path), WaitQuery), responses((status = 200, body = UserView)),
+    security(("bearer" = [])))]
+pub async fn enable_tenant_user(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<UserId>,
+) -> Result<Changed<UserView>, AppError> {
+    let site = principal.own_site()?;
+    let (changed, commit) = app::users::switch_user(&app, &principal, site, id, true).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
+}
+
+/// Lets a user of the tenant act no more.
+#[utoipa::path(post, path = "/api/v1/tenant/users/{id}/disable", tag = "tenant users",
+    params(("id" = String, Path), WaitQuery), responses((status = 200, body = UserView)),
+    security(("bearer" = [])))]
+pub async fn disable_tenant_user(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<UserId>,
+) -> Result<Changed<UserView>, AppError> {
+    let site = principal.own_site()?;
+    let (changed, commit) = app::users::switch_user(&app, &principal, site, id, false).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: true })
+}
+
+/// Sets the password of a user of the tenant, and signs them out everywhere.
+#[utoipa::path(post, path = "/api/v1/tenant/users/{id}/reset-password", tag = "tenant users",
+    params(("id" = String, Path), WaitQuery), request_body = ResetPassword,
+    responses((status = 200, body = UserView)), security(("bearer" = [])))]
+pub async fn reset_tenant_user_password(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<UserId>,
+    Body(body): Body<ResetPassword>,
+) -> Result<Changed<UserView>, AppError> {
+    let site = principal.own_site()?;
+    let reset = app::users::reset_password(&app, &principal, site, id, body.password, body.must_change);
+    let (changed, commit) = reset.await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: true })
+}
+
+/// Signs a user of the tenant out everywhere in it.
+#[utoipa::path(post, path = "/api/v1/tenant/users/{id}/logout", tag = "tenant users",
+    params(("id" = String, Path), WaitQuery), responses((status = 204)), security(("bearer" = [])))]
+pub async fn logout_tenant_user(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<UserId>,
+) -> Result<Gone, AppError> {
+    let site = principal.own_site()?;
+    app::users::sign_out_user(&app, &principal, site, id).await.map(Gone::by)
+}
+
+/// Lists the open sessions of a user of the tenant.
+#[utoipa::path(get, path = "/api/v1/tenant/users/{id}/sessions", tag = "tenant users",
+    params(("id" = String, Path), PageQuery), responses((status = 200, body = List<SessionView>)),
+    security(("bearer" = [])))]
+pub async fn list_tenant_user_sessions(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<UserId>,
+    Paging(page): Paging,
+) -> Result<Json<List<SessionView>>, AppError> {
+    let site = principal.own_site()?;
+    let rows = app::users::list_sessions(&app, &principal, site, id, page).await?;
+    Ok(Json(List::page(rows, page, |it| it.sid.uuid(), Into::into)))
+}

@@ -1,0 +1,254 @@
+//! `/v1/tenants`: platform staff only.
+
+use axum::extract::State;
+use domain::{
+    CustomerId, ProjectId, Slug, TenantId, Timestamp,
+    model::{ClaimState, Tenant, TenantTransition},
+    snapshot::{RateLimit, TenantStatus},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    answer::{Changed, Created, Gone, List, One},
+    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    schema::wire,
+};
+use crate::{
+    App, app,
+    app::tenants::{TenantDraft, TenantEdit},
+    caller::Principal,
+    error::AppError,
+};
+
+/// A tenant.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Tenant")]
+#[expect(missing_docs, reason = "as in `domain::model::Tenant`")]
+pub struct TenantView {
+    pub id: TenantId,
+    pub project_id: ProjectId,
+    pub customer_id: CustomerId,
+    pub slug: Slug,
+    pub name: String,
+    pub status: TenantStatus,
+    pub claim_state: ClaimState,
+    pub plan: Option<String>,
+    pub trial_ends_at: Option<Timestamp>,
+    pub rate_limit: Option<RateLimit>,
+    pub deleted_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl From<Tenant> for TenantView {
+    fn from(it: Tenant) -> Self {
+        Self {
+            id: it.id,
+            project_id: it.project_id,
+            customer_id: it.customer_id,
+            slug: it.slug,
+            name: it.name,
+            status: it.status,
+            claim_state: it.claim_state,
+            plan: it.plan,
+            trial_ends_at: it.trial_ends_at,
+            rate_limit: it.rate_limit,
+            deleted_at: it.deleted_at,
+            created_at: it.created_at,
+            updated_at: it.updated_at,
+        }
+    }
+}
+
+/// A tenant to be made. A customer of tenancy `dedicated` gets a project for it in the same step, one of tenancy
+/// `shared` a place in the shared project.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateTenant {
+    /// Its id; made when absent.
+    id: Option<TenantId>,
+    /// Unique short name.
+    slug: Slug,
+    /// Display name.
+    name: String,
+    /// Who pays.
+    customer_id: CustomerId,
+    /// An existing project to live in.
+    project_id: Option<ProjectId>,
+    /// `iss` of the project that is made for it, an `https` URL.
+    issuer: Option<String>,
+    /// `trial` or `active`. Default `trial`.
+    status: Option<TenantStatus>,
+    /// Plan.
+    plan: Option<String>,
+    /// When the trial ends.
+    trial_ends_at: Option<Timestamp>,
+    /// Requests a second; none for the default.
+    rate_limit: Option<RateLimit>,
+}
+
+/// What changes of a tenant; what is absent stays.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateTenant {
+    /// Display name.
+    name: Option<String>,
+    /// Plan.
+    plan: Option<String>,
+    /// When the trial ends.
+    trial_ends_at: Option<Timestamp>,
+    /// Requests a second.
+    rate_limit: Option<RateLimit>,
+}
+
+wire!(TenantView, CreateTenant, UpdateTenant);
+
+fn checked_rate(limit: Option<RateLimit>) -> Result<Option<RateLimit>, AppError> {
+    let fits = |number: u32| (1..=1_000_000).contains(&number);
+    match limit {
+        Some(limit) if !fits(limit.rps) || !fits(limit.burst) => {
+            Err(AppError::field("/rate_limit", "range", "1 to 1,000,000 are allowed"))
+        }
+        limit => Ok(limit),
+    }
+}
+
+/// Lists tenants.
+#[utoipa::path(get, path = "/v1/tenants", tag = "tenants", params(PageQuery),
+    responses((status = 200, body = List<TenantView>)), security(("bearer" = [])))]
+pub async fn list_tenants(
+    principal: Principal,
+    State(app): State<App>,
+    Paging(page): Paging,
+) -> Result<axum::Json<List<TenantView>>, AppError> {
+    let rows = app::tenants::list_tenants(&app, &principal, page).await?;
+    Ok(axum::Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+}
+
+/// Makes a tenant.
+#[utoipa::path(post, path = "/v1/tenants", tag = "tenants", params(WaitQuery), request_body = CreateTenant,
+    responses((status = 201, body = TenantView)), security(("bearer" = [])))]
+pub async fn create_tenant(
+    principal: Principal,
+    State(app): State<App>,
+    Body(body): Body<CreateTenant>,
+) -> Result<Created<TenantView>, AppError> {
+    let status = body.status.unwrap_or(TenantStatus::Trial);
+    if !matches!(status, TenantStatus::Trial | TenantStatus::Active) {
+        return Err(AppError::field("/status", "choice", "a tenant starts as `trial` or `active`"));
+    }
+    let draft = TenantDraft {
+        id: body.id,
+        slug: body.slug,
+        name: body.name,
+        customer_id: body.customer_id,
+        project_id: body.project_id,
+        issuer: body.issuer,
+        status,
+        plan: body.plan,
+        trial_ends_at: body.trial_ends_at,
+        rate_limit: checked_rate(body.rate_limit)?,
+    };
+    let (made, commit) = app::tenants::create_tenant(&app, &principal, draft).await?;
+    let location = format!("/v1/tenants/{}", made.id);
+    Ok(Created { location, version: Some(made.version), body: made.into(), commit })
+}
+
+/// Reads a tenant.
+#[utoipa::path(get, path = "/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path)),
+    responses((status = 200, body = TenantView)), security(("bearer" = [])))]
+pub async fn read_tenant(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<TenantId>,
+) -> Result<One<TenantView>, AppError> {
+    let found = app::tenants::read_tenant(&app, &principal, id).await?;
+    Ok(One { version: found.version, body: found.into() })
+}
+
+/// Reads a tenant by its slug.
+#[utoipa::path(get, path = "/v1/tenants/by-slug/{slug}", tag = "tenants", params(("slug" = String, Path)),
+    responses((status = 200, body = TenantView)), security(("bearer" = [])))]
+pub async fn read_tenant_by_slug(
+    principal: Principal,
+    State(app): State<App>,
+    At(slug): At<String>,
+) -> Result<One<TenantView>, AppError> {
+    let found = app::tenants::read_tenant_by_slug(&app, &principal, &slug).await?;
+    Ok(One { version: found.version, body: found.into() })
+}
+
+/// Changes a tenant.
+#[utoipa::path(patch, path = "/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path), WaitQuery),
+    request_body = UpdateTenant, responses((status = 200, body = TenantView)), security(("bearer" = [])))]
+pub async fn update_tenant(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<TenantId>,
+    IfMatch(version): IfMatch,
+    Body(body): Body<UpdateTenant>,
+) -> Result<Changed<TenantView>, AppError> {
+    let edit = TenantEdit {
+        name: body.name,
+        plan: body.plan,
+        trial_ends_at: body.trial_ends_at,
+        rate_limit: checked_rate(body.rate_limit)?,
+    };
+    let (changed, commit) = app::tenants::update_tenant(&app, &principal, id, version, edit).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
+}
+
+/// Puts a tenant on hold until it is purged.
+#[utoipa::path(delete, path = "/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path), WaitQuery),
+    responses((status = 204)), security(("bearer" = [])))]
+pub async fn delete_tenant(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<TenantId>,
+) -> Result<Gone, AppError> {
+    app::tenants::delete_tenant(&app, &principal, id).await.map(Gone::by)
+}
+
+macro_rules! steps {
+    ($($(#[$doc:meta])* $name:ident, $path:literal, $verb:literal, $step:ident, revokes: $revokes:literal;)*) => {$(
+        $(#[$doc])*
+        #[utoipa::path(post, path = $path, tag = "tenants", params(("id" = String, Path), WaitQuery),
+            responses((status = 200, body = TenantView)), security(("bearer" = [])))]
+        pub async fn $name(
+            principal: Principal,
+            State(app): State<App>,
+            At(id): At<TenantId>,
+        ) -> Result<Changed<TenantView>, AppError> {
+            let stepped = app::tenants::step_tenant(&app, &principal, id, TenantTransition::$step, $verb);
+            let (changed, commit) = stepped.await?;
+            Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: $revokes })
+        }
+    )*};
+}
+
+steps! {
+    /// Activates a tenant on trial.
+    activate_tenant, "/v1/tenants/{id}/activate", "activate", Activate, revokes: false;
+    /// Cancels an active tenant: it is frozen.
+    cancel_tenant, "/v1/tenants/{id}/cancel", "cancel", Cancel, revokes: true;
+    /// Makes a frozen tenant active again.
+    unfreeze_tenant, "/v1/tenants/{id}/unfreeze", "unfreeze", Unfreeze, revokes: false;
+    /// Suspends a tenant: nothing of it is served.
+    suspend_tenant, "/v1/tenants/{id}/suspend", "suspend", Suspend, revokes: true;
+    /// Puts a suspended tenant back where it was.
+    resume_tenant, "/v1/tenants/{id}/resume", "resume", Resume, revokes: false;
+}
+
+/// Refuses every token and session of the tenant that was issued before.
+#[utoipa::path(post, path = "/v1/tenants/{id}/revoke-tokens", tag = "tenants",
+    params(("id" = String, Path), WaitQuery), responses((status = 200, body = TenantView)),
+    security(("bearer" = [])))]
+pub async fn revoke_tenant_tokens(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<TenantId>,
+) -> Result<Changed<TenantView>, AppError> {
+    let (changed, commit) = app::tenants::revoke_tenant_tokens(&app, &principal, id).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: true })
+}

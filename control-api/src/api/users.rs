@@ -1,0 +1,300 @@
+//! Wire types of users, and the platform's paths to a tenant's users.
+
+use axum::{Json, extract::State};
+use domain::{
+    ProjectId, RoleId, Secret, SessionId, TenantId, Timestamp, UserId,
+    model::{AuthMethod, Session, User, UserStatus},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    answer::{Changed, Created, Gone, List, One},
+    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    schema::wire,
+};
+use crate::{
+    App, app,
+    app::users::{UserDraft, UserEdit},
+    caller::{Principal, Site},
+    error::AppError,
+};
+
+/// A user.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "User")]
+#[expect(missing_docs, reason = "as in `domain::model::User`")]
+pub struct UserView {
+    pub id: UserId,
+    pub project_id: ProjectId,
+    pub email: Option<String>,
+    pub username: Option<String>,
+    pub first_name: String,
+    pub last_name: String,
+    pub phone: Option<String>,
+    pub external_id: Option<String>,
+    pub status: UserStatus,
+    pub must_change_password: bool,
+    pub is_break_glass: bool,
+    pub last_login_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl From<User> for UserView {
+    fn from(it: User) -> Self {
+        Self {
+            id: it.id,
+            project_id: it.project_id,
+            email: it.email,
+            username: it.username,
+            first_name: it.first_name,
+            last_name: it.last_name,
+            phone: it.phone,
+            external_id: it.external_id,
+            status: it.status,
+            must_change_password: it.must_change_password,
+            is_break_glass: it.is_break_glass,
+            last_login_at: it.last_login_at,
+            created_at: it.created_at,
+            updated_at: it.updated_at,
+        }
+    }
+}
+
+/// A user to be made. A user name or an email is needed to sign in.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateUser {
+    /// Email, unique in the project.
+    email: Option<String>,
+    /// User name, unique in the project, without `@`.
+    username: Option<String>,
+    /// First name.
+    #[serde(default)]
+    first_name: String,
+    /// Last name.
+    #[serde(default)]
+    last_name: String,
+    /// Phone.
+    phone: Option<String>,
+    /// Id in another system, unique in the project.
+    external_id: Option<String>,
+    /// First password: 8 to 128 characters with lower and upper case, digits and others.
+    #[schemars(with = "Option<String>")]
+    password: Option<Secret<String>>,
+    /// Whether it must be changed before a session opens.
+    #[serde(default)]
+    must_change_password: bool,
+    /// Roles they start with.
+    #[serde(default)]
+    role_ids: Vec<RoleId>,
+}
+
+impl From<CreateUser> for UserDraft {
+    fn from(body: CreateUser) -> Self {
+        Self {
+            email: body.email,
+            username: body.username,
+            first_name: body.first_name,
+            last_name: body.last_name,
+            phone: body.phone,
+            external_id: body.external_id,
+            password: body.password,
+            must_change_password: body.must_change_password,
+            roles: body.role_ids,
+        }
+    }
+}
+
+/// What changes of a user; what is absent stays.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateUser {
+    /// Email.
+    email: Option<String>,
+    /// User name.
+    username: Option<String>,
+    /// First name.
+    first_name: Option<String>,
+    /// Last name.
+    last_name: Option<String>,
+    /// Phone.
+    phone: Option<String>,
+}
+
+impl From<UpdateUser> for UserEdit {
+    fn from(body: UpdateUser) -> Self {
+        Self {
+            email: body.email,
+            username: body.username,
+            first_name: body.first_name,
+            last_name: body.last_name,
+            phone: body.phone,
+        }
+    }
+}
+
+/// A password for somebody else.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResetPassword {
+    /// The new password.
+    #[schemars(with = "String")]
+    pub(super) password: Secret<String>,
+    /// Whether it must be changed before a session opens. Default true.
+    #[serde(default = "yes")]
+    pub(super) must_change: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// A session.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Session")]
+#[expect(missing_docs, reason = "as in `domain::model::Session`")]
+pub struct SessionView {
+    pub id: SessionId,
+    pub method: AuthMethod,
+    pub auth_time: Timestamp,
+    pub ip: Option<String>,
+    pub user_agent: Option<String>,
+    pub last_used_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+impl From<Session> for SessionView {
+    fn from(it: Session) -> Self {
+        Self {
+            id: it.sid,
+            method: it.method,
+            auth_time: it.auth_time,
+            ip: it.ip.map(|ip| ip.to_string()),
+            user_agent: it.user_agent,
+            last_used_at: it.last_used_at,
+            expires_at: it.expires_at,
+        }
+    }
+}
+
+wire!(UserView, CreateUser, UpdateUser, ResetPassword, SessionView);
+
+/// The tenant of a platform path. Only staff comes this way.
+async fn site(app: &App, principal: &Principal, tenant: TenantId) -> Result<Site, AppError> {
+    principal.site(app, Some(tenant)).await
+}
+
+/// Lists a tenant's users.
+#[utoipa::path(get, path = "/v1/tenants/{id}/users", tag = "users", params(("id" = String, Path), PageQuery),
+    responses((status = 200, body = List<UserView>)), security(("bearer" = [])))]
+pub async fn list_users(
+    principal: Principal,
+    State(app): State<App>,
+    At(tenant): At<TenantId>,
+    Paging(page): Paging,
+) -> Result<Json<List<UserView>>, AppError> {
+    let site = site(&app, &principal, tenant).await?;
+    let rows = app::users::list_users(&app, &principal, site, page).await?;
+    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+}
+
+/// Makes a user of a tenant.
+#[utoipa::path(post, path = "/v1/tenants/{id}/users", tag = "users", params(("id" = String, Path), WaitQuery),
+    request_body = CreateUser, responses((status = 201, body = UserView)), security(("bearer" = [])))]
+pub async fn create_user(
+    principal: Principal,
+    State(app): State<App>,
+    At(tenant): At<TenantId>,
+    Body(body): Body<CreateUser>,
+) -> Result<Created<UserView>, AppError> {
+    let site = site(&app, &principal, tenant).await?;
+    let (made, commit) = app::users::create_user(&app, &principal, site, body.into()).await?;
+    let location = format!("/v1/tenants/{tenant}/users/{}", made.id);
+    Ok(Created { location, version: Some(made.version), body: made.into(), commit })
+}
+
+/// Reads a user of a tenant.
+#[utoipa::path(get, path = "/v1/tenants/{id}/users/{uid}", tag = "users",
+    params(("id" = String, Path), ("uid" = String, Path)), responses((status = 200, body = UserView)),
+    security(("bearer" = [])))]
+pub async fn read_user(
+    principal: Principal,
+    State(app): State<App>,
+    At((tenant, id)): At<(TenantId, UserId)>,
+) -> Result<One<UserView>, AppError> {
+    let site = site(&app, &principal, tenant).await?;
+    let found = app::users::read_user(&app, &principal, site, id).await?;
+    Ok(One { version: found.version, body: found.into() })
+}
+
+/// Changes a user of a tenant.
+#[utoipa::path(patch, path = "/v1/tenants/{id}/users/{uid}", tag = "users",
+    params(("id" = String, Path), ("uid" = String, Path), WaitQuery), request_body = UpdateUser,
+    responses((status = 200, body = UserView)), security(("bearer" = [])))]
+pub async fn update_user(
+    principal: Principal,
+    State(app): State<App>,
+    At((tenant, id)): At<(TenantId, UserId)>,
+    IfMatch(version): IfMatch,
+    Body(body): Body<UpdateUser>,
+) -> Result<Changed<UserView>, AppError> {
+    let site = site(&app, &principal, tenant).await?;
+    let (changed, commit) = app::users::update_user(&app, &principal, site, id, version, body.into()).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
+}
+
+/// Deletes a user of a tenant.
+#[utoipa::path(delete, path = "/v1/tenants/{id}/users/{uid}", tag = "users",
+    params(("id" = String, Path), ("uid" = String, Path), WaitQuery), responses((status = 204)),
+    security(("bearer" = [])))]
+pub async fn delete_user(
+    principal: Principal,
+    State(app): State<App>,
+    At((tenant, id)): At<(TenantId, UserId)>,
+) -> Result<Gone, AppError> {
+    let site = site(&app, &principal, tenant).await?;
+    app::users::delete_user(&app, &principal, site, id).await.map(Gone::by)
+}
+
+/// Lets a user of a tenant act again.
+#[utoipa::path(post, path = "/v1/tenants/{id}/users/{uid}/enable", tag = "users",
+    params(("id" = String, Path), ("uid" = String, Path), WaitQuery), responses((status = 200, body = UserView)),
+    security(("bearer" = [])))]
+pub async fn enable_user(
+    principal: Principal,
+    State(app): State<App>,
+    At((tenant, id)): At<(TenantId, UserId)>,
+) -> Result<Changed<UserView>, AppError> {
+    let site = site(&app, &principal, tenant).await?;
+    let (changed, commit) = app::users::switch_user(&app, &principal, site, id, true).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
+}
+
+/// Lets a user of a tenant act no more.
+#[utoipa::path(post, path = "/v1/tenants/{id}/users/{uid}/disable", tag = "users",
+    params(("id" = String, Path), ("uid" = String, Path), WaitQuery), responses((status = 200, body = UserView)),
+    security(("bearer" = [])))]
+pub async fn disable_user(
+    principal: Principal,
+    State(app): State<App>,
+    At((tenant, id)): At<(TenantId, UserId)>,
+) -> Result<Changed<UserView>, AppError> {
+    let site = site(&app, &principal, tenant).await?;
+    let (changed, commit) = app::users::switch_user(&app, &principal, site, id, false).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: true })
+}
+
+/// Signs a user of a tenant out everywhere in it.
+#[utoipa::path(post, path = "/v1/tenants/{id}/users/{uid}/logout", tag = "users",
+    params(("id" = String, Path), ("uid" = String, Path), WaitQuery), responses((status = 204)),
+    security(("bearer" = [])))]
+pub async fn logout_user(
+    principal: Principal,
+    State(app): State<App>,
+    At((tenant, id)): At<(TenantId, UserId)>,
+) -> Result<Gone, AppError> {
+    let site = site(&app, &principal, tenant).await?;
+    app::users::sign_out_user(&app, &principal, site, id).await.map(Gone::by)
+}

@@ -1,0 +1,122 @@
+//! Hostnames: what the edge serves, with which certificate and services.
+
+use authz::action::{ManageCertificates, ManageHostnames};
+use domain::{
+    HostnameId, Secret, ServiceId,
+    model::{Hostname, NewHostname, VerifyState, Version},
+};
+use store::{Commit, Page, read::*};
+
+use super::certificates;
+use crate::{App, caller::Principal, error::AppError};
+
+/// A page of hostnames.
+pub async fn list_hostnames(app: &App, principal: &Principal, page: Page) -> Result<Vec<Hostname>, AppError> {
+    principal.may::<ManageHostnames>("list")?;
+    Ok(app.store.hostnames(page).await?)
+}
+
+/// One hostname.
+pub async fn read_hostname(app: &App, principal: &Principal, id: HostnameId) -> Result<Hostname, AppError> {
+    principal.may::<ManageHostnames>("get")?;
+    app.store.hostname(id).await?.ok_or(AppError::NotFound("hostname"))
+}
+
+/// Makes a hostname.
+pub async fn create_hostname(
+    app: &App,
+    principal: &Principal,
+    new: NewHostname,
+) -> Result<(Hostname, Commit), AppError> {
+    let by = principal.may::<ManageHostnames>("create")?;
+    app.store
+        .write(&by, app.now(), |tx| {
+            let (by, new) = (by.clone(), new.clone());
+            async move { Ok(tx.created(tx.insert_hostname(&by, new).await?).await?) }
+        })
+        .await
+}
+
+/// Sets which services a hostname offers.
+pub async fn offer_services(
+    app: &App,
+    principal: &Principal,
+    id: HostnameId,
+    version: Option<Version>,
+    services: Vec<ServiceId>,
+) -> Result<(Hostname, Commit), AppError> {
+    let by = principal.may::<ManageHostnames>("update")?;
+    app.store
+        .write(&by, app.now(), |tx| {
+            let (by, services) = (by.clone(), services.clone());
+            async move {
+                let mut hostname = tx.hostname(id).await?.ok_or(AppError::NotFound("hostname"))?;
+                hostname.version = version.unwrap_or(hostname.version);
+                hostname.services = services;
+                Ok(tx.updated(tx.update_hostname(&by, hostname).await?).await?)
+            }
+        })
+        .await
+}
+
+/// Says that control of a hostname was proven. Staff's word is the proof for now.
+pub async fn verify_hostname(app: &App, principal: &Principal, id: HostnameId) -> Result<(Hostname, Commit), AppError> {
+    let by = principal.may::<ManageHostnames>("verify")?;
+    app.store
+        .write(&by, app.now(), |tx| {
+            let by = by.clone();
+            async move {
+                let mut hostname = tx.hostname(id).await?.ok_or(AppError::NotFound("hostname"))?;
+                hostname.verify_state = VerifyState::Verified;
+                Ok(tx.done("verified", tx.update_hostname(&by, hostname).await?).await?)
+            }
+        })
+        .await
+}
+
+/// Makes a hostname the primary one of its project and purpose.
+pub async fn make_primary(app: &App, principal: &Principal, id: HostnameId) -> Result<(Hostname, Commit), AppError> {
+    let by = principal.may::<ManageHostnames>("update")?;
+    app.store
+        .write(&by, app.now(), |tx| {
+            let by = by.clone();
+            async move { Ok(tx.done("made_primary", tx.make_hostname_primary(&by, id).await?).await?) }
+        })
+        .await
+}
+
+/// Replaces a hostname's certificate.
+pub async fn upload_certificate(
+    app: &App,
+    principal: &Principal,
+    id: HostnameId,
+    chain_pem: String,
+    key_pem: Secret<String>,
+) -> Result<(Hostname, Commit), AppError> {
+    let by = principal.may::<ManageHostnames>("update")?;
+    let certificates_by = principal.may::<ManageCertificates>("create")?;
+    let hostname = app.store.hostname(id).await?.ok_or(AppError::NotFound("hostname"))?;
+    let new = certificates::read_upload(app, hostname.project_id, &hostname.hostname, chain_pem, key_pem)?;
+    app.store
+        .write(&by, app.now(), |tx| {
+            let (by, certificates_by, new) = (by.clone(), certificates_by.clone(), new.clone());
+            async move {
+                let certificate = tx.created(tx.insert_certificate(&certificates_by, new).await?).await?;
+                let mut hostname = tx.hostname(id).await?.ok_or(AppError::NotFound("hostname"))?;
+                hostname.certificate_id = Some(certificate.peek().id);
+                let change = tx.update_hostname(&by, hostname).await?;
+                Ok(certificate.and(tx.done("certificate_replaced", change).await?).map(|(_, hostname)| hostname))
+            }
+        })
+        .await
+}
+
+/// Removes a hostname with its own routes.
+pub async fn delete_hostname(app: &App, principal: &Principal, id: HostnameId) -> Result<Commit, AppError> {
+    let by = principal.may::<ManageHostnames>("delete")?;
+    let deleted = app.store.write(&by, app.now(), |tx| {
+        let by = by.clone();
+        async move { Ok::<_, AppError>(tx.deleted(tx.delete_hostname(&by, id).await?).await?) }
+    });
+    deleted.await.map(|(_, commit)| commit)
+}

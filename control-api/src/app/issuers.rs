@@ -1,0 +1,75 @@
+//! External issuers: whose tokens a project believes beside its own.
+
+use authz::action::ManageIssuers;
+use domain::{IssuerId, ProjectId, model::ExternalIssuer};
+use store::{Commit, read::*};
+
+use crate::{App, caller::Principal, error::AppError};
+
+/// A project's external issuers.
+pub async fn list_issuers(
+    app: &App,
+    principal: &Principal,
+    project: ProjectId,
+) -> Result<Vec<ExternalIssuer>, AppError> {
+    principal.may::<ManageIssuers>("list")?;
+    app.store.project(project).await?.ok_or(AppError::NotFound("project"))?;
+    Ok(app.store.issuers(project).await?)
+}
+
+/// One external issuer.
+pub async fn read_issuer(app: &App, principal: &Principal, id: IssuerId) -> Result<ExternalIssuer, AppError> {
+    principal.may::<ManageIssuers>("get")?;
+    app.store.issuer(id).await?.ok_or(AppError::NotFound("issuer"))
+}
+
+/// Binds an external issuer. Its key set must be one that verifies.
+pub async fn create_issuer(
+    app: &App,
+    principal: &Principal,
+    new: ExternalIssuer,
+) -> Result<(ExternalIssuer, Commit), AppError> {
+    let by = principal.may::<ManageIssuers>("create")?;
+    usable(&new)?;
+    app.store
+        .write(&by, app.now(), |tx| {
+            let (by, new) = (by.clone(), new.clone());
+            async move { Ok(tx.created(tx.insert_issuer(&by, new).await?).await?) }
+        })
+        .await
+}
+
+/// Replaces a binding.
+pub async fn replace_issuer(
+    app: &App,
+    principal: &Principal,
+    new: ExternalIssuer,
+) -> Result<(ExternalIssuer, Commit), AppError> {
+    let by = principal.may::<ManageIssuers>("update")?;
+    usable(&new)?;
+    app.store
+        .write(&by, app.now(), |tx| {
+            let (by, new) = (by.clone(), new.clone());
+            async move { Ok(tx.updated(tx.update_issuer(&by, new).await?).await?) }
+        })
+        .await
+}
+
+/// Ends a binding: its tokens are refused.
+pub async fn delete_issuer(app: &App, principal: &Principal, id: IssuerId) -> Result<Commit, AppError> {
+    let by = principal.may::<ManageIssuers>("delete")?;
+    let deleted = app.store.write(&by, app.now(), |tx| {
+        let by = by.clone();
+        async move { Ok::<_, AppError>(tx.deleted(tx.delete_issuer(&by, id).await?).await?) }
+    });
+    deleted.await.map(|(_, commit)| commit)
+}
+
+fn usable(issuer: &ExternalIssuer) -> Result<(), AppError> {
+    let keys =
+        authn::Jwks::parse(&issuer.jwks).map_err(|error| AppError::field("/jwks", "invalid", error.to_string()))?;
+    if keys.is_empty() {
+        return Err(AppError::field("/jwks", "required", "the key set has no key that verifies"));
+    }
+    Ok(())
+}

@@ -1,0 +1,286 @@
+//! Signing in with a password.
+//!
+//! Whether a name exists is not told: unknown names cost the same hash, are counted and locked the same, and the answer
+//! is the same. What is told after the right password was given (disabled, several tenants) is told to its holder.
+
+use authz::Scope;
+use domain::{
+    Secret, TenantId, UserId,
+    audit::{Actor, ActorKind, AuditEntry, Crud, Target},
+    model::{AuthMethod, MembershipStatus, NewSession, Project, ProjectStatus, Role, Tenant, User, UserStatus},
+    snapshot::{RoleScope, TenantStatus},
+};
+use serde_json::json;
+use store::{LockPolicy, LoginSubject, read::*};
+
+use super::{
+    site::{self, Realm},
+    tokens::{Draft, Holder, TokenPair},
+};
+use crate::{
+    App,
+    context::{Listener, RequestContext, new_id},
+    error::AppError,
+};
+
+/// Where somebody signs in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Door {
+    /// As a tenant's principal.
+    Tenant,
+    /// As the platform's staff.
+    System,
+}
+
+/// What somebody shows.
+#[derive(Debug)]
+pub struct Credentials {
+    /// User name or email.
+    pub username: String,
+    /// Password.
+    pub password: Secret<String>,
+    /// The tenant, where the hostname does not say it.
+    pub tenant: Option<String>,
+}
+
+/// Signs somebody in.
+///
+/// # Errors
+/// [`AppError::CredentialsInvalid`], [`AppError::LoginLocked`], [`AppError::TenantRequired`], and what the user's or
+/// tenant's state says.
+pub async fn login(
+    app: &App,
+    context: &RequestContext,
+    door: Door,
+    credentials: Credentials,
+) -> Result<TokenPair, AppError> {
+    let realm = realm(app, context, door, &credentials).await?;
+    let user = authenticate(app, context, &realm.project, &credentials).await?;
+    let tenant = tenant(app, &realm, &user, credentials.tenant.as_deref()).await?;
+    open(app, context, door, &realm.project, &tenant, &user).await
+}
+
+async fn realm(app: &App, context: &RequestContext, door: Door, credentials: &Credentials) -> Result<Realm, AppError> {
+    let root = app.store.root_project().await?.ok_or(AppError::NotFound("project"))?;
+    match door {
+        Door::System => {
+            let here = context.listener == Listener::Admin
+                || site::realm_of_host(app, context).await?.is_some_and(|realm| realm.project.id == root.id);
+            let tenant = app.store.tenant_by_slug(crate::bootstrap::ROOT).await?.map(|tenant| tenant.id);
+            if here { Ok(Realm { project: root, tenant }) } else { Err(AppError::NotFound("thing")) }
+        }
+        Door::Tenant => {
+            if let Some(realm) = site::realm(app, context).await? {
+                return Ok(realm);
+            }
+            let named = credentials.tenant.as_deref().filter(|_| context.listener == Listener::Admin);
+            let named = match named {
+                Some(slug) => site::realm_of_tenant(app, slug).await?,
+                None => return Err(AppError::field("/tenant", "required", "neither hostname nor body name a tenant")),
+            };
+            // A tenant nobody has: as a name nobody has, in a project where nothing is found.
+            Ok(named.map_or(Realm { project: root, tenant: None }, |(project, tenant)| Realm {
+                project,
+                tenant: Some(tenant.id),
+            }))
+        }
+    }
+}
+
+/// The user of these credentials. Counts failures, refuses while locked.
+async fn authenticate(
+    app: &App,
+    context: &RequestContext,
+    project: &Project,
+    credentials: &Credentials,
+) -> Result<User, AppError> {
+    let user = app.store.user_by_login(project.id, &credentials.username).await?;
+    let subject = match &user {
+        Some(user) => LoginSubject::User(user.id),
+        None => LoginSubject::Name(credentials.username.chars().take(256).collect()),
+    };
+    let failures = app.store.login_failures(project.id, &subject).await?;
+    if let Some(left) = failures.locked(app.now()) {
+        return Err(AppError::LoginLocked { retry_after: left.as_secs().max(1) });
+    }
+    let stored = user.as_ref().and_then(|user| user.password_hash.clone());
+    let right = app.passwords.verify(credentials.password.clone(), stored).await?;
+    match user.filter(|_| right) {
+        Some(user) => Ok(user),
+        None => {
+            fail(app, context, project, &subject).await?;
+            Err(AppError::CredentialsInvalid)
+        }
+    }
+}
+
+async fn fail(app: &App, context: &RequestContext, project: &Project, subject: &LoginSubject) -> Result<(), AppError> {
+    let sessions = &app.config.sessions;
+    let policy = LockPolicy { after: sessions.lock_after, lock_for: sessions.lock_for.get() };
+    let actor = Actor { kind: ActorKind::Anonymous, id: None, name: String::new() };
+    let origin = context.origin();
+    // A name nobody has may be a password typed into the wrong field: it is not kept.
+    let id = match subject {
+        LoginSubject::User(id) => id.to_string(),
+        LoginSubject::Name(_) => String::new(),
+    };
+    let scope = Scope::Project(project.id);
+    let failed = app.store.write_session(scope, app.now(), |tx| {
+        let (subject, actor, origin, id) = (subject.clone(), actor.clone(), origin.clone(), id.clone());
+        let project = project.id;
+        async move {
+            let counted = tx.count_login_failure(project, &subject, policy).await?;
+            let locked = counted.failures == policy.after && counted.locked_until.is_some();
+            let entry = AuditEntry {
+                action: if locked { "login_locked" } else { "login_failure" }.into(),
+                crud: Crud::C,
+                target: Target { kind: "user".into(), id, name: String::new() },
+                project_id: Some(project),
+                tenant_id: None,
+                is_failure: true,
+                fields: json!({ "failures": counted.failures }),
+            };
+            tx.record(&actor, &origin, &entry).await?;
+            Ok::<_, AppError>(())
+        }
+    });
+    failed.await
+}
+
+/// The tenant of the new session: the hostname's, the one that is named, or the only one.
+async fn tenant(app: &App, realm: &Realm, user: &User, named: Option<&str>) -> Result<Tenant, AppError> {
+    let mut mine = Vec::new();
+    for membership in app.store.memberships_of_user(user.id).await? {
+        if membership.status == MembershipStatus::Active
+            && let Some(tenant) = app.store.tenant(membership.tenant_id).await?
+            && tenant.deleted_at.is_none()
+        {
+            mine.push(tenant);
+        }
+    }
+    let wanted = |tenant: &Tenant| match (realm.tenant, named) {
+        (Some(id), _) => tenant.id == id,
+        (None, Some(slug)) => tenant.slug.as_str() == slug,
+        (None, None) => true,
+    };
+    if realm.tenant.is_none() && named.is_none() && mine.len() > 1 {
+        let slugs = mine.iter().map(|tenant| tenant.slug.to_string()).collect();
+        return Err(AppError::TenantRequired { slugs });
+    }
+    // Not a member here: as if the name were unknown.
+    mine.into_iter().find(wanted).ok_or(AppError::CredentialsInvalid)
+}
+
+/// Opens the session and mints its first tokens.
+async fn open(
+    app: &App,
+    context: &RequestContext,
+    door: Door,
+    project: &Project,
+    tenant: &Tenant,
+    user: &User,
+) -> Result<TokenPair, AppError> {
+    may_sign_in(project, tenant, user)?;
+    let draft = Draft::new(app, project).await?;
+    let roles = roles(app, tenant.id, user.id, door).await?;
+    let holder = Holder {
+        user: user.id,
+        username: user.username.clone().or_else(|| user.email.clone()),
+        project: project.id,
+        tenant: tenant.id,
+        roles,
+    };
+    let now = app.now();
+    let sid = new_id(&*app.clock);
+    let expires_at = now + app.config.sessions.session.get();
+    let actor = Actor { kind: ActorKind::User, id: Some(user.id.uuid()), name: user.display_name() };
+    let (draft, holder, actor) = (&draft, &holder, &actor);
+    let scope = Scope::Tenant(project.id, tenant.id);
+    let opened = app.store.write_session(scope, now, |tx| {
+        let origin = context.origin();
+        async move {
+            let generations = tx.generations(project.id, tenant.id, user.id).await?;
+            // What decided above is read again under the lock: a disable or a new password may have come between.
+            let again = tx.user(user.id).await?.filter(|again| again.password_hash == user.password_hash);
+            let again = again.ok_or(AppError::CredentialsInvalid)?;
+            may_sign_in(project, tenant, &again)?;
+            if !tx.bindings(tenant.id, user.id).await?.active {
+                return Err(AppError::CredentialsInvalid);
+            }
+            let session = tx
+                .open_session(NewSession {
+                    sid,
+                    project_id: project.id,
+                    tenant_id: tenant.id,
+                    user_id: user.id,
+                    system: door == Door::System,
+                    method: AuthMethod::Password,
+                    ip: origin.source_ip,
+                    user_agent: origin.user_agent.clone(),
+                    user_generation: generations.0,
+                    tenant_generation: generations.1,
+                    expires_at,
+                    token_exp: draft.exp,
+                })
+                .await?;
+            tx.insert_refresh(&draft.refresh_row(sid, expires_at)).await?;
+            tx.clear_login_failures(project.id, &LoginSubject::User(user.id)).await?;
+            tx.note_login(user.id).await?;
+            tx.record(actor, &origin, &event("login_success", Crud::C, &session)).await?;
+            draft.sign(&session, holder, generations)
+        }
+    });
+    opened.await
+}
+
+fn may_sign_in(project: &Project, tenant: &Tenant, user: &User) -> Result<(), AppError> {
+    if project.status == ProjectStatus::Suspended
+        || matches!(tenant.status, TenantStatus::Suspended | TenantStatus::Deleted)
+    {
+        return Err(AppError::TenantSuspended);
+    }
+    match user.status {
+        UserStatus::Active if user.must_change_password => Err(AppError::PasswordChangeRequired),
+        UserStatus::Active => Ok(()),
+        UserStatus::Invited
+        | UserStatus::Disabled
+        | UserStatus::Locked
+        | UserStatus::Suspended
+        | UserStatus::PendingDeletion => Err(AppError::PrincipalInactive),
+    }
+}
+
+/// The roles a user has in a tenant that count at a door.
+pub(super) async fn roles(app: &App, tenant: TenantId, user: UserId, door: Door) -> Result<Vec<Role>, AppError> {
+    let counts = match door {
+        Door::Tenant => RoleScope::Tenant,
+        Door::System => RoleScope::Platform,
+    };
+    let bindings = app.store.bindings(tenant, user).await?;
+    let mut roles = roles_by_id(app, &bindings.roles).await?;
+    roles.retain(|role| role.scope == counts);
+    Ok(roles)
+}
+
+/// Roles by their ids, sorted by name.
+pub async fn roles_by_id(app: &App, ids: &[domain::RoleId]) -> Result<Vec<Role>, AppError> {
+    let mut roles = Vec::with_capacity(ids.len());
+    for id in ids {
+        roles.extend(app.store.role(*id).await?);
+    }
+    roles.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(roles)
+}
+
+/// A security event about a session.
+pub(super) fn event(action: &str, crud: Crud, session: &domain::model::Session) -> AuditEntry {
+    AuditEntry {
+        action: action.into(),
+        crud,
+        target: Target { kind: "session".into(), id: session.sid.to_string(), name: String::new() },
+        project_id: Some(session.project_id),
+        tenant_id: Some(session.tenant_id),
+        is_failure: false,
+        fields: json!({ "user_id": session.user_id, "system": session.system }),
+    }
+}

@@ -1,0 +1,51 @@
+//! The permissions there are: what routes ask for and the control API itself.
+
+use std::collections::BTreeMap;
+
+use authz::action::ManageRoles;
+use domain::{Permission, snapshot::Access};
+use store::{Page, read::*};
+
+use crate::{
+    App,
+    caller::{Principal, Site},
+    error::AppError,
+};
+
+/// Where a permission counts.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PermissionContext {
+    /// For a tenant's principals.
+    Tenant,
+    /// For the platform's staff.
+    Sys,
+}
+
+/// What routes ask for, with its context. Staff sees both contexts, a tenant's principals their own.
+pub async fn list_permissions(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+) -> Result<BTreeMap<Permission, PermissionContext>, AppError> {
+    principal.may_in::<ManageRoles>(site, "list")?;
+    let store = if principal.is_system() { app.store.clone() } else { app.store.within(site.scope()) };
+    let (mut found, mut page) = (BTreeMap::new(), Page::WIDEST);
+    loop {
+        let routes = store.all_routes(page).await?;
+        let full = routes.len() >= usize::try_from(page.limit).unwrap_or(usize::MAX);
+        page.after = routes.last().map(|route| route.rule.id.uuid());
+        for route in routes {
+            match route.rule.access {
+                Access::Permission(permission) => _ = found.insert(permission, PermissionContext::Tenant),
+                Access::Platform(permission) if principal.is_system() => {
+                    found.insert(permission, PermissionContext::Sys);
+                }
+                Access::Platform(_) | Access::Public | Access::Optional | Access::Authenticated => {}
+            }
+        }
+        if !full {
+            return Ok(found);
+        }
+    }
+}

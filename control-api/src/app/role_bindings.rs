@@ -1,0 +1,110 @@
+//! Role bindings: who holds which role. Nobody gives what they do not hold themselves.
+
+use authz::action::ManageRoleBindings;
+use domain::{
+    OrgUnitId, RoleBindingId, RoleId,
+    model::{NewRoleBinding, Role, RoleBinding, RoleSubject},
+    permission::EVERYTHING,
+    snapshot::RoleScope,
+};
+use store::{Commit, Page, read::*};
+
+use crate::{
+    App,
+    caller::{Principal, Site},
+    context::new_id,
+    error::AppError,
+};
+
+/// A page of a tenant's bindings.
+pub async fn list_role_bindings(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    page: Page,
+) -> Result<Vec<RoleBinding>, AppError> {
+    principal.may_in::<ManageRoleBindings>(site, "list")?;
+    Ok(app.store.within(site.scope()).role_bindings(site.tenant, page).await?)
+}
+
+/// Gives a role.
+pub async fn create_role_binding(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    role_id: RoleId,
+    subject: RoleSubject,
+    ou_id: Option<OrgUnitId>,
+) -> Result<(RoleBinding, Commit), AppError> {
+    let by = principal.may_in::<ManageRoleBindings>(site, "create")?;
+    let role = role_of(app, site, role_id).await?;
+    // The platform's roles are given by its staff, with the whole platform as their reach.
+    let by = if role.scope == RoleScope::Platform { principal.may::<ManageRoleBindings>("create")? } else { by };
+    may_give(principal, &role)?;
+    let id = new_id(&*app.clock);
+    let new = NewRoleBinding { id, role_id, subject, project_id: site.project, tenant_id: site.tenant, ou_id };
+    app.store
+        .write(&by, app.now(), |tx| {
+            let (by, new) = (by.clone(), new.clone());
+            async move { Ok(tx.created(tx.insert_role_binding(&by, new).await?).await?) }
+        })
+        .await
+}
+
+/// Takes a role back. Who may not give a role may not take it.
+pub async fn delete_role_binding(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    id: RoleBindingId,
+) -> Result<Commit, AppError> {
+    let by = principal.may_in::<ManageRoleBindings>(site, "delete")?;
+    let found = app.store.within(site.scope()).role_binding(id).await?;
+    let binding = found.filter(|it| it.tenant_id == site.tenant).ok_or(AppError::NotFound("role-binding"))?;
+    may_give(principal, &role_of(app, site, binding.role_id).await?)?;
+    let deleted = app.store.write(&by, app.now(), |tx| {
+        let by = by.clone();
+        async move { Ok::<_, AppError>(tx.deleted(tx.delete_role_binding(&by, id).await?).await?) }
+    });
+    deleted.await.map(|(_, commit)| commit)
+}
+
+/// Whether the caller holds at least what these roles grant.
+///
+/// # Errors
+/// [`AppError::Escalation`]; [`AppError::NotFound`] for a role the tenant does not have.
+pub async fn outranks(app: &App, principal: &Principal, site: Site, roles: &[RoleId]) -> Result<(), AppError> {
+    for id in roles {
+        may_give(principal, &role_of(app, site, *id).await?)?;
+    }
+    Ok(())
+}
+
+/// A role as a tenant sees it: its own and the built-in ones.
+async fn role_of(app: &App, site: Site, id: RoleId) -> Result<Role, AppError> {
+    let role = app.store.within(site.scope()).role(id).await?;
+    role.filter(|role| role.tenant_id.is_none_or(|tenant| tenant == site.tenant)).ok_or(AppError::NotFound("role"))
+}
+
+/// Whether the caller may give or make a role: administrators anything within their reach, others what they hold.
+///
+/// # Errors
+/// [`AppError::Escalation`].
+pub fn may_give(principal: &Principal, role: &Role) -> Result<(), AppError> {
+    let caller = &principal.caller;
+    let refuse = |permission: &str| Err(AppError::Escalation { permission: permission.into() });
+    if principal.is_system() && caller.is_super_admin {
+        return Ok(());
+    }
+    if role.super_admin || (role.scope == RoleScope::Platform && !principal.is_system()) {
+        return refuse(EVERYTHING);
+    }
+    if role.admin && !caller.is_admin {
+        return refuse("tenant:*");
+    }
+    let lacks = role.permissions.iter().find(|permission| {
+        let own = caller.is_admin && permission.as_str() != EVERYTHING && permission.module() != "platform";
+        !own && !caller.may(permission)
+    });
+    lacks.map_or(Ok(()), |permission| refuse(permission.as_str()))
+}

@@ -1,0 +1,134 @@
+//! Sessions after they were opened: refreshed, looked at, ended.
+
+use authz::Scope;
+use domain::{
+    Secret,
+    audit::{Actor, ActorKind, AuditEntry, Crud},
+    model::{Project, ProjectStatus, Session, Tenant, User},
+    snapshot::TenantStatus,
+};
+use store::{Consumed, read::*};
+
+use super::{
+    login::{Door, event, roles},
+    site,
+    tokens::{Draft, Holder, TokenPair, hash},
+};
+use crate::{App, caller::Principal, context::RequestContext, error::AppError};
+
+/// Exchanges a refresh token for a new pair. Of any number of callers that show one token at once, one succeeds.
+///
+/// # Errors
+/// [`AppError::RefreshInvalid`]; [`AppError::RefreshSuperseded`] for the loser of a race;
+/// [`AppError::RefreshReplayed`] for a token used before, after all its user's sessions were ended.
+pub async fn refresh(
+    app: &App,
+    context: &RequestContext,
+    door: Door,
+    token: &Secret<String>,
+) -> Result<TokenPair, AppError> {
+    let shown = hash(token.expose());
+    let row = app.store.refresh_token(shown).await?.ok_or(AppError::RefreshInvalid)?;
+    let session = app.store.session(row.sid).await?.ok_or(AppError::RefreshInvalid)?;
+    let place = place(app, context, door, &session).await?;
+    let draft = Draft::new(app, &place.project).await?;
+    let holder = Holder {
+        user: session.user_id,
+        username: place.user.username.clone().or_else(|| place.user.email.clone()),
+        project: session.project_id,
+        tenant: session.tenant_id,
+        roles: roles(app, session.tenant_id, session.user_id, door).await?,
+    };
+    let (now, grace) = (app.now(), app.config.sessions.refresh_grace.get());
+    let (draft, holder, place) = (&draft, &holder, &place);
+    // A replay ends sessions in every tenant of the user's.
+    let scope = Scope::Project(session.project_id);
+    let outcome = app.store.write_session(scope, now, |tx| {
+        let origin = context.origin();
+        async move {
+            let used = match tx.consume_refresh(shown, grace).await? {
+                Consumed::Fresh(_, session) => session,
+                Consumed::Superseded(_) => return Ok(Err(AppError::RefreshSuperseded)),
+                Consumed::Replayed(session) => {
+                    tx.revoke_all_sessions(session.user_id).await?;
+                    let entry = event("refresh_replayed", Crud::D, &session).failed();
+                    tx.record(&actor(&place.user), &origin, &entry).await?;
+                    return Ok(Err(AppError::RefreshReplayed));
+                }
+                Consumed::Expired | Consumed::Unknown => return Ok(Err(AppError::RefreshInvalid)),
+            };
+            let generations = tx.generations(used.project_id, used.tenant_id, used.user_id).await?;
+            let open = tx.session(used.sid).await?.filter(|session| session.is_open(now));
+            let current = open.filter(|it| (it.user_generation, it.tenant_generation) == generations);
+            let active = tx.bindings(used.tenant_id, used.user_id).await?.active;
+            let Some(session) = current.filter(|_| active) else { return Ok(Err(AppError::RefreshInvalid)) };
+            tx.extend_session(session.sid, generations, draft.exp).await?;
+            tx.replace_refresh(shown, &draft.refresh_row(session.sid, session.expires_at)).await?;
+            draft.sign(&session, holder, generations).map(Ok)
+        }
+    });
+    let outcome: Result<TokenPair, AppError> = outcome.await?;
+    if matches!(outcome, Err(AppError::RefreshReplayed)) {
+        // At once: whoever holds the copy may hold an access token too.
+        let ticked = app.hub.tick().await;
+        ticked.map_err(|error| AppError::internal("the tick after a replay failed", error))?;
+    }
+    outcome
+}
+
+struct Place {
+    project: Project,
+    user: User,
+}
+
+/// Where a session is refreshed: at its own door, on its own tenant's hostname, while the tenant is in service.
+async fn place(app: &App, context: &RequestContext, door: Door, session: &Session) -> Result<Place, AppError> {
+    if session.system != (door == Door::System) {
+        return Err(AppError::RefreshInvalid);
+    }
+    let project = app.store.project(session.project_id).await?.ok_or(AppError::RefreshInvalid)?;
+    let tenant = app.store.tenant(session.tenant_id).await?.ok_or(AppError::RefreshInvalid)?;
+    if let Some(realm) = site::realm_of_host(app, context).await? {
+        let elsewhere = realm.project.id != project.id || realm.tenant.is_some_and(|id| id != tenant.id);
+        if elsewhere {
+            return Err(AppError::RefreshInvalid);
+        }
+    } else if context.asserted.is_some() {
+        return Err(AppError::RefreshInvalid);
+    }
+    in_service(&project, &tenant)?;
+    let user = app.store.user(session.user_id).await?.ok_or(AppError::RefreshInvalid)?;
+    Ok(Place { project, user })
+}
+
+fn in_service(project: &Project, tenant: &Tenant) -> Result<(), AppError> {
+    let suspended = project.status == ProjectStatus::Suspended
+        || matches!(tenant.status, TenantStatus::Suspended | TenantStatus::Deleted);
+    if suspended { Err(AppError::TenantSuspended) } else { Ok(()) }
+}
+
+/// Ends the caller's session and refuses its token.
+pub async fn logout(app: &App, principal: &Principal) -> Result<(), AppError> {
+    let scope = Scope::Tenant(principal.project, principal.tenant);
+    let (actor, origin) = (&principal.caller.actor, &principal.caller.origin);
+    let ended = app.store.write_session(scope, app.now(), |tx| async move {
+        tx.refuse_token(principal.token, principal.token_exp).await?;
+        if let Some(session) = tx.end_session(principal.session, "signed_out").await? {
+            let entry: AuditEntry = event("logout", Crud::D, &session);
+            tx.record(actor, origin, &entry).await?;
+        }
+        Ok::<_, AppError>(())
+    });
+    ended.await
+}
+
+/// Who the caller is: the user and the tenant.
+pub async fn info(app: &App, principal: &Principal) -> Result<(User, Tenant), AppError> {
+    let user = app.store.user(principal.user).await?.ok_or(AppError::PrincipalInactive)?;
+    let tenant = app.store.tenant(principal.tenant).await?.ok_or(AppError::PrincipalInactive)?;
+    Ok((user, tenant))
+}
+
+fn actor(user: &User) -> Actor {
+    Actor { kind: ActorKind::User, id: Some(user.id.uuid()), name: user.display_name() }
+}

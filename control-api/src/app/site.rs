@@ -1,0 +1,57 @@
+//! Which project and tenant a request is for, before anybody is authenticated.
+
+use domain::{
+    TenantId,
+    model::{Project, Tenant, VerifyState},
+};
+use store::read::*;
+
+use crate::{
+    App,
+    context::{Listener, RequestContext},
+    error::AppError,
+};
+
+/// A project, and the tenant where the hostname is one tenant's.
+#[derive(Clone, Debug)]
+pub struct Realm {
+    /// Where the user is looked up.
+    pub project: Project,
+    /// Where the session works, where that is given.
+    pub tenant: Option<TenantId>,
+}
+
+/// The realm of a verified hostname; on `admin`, else of `X-Project-Key`. None when nothing names one.
+pub async fn realm(app: &App, context: &RequestContext) -> Result<Option<Realm>, AppError> {
+    if let Some(realm) = realm_of_host(app, context).await? {
+        return Ok(Some(realm));
+    }
+    let Some(key) = context.project_key.as_deref().filter(|_| context.listener == Listener::Admin) else {
+        return Ok(None);
+    };
+    let by_id = match key.parse() {
+        Ok(id) => app.store.project(id).await?,
+        Err(_) => None,
+    };
+    let project = match by_id {
+        Some(project) => Some(project),
+        None => app.store.project_by_slug(key).await?,
+    };
+    Ok(project.map(|project| Realm { project, tenant: None }))
+}
+
+/// The realm of a request's hostname. An unverified hostname has none.
+pub async fn realm_of_host(app: &App, context: &RequestContext) -> Result<Option<Realm>, AppError> {
+    let Some(host) = &context.host else { return Ok(None) };
+    let found = app.store.hostname_by_name(host).await?;
+    let Some(hostname) = found.filter(|it| it.verify_state == VerifyState::Verified) else { return Ok(None) };
+    let project = app.store.project(hostname.project_id).await?.ok_or(AppError::NotFound("project"))?;
+    Ok(Some(Realm { project, tenant: hostname.tenant_id }))
+}
+
+/// The realm that a tenant's slug names, for `admin`, where a body may say it.
+pub async fn realm_of_tenant(app: &App, slug: &str) -> Result<Option<(Project, Tenant)>, AppError> {
+    let Some(tenant) = app.store.tenant_by_slug(slug).await? else { return Ok(None) };
+    let project = app.store.project(tenant.project_id).await?;
+    Ok(project.map(|project| (project, tenant)))
+}

@@ -1,0 +1,149 @@
+//! Minting: an access token and the refresh token that follows it.
+
+use std::time::Duration;
+
+use authn::{AccessClaims, ContextKind, SigningKey as PrivateKey, claims::ACCESS_TOKEN_TYPE};
+use aws_lc_rs::{
+    digest,
+    rand::{SecureRandom, SystemRandom},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use domain::{
+    Clock, ProjectId, Secret, SessionId, TenantId, Timestamp, TokenId, UserId,
+    model::{KeyPurpose, NewRefreshToken, Project, Role, Session},
+};
+use store::read::*;
+
+use crate::{App, context::new_id, error::AppError};
+
+/// What a client gets.
+#[derive(Debug)]
+pub struct TokenPair {
+    /// The access token.
+    pub access_token: Secret<String>,
+    /// The refresh token; we keep its hash only.
+    pub refresh_token: Secret<String>,
+    /// How long the access token lives.
+    pub expires_in: Duration,
+}
+
+/// Everything of a pair that is decided before the transaction that opens or extends its session.
+pub struct Draft {
+    key: PrivateKey,
+    issuer: String,
+    audience: String,
+    /// Id of the access token.
+    pub jti: TokenId,
+    /// When it expires, in whole seconds.
+    pub exp: Timestamp,
+    issued_at: Timestamp,
+    refresh: Secret<String>,
+    refresh_expires: Timestamp,
+    expires_in: Duration,
+}
+
+/// Who a token is for.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// The user.
+    pub user: UserId,
+    /// Sign-in name.
+    pub username: Option<String>,
+    /// The project.
+    pub project: ProjectId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Their roles in this context.
+    pub roles: Vec<Role>,
+}
+
+impl Draft {
+    /// With the project's active key and fresh random.
+    ///
+    /// # Errors
+    /// [`AppError::Internal`] without an active key.
+    pub async fn new(app: &App, project: &Project) -> Result<Self, AppError> {
+        let active = app.store.active_key(project.id, KeyPurpose::Tokens).await?;
+        let (key, private) =
+            active.ok_or(AppError::Internal { what: "the project has no active signing key", source: None })?;
+        let key = PrivateKey::from_pkcs8(&key.kid.to_string(), key.algorithm, &private)
+            .map_err(|error| AppError::internal("the active signing key cannot be used", error))?;
+        let now = app.clock.unix_now();
+        let issued_at = Timestamp::from_secs(now.secs());
+        let expires_in = app.config.sessions.access_token.get();
+        Ok(Self {
+            key,
+            issuer: project.issuer.clone(),
+            audience: project.audiences.first().cloned().unwrap_or_else(|| project.issuer.clone()),
+            jti: new_id(&*app.clock),
+            exp: issued_at + expires_in,
+            issued_at,
+            refresh: random_token()?,
+            refresh_expires: now + app.config.sessions.refresh_token.get(),
+            expires_in,
+        })
+    }
+
+    /// The refresh token as it is stored.
+    pub fn refresh_row(&self, sid: SessionId, session_ends: Timestamp) -> NewRefreshToken {
+        NewRefreshToken {
+            hash: hash(self.refresh.expose()),
+            sid,
+            expires_at: self.refresh_expires.min(session_ends),
+            jti: self.jti,
+            jti_exp: self.exp,
+        }
+    }
+
+    /// Signs the access token of a session.
+    ///
+    /// # Errors
+    /// [`AppError::Internal`].
+    pub fn sign(&self, session: &Session, holder: &Holder, (ug, tg): (u64, u64)) -> Result<TokenPair, AppError> {
+        let claims = AccessClaims {
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+            sub: holder.user,
+            iat: self.issued_at.secs(),
+            nbf: self.issued_at.secs(),
+            exp: self.exp.secs(),
+            jti: self.jti,
+            sid: session.sid,
+            pid: holder.project,
+            tid: Some(holder.tenant),
+            ctx: if session.system { ContextKind::System } else { ContextKind::Tenant },
+            ug,
+            tg,
+            username: holder.username.clone(),
+            roles: holder.roles.iter().map(|role| role.name.clone()).collect(),
+            role_ids: holder.roles.iter().map(|role| role.id).collect(),
+            is_admin: !session.system && holder.roles.iter().any(|role| role.admin),
+            is_super_admin: session.system && holder.roles.iter().any(|role| role.super_admin),
+            ou: None,
+            auth_time: session.auth_time.secs(),
+            acr: None,
+            amr: vec!["pwd".into()],
+        };
+        let token = self.key.sign(ACCESS_TOKEN_TYPE, &claims);
+        let token = token.map_err(|error| AppError::internal("an access token cannot be signed", error))?;
+        Ok(TokenPair {
+            access_token: Secret::new(token),
+            refresh_token: self.refresh.clone(),
+            expires_in: self.expires_in,
+        })
+    }
+}
+
+/// What we keep of a refresh token.
+pub fn hash(token: &str) -> [u8; 32] {
+    let digest = digest::digest(&digest::SHA256, token.as_bytes());
+    digest.as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+/// 256 random bits as base64url.
+pub fn random_token() -> Result<Secret<String>, AppError> {
+    let mut bytes = [0_u8; 32];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| AppError::Internal { what: "no random bytes are to be had", source: None })?;
+    Ok(Secret::new(URL_SAFE_NO_PAD.encode(bytes)))
+}

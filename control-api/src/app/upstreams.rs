@@ -1,0 +1,173 @@
+//! Upstreams: where the edge sends requests, and where it never may.
+
+use std::net::{IpAddr, SocketAddr};
+
+use authz::action::ManageUpstreams;
+use domain::{
+    Secret, UpstreamId,
+    model::{NewUpstream, Upstream, UpstreamSpec, Version},
+    snapshot::Peer,
+};
+use store::{Commit, Page, read::*};
+
+use crate::{
+    App, bootstrap,
+    caller::Principal,
+    config::Environment,
+    error::{AppError, FieldError},
+};
+
+/// A page of upstreams.
+pub async fn list_upstreams(app: &App, principal: &Principal, page: Page) -> Result<Vec<Upstream>, AppError> {
+    principal.may::<ManageUpstreams>("list")?;
+    Ok(app.store.upstreams(page).await?)
+}
+
+/// One upstream.
+pub async fn read_upstream(app: &App, principal: &Principal, id: UpstreamId) -> Result<Upstream, AppError> {
+    principal.may::<ManageUpstreams>("get")?;
+    app.store.upstream(id).await?.ok_or(AppError::NotFound("upstream"))
+}
+
+/// The key its operator checks assertions with: id and base64url of 32 bytes.
+pub async fn read_assertion_key(
+    app: &App,
+    principal: &Principal,
+    id: UpstreamId,
+) -> Result<(String, Secret<String>), AppError> {
+    principal.may::<ManageUpstreams>("assertion-key")?;
+    Ok(app.store.upstream_assertion_key(id).await?)
+}
+
+/// Makes an upstream.
+pub async fn create_upstream(
+    app: &App,
+    principal: &Principal,
+    new: NewUpstream,
+) -> Result<(Upstream, Commit), AppError> {
+    let by = principal.may::<ManageUpstreams>("create")?;
+    reachable(app, &new.spec).await?;
+    app.store
+        .write(&by, app.now(), |tx| {
+            let (by, new) = (by.clone(), new.clone());
+            async move { Ok(tx.created(tx.insert_upstream(&by, new).await?).await?) }
+        })
+        .await
+}
+
+/// Changes an upstream's settings. The one that leads to this API is the platform's own.
+pub async fn update_upstream(
+    app: &App,
+    principal: &Principal,
+    id: UpstreamId,
+    version: Option<Version>,
+    edit: impl Fn(&mut Upstream) + Send + Sync,
+) -> Result<(Upstream, Commit), AppError> {
+    let by = principal.may::<ManageUpstreams>("update")?;
+    let mut preview = app.store.upstream(id).await?.ok_or(AppError::NotFound("upstream"))?;
+    refuse_built_in(&preview)?;
+    edit(&mut preview);
+    reachable(app, &preview.spec).await?;
+    let edit = &edit;
+    app.store
+        .write(&by, app.now(), |tx| {
+            let by = by.clone();
+            async move {
+                let mut upstream = tx.upstream(id).await?.ok_or(AppError::NotFound("upstream"))?;
+                upstream.version = version.unwrap_or(upstream.version);
+                edit(&mut upstream);
+                Ok(tx.updated(tx.update_upstream(&by, upstream).await?).await?)
+            }
+        })
+        .await
+}
+
+/// Deletes an upstream that nothing leads to.
+pub async fn delete_upstream(app: &App, principal: &Principal, id: UpstreamId) -> Result<Commit, AppError> {
+    let by = principal.may::<ManageUpstreams>("delete")?;
+    refuse_built_in(&app.store.upstream(id).await?.ok_or(AppError::NotFound("upstream"))?)?;
+    let deleted = app.store.write(&by, app.now(), |tx| {
+        let by = by.clone();
+        async move { Ok::<_, AppError>(tx.deleted(tx.delete_upstream(&by, id).await?).await?) }
+    });
+    deleted.await.map(|(_, commit)| commit)
+}
+
+fn refuse_built_in(upstream: &Upstream) -> Result<(), AppError> {
+    if upstream.name == bootstrap::CONTROL_API {
+        let detail = "it leads to this API and follows its listeners".to_owned();
+        return Err(AppError::Conflict { code: "upstream_is_builtin", detail });
+    }
+    Ok(())
+}
+
+/// Refuses peers that are doors of ours, and plain HTTP where it is not allowed.
+///
+/// # Errors
+/// [`AppError::Invalid`] names each.
+pub async fn reachable(app: &App, spec: &UpstreamSpec) -> Result<(), AppError> {
+    let mut wrong = Vec::new();
+    if spec.peers.is_empty() {
+        wrong.push(FieldError::new("/peers", "required", "an upstream has at least one address"));
+    }
+    for (at, peer) in spec.peers.iter().enumerate() {
+        let pointer = format!("/peers/{at}");
+        let addresses = addresses(peer).await;
+        if addresses.iter().any(|address| app.is_own_door(*address)) || is_own_socket(app, peer) {
+            wrong.push(FieldError::new(&pointer, "own_listener", "is a listener of the control plane"));
+        }
+        let local = match peer {
+            Peer::Unix(_) => true,
+            Peer::Socket(address) => address.ip().is_loopback(),
+            Peer::Name(..) => !addresses.is_empty() && addresses.iter().all(|address| address.ip().is_loopback()),
+        };
+        if spec.tls.is_none() && !plaintext_allowed(app, local) {
+            let detail = "plain HTTP is not allowed to this address here";
+            wrong.push(FieldError::new(&pointer, "plaintext_refused", detail));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(AppError::Invalid(wrong)) }
+}
+
+fn plaintext_allowed(app: &App, local: bool) -> bool {
+    match app.config.environment {
+        Environment::Dev => true,
+        Environment::Stage => local && app.config.upstreams.plaintext_on_loopback,
+        Environment::Prod => false,
+    }
+}
+
+/// What a peer resolves to now. A name that does not resolve may do so later; the gateway asks again then.
+async fn addresses(peer: &Peer) -> Vec<SocketAddr> {
+    match peer {
+        Peer::Socket(address) => vec![*address],
+        Peer::Name(name, port) => {
+            tokio::net::lookup_host((name.as_str(), *port)).await.map(Iterator::collect).unwrap_or_default()
+        }
+        Peer::Unix(_) => Vec::new(),
+    }
+}
+
+fn is_own_socket(app: &App, peer: &Peer) -> bool {
+    matches!(peer, Peer::Unix(path) if app.is_own_socket(path))
+}
+
+/// Whether two addresses lead to the same socket: unspecified and loopback addresses of a port do.
+pub fn same_door(door: SocketAddr, asked: SocketAddr) -> bool {
+    let canonical = |ip: IpAddr| ip.to_canonical();
+    let (own, other) = (canonical(door.ip()), canonical(asked.ip()));
+    let near = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
+    door.port() == asked.port() && (own == other || own.is_unspecified() || (near(own) && near(other)))
+}
+
+#[test]
+fn a_door_is_recognised_under_its_other_addresses() {
+    let door: SocketAddr = "127.0.0.1:9080".parse().unwrap();
+    for same in ["127.0.0.1:9080", "0.0.0.0:9080", "[::1]:9080", "[::ffff:127.0.0.1]:9080", "127.0.0.2:9080"] {
+        assert!(same_door(door, same.parse().unwrap()), "{same}");
+    }
+    for other in ["127.0.0.1:9081", "192.0.2.1:9080"] {
+        assert!(!same_door(door, other.parse().unwrap()), "{other}");
+    }
+    assert!(same_door("0.0.0.0:9080".parse().unwrap(), "192.0.2.1:9080".parse().unwrap()));
+}

@@ -1,0 +1,356 @@
+//! Users of a tenant. A user belongs to the project; a tenant's administrators reach the tenant's members, and of
+//! members it shares with other tenants only the membership.
+
+use authz::action::{ManageRoleBindings, ManageSessions, ManageUsers};
+use domain::{
+    RoleId, Secret, UserId,
+    audit::AuditEntry,
+    model::{
+        Membership, MembershipSource, MembershipStatus, NewRoleBinding, NewUser, RoleSubject, Session, Subject, User,
+        UserStatus, Version,
+    },
+};
+use store::{Audited, Commit, Page, Tx, read::*};
+
+use super::role_bindings;
+use crate::{
+    App,
+    caller::{Principal, Site},
+    context::new_id,
+    error::AppError,
+    passwords,
+};
+
+/// A user as they are asked for.
+#[derive(Clone, Debug)]
+pub struct UserDraft {
+    /// Email.
+    pub email: Option<String>,
+    /// User name.
+    pub username: Option<String>,
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+    /// Phone.
+    pub phone: Option<String>,
+    /// Id in another system.
+    pub external_id: Option<String>,
+    /// First password.
+    pub password: Option<Secret<String>>,
+    /// Whether it must be changed before a session opens.
+    pub must_change_password: bool,
+    /// Roles they start with.
+    pub roles: Vec<RoleId>,
+}
+
+/// What changes of a user.
+#[derive(Clone, Debug, Default)]
+pub struct UserEdit {
+    /// Email.
+    pub email: Option<String>,
+    /// User name.
+    pub username: Option<String>,
+    /// First name.
+    pub first_name: Option<String>,
+    /// Last name.
+    pub last_name: Option<String>,
+    /// Phone.
+    pub phone: Option<String>,
+}
+
+/// A page of a tenant's users.
+pub async fn list_users(app: &App, principal: &Principal, site: Site, page: Page) -> Result<Vec<User>, AppError> {
+    principal.may_in::<ManageUsers>(site, "list")?;
+    Ok(app.store.within(site.scope()).users_of_tenant(site.tenant, page).await?)
+}
+
+/// One of a tenant's users.
+pub async fn read_user(app: &App, principal: &Principal, site: Site, id: UserId) -> Result<User, AppError> {
+    principal.may_in::<ManageUsers>(site, "get")?;
+    let found = app.store.within(site.scope()).user_of_tenant(site.tenant, id).await?;
+    found.ok_or(AppError::NotFound("user"))
+}
+
+/// Makes a user, their membership and first roles.
+pub async fn create_user(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    draft: UserDraft,
+) -> Result<(User, Commit), AppError> {
+    let by = principal.may_in::<ManageUsers>(site, "create")?;
+    let grants_by = match draft.roles.is_empty() {
+        true => None,
+        false => Some(principal.may_in::<ManageRoleBindings>(site, "create")?),
+    };
+    role_bindings::outranks(app, principal, site, &draft.roles).await?;
+    let new = new_user(app, site, &draft).await?;
+    let membership = Membership {
+        id: new_id(&*app.clock),
+        project_id: site.project,
+        tenant_id: site.tenant,
+        user_id: new.id,
+        source: MembershipSource::Added,
+        status: MembershipStatus::Active,
+        default_ou_id: None,
+        created_at: app.now(),
+    };
+    let bindings: Vec<NewRoleBinding> = draft
+        .roles
+        .iter()
+        .map(|role| NewRoleBinding {
+            id: new_id(&*app.clock),
+            role_id: *role,
+            subject: RoleSubject::User(new.id),
+            project_id: site.project,
+            tenant_id: site.tenant,
+            ou_id: None,
+        })
+        .collect();
+    let (grants_by, bindings) = (&grants_by, &bindings);
+    app.store
+        .write(&by, app.now(), |tx| {
+            let (by, new, membership) = (by.clone(), new.clone(), membership.clone());
+            async move {
+                let made = tx.insert_user(&by, new).await?;
+                let entry = AuditEntry { tenant_id: Some(site.tenant), ..AuditEntry::created(made.peek()) };
+                let user = tx.audit(entry, made).await?;
+                tx.created(tx.insert_membership(&by, membership).await?).await?;
+                for (binding, by) in bindings.iter().zip(grants_by.iter().cycle()) {
+                    tx.created(tx.insert_role_binding(by, binding.clone()).await?).await?;
+                }
+                Ok(user)
+            }
+        })
+        .await
+}
+
+async fn new_user(app: &App, site: Site, draft: &UserDraft) -> Result<NewUser, AppError> {
+    if draft.email.is_none() && draft.username.is_none() {
+        return Err(AppError::field("/username", "required", "a user name or an email is needed to sign in"));
+    }
+    named(draft.email.as_deref(), draft.username.as_deref())?;
+    let password_hash = match &draft.password {
+        Some(password) => {
+            passwords::acceptable(password.expose(), "/password").map_err(|error| AppError::Invalid(vec![error]))?;
+            Some(app.passwords.hash(password.clone()).await?)
+        }
+        None => None,
+    };
+    Ok(NewUser {
+        id: new_id(&*app.clock),
+        project_id: site.project,
+        email: draft.email.clone(),
+        username: draft.username.clone(),
+        first_name: draft.first_name.clone(),
+        last_name: draft.last_name.clone(),
+        phone: draft.phone.clone(),
+        external_id: draft.external_id.clone(),
+        status: UserStatus::Active,
+        password_hash,
+        must_change_password: draft.must_change_password,
+        is_break_glass: false,
+    })
+}
+
+/// An email has one `@` with something on both sides; a user name has none, so that one name is one user.
+fn named(email: Option<&str>, username: Option<&str>) -> Result<(), AppError> {
+    let clean = |text: &str| (1..=254).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c == ' ');
+    if let Some(email) = email {
+        let parts: Vec<&str> = email.split('@').collect();
+        if !clean(email) || parts.len() != 2 || parts.iter().any(|part| part.is_empty()) {
+            return Err(AppError::field("/email", "invalid", "is no email address"));
+        }
+    }
+    if username.is_some_and(|name| !clean(name) || name.contains('@')) {
+        return Err(AppError::field("/username", "invalid", "1 to 254 bytes without spaces and `@`"));
+    }
+    Ok(())
+}
+
+/// Changes a user's profile.
+pub async fn update_user(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    id: UserId,
+    version: Option<Version>,
+    edit: UserEdit,
+) -> Result<(User, Commit), AppError> {
+    let by = principal.may_in::<ManageUsers>(site, "update")?;
+    named(edit.email.as_deref(), edit.username.as_deref())?;
+    wholly_ours(app, principal, id).await?;
+    app.store
+        .write(&by, app.now(), |tx| {
+            let (by, edit) = (by.clone(), edit.clone());
+            async move {
+                let mut user = member(&tx, site, id).await?;
+                user.version = version.unwrap_or(user.version);
+                if edit.email.is_some() && edit.email != user.email {
+                    user.email_verified_at = None;
+                }
+                user.email = edit.email.or(user.email);
+                user.username = edit.username.or(user.username);
+                user.first_name = edit.first_name.unwrap_or(user.first_name);
+                user.last_name = edit.last_name.unwrap_or(user.last_name);
+                user.phone = edit.phone.or(user.phone);
+                let change = tx.update_user(&by, user).await?;
+                let entry = AuditEntry { tenant_id: Some(site.tenant), ..AuditEntry::updated(change.peek()) };
+                Ok(tx.audit(entry, change).await?)
+            }
+        })
+        .await
+}
+
+/// Lets a user act, or no more. Of a user that other tenants share, only the membership here is switched.
+pub async fn switch_user(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    id: UserId,
+    on: bool,
+) -> Result<(User, Commit), AppError> {
+    let (verb, past) = if on { ("enable", "enabled") } else { ("disable", "disabled") };
+    let by = principal.may_in::<ManageUsers>(site, verb)?;
+    if !on && id == principal.user {
+        let detail = "nobody switches themselves off".to_owned();
+        return Err(AppError::Conflict { code: "user_is_self", detail });
+    }
+    let shared = shared(app, principal, id).await?;
+    app.store
+        .write(&by, app.now(), |tx| {
+            let by = by.clone();
+            async move {
+                let mut user = member(&tx, site, id).await?;
+                if shared {
+                    let status = if on { MembershipStatus::Active } else { MembershipStatus::Inactive };
+                    let change = tx.update_membership(&by, site.tenant, id, status).await?;
+                    return Ok(tx.done(past, change).await?.map(|_| user));
+                }
+                user.status = if on { UserStatus::Active } else { UserStatus::Disabled };
+                let change = tx.update_user(&by, user).await?;
+                audited(&tx, site, past, change).await
+            }
+        })
+        .await
+}
+
+/// Sets a user's password. Every token and session from before is refused.
+pub async fn reset_password(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    id: UserId,
+    password: Secret<String>,
+    must_change: bool,
+) -> Result<(User, Commit), AppError> {
+    let by = principal.may_in::<ManageUsers>(site, "reset-password")?;
+    passwords::acceptable(password.expose(), "/password").map_err(|error| AppError::Invalid(vec![error]))?;
+    app.store.within(site.scope()).user_of_tenant(site.tenant, id).await?.ok_or(AppError::NotFound("user"))?;
+    wholly_ours(app, principal, id).await?;
+    outranks(app, principal, site, id).await?;
+    let hash = app.passwords.hash(password).await?;
+    let hash = &hash;
+    let changed = app
+        .store
+        .write(&by, app.now(), |tx| {
+            let by = by.clone();
+            async move {
+                member(&tx, site, id).await?;
+                let change = tx.set_password(&by, id, hash, must_change).await?;
+                audited(&tx, site, "password_reset", change).await
+            }
+        })
+        .await?;
+    let subject = store::LoginSubject::User(id);
+    let cleared = app.store.write_session(authz::Scope::Project(site.project), app.now(), |tx| {
+        let subject = subject.clone();
+        async move { Ok::<_, AppError>(tx.clear_login_failures(site.project, &subject).await?) }
+    });
+    cleared.await?;
+    Ok(changed)
+}
+
+/// Refuses every token and session of a user in a tenant.
+pub async fn sign_out_user(app: &App, principal: &Principal, site: Site, id: UserId) -> Result<Commit, AppError> {
+    let by = principal.may_in::<ManageSessions>(site, "delete")?;
+    let signed_out = app.store.write(&by, app.now(), |tx| {
+        let by = by.clone();
+        async move { Ok::<_, AppError>(tx.done("signed_out", tx.sign_out_member(&by, site.tenant, id).await?).await?) }
+    });
+    signed_out.await.map(|(_, commit)| commit)
+}
+
+/// A user's open sessions in a tenant.
+pub async fn list_sessions(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    id: UserId,
+    page: Page,
+) -> Result<Vec<Session>, AppError> {
+    principal.may_in::<ManageSessions>(site, "list")?;
+    let store = app.store.within(site.scope());
+    store.user_of_tenant(site.tenant, id).await?.ok_or(AppError::NotFound("user"))?;
+    Ok(store.open_sessions(site.tenant, id, app.now(), page).await?)
+}
+
+/// Deletes a user; of one that other tenants share, only the membership here.
+pub async fn delete_user(app: &App, principal: &Principal, site: Site, id: UserId) -> Result<Commit, AppError> {
+    let by = principal.may_in::<ManageUsers>(site, "delete")?;
+    if id == principal.user {
+        let detail = "nobody deletes themselves here".to_owned();
+        return Err(AppError::Conflict { code: "user_is_self", detail });
+    }
+    let shared = shared(app, principal, id).await?;
+    let deleted = app.store.write(&by, app.now(), |tx| {
+        let by = by.clone();
+        async move {
+            let user = member(&tx, site, id).await?;
+            if shared {
+                let change = tx.delete_membership(&by, site.tenant, id).await?;
+                return Ok(tx.deleted(change).await?.map(|_| user));
+            }
+            let change = tx.delete_user(&by, id).await?;
+            let entry = AuditEntry { tenant_id: Some(site.tenant), ..AuditEntry::deleted(change.peek()) };
+            Ok::<_, AppError>(tx.audit(entry, change).await?)
+        }
+    });
+    deleted.await.map(|(_, commit)| commit)
+}
+
+async fn member(tx: &Tx, site: Site, id: UserId) -> Result<User, AppError> {
+    tx.user_of_tenant(site.tenant, id).await?.ok_or(AppError::NotFound("user"))
+}
+
+/// Audits `user.{verb}` in the tenant where it was done.
+async fn audited<T: Subject>(
+    tx: &Tx,
+    site: Site,
+    verb: &str,
+    change: store::Unaudited<T>,
+) -> Result<Audited<T>, AppError> {
+    let entry = AuditEntry { tenant_id: Some(site.tenant), ..AuditEntry::done(change.peek(), verb) };
+    Ok(tx.audit(entry, change).await?)
+}
+
+/// Whether a user is a member of other tenants too, as seen by a tenant's principal. Staff sees whole users.
+async fn shared(app: &App, principal: &Principal, id: UserId) -> Result<bool, AppError> {
+    Ok(!principal.is_system() && app.store.memberships_of_user(id).await?.len() > 1)
+}
+
+/// What belongs to the user and not to the membership is no tenant's to change once another tenant shares the user.
+async fn wholly_ours(app: &App, principal: &Principal, id: UserId) -> Result<(), AppError> {
+    if shared(app, principal, id).await? {
+        let detail = "the user is a member of other tenants too".to_owned();
+        return Err(AppError::Conflict { code: "managed_by_platform", detail });
+    }
+    Ok(())
+}
+
+/// Who can set a password can sign in: nobody sets the password of somebody with more rights.
+async fn outranks(app: &App, principal: &Principal, site: Site, id: UserId) -> Result<(), AppError> {
+    let bindings = app.store.within(site.scope()).bindings(site.tenant, id).await?;
+    role_bindings::outranks(app, principal, site, &bindings.roles).await
+}

@@ -1,0 +1,281 @@
+//! Who calls: from a bearer token to a [`Principal`], before the body is read.
+//!
+//! The token is verified by `authn`, against the keys of the project it names; then everything that may have changed
+//! since it was minted is read from SQL: its session, the generations, the principal's state, its roles. Nothing of that
+//! is cached, and nothing the token says of rights counts.
+
+use authn::{AccessClaims, ContextKind, Issuer, jws::Jws, verify::Presented};
+use authz::{Action, Authorized, Caller, Context, PermissionSet, Scope};
+use axum::extract::FromRequestParts;
+use domain::{
+    OrgUnitId, Permission, ProjectId, RoleId, SessionId, TenantId, Timestamp, TokenId, UserId,
+    audit::{Actor, ActorKind},
+    model::{Project, ProjectStatus, Role, Tenant},
+    snapshot::{self, RoleScope, TenantStatus},
+};
+use http::{HeaderMap, Method, header, request::Parts};
+use serde::Deserialize;
+use store::read::*;
+
+use crate::{App, context::RequestContext, error::AppError};
+
+/// Paths a frozen tenant's principals may change something at: signing out is one.
+const SESSION_PATHS: [&str; 2] = ["/api/v1/tenant/auth/", "/api/v1/auth/"];
+
+/// An authenticated caller.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// With its rights.
+    pub caller: Caller,
+    /// Who.
+    pub user: UserId,
+    /// Sign-in name.
+    pub username: Option<String>,
+    /// Its project.
+    pub project: ProjectId,
+    /// The tenant it acts in; for staff, the platform's own.
+    pub tenant: TenantId,
+    /// Its session.
+    pub session: SessionId,
+    /// Its token.
+    pub token: TokenId,
+    /// When that expires.
+    pub token_exp: Timestamp,
+    /// Its roles that count in this context.
+    pub roles: Vec<Role>,
+    /// Roles in one organisational unit.
+    pub unit_roles: Vec<(OrgUnitId, RoleId)>,
+}
+
+/// A tenant with its project: where something is done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Site {
+    /// The project.
+    pub project: ProjectId,
+    /// The tenant.
+    pub tenant: TenantId,
+}
+
+impl Site {
+    /// As the scope of a change.
+    pub const fn scope(self) -> Scope {
+        Scope::Tenant(self.project, self.tenant)
+    }
+}
+
+impl Principal {
+    /// Whether it is the platform's staff.
+    pub fn is_system(&self) -> bool {
+        self.caller.context == Context::System
+    }
+
+    /// The tenant of a tenant's principal.
+    ///
+    /// # Errors
+    /// [`AppError::ContextMismatch`] for staff, whose paths name the tenant.
+    pub fn own_site(&self) -> Result<Site, AppError> {
+        if self.is_system() {
+            return Err(AppError::ContextMismatch);
+        }
+        Ok(Site { project: self.project, tenant: self.tenant })
+    }
+
+    /// Where a tenant operation takes place: a tenant's principal acts in its own tenant; staff names one.
+    ///
+    /// # Errors
+    /// Another tenant than one's own does not exist; staff that names none is told to.
+    pub async fn site(&self, app: &App, named: Option<TenantId>) -> Result<Site, AppError> {
+        match (self.is_system(), named) {
+            (false, None) => Ok(Site { project: self.project, tenant: self.tenant }),
+            (false, Some(tenant)) if tenant == self.tenant => Ok(Site { project: self.project, tenant }),
+            (false, Some(_)) => Err(AppError::NotFound("tenant")),
+            (true, None) => Err(AppError::field("?tenant_id", "required", "staff names the tenant")),
+            (true, Some(tenant)) => {
+                let tenant = app.store.tenant(tenant).await?.ok_or(AppError::NotFound("tenant"))?;
+                Ok(Site { project: tenant.project_id, tenant: tenant.id })
+            }
+        }
+    }
+
+    /// Proof that it may do `verb` to resources of `A` in a tenant.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`].
+    pub fn may_in<A: Action>(&self, site: Site, verb: &str) -> Result<Authorized<A>, AppError> {
+        self.authorize(verb, site.scope())
+    }
+
+    /// Proof that it may do `verb` to resources of `A` anywhere.
+    ///
+    /// # Errors
+    /// [`AppError::Forbidden`].
+    pub fn may<A: Action>(&self, verb: &str) -> Result<Authorized<A>, AppError> {
+        self.authorize(verb, Scope::Platform)
+    }
+
+    fn authorize<A: Action>(&self, verb: &str, scope: Scope) -> Result<Authorized<A>, AppError> {
+        let module = if self.is_system() { "platform" } else { "tenant" };
+        let code = format!("{module}:{}:{verb}", A::RESOURCE);
+        let permission: Permission =
+            code.parse().map_err(|error| AppError::internal("an operation names no permission", error))?;
+        Ok(self.caller.authorize(&permission, scope)?)
+    }
+}
+
+impl FromRequestParts<App> for Principal {
+    type Rejection = AppError;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, AppError> {
+        if let Some(known) = parts.extensions.get::<Self>() {
+            return Ok(known.clone());
+        }
+        let context = RequestContext::from_request_parts(parts, app).await?;
+        let principal = authenticate(app, &context, &parts.headers, &parts.method, parts.uri.path()).await?;
+        parts.extensions.insert(principal.clone());
+        Ok(principal)
+    }
+}
+
+async fn authenticate(
+    app: &App,
+    context: &RequestContext,
+    headers: &HeaderMap,
+    method: &Method,
+    path: &str,
+) -> Result<Principal, AppError> {
+    let claims = verified(app, bearer(headers)?).await?;
+    let system = claims.ctx == ContextKind::System;
+    let view = app.store.view().await?;
+    let project = view.project(claims.pid).await?.ok_or(AppError::TokenRevoked)?;
+    // A system token is one of the root project; no other project's key may say `sys`.
+    if system && !project.is_root() {
+        return Err(AppError::TokenRevoked);
+    }
+    let tenant_id = claims.tid.ok_or(AppError::TokenRevoked)?;
+    let tenant = view.tenant(tenant_id).await?.filter(|tenant| tenant.project_id == project.id);
+    let tenant = tenant.ok_or(AppError::TokenRevoked)?;
+    let site = Site { project: project.id, tenant: tenant.id };
+    let scoped = app.store.within(site.scope());
+
+    let session = scoped.session(claims.sid).await?.filter(|session| session.is_open(app.clock.unix_now()));
+    let session = session.ok_or(AppError::TokenRevoked)?;
+    if session.user_id != claims.sub
+        || session.tenant_id != tenant.id
+        || session.system != system
+        || claims.ug < session.user_generation
+        || claims.tg < tenant.generation
+    {
+        return Err(AppError::TokenRevoked);
+    }
+    bound_to(app, context, &claims, &project).await?;
+    let open = SESSION_PATHS.iter().any(|prefix| path.starts_with(prefix));
+    served(&project, &tenant, open || method.is_safe())?;
+
+    let bindings = scoped.bindings(tenant.id, claims.sub).await?;
+    if !bindings.active {
+        return Err(AppError::PrincipalInactive);
+    }
+    let counts = if system { RoleScope::Platform } else { RoleScope::Tenant };
+    let mut roles = crate::app::login::roles_by_id(app, &bindings.roles).await?;
+    roles.retain(|role| role.scope == counts);
+    let username = claims.username.clone();
+    let caller = Caller {
+        actor: Actor {
+            kind: ActorKind::User,
+            id: Some(claims.sub.uuid()),
+            name: username.clone().unwrap_or_else(|| claims.sub.to_string()),
+        },
+        origin: context.origin(),
+        context: if system { Context::System } else { Context::Tenant(project.id, tenant.id) },
+        permissions: PermissionSet::new(roles.iter().flat_map(|role| &role.permissions)),
+        is_admin: roles.iter().any(|role| role.admin),
+        is_super_admin: system && roles.iter().any(|role| role.super_admin),
+    };
+    Ok(Principal {
+        caller,
+        user: claims.sub,
+        username,
+        project: project.id,
+        tenant: tenant.id,
+        session: claims.sid,
+        token: claims.jti,
+        token_exp: Timestamp::from_secs(claims.exp),
+        roles,
+        unit_roles: bindings.unit_roles,
+    })
+}
+
+/// The one bearer token of a request.
+fn bearer(headers: &HeaderMap) -> Result<&str, AppError> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return Err(AppError::CredentialMissing) };
+    let text = value.to_str().map_err(|_| AppError::CredentialMissing)?;
+    let (scheme, token) = text.split_once(' ').ok_or(AppError::CredentialMissing)?;
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Err(AppError::CredentialMissing);
+    }
+    Ok(token)
+}
+
+/// The claims of an access token of ours.
+async fn verified(app: &App, token: &str) -> Result<AccessClaims, AppError> {
+    let presented = Presented::read(token)?;
+    let claims = Jws::parse(token).map_err(authn::TokenError::Malformed)?.claims;
+    // Which project's keys to try is asked of the token; that they are its issuer's is checked.
+    let named = claims.0.get("pid").and_then(serde_json::Value::as_str).and_then(|text| text.parse().ok());
+    let issuer = own_issuer(app, named.ok_or(authn::TokenError::IssuerUnknown)?).await?;
+    let issuer = std::sync::Arc::new(issuer.ok_or(authn::TokenError::IssuerUnknown)?);
+    presented.check(&issuer, app.clock.unix_now())?.verify()?;
+    AccessClaims::deserialize(serde_json::Value::Object(claims.0))
+        .map_err(|_| authn::TokenError::Claim { name: "of an access token".into() }.into())
+}
+
+/// A project's own issuer with its keys as they are now.
+async fn own_issuer(app: &App, project: ProjectId) -> Result<Option<Issuer>, AppError> {
+    let Some(project) = app.store.project(project).await? else { return Ok(None) };
+    let (jwks, algorithms) = crate::app::signing_keys::key_set(app, project.id).await?;
+    if algorithms.is_empty() {
+        return Ok(None);
+    }
+    let issuer = snapshot::Issuer {
+        id: project.own_issuer_id(),
+        issuer: project.issuer.clone(),
+        project_id: project.id,
+        origin: snapshot::Origin::Own,
+        audiences: project.audiences.clone(),
+        algorithms,
+        jwks,
+    };
+    Issuer::compile(&issuer).map(Some).map_err(|error| AppError::internal("a project's own keys cannot be used", error))
+}
+
+/// On `public`, the token must be for the tenant the edge decided for, and for whom it decided.
+async fn bound_to(
+    app: &App,
+    context: &RequestContext,
+    claims: &AccessClaims,
+    project: &Project,
+) -> Result<(), AppError> {
+    let Some(asserted) = &context.asserted else { return Ok(()) };
+    let realm = crate::app::site::realm_of_host(app, context).await?;
+    if realm.is_none_or(|realm| realm.project.id != project.id) {
+        return Err(authn::TokenError::IssuerUnknown.into());
+    }
+    if asserted.tenant.is_some_and(|tenant| Some(tenant) != claims.tid) {
+        return Err(AppError::TenantMismatch);
+    }
+    if asserted.subject.as_ref().is_some_and(|subject| *subject != claims.sub.to_string()) {
+        tracing::warn!(project.id = %project.id, "the edge asserts another subject than the token names");
+        return Err(AppError::TenantMismatch);
+    }
+    Ok(())
+}
+
+/// Whether the tenant's state lets the request pass.
+fn served(project: &Project, tenant: &Tenant, harmless: bool) -> Result<(), AppError> {
+    match tenant.status {
+        _ if project.status == ProjectStatus::Suspended => Err(AppError::TenantSuspended),
+        TenantStatus::Suspended | TenantStatus::Deleted => Err(AppError::TenantSuspended),
+        TenantStatus::Frozen if !harmless => Err(AppError::TenantFrozen),
+        TenantStatus::Frozen | TenantStatus::Trial | TenantStatus::Active => Ok(()),
+    }
+}

@@ -1,0 +1,390 @@
+//! What the control API is told at the start.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+
+use domain::{HostName, HumanDuration};
+use link::file::{Checks, Document, Mistakes, Overrides, SecretRef};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Names other programs rely on, beside `PORTCULLIS_SECTION__KEY`.
+pub const ALIASES: [(&str, &str); 2] = [("DATABASE_URL", "/database/url"), ("REDIS_URL", "/redis/revocation")];
+
+/// The configuration file.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What kind of installation this is. `prod` refuses plain-HTTP upstreams, demo data and migrations down.
+    pub environment: Environment,
+    /// The database.
+    pub database: DatabaseConfig,
+    /// Redis.
+    pub redis: RedisConfig,
+    /// Where to listen.
+    pub listeners: ListenersConfig,
+    /// Sign-in, sessions and tokens.
+    pub sessions: SessionsConfig,
+    /// The log of restrictions.
+    pub log: LogConfig,
+    /// Rules for upstreams.
+    pub upstreams: UpstreamsConfig,
+    /// What is ensured at every start.
+    pub bootstrap: BootstrapConfig,
+    /// Logs and traces.
+    pub telemetry: TelemetryConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            environment: Environment::Dev,
+            database: DatabaseConfig::default(),
+            redis: RedisConfig::default(),
+            listeners: ListenersConfig::default(),
+            sessions: SessionsConfig::default(),
+            log: LogConfig::default(),
+            upstreams: UpstreamsConfig::default(),
+            bootstrap: BootstrapConfig::default(),
+            telemetry: TelemetryConfig::default(),
+        }
+    }
+}
+
+/// What kind of installation this is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Environment {
+    /// A developer's machine: plain-HTTP upstreams on any address, migrations down.
+    #[default]
+    Dev,
+    /// As `prod`, for trying out.
+    Stage,
+    /// In service.
+    Prod,
+}
+
+/// The database.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseConfig {
+    /// `postgres://…` or `sqlite:PATH`.
+    pub url: String,
+    /// Bring the schema up to date at the start. Default false; otherwise run `migrate up`.
+    pub migrate: bool,
+    /// The key secrets are sealed with: 32 bytes as 64 hex digits, by reference.
+    pub master_key: Option<SecretRef>,
+    /// Keys that older rows may still be sealed with.
+    pub older_master_keys: Vec<SecretRef>,
+}
+
+/// Redis.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedisConfig {
+    /// Carries revocations (noeviction). None: gateways fetch every fact themselves.
+    pub revocation: Option<String>,
+}
+
+/// Where to listen. Port 0 picks one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenersConfig {
+    /// Public, user and tenant operations, through the edge only. Default `127.0.0.1:9081`.
+    pub public: ListenAddress,
+    /// Those and platform operations, on loopback only. Default `127.0.0.1:9080`.
+    pub admin: ListenAddress,
+    /// Feed and lease for gateways, mTLS. Default `127.0.0.1:9090`.
+    pub internal: ListenAddress,
+    /// `/metrics`. Default none.
+    pub metrics: Option<ListenAddress>,
+    /// Certificate, key and clients' authority of `internal`. None: plain, allowed in `dev` on loopback only.
+    pub internal_tls: Option<InternalTls>,
+    /// Longest time for one request. Default 30 s.
+    pub request_timeout: HumanDuration,
+}
+
+impl Default for ListenersConfig {
+    fn default() -> Self {
+        let loopback = |port| ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], port)));
+        Self {
+            public: loopback(9081),
+            admin: loopback(9080),
+            internal: loopback(9090),
+            metrics: None,
+            internal_tls: None,
+            request_timeout: HumanDuration::from_secs(30),
+        }
+    }
+}
+
+/// TLS of the `internal` listener. Files are PEM.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InternalTls {
+    /// Certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authority gateways' certificates are signed by.
+    pub ca: PathBuf,
+    /// Its key; only `gateways enroll` reads it.
+    pub ca_key: Option<PathBuf>,
+}
+
+/// `IP:PORT` or `unix:PATH`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub enum ListenAddress {
+    /// An address and port.
+    Tcp(SocketAddr),
+    /// A Unix domain socket.
+    Unix(PathBuf),
+}
+
+impl FromStr for ListenAddress {
+    type Err = ListenAddressError;
+    fn from_str(text: &str) -> Result<Self, ListenAddressError> {
+        match text.strip_prefix("unix:") {
+            Some(path) if !path.is_empty() => Ok(Self::Unix(path.into())),
+            Some(_) => Err(ListenAddressError { text: text.into() }),
+            None => text.parse().map(Self::Tcp).map_err(|_| ListenAddressError { text: text.into() }),
+        }
+    }
+}
+
+/// Why a text is no [`ListenAddress`].
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{text}` is not an address such as `127.0.0.1:9080` or `unix:/run/portcullis.sock`")]
+pub struct ListenAddressError {
+    text: String,
+}
+
+impl TryFrom<String> for ListenAddress {
+    type Error = ListenAddressError;
+    fn try_from(text: String) -> Result<Self, ListenAddressError> {
+        text.parse()
+    }
+}
+impl From<ListenAddress> for String {
+    fn from(address: ListenAddress) -> Self {
+        address.to_string()
+    }
+}
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Sign-in, sessions and tokens.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionsConfig {
+    /// Life of an access token. Default 15 m, at most 15 m: it bounds what an unheard revocation costs.
+    pub access_token: HumanDuration,
+    /// Life of a refresh token. Default 7 d.
+    pub refresh_token: HumanDuration,
+    /// A session ends after this long, however often it is refreshed. Default 30 d.
+    pub session: HumanDuration,
+    /// A refresh token used a second time within this is a lost race, not a theft. Default 10 s.
+    pub refresh_grace: HumanDuration,
+    /// Failed sign-ins in a row that lock a name. Default 5.
+    pub lock_after: u32,
+    /// For how long. Default 15 m.
+    pub lock_for: HumanDuration,
+    /// Passwords hashed at once; more wait. Default: one for each two processors, at least one.
+    pub password_hashers: Option<usize>,
+}
+
+impl Default for SessionsConfig {
+    fn default() -> Self {
+        Self {
+            access_token: HumanDuration::from_secs(900),
+            refresh_token: HumanDuration::from_secs(7 * 86_400),
+            session: HumanDuration::from_secs(30 * 86_400),
+            refresh_grace: HumanDuration::from_secs(10),
+            lock_after: 5,
+            lock_for: HumanDuration::from_secs(900),
+            password_hashers: None,
+        }
+    }
+}
+
+/// The log of restrictions.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// A tick runs at least this often. Default 500 ms.
+    pub tick: HumanDuration,
+    /// How long a revoking call waits for the gateways before it answers 202. Default 100 ms.
+    pub revoke_wait: HumanDuration,
+    /// How long `?wait=applied` waits. Default 5 s.
+    pub applied_wait: HumanDuration,
+    /// What has expired is removed this often. Default 1 m.
+    pub prune: HumanDuration,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            tick: HumanDuration::from_millis(500),
+            revoke_wait: HumanDuration::from_millis(100),
+            applied_wait: HumanDuration::from_secs(5),
+            prune: HumanDuration::from_secs(60),
+        }
+    }
+}
+
+/// Rules for upstreams.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamsConfig {
+    /// Allow plain HTTP to upstreams on loopback and Unix sockets outside `dev` too. Never allowed in `prod`.
+    pub plaintext_on_loopback: bool,
+}
+
+/// What is ensured at every start, without touching what is there.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BootstrapConfig {
+    /// Hostname of the platform's staff; none: they sign in on the `admin` listener only.
+    pub console_hostname: Option<HostName>,
+    /// Hostname of the shared project.
+    pub cloud_hostname: Option<HostName>,
+    /// Issuer of the root project. Default `https://{console_hostname}`, else `https://console.localhost`.
+    pub root_issuer: Option<String>,
+    /// Issuer of the shared project. Default `https://{cloud_hostname}`, else `https://cloud.localhost`.
+    pub cloud_issuer: Option<String>,
+    /// User name of the platform administrator. Default `platform-admin`.
+    pub admin_username: String,
+    /// Their password, by reference; none: one is made by `control-api bootstrap` and printed once.
+    pub admin_password: Option<SecretRef>,
+}
+
+impl Default for BootstrapConfig {
+    fn default() -> Self {
+        Self {
+            console_hostname: None,
+            cloud_hostname: None,
+            root_issuer: None,
+            cloud_issuer: None,
+            admin_username: "platform-admin".into(),
+            admin_password: None,
+        }
+    }
+}
+
+/// Logs and traces.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetryConfig {
+    /// What is logged, such as `info,control_api=debug`.
+    pub filter: Option<String>,
+    /// Collector of traces (OTLP over HTTP).
+    pub otlp: Option<String>,
+}
+
+impl Config {
+    /// Reads a file, with overrides from the environment.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn load(path: &std::path::Path, overrides: &Overrides) -> Result<Self, Mistakes> {
+        link::file::load::<Self>(Document::open(path)?, overrides)?.checked(Self::check)
+    }
+
+    /// What no schema can express.
+    fn check(&self, checks: &mut Checks<'_>) {
+        if !self.database.url.starts_with("postgres://")
+            && !self.database.url.starts_with("postgresql://")
+            && !self.database.url.starts_with("sqlite:")
+        {
+            checks.refuse("/database/url", "is not `postgres://…` or `sqlite:PATH`");
+        }
+        if self.database.master_key.is_none() {
+            checks.refuse("/database/master_key", "is missing: secrets are sealed with it");
+        }
+        if self.sessions.access_token.get() > std::time::Duration::from_secs(900) {
+            checks.refuse("/sessions/access_token", "is longer than 15m");
+        }
+        if self.sessions.access_token.get().is_zero() || self.sessions.refresh_token.get().is_zero() {
+            checks.refuse("/sessions", "a token that lives 0 s is of no use");
+        }
+        if self.sessions.lock_after == 0 {
+            checks.refuse("/sessions/lock_after", "is 0: every name would be locked");
+        }
+        if !self.listeners.admin.is_local() {
+            checks.refuse("/listeners/admin", "is plain HTTP and must be on loopback or a Unix socket");
+        }
+        if !self.listeners.public.is_local() {
+            checks.refuse("/listeners/public", "is plain HTTP and must be on loopback or a Unix socket");
+        }
+        if self.listeners.internal_tls.is_none()
+            && !(self.environment == Environment::Dev && self.listeners.internal.is_local())
+        {
+            checks.refuse("/listeners/internal_tls", "is missing: without it only `dev` on loopback is allowed");
+        }
+        if self.environment == Environment::Prod && self.upstreams.plaintext_on_loopback {
+            checks.refuse("/upstreams/plaintext_on_loopback", "is not allowed in `prod`");
+        }
+    }
+}
+
+impl ListenAddress {
+    /// Whether only this machine reaches it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<Config, Mistakes> {
+        link::file::load::<Config>(Document::parse("control-api.yaml", text).unwrap(), &Overrides::none())?
+            .checked(Config::check)
+    }
+
+    #[test]
+    fn names_all_mistakes_at_once() {
+        let mistakes = check(
+            "environment: prod\nlisteners: { admin: \"0.0.0.0:9080\" }\nsessions: { access_token: 1h, lock_after: 0 }\n\
+             upstreams: { plaintext_on_loopback: true }\n",
+        )
+        .unwrap_err()
+        .to_string();
+        for key in [
+            "database.url",
+            "database.master_key",
+            "listeners.admin",
+            "listeners.internal_tls",
+            "sessions.access_token",
+            "sessions.lock_after",
+            "upstreams.plaintext_on_loopback",
+        ] {
+            assert!(mistakes.contains(key), "{key} in {mistakes}");
+        }
+    }
+
+    #[test]
+    fn a_small_file_is_enough_for_development() {
+        let config = check("database: { url: \"sqlite:portcullis.db\", master_key: \"env:MASTER_KEY\" }\n").unwrap();
+        assert_eq!(config.listeners.admin.to_string(), "127.0.0.1:9080");
+    }
+
+    #[test]
+    fn an_address_reads_back_what_it_wrote() {
+        for text in ["127.0.0.1:9080", "[::1]:0", "unix:/run/p.sock"] {
+            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
+        }
+        assert!("unix:".parse::<ListenAddress>().is_err());
+    }
+}

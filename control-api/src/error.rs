@@ -1,0 +1,276 @@
+//! Why a use case did not do what it was asked. [`crate::problem`] turns this into an answer.
+
+use authn::TokenError;
+use http::StatusCode;
+use link::log::TickError;
+use store::StoreError;
+
+/// One field of a request that is wrong.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+pub struct FieldError {
+    /// Where, as a JSON pointer into the body (RFC 6901), or `?name` for a query parameter.
+    pub pointer: String,
+    /// Stable code.
+    pub code: &'static str,
+    /// What is wrong, in words.
+    pub detail: String,
+}
+
+impl FieldError {
+    /// A field that is wrong.
+    pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), code, detail: detail.into() }
+    }
+}
+
+/// Why a request is not answered as it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// No bearer token where one is needed.
+    #[error("a bearer token is needed")]
+    CredentialMissing,
+    /// The token cannot be believed.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The token was believed and is refused since: signed out, session ended, generation raised.
+    #[error("the token was revoked")]
+    TokenRevoked,
+    /// The principal is disabled, gone, or no active member of the tenant.
+    #[error("the principal is not active")]
+    PrincipalInactive,
+    /// The token's tenant is not the hostname's.
+    #[error("the token is for another tenant")]
+    TenantMismatch,
+    /// The tenant or its project serves nothing now.
+    #[error("the tenant is suspended")]
+    TenantSuspended,
+    /// The tenant is frozen: only reading and signing in and out.
+    #[error("the tenant is frozen")]
+    TenantFrozen,
+    /// A tenant's token at the staff's door, or the other way round.
+    #[error("the token is for another context")]
+    ContextMismatch,
+    /// On `public`, the edge's assertion is missing or does not hold.
+    #[error("the request did not come through the edge")]
+    AssertionInvalid,
+    /// No right to do it.
+    #[error(transparent)]
+    Forbidden(#[from] authz::Forbidden),
+    /// The granted role holds more than the one who grants it.
+    #[error("a role cannot be given that holds more than its giver: {permission}")]
+    Escalation {
+        /// What the giver lacks.
+        permission: String,
+    },
+    /// There is no such thing, or not for the caller.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// Fields of the request are wrong.
+    #[error("the request has {} wrong fields", .0.len())]
+    Invalid(Vec<FieldError>),
+    /// The body is not JSON of the form that is asked for.
+    #[error("the body cannot be read: {0}")]
+    Malformed(String),
+    /// The body is too long.
+    #[error("the body is longer than allowed")]
+    TooLarge,
+    /// The body is of another media type.
+    #[error("the body is not `application/json`")]
+    MediaType,
+    /// State forbids it.
+    #[error("{detail}")]
+    Conflict {
+        /// Stable code.
+        code: &'static str,
+        /// What is in the way.
+        detail: String,
+    },
+    /// User name and password do not belong together, or there is no such user.
+    #[error("the credentials are not valid")]
+    CredentialsInvalid,
+    /// Too many failures for that name.
+    #[error("sign-in is locked for a while")]
+    LoginLocked {
+        /// Seconds until it is not.
+        retry_after: u64,
+    },
+    /// The password must be changed before a session opens.
+    #[error("the password must be changed first")]
+    PasswordChangeRequired,
+    /// Several tenants, and none was named.
+    #[error("name the tenant to sign in to")]
+    TenantRequired {
+        /// The user's tenants.
+        slugs: Vec<String>,
+    },
+    /// The refresh token is unknown, expired, or its session ended.
+    #[error("the refresh token is not valid")]
+    RefreshInvalid,
+    /// The refresh token was used moments ago: the newer one counts.
+    #[error("the refresh token was used moments ago")]
+    RefreshSuperseded,
+    /// The refresh token was used before: all sessions of its user were ended.
+    #[error("the refresh token was used before")]
+    RefreshReplayed,
+    /// More sign-ins at once than we hash passwords for.
+    #[error("too many sign-ins at once")]
+    Busy,
+    /// The Idempotency-Key was used for another body.
+    #[error("the idempotency key was used with another body")]
+    IdempotencyReused,
+    /// No such path or method.
+    #[error("nothing is served at this path")]
+    NoRoute,
+    /// The path is served, but not for this method.
+    #[error("the method is not served here")]
+    NoMethod,
+    /// It took too long.
+    #[error("the request took too long")]
+    TimedOut,
+    /// The store said no, or nothing.
+    #[error(transparent)]
+    Store(StoreError),
+    /// A failure of ours.
+    #[error("{what}")]
+    Internal {
+        /// What failed.
+        what: &'static str,
+        /// Why.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+impl AppError {
+    /// One wrong field.
+    pub fn field(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError::new(pointer, code, detail)])
+    }
+
+    /// A failure of ours, with its cause.
+    pub fn internal(what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal { what, source: Some(source.into()) }
+    }
+
+    /// Status and stable public code. Codes are API: add, never reuse.
+    pub fn public(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::CredentialMissing => (StatusCode::UNAUTHORIZED, "credential_missing"),
+            Self::Token(error) => (StatusCode::UNAUTHORIZED, token_code(error)),
+            Self::TokenRevoked => (StatusCode::UNAUTHORIZED, "token_revoked"),
+            Self::PrincipalInactive => (StatusCode::UNAUTHORIZED, "principal_inactive"),
+            Self::TenantMismatch => (StatusCode::FORBIDDEN, "tenant_mismatch"),
+            Self::TenantSuspended => (StatusCode::FORBIDDEN, "tenant_suspended"),
+            Self::TenantFrozen => (StatusCode::FORBIDDEN, "tenant_frozen"),
+            Self::ContextMismatch => (StatusCode::FORBIDDEN, "context_mismatch"),
+            Self::AssertionInvalid => (StatusCode::FORBIDDEN, "assertion_invalid"),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "permission_denied"),
+            Self::Escalation { .. } => (StatusCode::FORBIDDEN, "permission_escalation"),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_failed"),
+            Self::Malformed(_) => (StatusCode::BAD_REQUEST, "body_malformed"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type_unsupported"),
+            Self::Conflict { code, .. } => (StatusCode::CONFLICT, code),
+            Self::CredentialsInvalid => (StatusCode::UNAUTHORIZED, "credentials_invalid"),
+            Self::LoginLocked { .. } => (StatusCode::TOO_MANY_REQUESTS, "login_locked"),
+            Self::PasswordChangeRequired => (StatusCode::FORBIDDEN, "password_change_required"),
+            Self::TenantRequired { .. } => (StatusCode::CONFLICT, "tenant_required"),
+            Self::RefreshInvalid => (StatusCode::UNAUTHORIZED, "refresh_invalid"),
+            Self::RefreshSuperseded => (StatusCode::UNAUTHORIZED, "refresh_superseded"),
+            Self::RefreshReplayed => (StatusCode::UNAUTHORIZED, "refresh_replayed"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::IdempotencyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+            Self::NoRoute => (StatusCode::NOT_FOUND, "route_not_found"),
+            Self::NoMethod => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed_out"),
+            Self::Store(error) => store_code(error),
+            Self::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+
+    /// Seconds after which trying again makes sense (RFC 9110 §10.2.3).
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::LoginLocked { retry_after } => Some(*retry_after),
+            Self::Busy | Self::TimedOut => Some(1),
+            _ if self.public().0 == StatusCode::SERVICE_UNAVAILABLE => Some(1),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with which field.
+    pub fn fields(&self) -> Vec<FieldError> {
+        match self {
+            Self::Invalid(fields) => fields.clone(),
+            Self::Store(StoreError::Conflict { columns, .. }) => columns
+                .iter()
+                .map(|column| column.strip_suffix("_fold").unwrap_or(column))
+                .filter(|column| !column.ends_with("project_id") && !column.ends_with("tenant_id"))
+                .map(|column| FieldError::new(format!("/{column}"), "taken", format!("this `{column}` is taken")))
+                .collect(),
+            Self::TenantRequired { slugs } => {
+                slugs.iter().map(|slug| FieldError::new("/tenant", "choice", slug.clone())).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl From<StoreError> for AppError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound { what } => Self::NotFound(what),
+            // What lies outside the caller's scope does not exist for the caller.
+            StoreError::OutOfScope => Self::NotFound("thing"),
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl From<TickError<StoreError>> for AppError {
+    fn from(error: TickError<StoreError>) -> Self {
+        Self::internal("a change was saved and not numbered", error)
+    }
+}
+
+fn store_code(error: &StoreError) -> (StatusCode, &'static str) {
+    match error {
+        StoreError::NotFound { .. } | StoreError::OutOfScope => (StatusCode::NOT_FOUND, "not_found"),
+        StoreError::Conflict { .. } => (StatusCode::CONFLICT, "already_exists"),
+        StoreError::Reference => (StatusCode::CONFLICT, "reference_conflict"),
+        StoreError::Check { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "validation_failed"),
+        StoreError::Rule { code, .. } => (StatusCode::CONFLICT, code),
+        StoreError::VersionMismatch { .. } => (StatusCode::PRECONDITION_FAILED, "version_mismatch"),
+        StoreError::TenantState(_) => (StatusCode::CONFLICT, "tenant_state_conflict"),
+        StoreError::Tie(_) => (StatusCode::CONFLICT, "route_tie"),
+        StoreError::Serialization | StoreError::Unavailable(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
+        }
+        StoreError::Unaudited { .. }
+        | StoreError::Finished
+        | StoreError::Failed
+        | StoreError::Configuration { .. }
+        | StoreError::SchemaNewer { .. }
+        | StoreError::SchemaOlder { .. }
+        | StoreError::Migration(_)
+        | StoreError::Seal(_)
+        | StoreError::Corrupt { .. }
+        | StoreError::Database(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+    }
+}
+
+/// The codes the edge uses for the same failures.
+const fn token_code(error: &TokenError) -> &'static str {
+    match error {
+        TokenError::Malformed(_) => "token_malformed",
+        TokenError::IssuerUnknown => "issuer_unknown",
+        TokenError::KeyUnknown => "key_unknown",
+        TokenError::Algorithm => "token_algorithm",
+        TokenError::Type => "token_type",
+        TokenError::Audience => "token_audience",
+        TokenError::Expired => "token_expired",
+        TokenError::NotYetValid => "token_not_yet_valid",
+        TokenError::Signature => "token_signature",
+        TokenError::Claim { .. } => "token_claim",
+    }
+}

@@ -1,0 +1,204 @@
+//! The tick, and everyone who waits for it or for the gateways to have heard.
+
+use std::{sync::Arc, time::Duration};
+
+use domain::{Clock, NumberedFact, Position, Seq, Tag, Timestamp, model::GatewayNode};
+use link::log::{FactCarrier, Hint, TickError, TickQueue};
+use store::{Commit, Store, StoreError, read::*};
+use tokio::sync::{Notify, watch};
+
+use crate::{config::LogConfig, problem};
+
+/// Where the log stood when a tick ended.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Ticked {
+    /// The log's head.
+    pub head: Position,
+    /// The newest revision.
+    pub revision: u64,
+    /// The lowest revision that may be served.
+    pub min_revision: u64,
+}
+
+/// A gateway that has not applied something yet.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize, schemars::JsonSchema)]
+pub struct Laggard {
+    /// Its name.
+    pub name: String,
+    /// Its fleet.
+    pub fleet: String,
+    /// When its last lease runs out: from then on it cannot act on what it has not heard.
+    pub lease_until: Timestamp,
+}
+
+/// Numbers what was committed, tells the carrier and the feeds, and waits for gateways.
+pub struct Hub {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    ticks: TickQueue<Ticked, StoreError>,
+    revision: watch::Receiver<u64>,
+    reported: Notify,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("revision", &*self.revision.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// Starts the queue of ticks. Must be called on a Tokio runtime.
+    pub fn start(store: Store, clock: Arc<dyn Clock>, carrier: Arc<dyn FactCarrier>) -> Arc<Self> {
+        let (newest, revision) = watch::channel(0);
+        let ticker = Arc::new(Ticker { store: store.clone(), clock: Arc::clone(&clock), carrier, newest });
+        // One tick at a time: what the last one found is the queue's own.
+        let last = Arc::new(tokio::sync::Mutex::new(None::<Position>));
+        let ticks = TickQueue::spawn(move || {
+            let (ticker, last) = (Arc::clone(&ticker), Arc::clone(&last));
+            async move { ticker.tick(&mut *last.lock().await).await }
+        });
+        Arc::new(Self { store, clock, ticks, revision, reported: Notify::new() })
+    }
+
+    /// The result of a tick that began after this call.
+    ///
+    /// # Errors
+    /// Of the database, or that the process is going down.
+    pub async fn tick(&self) -> Result<Ticked, TickError<StoreError>> {
+        self.ticks.fresh().await
+    }
+
+    /// The store.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Follows the newest revision.
+    pub fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.clone()
+    }
+
+    /// Says that a gateway has reported.
+    pub fn reported(&self) {
+        self.reported.notify_waiters();
+    }
+
+    /// Numbers a commit and says what a gateway must have applied to know of it.
+    ///
+    /// # Errors
+    /// As [`Hub::tick`].
+    pub async fn number(&self, commit: Option<Commit>) -> Result<Ticked, TickError<StoreError>> {
+        let ticked = self.tick().await?;
+        let Some(commit) = commit.filter(Commit::changes_snapshot) else {
+            return Ok(Ticked { revision: 0, ..ticked });
+        };
+        let revision = self.store.revision_of(commit).await.map_err(|error| TickError::Failed(Arc::new(error)))?;
+        Ok(Ticked { revision: revision.unwrap_or(ticked.revision), ..ticked })
+    }
+
+    /// Waits until every live gateway has applied what `target` names, or its lease has run out. Answers who has not
+    /// when `patience` ends.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn applied(&self, target: Ticked, patience: Duration) -> Result<Vec<Laggard>, StoreError> {
+        let deadline = tokio::time::sleep(patience);
+        tokio::pin!(deadline);
+        loop {
+            let reported = self.reported.notified();
+            let behind = self.behind(target).await?;
+            if behind.is_empty() {
+                return Ok(behind);
+            }
+            tokio::select! {
+                () = &mut deadline => return self.behind(target).await,
+                () = reported => {}
+                // Gateways of other replicas report there; a lease may run out.
+                () = tokio::time::sleep(Duration::from_millis(10)) => {}
+            }
+        }
+    }
+
+    async fn behind(&self, target: Ticked) -> Result<Vec<Laggard>, StoreError> {
+        let now = self.clock.unix_now();
+        let lags = |node: &GatewayNode| {
+            node.report.lease_until > now
+                && (node.report.applied < target.head.seq || node.report.revision < target.revision)
+        };
+        let gateways = self.store.gateways().await?;
+        let behind = gateways.into_iter().filter(lags);
+        Ok(behind
+            .map(|node| Laggard { name: node.name, fleet: node.fleet, lease_until: node.report.lease_until })
+            .collect())
+    }
+
+    /// Ticks and prunes for as long as it is polled.
+    pub async fn run_jobs(self: Arc<Self>, config: LogConfig) {
+        let mut ticks = tokio::time::interval(config.tick.get().max(Duration::from_millis(10)));
+        let mut prunes = tokio::time::interval(config.prune.get().max(Duration::from_millis(10)));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        prunes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    if let Err(error) = self.tick().await {
+                        tracing::error!(error = problem::chain(&error), "the tick failed");
+                    }
+                }
+                _ = prunes.tick() => {
+                    if let Err(error) = self.store.prune(self.clock.unix_now()).await {
+                        tracing::error!(error = problem::chain(&error), "pruning failed");
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Ticker {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    carrier: Arc<dyn FactCarrier>,
+    newest: watch::Sender<u64>,
+}
+
+impl Ticker {
+    async fn tick(&self, last: &mut Option<Position>) -> Result<Ticked, StoreError> {
+        let tick = self.store.tick(self.clock.unix_now()).await?;
+        if let Some(first) = tick.facts.first() {
+            let before = self.before(first, *last).await?;
+            let hints = Hint::chain(before, tick.facts.iter().cloned());
+            // A lost hint costs a fetch with the next proof; the tick itself is done.
+            if let Err(error) = self.carrier.publish(&hints).await {
+                tracing::warn!(error = problem::chain(&error), "facts were numbered and not carried");
+            }
+        }
+        *last = Some(tick.head);
+        self.newest.send_if_modified(|held| {
+            let newer = tick.revision != *held;
+            *held = tick.revision;
+            newer
+        });
+        Ok(Ticked { head: tick.head, revision: tick.revision, min_revision: tick.min_revision })
+    }
+
+    /// The head before a fact: what the last tick here left, unless another replica has ticked since.
+    async fn before(&self, first: &NumberedFact, last: Option<Position>) -> Result<Position, StoreError> {
+        let seq = Seq(first.seq.0.saturating_sub(1));
+        if seq == Seq::ZERO {
+            return Ok(Position::default());
+        }
+        if let Some(last) = last.filter(|last| last.seq == seq) {
+            return Ok(last);
+        }
+        let held = self.store.facts_after(Seq(seq.0.saturating_sub(1)), 1).await?;
+        // A fact that was pruned: nobody stands on it any more, so any tag will do.
+        let tag = held.first().filter(|fact| fact.seq == seq).map_or(Tag::default(), |fact| fact.tag);
+        Ok(Position { seq, tag })
+    }
+}

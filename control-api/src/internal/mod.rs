@@ -1,0 +1,10 @@
+//! What gateways are told: the log, proofs, the feed.
+//!
+//! [`Hub`] runs the tick and knows who waits for what; [`Plane`] answers gateways over it, in the same process or behind
+//! gRPC.
+
+mod hub;
+mod plane;
+
+pub use hub::{Hub, Laggard, Ticked};
+pub use plane::Plane;

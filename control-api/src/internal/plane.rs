@@ -1,0 +1,207 @@
+//! What a gateway may ask, answered from SQL.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use authz::Scope;
+use domain::{
+    NumberedFact, Position, TenantId, UserId,
+    fact::{Bindings, Proof},
+    model::{GatewayNode, GatewayReport},
+    snapshot::Change,
+};
+use futures::{StreamExt, stream::BoxStream};
+use link::{
+    LinkError,
+    log::{ControlPlane, FeedMessage, GatewayStatus, LiveFacts},
+};
+use store::{Delta, StoreError, read::*};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::Hub;
+
+/// In errors: who failed.
+const PEER: &str = "the control API";
+
+/// Facts and changes read at once.
+const BATCH: u32 = 1000;
+
+/// Changes in one part of the full state.
+const PART: usize = 512;
+
+/// A feed says at least this often that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Messages a slow reader of the feed may lie behind.
+const BUFFERED: usize = 16;
+
+/// The control plane, as a gateway sees it.
+#[derive(Clone, Debug)]
+pub struct Plane {
+    hub: Arc<Hub>,
+}
+
+impl Plane {
+    /// Over a hub.
+    pub const fn new(hub: Arc<Hub>) -> Self {
+        Self { hub }
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> LinkError {
+    LinkError::failed(PEER, error)
+}
+
+#[async_trait]
+impl ControlPlane for Plane {
+    async fn prove(&self, at: Position) -> Result<Proof, LinkError> {
+        let ticked = self.hub.tick().await.map_err(|error| failed(&error))?;
+        let known = self.hub.store().knows(at).await.map_err(|error| failed(&error))?;
+        Ok(Proof { head: ticked.head, min_revision: ticked.min_revision, resync: !known })
+    }
+
+    async fn facts_after(&self, at: Position) -> Result<Vec<NumberedFact>, LinkError> {
+        let store = self.hub.store();
+        if !store.knows(at).await.map_err(|error| failed(&error))? {
+            return Err(LinkError::UnknownPosition);
+        }
+        let (mut facts, mut seq) = (Vec::new(), at.seq);
+        loop {
+            let batch = store.facts_after(seq, BATCH).await.map_err(|error| failed(&error))?;
+            let Some(last) = batch.last() else { return Ok(facts) };
+            seq = last.seq;
+            facts.extend(batch);
+        }
+    }
+
+    async fn live_facts(&self) -> Result<LiveFacts, LinkError> {
+        let now = self.hub.clock().unix_now();
+        let view = self.hub.store().view().await.map_err(|error| failed(&error))?;
+        let (head, facts) = view.live_facts(now).await.map_err(|error| failed(&error))?;
+        Ok(LiveFacts { head, facts })
+    }
+
+    async fn bindings(&self, tenant: TenantId, user: UserId) -> Result<Bindings, LinkError> {
+        self.hub.store().bindings(tenant, user).await.map_err(|error| failed(&error))
+    }
+
+    async fn feed(&self, from: Option<u64>) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
+        let (messages, feed) = mpsc::channel(BUFFERED);
+        let hub = Arc::clone(&self.hub);
+        tokio::spawn(async move {
+            let mut feeder = Feeder { hub, at: from, messages };
+            if let Err(Ended::Failed(error)) = feeder.run().await {
+                // A reader that has gone needs no error.
+                drop(feeder.messages.send(Err(failed(&error))).await);
+            }
+        });
+        Ok(ReceiverStream::new(feed).boxed())
+    }
+
+    async fn report(&self, status: GatewayStatus) -> Result<(), LinkError> {
+        let now = self.hub.clock().unix_now();
+        let node = GatewayNode {
+            id: status.gateway.id,
+            name: status.gateway.name,
+            fleet: status.gateway.fleet,
+            report: GatewayReport {
+                revision: status.applied_revision,
+                applied: status.applied.seq,
+                reader: status.reader,
+                lease_until: now + Duration::from_millis(status.lease_remaining_ms),
+            },
+            last_seen: now,
+        };
+        let node = &node;
+        let noted = self.hub.store().write_session(Scope::Platform, now, |tx| async move {
+            Ok::<_, StoreError>(tx.report_gateway(node).await?)
+        });
+        noted.await.map_err(|error| failed(&error))?;
+        self.hub.reported();
+        Ok(())
+    }
+}
+
+/// Why a feed ended.
+enum Ended {
+    /// Its reader has gone.
+    Gone,
+    /// The database failed.
+    Failed(StoreError),
+}
+
+impl From<StoreError> for Ended {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Feeds one gateway.
+struct Feeder {
+    hub: Arc<Hub>,
+    /// The revision the reader has; none for nothing.
+    at: Option<u64>,
+    messages: mpsc::Sender<Result<FeedMessage, LinkError>>,
+}
+
+impl Feeder {
+    async fn run(&mut self) -> Result<(), Ended> {
+        let mut revisions = self.hub.revisions();
+        loop {
+            // Seen before the read, so that what is numbered after it wakes us again.
+            revisions.mark_unchanged();
+            let revision = match self.at {
+                None => self.full().await?,
+                Some(at) => match self.hub.store().changes_after(at, BATCH).await? {
+                    Delta::Resync => {
+                        self.at = None;
+                        continue;
+                    }
+                    Delta::Changes { changes, complete, head } => self.delta(changes, complete, head, at).await?,
+                },
+            };
+            let behind = self.at.replace(revision).is_none_or(|before| before != revision);
+            if behind {
+                continue;
+            }
+            tokio::select! {
+                () = self.messages.closed() => return Err(Ended::Gone),
+                changed = revisions.changed() => if changed.is_err() {
+                    return Err(Ended::Gone);
+                },
+                () = tokio::time::sleep(HEARTBEAT) => self.send(FeedMessage::Heartbeat { revision }).await?,
+            }
+        }
+    }
+
+    async fn full(&self) -> Result<u64, Ended> {
+        let snapshot = self.hub.store().snapshot().await?;
+        let mut parts: Vec<Vec<Change>> = Vec::new();
+        for change in snapshot.changes {
+            match parts.last_mut().filter(|part| part.len() < PART) {
+                Some(part) => part.push(change),
+                None => parts.push(vec![change]),
+            }
+        }
+        let last_part = parts.pop().unwrap_or_default();
+        let revision = snapshot.revision;
+        for changes in parts {
+            self.send(FeedMessage::Full { changes, last: false, revision }).await?;
+        }
+        self.send(FeedMessage::Full { changes: last_part, last: true, revision }).await?;
+        Ok(revision)
+    }
+
+    async fn delta(&self, changes: Vec<Change>, complete: bool, head: u64, at: u64) -> Result<u64, Ended> {
+        let revision = if complete { head } else { changes.last().map_or(at, |last| last.revision) };
+        if revision > at {
+            self.send(FeedMessage::Delta { changes, revision }).await?;
+        }
+        Ok(revision)
+    }
+
+    async fn send(&self, message: FeedMessage) -> Result<(), Ended> {
+        self.messages.send(Ok(message)).await.map_err(|_| Ended::Gone)
+    }
+}

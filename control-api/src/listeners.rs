@@ -1,0 +1,261 @@
+//! The doors: bound, served and closed.
+//!
+//! `public` is reached through the edge only, `admin` from this machine, `internal` by gateways over mTLS, `metrics` by
+//! Prometheus. Ports are bound before anything is written, so that a port in use costs nothing.
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use axum::Router;
+use domain::{Clock, snapshot::Peer};
+use link::{
+    log::{ControlPlane, FactCarrier},
+    rpc::{AdmitAll, RpcServer, ServerTls},
+};
+use store::Store;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::{
+    App,
+    bootstrap::{self, Bootstrapped},
+    config::{Config, InternalTls, ListenAddress},
+    error::AppError,
+    internal::Plane,
+    problem, router,
+};
+
+/// How long open requests may take after the end was asked for.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The control API.
+#[derive(Clone, Copy, Debug)]
+pub struct ControlApi;
+
+/// Why it does not start.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the error text of each says it")]
+pub enum StartError {
+    #[error("`{address}` cannot be listened on")]
+    Listen { address: ListenAddress, source: io::Error },
+    #[error("`{path}` cannot be read")]
+    File { path: PathBuf, source: io::Error },
+    #[error("what every start ensures cannot be ensured")]
+    Bootstrap(#[source] AppError),
+    #[error("the control API cannot be put together")]
+    Setup(#[source] AppError),
+}
+
+impl ControlApi {
+    /// Starts it on a migrated database. Port 0 picks a port.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub async fn start(
+        config: Config,
+        store: Store,
+        carrier: Arc<dyn FactCarrier>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<RunningControlApi, StartError> {
+        let listeners = config.listeners.clone();
+        let app = App::new(config, store, carrier, clock).map_err(StartError::Setup)?;
+        let public = Door::bind(&listeners.public).await?;
+        let admin = Door::bind(&listeners.admin).await?;
+        let internal = Door::bind(&listeners.internal).await?;
+        let metrics = match &listeners.metrics {
+            Some(address) => Some(Door::bind(address).await?),
+            None => None,
+        };
+        let tls = listeners.internal_tls.as_ref().map(server_tls).transpose()?;
+        for door in [Some(&admin), Some(&internal), metrics.as_ref()].into_iter().flatten() {
+            app.add_door(door.address.clone());
+        }
+        let bootstrapped = bootstrap::ensure(&app, Some(peer(&public.address))).await;
+        let bootstrapped = bootstrapped.map_err(StartError::Bootstrap)?;
+
+        let plane: Arc<dyn ControlPlane> = Arc::new(Plane::new(Arc::clone(&app.hub)));
+        let (stop, stopped) = watch::channel(false);
+        let mut serving = JoinSet::new();
+        let (public_address, admin_address, internal_address) = (public.address.clone(), admin.tcp(), internal.tcp());
+        let metrics_address = metrics.as_ref().map(Door::tcp);
+        serving.spawn(public.serve(router::public(&app), stopped.clone()));
+        serving.spawn(admin.serve(router::admin(&app), stopped.clone()));
+        if let Some(metrics) = metrics {
+            serving.spawn(metrics.serve(router::metrics(&app), stopped.clone()));
+        }
+        serving.spawn(internal.serve_gateways(Arc::clone(&plane), tls, stopped));
+        let jobs = tokio::spawn(Arc::clone(&app.hub).run_jobs(app.config.log.clone()));
+        Ok(RunningControlApi {
+            app,
+            plane,
+            bootstrapped,
+            public: public_address,
+            admin: admin_address,
+            internal: internal_address,
+            metrics: metrics_address,
+            stop,
+            serving,
+            jobs,
+        })
+    }
+}
+
+/// A control API that runs. Dropping it ends it at once.
+pub struct RunningControlApi {
+    app: App,
+    plane: Arc<dyn ControlPlane>,
+    bootstrapped: Bootstrapped,
+    public: ListenAddress,
+    admin: SocketAddr,
+    internal: SocketAddr,
+    metrics: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    serving: JoinSet<()>,
+    jobs: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for RunningControlApi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunningControlApi").field("admin", &self.admin).finish_non_exhaustive()
+    }
+}
+
+impl RunningControlApi {
+    /// The use cases.
+    pub const fn app(&self) -> &App {
+        &self.app
+    }
+    /// The control plane for a gateway in this process.
+    pub fn plane(&self) -> Arc<dyn ControlPlane> {
+        Arc::clone(&self.plane)
+    }
+    /// What the start made that somebody has to be told.
+    pub const fn bootstrapped(&self) -> &Bootstrapped {
+        &self.bootstrapped
+    }
+    /// Where `public` listens.
+    pub const fn public(&self) -> &ListenAddress {
+        &self.public
+    }
+    /// Where `admin` listens; the unspecified address and port 0 for a Unix socket.
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+    /// Where `internal` listens; the unspecified address and port 0 for a Unix socket.
+    pub const fn internal(&self) -> SocketAddr {
+        self.internal
+    }
+    /// Where `/metrics` is served.
+    pub const fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
+    /// Takes no more requests, lets open ones finish for a while, then ends.
+    pub async fn shutdown(mut self) {
+        self.stop.send_replace(true);
+        let drained = async { while self.serving.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!(drain_s = DRAIN.as_secs(), "requests were cut off at the end");
+        }
+        self.serving.shutdown().await;
+    }
+}
+
+impl Drop for RunningControlApi {
+    fn drop(&mut self) {
+        self.jobs.abort();
+    }
+}
+
+/// A bound listener.
+struct Door {
+    address: ListenAddress,
+    socket: Socket,
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Door {
+    async fn bind(address: &ListenAddress) -> Result<Self, StartError> {
+        let failed = |source| StartError::Listen { address: address.clone(), source };
+        match address {
+            ListenAddress::Tcp(wanted) => {
+                let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+                let bound = listener.local_addr().map_err(failed)?;
+                Ok(Self { address: ListenAddress::Tcp(bound), socket: Socket::Tcp(listener) })
+            }
+            ListenAddress::Unix(path) => {
+                // What an earlier process left behind; one that still runs holds the lock of its data, not the socket.
+                match std::fs::remove_file(path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                    Ok(()) | Err(_) => {}
+                }
+                let listener = UnixListener::bind(path).map_err(failed)?;
+                Ok(Self { address: address.clone(), socket: Socket::Unix(listener) })
+            }
+        }
+    }
+
+    fn tcp(&self) -> SocketAddr {
+        match &self.address {
+            ListenAddress::Tcp(address) => *address,
+            ListenAddress::Unix(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
+        }
+    }
+
+    async fn serve(self, router: Router, stopped: watch::Receiver<bool>) {
+        let address = self.address.to_string();
+        let outcome = match self.socket {
+            Socket::Tcp(listener) => {
+                let service = router.into_make_service_with_connect_info::<SocketAddr>();
+                axum::serve(listener, service).with_graceful_shutdown(until(stopped)).await
+            }
+            Socket::Unix(listener) => axum::serve(listener, router).with_graceful_shutdown(until(stopped)).await,
+        };
+        if let Err(error) = outcome {
+            tracing::error!(listener = address, error = problem::chain(&error), "a listener failed");
+        }
+    }
+
+    async fn serve_gateways(
+        self,
+        plane: Arc<dyn ControlPlane>,
+        tls: Option<ServerTls>,
+        stopped: watch::Receiver<bool>,
+    ) {
+        let address = self.address.to_string();
+        let Socket::Tcp(listener) = self.socket else {
+            tracing::error!(listener = address, "gateways are served over TCP only");
+            return;
+        };
+        let server = RpcServer::new(Arc::new(AdmitAll(plane)));
+        if let Err(error) = link::rpc::serve(listener, tls.as_ref(), server, until(stopped)).await {
+            tracing::error!(listener = address, error = problem::chain(&error), "a listener failed");
+        }
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone: then, too, it is the end.
+    drop(stopped.wait_for(|stopped| *stopped).await);
+}
+
+fn server_tls(files: &InternalTls) -> Result<ServerTls, StartError> {
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).map_err(|source| StartError::File { path: path.clone(), source })
+    };
+    Ok(ServerTls { chain: read(&files.certificate)?, key: read(&files.key)?.into(), client_ca: read(&files.ca)? })
+}
+
+/// Where the edge finds a listener.
+fn peer(address: &ListenAddress) -> Peer {
+    match address {
+        ListenAddress::Tcp(address) => Peer::Socket(*address),
+        ListenAddress::Unix(path) => Peer::Unix(path.display().to_string()),
+    }
+}

@@ -1,0 +1,2 @@
+//! The control API as a program of its own.
+fn main() {}

@@ -1,0 +1,147 @@
+//! One table that mounts and documents every route.
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, State},
+    middleware,
+    routing::get,
+};
+use utoipa::openapi::{
+    Info, OpenApi,
+    security::{Http, HttpAuthScheme, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    App,
+    api::{
+        audit, certificates, customers, extract::MAX_BODY, gateways, health, hostnames, idempotency, issuers,
+        permissions, projects, role_bindings, roles, routes as route_api, services, sessions, signing_keys,
+        tenant_users, tenants, upstreams, users, well_known,
+    },
+    envelope,
+    error::AppError,
+};
+
+/// What the edge forwards to: public, user and tenant operations.
+fn public_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(well_known::read_jwks))
+        .routes(routes!(sessions::tenant_login))
+        .routes(routes!(sessions::tenant_refresh))
+        .routes(routes!(sessions::tenant_logout))
+        .routes(routes!(sessions::tenant_info))
+        .routes(routes!(sessions::system_login))
+        .routes(routes!(sessions::system_refresh))
+        .routes(routes!(sessions::system_logout))
+        .routes(routes!(sessions::system_userinfo))
+        .routes(routes!(tenant_users::list_tenant_users, tenant_users::create_tenant_user))
+        .routes(routes!(
+            tenant_users::read_tenant_user,
+            tenant_users::replace_tenant_user,
+            tenant_users::update_tenant_user,
+            tenant_users::delete_tenant_user
+        ))
+        .routes(routes!(tenant_users::enable_tenant_user))
+        .routes(routes!(tenant_users::disable_tenant_user))
+        .routes(routes!(tenant_users::reset_tenant_user_password))
+        .routes(routes!(tenant_users::logout_tenant_user))
+        .routes(routes!(tenant_users::list_tenant_user_sessions))
+        .routes(routes!(roles::list_roles, roles::create_role))
+        .routes(routes!(roles::read_role, roles::replace_role, roles::delete_role))
+        .routes(routes!(role_bindings::list_role_bindings, role_bindings::create_role_binding))
+        .routes(routes!(role_bindings::delete_role_binding))
+        .routes(routes!(permissions::list_permissions))
+        .routes(routes!(audit::list_audit))
+}
+
+/// What only the `admin` listener serves: platform operations.
+fn platform_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(customers::list_customers, customers::create_customer))
+        .routes(routes!(customers::read_customer, customers::update_customer, customers::delete_customer))
+        .routes(routes!(customers::set_kyc))
+        .routes(routes!(customers::set_payment))
+        .routes(routes!(customers::list_customer_tenants))
+        .routes(routes!(projects::list_projects, projects::create_project))
+        .routes(routes!(projects::read_project, projects::update_project))
+        .routes(routes!(tenants::list_tenants, tenants::create_tenant))
+        .routes(routes!(tenants::read_tenant, tenants::update_tenant, tenants::delete_tenant))
+        .routes(routes!(tenants::read_tenant_by_slug))
+        .routes(routes!(tenants::activate_tenant))
+        .routes(routes!(tenants::cancel_tenant))
+        .routes(routes!(tenants::unfreeze_tenant))
+        .routes(routes!(tenants::suspend_tenant))
+        .routes(routes!(tenants::resume_tenant))
+        .routes(routes!(tenants::revoke_tenant_tokens))
+        .routes(routes!(users::list_users, users::create_user))
+        .routes(routes!(users::read_user, users::update_user, users::delete_user))
+        .routes(routes!(users::enable_user))
+        .routes(routes!(users::disable_user))
+        .routes(routes!(users::logout_user))
+        .routes(routes!(hostnames::list_hostnames, hostnames::create_hostname))
+        .routes(routes!(hostnames::read_hostname, hostnames::update_hostname, hostnames::delete_hostname))
+        .routes(routes!(hostnames::verify_hostname))
+        .routes(routes!(hostnames::make_primary))
+        .routes(routes!(hostnames::upload_certificate))
+        .routes(routes!(certificates::list_certificates))
+        .routes(routes!(upstreams::list_upstreams, upstreams::create_upstream))
+        .routes(routes!(upstreams::read_upstream, upstreams::replace_upstream, upstreams::delete_upstream))
+        .routes(routes!(upstreams::read_assertion_key))
+        .routes(routes!(services::list_services, services::create_service))
+        .routes(routes!(services::read_service, services::update_service, services::delete_service))
+        .routes(routes!(route_api::list_routes, route_api::create_route))
+        .routes(routes!(route_api::test_route))
+        .routes(routes!(route_api::read_route, route_api::replace_route, route_api::delete_route))
+        .routes(routes!(signing_keys::list_signing_keys, signing_keys::create_signing_key))
+        .routes(routes!(signing_keys::activate_signing_key))
+        .routes(routes!(signing_keys::retire_signing_key))
+        .routes(routes!(issuers::list_issuers, issuers::create_issuer))
+        .routes(routes!(issuers::read_issuer, issuers::replace_issuer, issuers::delete_issuer))
+        .routes(routes!(gateways::list_gateways))
+}
+
+/// The router of the `public` listener.
+pub fn public(app: &App) -> Router {
+    let (router, _) = public_routes().split_for_parts();
+    inner(router, app).layer(middleware::from_fn_with_state(app.clone(), envelope::public)).with_state(app.clone())
+}
+
+/// The router of the `admin` listener.
+pub fn admin(app: &App) -> Router {
+    let (router, _) = public_routes().merge(platform_routes()).split_for_parts();
+    let described = openapi();
+    let router = router.route("/openapi.json", get(move || std::future::ready(Json(described.clone()))));
+    inner(router, app).layer(middleware::from_fn_with_state(app.clone(), envelope::admin)).with_state(app.clone())
+}
+
+/// The router of the `metrics` listener.
+pub fn metrics(app: &App) -> Router {
+    let render = async |State(app): State<App>| app.metrics.render(*app.hub.revisions().borrow());
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(render))
+        .with_state(app.clone())
+}
+
+fn inner(router: Router<App>, app: &App) -> Router<App> {
+    router
+        .fallback(|| std::future::ready(AppError::NoRoute))
+        .method_not_allowed_fallback(|| std::future::ready(AppError::NoMethod))
+        .layer(middleware::from_fn_with_state(app.clone(), idempotency::once))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+}
+
+/// The description of everything the `admin` listener serves.
+pub fn openapi() -> OpenApi {
+    let (_, mut described) = public_routes().merge(platform_routes()).split_for_parts();
+    described.info = Info::new("Portcullis control API", env!("CARGO_PKG_VERSION"));
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    let mut components = described.components.take().unwrap_or_default();
+    components.add_security_scheme("bearer", bearer);
+    described.components = Some(components);
+    described
+}

@@ -1,0 +1,105 @@
+//! What every request works with.
+
+use std::{
+    net::SocketAddr,
+    ops::Deref,
+    sync::{Arc, RwLock},
+};
+
+use domain::{Clock, Timestamp};
+use link::log::FactCarrier;
+use store::Store;
+
+use crate::{
+    app::upstreams::same_door,
+    config::{Config, ListenAddress},
+    error::AppError,
+    internal::Hub,
+    metrics::Metrics,
+    passwords::Passwords,
+};
+
+/// The control API's parts. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Parts>);
+
+/// See [`App`].
+pub struct Parts {
+    /// The configuration.
+    pub config: Config,
+    /// The database, the whole platform's.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The log.
+    pub hub: Arc<Hub>,
+    /// Password hashing.
+    pub passwords: Passwords,
+    /// What Prometheus is told.
+    pub metrics: Metrics,
+    /// Requests that carry an idempotency key, one at a time for each key.
+    pub idempotency: crate::api::idempotency::InFlight,
+    /// Doors that no upstream may lead to.
+    doors: RwLock<Vec<ListenAddress>>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("hub", &self.hub).finish_non_exhaustive()
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    /// Puts the parts together. Must be called on a Tokio runtime.
+    ///
+    /// # Errors
+    /// When password hashing does not work.
+    pub fn new(
+        config: Config,
+        store: Store,
+        carrier: Arc<dyn FactCarrier>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AppError> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let passwords = Passwords::new(config.sessions.password_hashers.unwrap_or(processors.div_ceil(2)))?;
+        let hub = Hub::start(store.clone(), Arc::clone(&clock), carrier);
+        let metrics = Metrics::new()?;
+        let doors = RwLock::new(Vec::new());
+        let idempotency = crate::api::idempotency::InFlight::default();
+        Ok(Self(Arc::new(Parts { config, store, clock, hub, passwords, metrics, idempotency, doors })))
+    }
+
+    /// Notes a door that no upstream may lead to.
+    pub fn add_door(&self, door: ListenAddress) {
+        let mut doors = self.doors.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        doors.push(door);
+    }
+}
+
+impl Parts {
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.unix_now()
+    }
+
+    /// Whether an address leads to a door of ours.
+    pub fn is_own_door(&self, asked: SocketAddr) -> bool {
+        self.doors().iter().any(|door| matches!(door, ListenAddress::Tcp(own) if same_door(*own, asked)))
+    }
+
+    /// Whether a path is a Unix socket of ours.
+    pub fn is_own_socket(&self, asked: &str) -> bool {
+        self.doors().iter().any(|door| matches!(door, ListenAddress::Unix(own) if own.as_os_str() == asked))
+    }
+
+    fn doors(&self) -> Vec<ListenAddress> {
+        self.doors.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
