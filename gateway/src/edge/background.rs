@@ -84,7 +84,7 @@ impl Tasks<'_> {
 
         let feed = on.spawn(ControlApiFeed::new(Arc::clone(&plane), Arc::clone(self.applier), None).run());
         if let Some(disk) = disk {
-            if timeout(BEFORE_DISK, self.applier.loaded()).await.is_err() && self.from_disk(&disk) {
+            if timeout(BEFORE_DISK, self.applier.loaded()).await.is_err() && self.serve_from_disk(&disk) {
                 // What is held now need not be sent again.
                 feed.abort();
                 let held = Some(self.applier.gate().snapshot().revision());
@@ -126,7 +126,7 @@ impl Tasks<'_> {
     }
 
     /// Takes the state on disk into force, if there is one and it is young enough.
-    fn from_disk(&self, disk: &Disk) -> bool {
+    fn serve_from_disk(&self, disk: &Disk) -> bool {
         match disk.load(self.config.snapshot.max_age.get(), &**self.clock) {
             Ok(Some(Kept { changes, revision, confirmed_ago, proven_at })) => {
                 self.applier.replace(changes, revision);
@@ -152,6 +152,9 @@ impl Tasks<'_> {
 
 async fn save_changes(applier: Arc<Applier>, disk: Arc<Disk>) {
     let mut revision = applier.revision();
+    // The first state may be in force already.
+    revision.mark_changed();
+    applier.loaded().await;
     while revision.changed().await.is_ok() {
         sleep(BEFORE_SAVE).await;
         revision.mark_unchanged();

@@ -15,8 +15,11 @@ const DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Resolver {
     clock: Arc<dyn Clock>,
-    known: Arc<Mutex<HashMap<(Box<str>, u16), Known>>>,
+    known: Arc<Mutex<Answers>>,
 }
+
+/// By name and port.
+type Answers = HashMap<(Box<str>, u16), Known>;
 
 #[derive(Debug)]
 struct Known {

@@ -1,9 +1,14 @@
 //! The `gateway` command, as a shell sees it.
 
 use std::{
+    io::{BufRead, BufReader, Read},
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
+
+use testkit::raw::{self, Response};
+
+use crate::support::{ACME, ACME_ID, Ask, Fixture, http1};
 
 fn gateway(arguments: &[&str], folder: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_gateway")).args(arguments).current_dir(folder).output().unwrap()
@@ -58,4 +63,57 @@ fn a_missing_file_and_an_unknown_option_exit_with_2_and_one_line() {
     assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 1);
     assert_eq!(gateway(&["--unknown"], folder.path()).status.code(), Some(2));
     assert_eq!(gateway(&["--version"], folder.path()).status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn serves_until_told_to_stop_and_logs_one_line_a_request_without_secrets() {
+    let fixture = Fixture::start().await;
+    let folder = fixture.folder.path();
+    std::fs::write(
+        folder.join("gateway.yaml"),
+        "listen: { https: \"localhost:0\", http: null, metrics: \"localhost:0\" }\nfeed: { file: edge.yaml }\n",
+    )
+    .unwrap();
+    let mut gateway = Command::new(env!("CARGO_BIN_EXE_gateway"))
+        .args(["--config", "gateway.yaml"])
+        .current_dir(folder)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(gateway.stderr.take().unwrap());
+    let mut said = String::new();
+    let https = loop {
+        assert_ne!(log.read_line(&mut said).unwrap(), 0, "it ended: {said}");
+        if let Some((_, rest)) = said.split_once("\"https\":\"[") {
+            break rest.split([',', ']']).next().unwrap().parse().unwrap();
+        }
+    };
+    // This process has the machine's clock.
+    let now = domain::Clock::unix_now(&link::clock::SystemClock);
+    let token = fixture.issuer.mint(fixture.issuer.external_claims(now).set("tid", ACME_ID).set("roles", ["member"]));
+    for ask in [
+        Ask::get("/orders?password=hunter2").bearer(&token),
+        Ask::get("/orders?password=hunter2").header("cookie", "session=hunter2"),
+        Ask::get("/echo/x").method("POST").bearer(&token).body(b"hunter2"),
+    ] {
+        let answer = raw::tls_http1(https, ACME, &fixture.ca.ca_pem(), &http1(&ask)).await.unwrap();
+        assert!(matches!(Response::parse(&answer).status, 200 | 401));
+    }
+    let pid = rustix::process::Pid::from_raw(gateway.id().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(gateway.wait().unwrap().success());
+    log.read_to_string(&mut said).unwrap();
+    let lines: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let access: Vec<_> = lines.iter().filter(|line| line["target"] == "access").collect();
+    assert_eq!(access.len(), 3, "{said}");
+    let first = access[0];
+    assert_eq!(first["decision"], "permit");
+    assert_eq!(first["tenant.id"], ACME_ID);
+    assert_eq!(first["route.pattern"], "/orders");
+    assert_eq!(first["http.status"], 200);
+    for field in ["request.id", "principal", "decide.duration_us", "upstream.duration_us", "request.duration_us"] {
+        assert!(!first[field].is_null(), "{field}: {first}");
+    }
+    assert!(!said.contains("hunter2"), "{said}");
+    assert!(!said.contains(&token), "{said}");
 }

@@ -174,6 +174,14 @@ impl World {
         Response::parse(&answer)
     }
 
+    fn project(&self) -> domain::ProjectId {
+        let tenants = self.changes.iter().find_map(|change| match &change.entity {
+            Some(Entity::Tenant(tenant)) => Some(tenant.project_id),
+            _ => None,
+        });
+        tenants.unwrap()
+    }
+
     fn role(&self, name: &str) -> domain::RoleId {
         let roles = self.changes.iter().filter_map(|change| match &change.entity {
             Some(Entity::Role(role)) if role.name == name => Some(role.id),
@@ -219,7 +227,8 @@ impl Fleet {
         let tenant: TenantId = ACME_ID.parse().unwrap();
         let roles = vec![self.world.role("member")];
         self.plane.bind(tenant, user, Bindings { active: true, roles, ..Bindings::default() });
-        let claims = self.world.issuer.claims(SystemClock.unix_now()).for_user(tenant, user).set("jti", jti);
+        let claims = self.world.issuer.claims(SystemClock.unix_now()).for_user(tenant, user);
+        let claims = claims.set("jti", jti).set("pid", self.world.project());
         (jti, user, self.world.issuer.mint(claims))
     }
 }
@@ -228,6 +237,7 @@ impl Fleet {
 async fn the_full_state_serves_and_changes_follow_it() {
     let fleet = Fleet::start().await;
     assert_eq!(fleet.ask(&Ask::get("/public/x")).await.status, 200);
+    assert_eq!(fleet.world.canary.next().await.header("x-md-global-tenant-id"), [ACME_ID]);
     let tenant = fleet.world.changes.iter().find_map(|change| match &change.entity {
         Some(Entity::Tenant(tenant)) if tenant.id.to_string() == ACME_ID => Some(tenant.clone()),
         _ => None,
@@ -250,7 +260,8 @@ async fn bindings_come_from_the_control_plane_once_and_again_after_they_changed(
     let fleet = Fleet::start().await;
     let (_, user, token) = fleet.member();
     for _ in 0..3 {
-        assert_eq!(fleet.ask(&Ask::get("/orders").bearer(&token)).await.status, 200);
+        let response = fleet.ask(&Ask::get("/orders").bearer(&token)).await;
+        assert_eq!(response.status, 200, "{}", response.text());
     }
     assert_eq!(fleet.plane.asked.load(Ordering::SeqCst), 1);
     let tenant: TenantId = ACME_ID.parse().unwrap();

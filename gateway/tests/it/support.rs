@@ -14,7 +14,6 @@ use testkit::{
 pub(crate) const ACME: &str = "acme.example.test";
 pub(crate) const GLOBEX: &str = "globex.example.test";
 pub(crate) const ACME_ID: &str = "00000000-0000-0000-0000-000000000001";
-pub(crate) const GLOBEX_ID: &str = "00000000-0000-0000-0000-000000000002";
 
 /// Hostnames, tenants, an issuer, two roles, and a service with a route of each kind. `UPSTREAM` and `MORE` are
 /// replaced by the test.
