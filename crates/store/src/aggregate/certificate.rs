@@ -50,6 +50,17 @@ pub trait Certificates: Reader {
         async move { self.view().await?.first(&format!("{SELECT} WHERE id = $1"), values![id], read).await }
     }
 
+    /// A certificate whose leaf has this fingerprint; the latest of several.
+    fn certificate_by_fingerprint(
+        &self,
+        fingerprint: &str,
+    ) -> impl Future<Output = Result<Option<Certificate>, StoreError>> + Send {
+        async move {
+            let sql = format!("{SELECT} WHERE fingerprint = $1 ORDER BY id DESC LIMIT 1");
+            self.view().await?.first(&sql, values![fingerprint], read).await
+        }
+    }
+
     /// Certificates.
     fn certificates(&self, page: Page) -> impl Future<Output = Result<Vec<Certificate>, StoreError>> + Send {
         async move {
