@@ -7,6 +7,7 @@
 //! | [`log`] | the gateway's side of the log of restrictions: proof, carriage, lease |
 //! | [`rpc`] | the same over gRPC |
 //! | [`redis`], [`redis_keys`], [`bindings_cache`] | Redis: connections, names of keys, the shared cache of bindings |
+//! | [`redis_record`] | Redis as the record of revocations, for a gateway on its own |
 //! | [`backoff`] | pauses between attempts |
 //! | [`clock`], [`telemetry`] | what only `main` makes: the real clock, logs and traces |
 
@@ -18,6 +19,7 @@ pub mod file;
 pub mod log;
 pub mod redis;
 pub mod redis_keys;
+pub mod redis_record;
 pub mod rpc;
 pub mod telemetry;
 
