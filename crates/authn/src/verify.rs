@@ -238,7 +238,9 @@ impl Checked<'_, '_, '_> {
                     TenantBinding::Claim(name) => TenantClaim::Name(text(claims, name)?.into()),
                 };
                 let subject = text(claims, subject_claim)?;
-                let identity = Identity { tenant: tenant_id(&tenant), ..Identity::default() };
+                // Other services refuse foreign tokens by `jti` too; one that is no UUID can be named by nobody.
+                let token = claims.get("jti").and_then(Value::as_str).and_then(|jti| jti.parse().ok());
+                let identity = Identity { token, tenant: tenant_id(&tenant), ..Identity::default() };
                 let roles = roles_claim.as_deref().map_or(Ok(Vec::new()), |name| names(claims, name))?;
                 Ok(VerifiedToken {
                     kind: TokenKind::External,
