@@ -21,6 +21,7 @@ use link::{
     bindings_cache::BindingsCache,
     file::Mistakes,
     log::{ControlPlane, FactCarrier, GatewayIdentity, RedisCarrier},
+    redis_record::RedisRecord,
 };
 use moka::future::Cache;
 use parking_lot::Mutex;
@@ -79,6 +80,8 @@ pub struct EdgeParts {
     pub clock: Arc<dyn Clock>,
     /// Who can be asked about one token while nothing is proven.
     pub revocations: Option<RedisCarrier>,
+    /// The record of revocations beside a declarative file; without one there is no revocation list.
+    pub record: Option<RedisRecord>,
     /// Role bindings shared by the fleet, in Redis.
     pub bindings: Option<BindingsCache>,
 }
@@ -86,7 +89,7 @@ pub struct EdgeParts {
 impl EdgeParts {
     /// An edge without Redis.
     pub fn new(config: GatewayConfig, source: Source, clock: Arc<dyn Clock>) -> Self {
-        Self { config, source, clock, revocations: None, bindings: None }
+        Self { config, source, clock, revocations: None, record: None, bindings: None }
     }
 }
 
@@ -134,7 +137,7 @@ impl Edge {
     /// [`EdgeError`]: a port in use, a broken declarative file, an unwritable data folder.
     pub async fn start(parts: EdgeParts) -> Result<RunningEdge, EdgeError> {
         crate::install_crypto();
-        let EdgeParts { config, source, clock, revocations, bindings } = parts;
+        let EdgeParts { config, source, clock, revocations, record, bindings } = parts;
         let https = Bound::new("listen.https", config.listen.https)?;
         let http = config.listen.http.map(|address| Bound::new("listen.http", address)).transpose()?;
         let status = Bound::new("listen.metrics", config.listen.metrics)?;
@@ -182,7 +185,7 @@ impl Edge {
         };
         let tasks = background::Tasks { config: &config, applier: &applier, clock: &clock, permissions: &permissions };
         let handle = edge.background_handle();
-        tasks.status(&handle, status, matches!(source, Source::ControlPlane { .. }))?;
+        tasks.status(&handle, status, record.is_some() || matches!(source, Source::ControlPlane { .. }))?;
         match source {
             Source::ControlPlane { plane, carrier } => {
                 tasks.control_plane(&handle, plane, carrier).await?;
@@ -190,7 +193,10 @@ impl Edge {
                     tracing::error!("there is no snapshot yet; every request is refused until there is one");
                 }
             }
-            Source::File(path) => tasks.file(&handle, &path, edge.reload.clone(), reloads)?,
+            Source::File(path) => {
+                tasks.revocations(&handle, record);
+                tasks.file(&handle, &path, edge.reload.clone(), reloads)?;
+            }
         }
         edge.listen(&config, https, http, stopping)?;
         Ok(edge)

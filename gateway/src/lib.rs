@@ -7,6 +7,7 @@
 //! | `permissions` | what the gate asks of the outside: bindings, the lease, the revocation store |
 //! | `listen`, `tls`, `proxy` | sockets, certificates by SNI, a request's way through Pingora |
 //! | `feed` | where the snapshot comes from: control API, file, disk |
+//! | `record` | revocations of a gateway without a control plane |
 //! | `status`, `metrics` | `/metrics`, `/healthz`, `/readyz` |
 
 pub mod config;
@@ -17,6 +18,7 @@ mod listen;
 mod metrics;
 mod permissions;
 mod proxy;
+mod record;
 mod status;
 mod tls;
 

@@ -4,7 +4,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use authn::Lease;
 use domain::{BootInstant, Clock};
-use link::log::{ControlPlane, FactCarrier, FollowerSettings, LogFollower};
+use link::{
+    log::{ControlPlane, FactCarrier, FollowerSettings, LogFollower},
+    redis_record::RedisRecord,
+};
 use tokio::{
     runtime::Handle,
     sync::mpsc,
@@ -22,6 +25,7 @@ use crate::{
     },
     listen::Bound,
     permissions::Permissions,
+    record::RecordFollower,
     status::{self, Status},
 };
 
@@ -105,7 +109,19 @@ impl Tasks<'_> {
         Ok(())
     }
 
-    /// Reads a declarative file now and whenever it changes. Without a revocation list nothing can become unproven.
+    /// Follows the record of revocations. Where there is none, nothing can become unproven.
+    pub(super) fn revocations(&self, on: &Handle, record: Option<RedisRecord>) {
+        let (mirror, clock) = (Arc::clone(&self.permissions.mirror), Arc::clone(self.clock));
+        match record {
+            Some(record) => drop(on.spawn(RecordFollower::new(record, mirror, clock).run())),
+            None => {
+                tracing::warn!("there is no revocation list: tokens are good until they expire");
+                mirror.grant(clock.boot_now(), BootInstant::from_nanos(u64::MAX));
+            }
+        }
+    }
+
+    /// Reads a declarative file now and whenever it changes.
     pub(super) fn file(
         &self,
         on: &Handle,
@@ -113,11 +129,8 @@ impl Tasks<'_> {
         changed: mpsc::Sender<()>,
         changes: mpsc::Receiver<()>,
     ) -> Result<(), EdgeError> {
-        let now = self.clock.boot_now();
-        self.permissions.mirror.grant(now, BootInstant::from_nanos(u64::MAX));
         let feed = FileFeed::start(path, Arc::clone(self.applier))?;
         let watcher = file::watch(path, changed)?;
-        tracing::warn!("there is no revocation list: tokens are good until they expire");
         on.spawn(async move {
             feed.run(changes).await;
             drop(watcher);

@@ -14,11 +14,12 @@ use link::{
     file::SecretRefError,
     log::{FactCarrier, NoCarrier, RedisCarrier},
     redis::{self, Role},
+    redis_record::RedisRecord,
     rpc::{RpcClient, Target, TlsFiles},
 };
 
 use super::{EdgeParts, Source};
-use crate::config::{ControlApiConfig, GatewayConfig};
+use crate::config::{ControlApiConfig, GatewayConfig, Revocations};
 
 /// How long the fleet shares a copy of somebody's bindings.
 const SHARED_FOR: Duration = Duration::from_secs(3600);
@@ -65,11 +66,16 @@ impl EdgeParts {
     /// # Errors
     /// [`SetupError`]. A Redis that does not answer is no error: facts are then fetched with each proof.
     pub async fn from_config(config: GatewayConfig, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
-        let carrier = match &config.redis.revocation {
-            Some(url) => reachable(redis::connect(url, Role::Revocation).await)?,
-            None => None,
+        let revocation = match (&config.redis.revocation, config.revocations) {
+            // Without its record a gateway on its own could prove nothing, ever.
+            (Some(url), Revocations::Redis) => Some(redis::connect(url, Role::Revocation).await?),
+            (None, Revocations::Redis) => return Err(SetupError::Missing { key: "redis.revocation" }),
+            (Some(url), Revocations::None) => reachable(redis::connect(url, Role::Revocation).await)?,
+            (None, Revocations::None) => None,
         };
-        let carrier = carrier.map(|redis| RedisCarrier::new(redis, Arc::clone(&clock)));
+        let record = (config.revocations == Revocations::Redis).then_some(revocation.as_ref()).flatten();
+        let record = record.map(|redis| RedisRecord::new(redis.clone(), Arc::clone(&clock)));
+        let carrier = revocation.map(|redis| RedisCarrier::new(redis, Arc::clone(&clock)));
         let bindings = match (&config.redis.cache, &config.redis.cache_key) {
             (Some(url), Some(key)) => {
                 let key = Secret::new(key.resolve(Path::new(""))?.expose().clone().into_bytes());
@@ -90,7 +96,7 @@ impl EdgeParts {
             (None, Some(path)) => Source::File(path.clone()),
             (None, None) => return Err(SetupError::NoFeed),
         };
-        Ok(Self { config, source, clock, revocations: carrier, bindings })
+        Ok(Self { config, source, clock, revocations: carrier, record, bindings })
     }
 }
 

@@ -16,5 +16,6 @@ mod framing;
 mod hosts;
 mod identity;
 mod paths;
+mod record;
 mod status;
 mod support;
