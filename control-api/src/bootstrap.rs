@@ -223,9 +223,9 @@ async fn root_tenant(app: &App, root: &Project) -> Result<Tenant, AppError> {
             None => tx.created(tx.insert_customer(customers_by, customer.clone()).await?).await?.peek().id,
         };
         let tenant = NewTenant { customer_id, ..tenant.clone() };
-        Ok::<_, StoreError>(tx.created(tx.insert_tenant(by, tenant).await?).await?)
+        tx.created(tx.insert_tenant(by, tenant).await?).await
     });
-    Ok(made.await?.0)
+    made.await.map(|(tenant, _)| tenant).map_err(|error: StoreError| error.into())
 }
 
 async fn platform_admin(
@@ -370,11 +370,10 @@ async fn hostname(app: &App, project: &Project, tenant: Option<&Tenant>, name: &
     };
     let by: Authorized<ManageHostnames> = Authorized::system(JOB);
     let (by, new) = (&by, &new);
-    let made = app.store.write(by, app.now(), |tx| async move {
-        Ok::<_, StoreError>(tx.created(tx.insert_hostname(by, new.clone()).await?).await?)
-    });
-    made.await?;
-    Ok(())
+    let made = app
+        .store
+        .write(by, app.now(), |tx| async move { tx.created(tx.insert_hostname(by, new.clone()).await?).await });
+    made.await.map(|_| ()).map_err(|error: StoreError| error.into())
 }
 
 fn named(slug: &str) -> Result<Slug, AppError> {

@@ -15,7 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     App,
     api::{
-        audit, certificates, customers, extract::MAX_BODY, gateways, health, hostnames, idempotency, issuers,
+        apply, audit, certificates, customers, extract::MAX_BODY, gateways, health, hostnames, idempotency, issuers,
         permissions, projects, role_bindings, roles, routes as route_api, services, sessions, signing_keys,
         tenant_users, tenants, upstreams, users, well_known,
     },
@@ -101,6 +101,7 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(issuers::list_issuers, issuers::create_issuer))
         .routes(routes!(issuers::read_issuer, issuers::replace_issuer, issuers::delete_issuer))
         .routes(routes!(gateways::list_gateways))
+        .routes(routes!(apply::apply))
 }
 
 /// The router of the `public` listener.

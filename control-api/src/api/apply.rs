@@ -1,4 +1,4 @@
-//! `/v1/apply`: declarative files, as `portcullis apply` sends them.
+//! `POST /v1/apply`: what a declarative file says, in force as a whole or not at all.
 
 use axum::extract::State;
 use domain::snapshot::Entity;
@@ -11,42 +11,41 @@ use super::{
     schema::wire,
 };
 use crate::{
-    App,
-    app::apply::{self, Outcome, Writer},
+    App, app,
+    app::apply::{Outcome, Writer},
     caller::Principal,
     error::AppError,
 };
 
-/// What is to be in force.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+/// Entities as `portcullis apply` compiles them from files.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyRequest {
-    /// Entities as a declarative file compiles to them, those that others refer to first.
+    /// The entities, in the order in which they refer to each other.
     #[schemars(with = "Vec<serde_json::Value>")]
     pub entities: Vec<Entity>,
-    /// The edge's HTTPS port, where it is not 443: part of the issuer of projects that are made.
+    /// The edge's HTTPS port, where it is not 443.
     pub public_port: Option<u16>,
 }
 
 /// What was done.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ApplyResponse {
-    /// How much of it.
-    #[serde(flatten)]
+    /// How much of what.
     pub outcome: Outcome,
 }
 
 wire!(ApplyRequest, ApplyResponse);
 
-/// Makes what is missing and changes what differs, all of it or nothing.
-#[utoipa::path(post, path = "/v1/apply", tag = "declarative", params(WaitQuery), request_body = ApplyRequest,
+/// Makes what is missing and changes what differs.
+#[utoipa::path(post, path = "/v1/apply", tag = "apply", params(WaitQuery), request_body = ApplyRequest,
     responses((status = 200, body = ApplyResponse)), security(("bearer" = [])))]
-pub async fn apply_entities(
+pub async fn apply(
     principal: Principal,
     State(app): State<App>,
     Body(body): Body<ApplyRequest>,
 ) -> Result<Changed<ApplyResponse>, AppError> {
     let writer = Writer::of(&principal)?;
-    let (outcome, commit) = apply::apply(&app, &writer, &body.entities, body.public_port).await?;
+    let (outcome, commit) = app::apply::apply(&app, &writer, &body.entities, body.public_port).await?;
     Ok(Changed { version: None, body: ApplyResponse { outcome }, commit, revokes: false })
 }

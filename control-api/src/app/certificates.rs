@@ -32,27 +32,15 @@ pub fn read_upload(
     chain_pem: String,
     key_pem: Secret<String>,
 ) -> Result<NewCertificate, AppError> {
-    let read = read(app, chain_pem, key_pem)?;
-    must_cover(&read.names, hostname)?;
-    Ok(NewCertificate { project_id: Some(project), ..read })
+    let new = read(app, chain_pem, key_pem)?;
+    must_cover(&new.names, hostname)?;
+    Ok(NewCertificate { project_id: Some(project), ..new })
 }
 
-/// Refuses a certificate whose names do not cover a hostname.
+/// Reads a certificate of no project yet.
 ///
 /// # Errors
-/// [`AppError::Invalid`].
-pub fn must_cover(names: &[String], hostname: &HostName) -> Result<(), AppError> {
-    if names.iter().any(|name| covers(name, hostname.as_str())) {
-        return Ok(());
-    }
-    let detail = format!("it is for {}, not for {hostname}", names.join(", "));
-    Err(AppError::field("/chain_pem", "name", detail))
-}
-
-/// Reads a certificate of the platform with its key.
-///
-/// # Errors
-/// [`AppError::Invalid`] for what is no PEM, a key of another certificate, a certificate that has expired.
+/// As [`read_upload`], but for the name.
 pub fn read(app: &App, chain_pem: String, key_pem: Secret<String>) -> Result<NewCertificate, AppError> {
     let leaf = read_leaf(&chain_pem, &key_pem)?;
     if leaf.not_after <= app.now() {
@@ -69,6 +57,18 @@ pub fn read(app: &App, chain_pem: String, key_pem: Secret<String>) -> Result<New
         source: CertificateSource::Upload,
         fingerprint: leaf.fingerprint,
     })
+}
+
+/// Whether one of a certificate's names covers a hostname.
+///
+/// # Errors
+/// [`AppError::Invalid`] says what it is for.
+pub fn must_cover(names: &[String], hostname: &HostName) -> Result<(), AppError> {
+    if names.iter().any(|name| covers(name, hostname.as_str())) {
+        return Ok(());
+    }
+    let detail = format!("it is for {}, not for {hostname}", names.join(", "));
+    Err(AppError::field("/chain_pem", "name", detail))
 }
 
 struct Leaf {

@@ -1,9 +1,15 @@
 //! Tenants: made in a project of their own or in the shared one, and taken through their life cycle.
 
-use authz::action::{ManageCustomers, ManageProjects, ManageSigningKeys, ManageTenants};
+use authz::{
+    Authorized,
+    action::{ManageCustomers, ManageProjects, ManageSigningKeys, ManageTenants},
+};
 use domain::{
     CustomerId, ProjectId, Slug, TenantId, Timestamp,
-    model::{ClaimState, Customer, NewProject, NewTenant, ProjectKind, Tenancy, Tenant, TenantTransition, Version},
+    model::{
+        ClaimState, Customer, NewProject, NewSigningKey, NewTenant, ProjectKind, Tenancy, Tenant, TenantTransition,
+        Version,
+    },
     snapshot::{KycStatus, RateLimit, TenantStatus},
 };
 use store::{Commit, Page, read::*};
@@ -91,8 +97,8 @@ pub async fn create_tenant(app: &App, principal: &Principal, draft: TenantDraft)
         .write(&by, app.now(), |tx| {
             let (by, new) = (by.clone(), new.clone());
             async move {
-                if let Home::New(project, key, by_project, by_key) = home {
-                    projects::insert(&tx, by_project, by_key, (**project).clone(), key.clone()).await?;
+                if let Home::New(it) = home {
+                    projects::insert(&tx, &it.by_project, &it.by_key, it.project.clone(), it.key.clone()).await?;
                 }
                 Ok(tx.created(tx.insert_tenant(&by, new).await?).await?)
             }
@@ -105,19 +111,22 @@ enum Home {
     /// In a project that is there.
     There(ProjectId),
     /// In one that is made with it.
-    New(
-        Box<NewProject>,
-        domain::model::NewSigningKey,
-        authz::Authorized<ManageProjects>,
-        authz::Authorized<ManageSigningKeys>,
-    ),
+    New(Box<NewHome>),
+}
+
+/// A project to be made, and the proofs for it.
+struct NewHome {
+    project: NewProject,
+    key: NewSigningKey,
+    by_project: Authorized<ManageProjects>,
+    by_key: Authorized<ManageSigningKeys>,
 }
 
 impl Home {
     fn project_id(&self) -> ProjectId {
         match self {
             Self::There(id) => *id,
-            Self::New(project, ..) => project.id,
+            Self::New(home) => home.project.id,
         }
     }
 }
@@ -147,7 +156,12 @@ async fn home(app: &App, principal: &Principal, draft: &TenantDraft, customer: &
         config: serde_json::json!({}),
     };
     let key = signing_keys::fresh_key(app, id)?;
-    Ok(Home::New(Box::new(project), key, principal.may("create")?, principal.may("create")?))
+    Ok(Home::New(Box::new(NewHome {
+        project,
+        key,
+        by_project: principal.may("create")?,
+        by_key: principal.may("create")?,
+    })))
 }
 
 /// Customers that were not identified get no new tenants.

@@ -114,10 +114,9 @@ impl ControlPlane for Plane {
             last_seen: now,
         };
         let node = &node;
-        let noted = self.hub.store().write_session(Scope::Platform, now, |tx| async move {
-            Ok::<_, StoreError>(tx.report_gateway(node).await?)
-        });
-        noted.await.map_err(|error| failed(&error))?;
+        let noted =
+            self.hub.store().write_session(Scope::Platform, now, |tx| async move { tx.report_gateway(node).await });
+        noted.await.map_err(|error: StoreError| failed(&error))?;
         self.hub.reported();
         Ok(())
     }
