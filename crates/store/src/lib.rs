@@ -38,7 +38,7 @@ pub use log::{
     tick::Tick,
 };
 pub use postgres::PostgresConfig;
-pub use seal::Sealer;
+pub use seal::{MASTER_KEY_BYTES, Sealer};
 pub use store::Store;
 pub use tx::{Audited, Commit, SessionTx, Tx, Unaudited, View};
 

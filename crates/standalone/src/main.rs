@@ -1,0 +1,206 @@
+//! The `portcullis` command: a whole node in one process, and what an operator types.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::{Args, Parser, Subcommand};
+use gateway::config::ListenAddress as EdgeAddress;
+use link::{
+    clock::SystemClock,
+    file::SecretRef,
+    telemetry::{self, LogFormat, TelemetryConfig},
+};
+use standalone::{
+    announce,
+    config::NodeConfig,
+    demo::{CLOUD, CONSOLE, Demo},
+    echo,
+    node::{Node, NodeError},
+    seed::{self, Front},
+};
+
+/// An edge gateway for multi-tenant services, with its control plane, in one process.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a node with demo tenants, an echo upstream and certificates of a development authority.
+    Dev(Dev),
+    /// Runs a node from a configuration file, without demo data.
+    Serve {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Reads a configuration file and says what is wrong with it.
+    Check {
+        /// The configuration file.
+        file: PathBuf,
+    },
+    /// Loads a declarative file or folder into a running control API. Doing it twice changes nothing.
+    Apply(standalone::apply::Apply),
+}
+
+#[derive(Args)]
+struct Dev {
+    /// Folder for everything that is kept. Deleting it starts afresh.
+    #[arg(long, default_value = ".portcullis")]
+    data_dir: PathBuf,
+    /// Puts the demo tenants in front of this service, on every path but the identity routes, authenticated.
+    #[arg(long, value_name = "IP:PORT", conflicts_with = "demo_upstream")]
+    upstream: Option<SocketAddr>,
+    /// Sends the demo routes there instead of to the built-in echo.
+    #[arg(long, value_name = "IP:PORT")]
+    demo_upstream: Option<SocketAddr>,
+    /// Prints one JSON line when ready, and nothing else on stdout.
+    #[arg(long)]
+    print_json: bool,
+    /// Picks a free port for everything.
+    #[arg(long)]
+    free_ports: bool,
+    /// Port of the edge, TLS.
+    #[arg(long, default_value_t = 8443)]
+    https_port: u16,
+    /// Port of the edge, plain HTTP.
+    #[arg(long, default_value_t = 8080)]
+    http_port: u16,
+    /// Port of the control API's admin listener.
+    #[arg(long, default_value_t = 9080)]
+    admin_port: u16,
+    /// Port of the control API's internal listener.
+    #[arg(long, default_value_t = 9090)]
+    internal_port: u16,
+    /// Port of /metrics, /healthz and /readyz.
+    #[arg(long, default_value_t = 9100)]
+    metrics_port: u16,
+    /// Port of the echo upstream.
+    #[arg(long, default_value_t = 9200)]
+    echo_port: u16,
+    /// What is logged on stderr, such as `info,gateway=debug`.
+    #[arg(long, default_value = "warn")]
+    log: String,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    gateway::install_crypto();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let done = match cli.command {
+        Command::Dev(dev) => runtime.block_on(run_dev(dev)),
+        Command::Serve { config } => runtime.block_on(run_serve(config)),
+        Command::Check { file } => NodeConfig::load(&file).map(|_| ()).map_err(anyhow::Error::from),
+        Command::Apply(apply) => runtime.block_on(standalone::apply::run(apply)).map(|report| say(&report)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// One line of what failed and why; mistakes in a file each on their own. Bad input is exit code 2.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let input = error.downcast_ref::<link::file::Mistakes>().is_some()
+        || error.downcast_ref::<NodeError>().is_some_and(NodeError::is_input);
+    complain(&format!("{error:#}"));
+    ExitCode::from(if input { 2 } else { 1 })
+}
+
+#[expect(clippy::print_stderr, reason = "what an operator reads")]
+fn complain(text: &str) {
+    eprintln!("portcullis: {text}");
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+async fn run_serve(path: PathBuf) -> anyhow::Result<()> {
+    let config = NodeConfig::load(&path)?;
+    let _guard = telemetry::init(&config.gateway.telemetry, "portcullis")?;
+    let node = Node::start(config, Arc::new(SystemClock::default())).await?;
+    tracing::info!(edge.https = %node.endpoint(), "ready");
+    stopped().await?;
+    node.shutdown().await;
+    Ok(())
+}
+
+async fn run_dev(dev: Dev) -> anyhow::Result<()> {
+    let telemetry = TelemetryConfig { format: LogFormat::Text, filter: dev.log.clone(), otlp_endpoint: None };
+    let _guard = telemetry::init(&telemetry, "portcullis")?;
+    standalone::node::make_folder(&dev.data_dir)?;
+    let demo = Demo::open(&dev.data_dir)?;
+    let node = Node::start(dev.config(&demo)?, Arc::new(SystemClock::default())).await?;
+    let mut echo_task = None;
+    let front = match (dev.upstream, dev.demo_upstream) {
+        (Some(own), _) => Front::Own(own),
+        (None, Some(other)) => Front::Demo(other),
+        (None, None) => {
+            let port = if dev.free_ports { 0 } else { dev.echo_port };
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            let (address, task) = echo::start(address).await.map_err(|error| {
+                anyhow::anyhow!(
+                    "port {port} of the echo upstream cannot be had ({error}); choose another with --echo-port"
+                )
+            })?;
+            echo_task = Some(task);
+            Front::Demo(address)
+        }
+    };
+    seed::demo(&node, &demo, &front).await?;
+    let endpoints = node.endpoints(front.address());
+    if dev.print_json {
+        say(&announce::json(&endpoints, &demo)?);
+    } else {
+        say(&announce::text(&endpoints, &demo, front.example_path()));
+    }
+    stopped().await?;
+    node.shutdown().await;
+    if let Some(task) = echo_task {
+        task.abort();
+    }
+    Ok(())
+}
+
+/// SIGINT or SIGTERM.
+async fn stopped() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+impl Dev {
+    fn config(&self, demo: &Demo) -> anyhow::Result<NodeConfig> {
+        let port = |port: u16| if self.free_ports { 0 } else { port };
+        let loopback = |port: u16| control_api::config::ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], port)));
+        let mut config = NodeConfig { data_dir: self.data_dir.clone(), ..NodeConfig::default() };
+        config.gateway.listen.https = EdgeAddress::localhost(port(self.https_port));
+        config.gateway.listen.http = Some(EdgeAddress::localhost(port(self.http_port)));
+        config.gateway.listen.metrics = EdgeAddress::localhost(port(self.metrics_port));
+        config.gateway.environment = gateway::config::Environment::Dev;
+        config.control_api.listeners.admin = loopback(port(self.admin_port));
+        config.control_api.listeners.internal = loopback(port(self.internal_port));
+        config.control_api.environment = control_api::config::Environment::Dev;
+        let bootstrap = &mut config.control_api.bootstrap;
+        bootstrap.console_hostname = Some(CONSOLE.parse()?);
+        bootstrap.cloud_hostname = Some(CLOUD.parse()?);
+        if !self.free_ports && self.https_port != 443 {
+            bootstrap.root_issuer = Some(format!("https://{CONSOLE}:{}", self.https_port));
+            bootstrap.cloud_issuer = Some(format!("https://{CLOUD}:{}", self.https_port));
+        }
+        bootstrap.admin_username.clone_from(&demo.platform_admin.username);
+        bootstrap.admin_password = Some(SecretRef::File(demo.admin_password_file(&self.data_dir)?));
+        Ok(config)
+    }
+}

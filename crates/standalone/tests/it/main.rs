@@ -1,0 +1,11 @@
+//! End to end: the real `portcullis` process, its edge, its control API, its database.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod demo;
+mod durability;
+mod headers;
+mod live_changes;
+mod node;
+mod policies;
+mod start;
