@@ -99,7 +99,7 @@ impl EdgeParts {
 pub enum EdgeError {
     #[error(transparent)]
     Listen(#[from] ListenError),
-    #[error("{0}")]
+    #[error(transparent)]
     File(#[from] Mistakes),
     #[error("the data folder cannot be used")]
     Disk(#[from] DiskError),
