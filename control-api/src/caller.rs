@@ -144,14 +144,13 @@ async fn authenticate(
 ) -> Result<Principal, AppError> {
     let claims = verified(app, bearer(headers)?).await?;
     let system = claims.ctx == ContextKind::System;
-    let view = app.store.view().await?;
-    let project = view.project(claims.pid).await?.ok_or(AppError::TokenRevoked)?;
+    let project = app.store.project(claims.pid).await?.ok_or(AppError::TokenRevoked)?;
     // A system token is one of the root project; no other project's key may say `sys`.
     if system && !project.is_root() {
         return Err(AppError::TokenRevoked);
     }
     let tenant_id = claims.tid.ok_or(AppError::TokenRevoked)?;
-    let tenant = view.tenant(tenant_id).await?.filter(|tenant| tenant.project_id == project.id);
+    let tenant = app.store.tenant(tenant_id).await?.filter(|tenant| tenant.project_id == project.id);
     let tenant = tenant.ok_or(AppError::TokenRevoked)?;
     let site = Site { project: project.id, tenant: tenant.id };
     let scoped = app.store.within(site.scope());

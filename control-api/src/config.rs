@@ -3,7 +3,10 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use domain::{HostName, HumanDuration};
-use link::file::{Checks, Document, Mistakes, Overrides, SecretRef};
+use link::{
+    file::{Checks, Document, Mistakes, Overrides, SecretRef},
+    telemetry::TelemetryConfig,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +74,8 @@ pub struct DatabaseConfig {
     pub url: String,
     /// Bring the schema up to date at the start. Default false; otherwise run `migrate up`.
     pub migrate: bool,
+    /// PEM of the authorities trusted for PostgreSQL's certificate; needed with `sslmode=require`.
+    pub ca: Option<PathBuf>,
     /// The key secrets are sealed with: 32 bytes as 64 hex digits, by reference.
     pub master_key: Option<SecretRef>,
     /// Keys that older rows may still be sealed with.
@@ -276,16 +281,6 @@ impl Default for BootstrapConfig {
             admin_password: None,
         }
     }
-}
-
-/// Logs and traces.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct TelemetryConfig {
-    /// What is logged, such as `info,control_api=debug`.
-    pub filter: Option<String>,
-    /// Collector of traces (OTLP over HTTP).
-    pub otlp: Option<String>,
 }
 
 impl Config {

@@ -66,7 +66,7 @@ pub enum AppError {
     #[error("there is no such {0}")]
     NotFound(&'static str),
     /// Fields of the request are wrong.
-    #[error("the request has {} wrong fields", .0.len())]
+    #[error("{}", wrong_fields(.0))]
     Invalid(Vec<FieldError>),
     /// The body is not JSON of the form that is asked for.
     #[error("the body cannot be read: {0}")]
@@ -214,6 +214,12 @@ impl AppError {
             _ => Vec::new(),
         }
     }
+}
+
+/// What is wrong, field by field.
+fn wrong_fields(fields: &[FieldError]) -> String {
+    let one = |field: &FieldError| format!("{} {}", field.pointer, field.detail);
+    fields.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 impl From<StoreError> for AppError {

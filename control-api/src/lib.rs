@@ -16,6 +16,8 @@ pub mod bootstrap;
 pub mod caller;
 pub mod config;
 pub mod context;
+pub mod database;
+pub mod enroll;
 pub mod envelope;
 pub mod error;
 pub mod internal;

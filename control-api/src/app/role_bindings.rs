@@ -38,9 +38,9 @@ pub async fn create_role_binding(
 ) -> Result<(RoleBinding, Commit), AppError> {
     let by = principal.may_in::<ManageRoleBindings>(site, "create")?;
     let role = role_of(app, site, role_id).await?;
+    may_give(principal, &role)?;
     // The platform's roles are given by its staff, with the whole platform as their reach.
     let by = if role.scope == RoleScope::Platform { principal.may::<ManageRoleBindings>("create")? } else { by };
-    may_give(principal, &role)?;
     let id = new_id(&*app.clock);
     let new = NewRoleBinding { id, role_id, subject, project_id: site.project, tenant_id: site.tenant, ou_id };
     app.store
