@@ -240,7 +240,8 @@ impl Checked<'_, '_, '_> {
                 let subject = text(claims, subject_claim)?;
                 // Other services refuse foreign tokens by `jti` too; one that is no UUID can be named by nobody.
                 let token = claims.get("jti").and_then(Value::as_str).and_then(|jti| jti.parse().ok());
-                let identity = Identity { token, tenant: tenant_id(&tenant), ..Identity::default() };
+                // Generations are ours: a foreign token carries none and is not judged by them.
+                let identity = Identity { token, ..Identity::default() };
                 let roles = roles_claim.as_deref().map_or(Ok(Vec::new()), |name| names(claims, name))?;
                 Ok(VerifiedToken {
                     kind: TokenKind::External,
@@ -341,13 +342,6 @@ fn names(claims: &Map<String, Value>, name: &str) -> Result<Vec<Box<str>>, Token
         Some(Value::String(text)) => Ok(text.split_ascii_whitespace().map(Into::into).collect()),
         Some(Value::Array(list)) => list.iter().map(|item| item.as_str().map(Into::into).ok_or_else(wrong)).collect(),
         Some(_) => Err(wrong()),
-    }
-}
-
-fn tenant_id(tenant: &TenantClaim) -> Option<TenantId> {
-    match tenant {
-        TenantClaim::Id(id) => Some(*id),
-        TenantClaim::Name(_) | TenantClaim::None => None,
     }
 }
 

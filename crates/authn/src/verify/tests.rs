@@ -213,6 +213,7 @@ fn an_external_token_counts_only_by_what_its_binding_names() {
     assert_eq!(token.tenant, TenantClaim::Name("acme".into()));
     assert_eq!(token.roles, [Box::from("member")]);
     assert_eq!(token.user(), None);
+    assert_eq!(token.identity.tenant, None, "our generations do not judge foreign tokens");
 
     for (name, value) in
         [("email_verified", json!("true")), ("org", json!(1)), ("sub", json!("")), ("groups", json!(1))]
