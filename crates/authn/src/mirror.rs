@@ -174,6 +174,11 @@ impl Mirror {
         self.lease_until.fetch_max(until.nanos(), Ordering::SeqCst);
     }
 
+    /// The last moment at which everything was proven; zero for never.
+    pub fn last_proven(&self) -> BootInstant {
+        BootInstant::from_nanos(self.last_proven.load(Ordering::SeqCst))
+    }
+
     /// Takes over when freshness was last proven by an earlier process of this boot; grants nothing.
     pub fn remember_proof(&self, proven: BootInstant) {
         self.last_proven.fetch_max(proven.nanos(), Ordering::SeqCst);
@@ -182,11 +187,7 @@ impl Mirror {
     /// Whether the mirror may be believed at `now`.
     pub fn lease(&self, now: BootInstant) -> Lease {
         let until = BootInstant::from_nanos(self.lease_until.load(Ordering::SeqCst));
-        if now < until {
-            Lease::Proven { until }
-        } else {
-            Lease::Unproven { last_proven: BootInstant::from_nanos(self.last_proven.load(Ordering::SeqCst)) }
-        }
+        if now < until { Lease::Proven { until } } else { Lease::Unproven { last_proven: self.last_proven() } }
     }
 
     /// Whether the log refuses a token with this identity.

@@ -40,6 +40,11 @@ impl TestCa {
         self.issuer.pem()
     }
 
+    /// The authority's private key in PEM (PKCS #8).
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// A server certificate for these names (DNS names or IP addresses).
     pub fn leaf(&self, names: &[&str]) -> Leaf {
         self.issue(names, ExtendedKeyUsagePurpose::ServerAuth, |_| ())

@@ -2,7 +2,6 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use authn::Lease;
 use domain::{BootInstant, Clock};
 use link::{
     log::{ControlPlane, FactCarrier, FollowerSettings, LogFollower},
@@ -36,7 +35,7 @@ const BEFORE_DISK: Duration = Duration::from_secs(2);
 const BEFORE_SAVE: Duration = Duration::from_secs(2);
 
 /// How often it is kept when the state was confirmed and freshness proven.
-const SEEN: Duration = Duration::from_secs(30);
+const SEEN: Duration = Duration::from_secs(5);
 
 /// How often refusals of expired tokens are forgotten.
 const FORGET: Duration = Duration::from_secs(60);
@@ -189,11 +188,7 @@ async fn save_seen(applier: Arc<Applier>, disk: Arc<Disk>, clock: Arc<dyn Clock>
     applier.loaded().await;
     loop {
         if let Some(age) = applier.age() {
-            let now = clock.boot_now();
-            let proven_at = match applier.gate().mirror().lease(now) {
-                Lease::Proven { .. } => now,
-                Lease::Unproven { last_proven } => last_proven,
-            };
+            let proven_at = applier.gate().mirror().last_proven();
             let saved = disk.save_seen(clock.unix_now() - age, proven_at);
             if let Err(error) = saved {
                 tracing::error!(error = &error as &dyn std::error::Error, "when the state was seen is not on disk");

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `snapshot.key` | 32 random bytes, mode 0600 | once |
 //! | `snapshot.sealed` | the entities and their revision | a few seconds after a change |
-//! | `snapshot.seen` | when the state was last confirmed, when freshness was last proven | twice a minute |
+//! | `snapshot.seen` | when the state was last confirmed, when freshness was last proven | every 5 s |
 //!
 //! Both are sealed with AES-256-GCM under the key, which never leaves this machine; each names its kind, so that one
 //! cannot stand in for the other. A state that was last confirmed longer than `snapshot.max_age` ago is refused.

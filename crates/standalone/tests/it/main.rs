@@ -9,3 +9,4 @@ mod live_changes;
 mod node;
 mod policies;
 mod start;
+mod three_ways;
