@@ -1,6 +1,11 @@
 //! What the control API is told at the start.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use domain::{HostName, HumanDuration};
 use link::{
@@ -288,8 +293,30 @@ impl Config {
     ///
     /// # Errors
     /// All mistakes at once.
-    pub fn load(path: &std::path::Path, overrides: &Overrides) -> Result<Self, Mistakes> {
-        link::file::load::<Self>(Document::open(path)?, overrides)?.checked(Self::check)
+    pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Mistakes> {
+        let config = link::file::load::<Self>(Document::open(path)?, overrides)?.checked(Self::check)?;
+        Ok(config.rebased(path.parent().unwrap_or(Path::new("."))))
+    }
+
+    /// The same with paths that are relative to the file made relative to the process.
+    fn rebased(mut self, base: &Path) -> Self {
+        let secret = |reference: &mut SecretRef| {
+            if let SecretRef::File(path) = reference {
+                *path = base.join(&*path);
+            }
+        };
+        let file = |path: &mut PathBuf| *path = base.join(&*path);
+        self.database.master_key.iter_mut().for_each(secret);
+        self.database.older_master_keys.iter_mut().for_each(secret);
+        self.bootstrap.admin_password.iter_mut().for_each(secret);
+        self.database.ca.iter_mut().for_each(file);
+        if let Some(path) = self.database.url.strip_prefix("sqlite:") {
+            self.database.url = format!("sqlite:{}", base.join(path).display());
+        }
+        if let Some(tls) = &mut self.listeners.internal_tls {
+            [&mut tls.certificate, &mut tls.key, &mut tls.ca].into_iter().chain(&mut tls.ca_key).for_each(file);
+        }
+        self
     }
 
     /// What no schema can express.
@@ -373,6 +400,16 @@ mod tests {
     fn a_small_file_is_enough_for_development() {
         let config = check("database: { url: \"sqlite:portcullis.db\", master_key: \"env:MASTER_KEY\" }\n").unwrap();
         assert_eq!(config.listeners.admin.to_string(), "127.0.0.1:9080");
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control-api.yaml");
+        std::fs::write(&path, "database: { url: \"sqlite:p.db\", master_key: \"file:master.key\" }\n").unwrap();
+        let config = Config::load(&path, &Overrides::none()).unwrap();
+        assert_eq!(config.database.master_key, Some(SecretRef::File(folder.path().join("master.key"))));
+        assert_eq!(config.database.url, format!("sqlite:{}", folder.path().join("p.db").display()));
     }
 
     #[test]

@@ -22,27 +22,27 @@ pub enum DatabaseError {
     Store(#[from] StoreError),
 }
 
-/// Opens the database; paths and references are relative to `base`. Nothing is migrated.
+/// Opens the database. Nothing is migrated.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub fn open(config: &DatabaseConfig, base: &Path) -> Result<Store, DatabaseError> {
+pub fn open(config: &DatabaseConfig) -> Result<Store, DatabaseError> {
     let current = config.master_key.as_ref().ok_or(DatabaseError::KeyForm)?;
-    let older = config.older_master_keys.iter().map(|reference| key(reference, base)).collect::<Result<Vec<_>, _>>()?;
-    let sealer = Sealer::new(&key(current, base)?, &older).map_err(StoreError::from)?;
+    let older = config.older_master_keys.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+    let sealer = Sealer::new(&key(current)?, &older).map_err(StoreError::from)?;
     if let Some(path) = config.url.strip_prefix("sqlite:") {
-        return Ok(Store::sqlite(&base.join(path), sealer)?);
+        return Ok(Store::sqlite(Path::new(path), sealer)?);
     }
     let read = |path: &std::path::PathBuf| {
-        std::fs::read_to_string(base.join(path)).map_err(|source| DatabaseError::Ca { path: path.clone(), source })
+        std::fs::read_to_string(path).map_err(|source| DatabaseError::Ca { path: path.clone(), source })
     };
     let ca_pem = config.ca.as_ref().map(read).transpose()?;
     let config = PostgresConfig { ca_pem, ..PostgresConfig::new(Secret::new(config.url.clone())) };
     Ok(Store::postgres(config, sealer)?)
 }
 
-fn key(reference: &SecretRef, base: &Path) -> Result<Secret<Vec<u8>>, DatabaseError> {
-    let text = reference.resolve(base)?;
+fn key(reference: &SecretRef) -> Result<Secret<Vec<u8>>, DatabaseError> {
+    let text = reference.resolve(Path::new("."))?;
     let digits = text.expose().as_bytes();
     let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let byte = |pair: &[u8]| match pair {
@@ -58,7 +58,7 @@ fn a_master_key_is_64_digits() {
     let folder = tempfile::tempdir().unwrap();
     let read = |text: &str| {
         std::fs::write(folder.path().join("key"), text).unwrap();
-        key(&"file:key".parse().unwrap(), folder.path())
+        key(&SecretRef::File(folder.path().join("key")))
     };
     assert_eq!(read(&"0f".repeat(32)).unwrap().expose(), &vec![15; 32]);
     for wrong in ["0f".repeat(31), "zz".repeat(32), "0f".repeat(33), format!("{}f", "0f".repeat(31))] {

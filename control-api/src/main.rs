@@ -1,11 +1,6 @@
 //! The `control-api` command.
 
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{io::Write as _, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -99,27 +94,26 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
     let file = cli.config.context("`--config FILE` is needed")?;
     let config = Config::load(&file, &Overrides::from_env(&ALIASES))?;
-    let base = file.parent().unwrap_or(Path::new(".")).to_path_buf();
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         tracing::debug!("a cryptographic provider was installed before");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.command {
-            None => serve(config, &base).await,
+            None => serve(config).await,
             Some(Command::Check { .. }) => Ok(()),
-            Some(Command::Migrate(step)) => migrate(&config, &base, step).await,
-            Some(Command::Bootstrap) => ensure(config, &base).await,
+            Some(Command::Migrate(step)) => migrate(&config, step).await,
+            Some(Command::Bootstrap) => ensure(config).await,
             Some(Command::Gateways(Gateways::Enroll { fleet, days, name })) => {
-                enroll_gateway(&config, &base, &fleet, &name, days)
+                enroll_gateway(&config, &fleet, &name, days)
             }
         }
     })
 }
 
 /// The database, of this release's schema.
-async fn open(config: &Config, base: &Path) -> anyhow::Result<Store> {
-    let store = database::open(&config.database, base)?;
+async fn open(config: &Config) -> anyhow::Result<Store> {
+    let store = database::open(&config.database)?;
     if config.database.migrate {
         store.migrate().await?;
     }
@@ -127,10 +121,10 @@ async fn open(config: &Config, base: &Path) -> anyhow::Result<Store> {
     Ok(store)
 }
 
-async fn serve(config: Config, base: &Path) -> anyhow::Result<()> {
+async fn serve(config: Config) -> anyhow::Result<()> {
     let _telemetry = telemetry::init(&config.telemetry, "control-api")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = open(&config, base).await?;
+    let store = open(&config).await?;
     let carrier = carrier(&config, &clock).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -170,8 +164,8 @@ async fn carrier(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<
     Ok(Arc::new(RedisCarrier::new(redis, Arc::clone(clock))))
 }
 
-async fn migrate(config: &Config, base: &Path, step: Migrate) -> anyhow::Result<()> {
-    let store = database::open(&config.database, base)?;
+async fn migrate(config: &Config, step: Migrate) -> anyhow::Result<()> {
+    let store = database::open(&config.database)?;
     match step {
         Migrate::Up => {
             store.migrate().await?;
@@ -186,8 +180,8 @@ async fn migrate(config: &Config, base: &Path, step: Migrate) -> anyhow::Result<
 }
 
 /// The bootstrap on its own. The upstream that leads here is ensured when the listener's address is known: by `serve`.
-async fn ensure(config: Config, base: &Path) -> anyhow::Result<()> {
-    let store = open(&config, base).await?;
+async fn ensure(config: Config) -> anyhow::Result<()> {
+    let store = open(&config).await?;
     let app = App::new(config, store, Arc::new(NoCarrier), Arc::new(SystemClock))?;
     let made = bootstrap::ensure(&app, None).await?;
     let admin = made
@@ -197,13 +191,12 @@ async fn ensure(config: Config, base: &Path) -> anyhow::Result<()> {
     say(&serde_json::json!({ "platform_admin": admin }).to_string())
 }
 
-fn enroll_gateway(config: &Config, base: &Path, fleet: &str, name: &str, days: u32) -> anyhow::Result<()> {
+fn enroll_gateway(config: &Config, fleet: &str, name: &str, days: u32) -> anyhow::Result<()> {
     let tls =
         config.listeners.internal_tls.as_ref().context("`listeners.internal_tls` is needed to enroll gateways")?;
     let ca_key = tls.ca_key.as_ref().context("`listeners.internal_tls.ca_key` is needed to enroll gateways")?;
-    let read = |path: &PathBuf| {
-        std::fs::read_to_string(base.join(path)).with_context(|| format!("`{}` cannot be read", path.display()))
-    };
+    let read =
+        |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()));
     let enrolled = enroll::enroll(fleet, name, days, (&read(&tls.ca)?, &read(ca_key)?), &SystemClock)?;
     say(&serde_json::to_string_pretty(&enrolled)?)
 }

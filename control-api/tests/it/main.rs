@@ -1,5 +1,13 @@
 //! The control API over its real routers: SQLite for everything, PostgreSQL for what depends on the database.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests: a step that fails is a test that fails, and says where"
+)]
+
 mod audit;
 mod boundary;
 mod catalogue;
