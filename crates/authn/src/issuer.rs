@@ -77,11 +77,6 @@ impl Issuer {
         })
     }
 
-    /// Whether the key with this thumbprint is still one of the issuer's.
-    pub fn holds_key(&self, thumbprint: &crate::jwks::Thumbprint) -> bool {
-        self.keys.holds(thumbprint)
-    }
-
     /// Whether one of `audiences` is the issuer's.
     pub fn accepts_audience<'a>(&self, mut audiences: impl Iterator<Item = &'a str>) -> bool {
         audiences.any(|audience| self.audiences.iter().any(|own| **own == *audience))

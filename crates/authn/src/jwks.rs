@@ -64,11 +64,6 @@ impl Jwks {
         self.keys.get(kid)
     }
 
-    /// Whether some key of the set has this thumbprint.
-    pub fn holds(&self, thumbprint: &Thumbprint) -> bool {
-        self.keys.values().any(|key| key.thumbprint == *thumbprint)
-    }
-
     /// How many keys are usable.
     pub fn len(&self) -> usize {
         self.keys.len()

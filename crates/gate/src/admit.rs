@@ -20,7 +20,8 @@ pub(crate) struct Limits {
     signature_budget: RateLimit,
     addresses: Buckets<u128>,
     signatures: Buckets<(u128, u64)>,
-    pub(crate) tenants: Buckets<u128>,
+    /// Of each tenant two: strangers on its public routes do not use up what its principals have.
+    pub(crate) tenants: Buckets<(u128, bool)>,
     pub(crate) routes: Buckets<(u128, u128)>,
     hosts: RandomState,
 }

@@ -87,15 +87,10 @@ pub struct CanonicalRequest<'r> {
 }
 
 impl CanonicalRequest<'_> {
-    /// Whether the method only reads (RFC 9110 §9.2.1).
+    /// Whether the request only reads (RFC 9110 §9.2.1). An upgrade opens a way to write, whatever its method.
     pub fn is_safe(&self) -> bool {
-        is_safe(self.method)
+        matches!(self.method, "GET" | "HEAD" | "OPTIONS") && !self.headers.contains_key(header::UPGRADE)
     }
-}
-
-/// Whether a method only reads (RFC 9110 §9.2.1).
-pub fn is_safe(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD" | "OPTIONS")
 }
 
 /// The methods the edge serves. `CONNECT` and `TRACE` are doors of their own; others have no agreed meaning.

@@ -153,18 +153,21 @@ pub fn is_stripped(name: &str) -> bool {
     } else {
         name
     };
-    name.starts_with("x-md-")
-        || name.starts_with("x-forwarded-")
+    ["x-md-", "x-forwarded", "x-original-", "x-rewrite-"].iter().any(|prefix| name.starts_with(prefix))
         || matches!(
             name,
-            "forwarded"
+            "cf-connecting-ip"
+                | "forwarded"
+                | "proxy-authorization"
+                | "true-client-ip"
                 | "x-client-ip"
+                | "x-cluster-client-ip"
+                | "x-http-method"
                 | "x-http-method-override"
-                | "x-original-url"
+                | "x-method-override"
+                | "x-middleware-subrequest"
                 | "x-real-ip"
                 | "x-request-id"
-                | "x-rewrite-url"
-                | "true-client-ip"
         )
 }
 

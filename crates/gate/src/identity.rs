@@ -122,7 +122,8 @@ impl Principal {
         add(IdentityHeader::Roles, &names.join(","));
         add(IdentityHeader::IsAdmin, if self.is_admin { "true" } else { "false" });
         add(IdentityHeader::IsSuperAdmin, if self.is_super_admin { "true" } else { "false" });
-        if let Some(unit) = token.org_unit {
+        // The token says which unit; that the user is still in it is said by its bindings.
+        if let Some(unit) = token.org_unit.filter(|unit| self.unit_roles.iter().any(|(held, _)| held == unit)) {
             add(IdentityHeader::OuId, &unit.to_string());
         }
         if let Some(session) = token.session() {

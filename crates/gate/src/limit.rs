@@ -10,7 +10,8 @@ impl Limits {
         let Some(tenant) = bound.tenant() else { return Ok(()) };
         let now = clock.boot_now();
         let id = tenant.id.as_u128();
-        if !self.tenants.of(id).take(tenant.rate_limit.unwrap_or(self.tenant_limit), now) {
+        let anonymous = matches!(bound, BoundPrincipal::Anonymous { .. });
+        if !self.tenants.of((id, anonymous)).take(tenant.rate_limit.unwrap_or(self.tenant_limit), now) {
             return Err(Denial::RateLimited(Limit::Tenant));
         }
         if let Some(route) = matched.route()

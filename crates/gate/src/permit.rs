@@ -49,5 +49,6 @@ pub(crate) struct TokenFacts {
     pub(crate) expires_at: Timestamp,
     pub(crate) mirror_version: u64,
     pub(crate) on_unproven: OnUnproven,
-    pub(crate) unproven: bool,
+    /// Whether the request only reads.
+    pub(crate) safe: bool,
 }

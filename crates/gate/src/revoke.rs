@@ -40,44 +40,45 @@ pub(crate) async fn admit(
     clock: &dyn Clock,
 ) -> Result<ActiveToken, Denial> {
     let Verified::Token(known) = verified else { return Ok(ActiveToken::Anonymous) };
-    let version = clear(gate, &known)?;
-    let mut facts = TokenFacts {
+    // The lease is read before the mirror is asked: the lease is granted after the facts it proves are applied.
+    let mut last_proven = unproven_since(gate, clock);
+    let mut version = clear(gate, &known)?;
+    if last_proven.is_some() {
+        gate.link.renewal().await;
+        last_proven = unproven_since(gate, clock);
+        version = clear(gate, &known)?;
+    }
+    let facts = TokenFacts {
         identity: known.token.identity,
         expires_at: known.token.expires_at,
         mirror_version: version,
         on_unproven: matched.on_unproven(),
-        unproven: false,
+        safe: request.is_safe(),
     };
-    if unproven_since(gate, clock).is_some() {
-        gate.link.renewal().await;
-        facts.mirror_version = clear(gate, &known)?;
-        if let Some(last_proven) = unproven_since(gate, clock) {
-            without_proof(facts.on_unproven, request.is_safe(), last_proven, clock.boot_now())?;
-            match gate.link.look_up(facts.identity).await {
-                LookUp::Clear => facts.unproven = true,
-                LookUp::Refused => return Err(Denial::TokenRevoked(authn::Refusal::Token)),
-                LookUp::Unavailable => return Err(Denial::RevocationUnproven),
-            }
+    if let Some(last_proven) = last_proven {
+        without_proof(&facts, last_proven, clock.boot_now())?;
+        match gate.link.look_up(facts.identity).await {
+            LookUp::Clear => {}
+            LookUp::Refused => return Err(Denial::TokenRevoked(authn::Refusal::Token)),
+            LookUp::Unavailable => return Err(Denial::RevocationUnproven),
         }
     }
     let bindings = bindings(gate, &known).await?;
     Ok(ActiveToken::Token { known, bindings, facts })
 }
 
-/// Judges a permit again when its request is sent on, or while its stream lasts.
+/// Judges a permit again when its request is sent on, or while its stream lasts. Asks nobody: what the route serves
+/// without proof goes on for as long as it says.
 pub(crate) fn still_holds(gate: &Gate, permit: &Permit, clock: &dyn Clock) -> Result<(), Denial> {
     let Some(facts) = &permit.token else { return Ok(()) };
     if clock.unix_now() >= facts.expires_at + authn::verify::CLOCK_SKEW {
         return Err(authn::TokenError::Expired.into());
     }
+    let last_proven = unproven_since(gate, clock);
     if gate.mirror.version() != facts.mirror_version {
         gate.mirror.judge(&facts.identity).map_err(Denial::TokenRevoked)?;
     }
-    // A permit given without proof stands by what the route allows without it; one given with proof needs it still.
-    match unproven_since(gate, clock) {
-        Some(_) if !facts.unproven => Err(Denial::RevocationUnproven),
-        Some(_) | None => Ok(()),
-    }
+    last_proven.map_or(Ok(()), |last_proven| without_proof(facts, last_proven, clock.boot_now()))
 }
 
 /// The mirror's version at which it does not refuse the token.
@@ -99,10 +100,10 @@ fn unproven_since(gate: &Gate, clock: &dyn Clock) -> Option<BootInstant> {
 }
 
 /// What the route does when nothing is proven.
-fn without_proof(route: OnUnproven, safe: bool, last_proven: BootInstant, now: BootInstant) -> Result<(), Denial> {
-    let serves = match route {
+fn without_proof(facts: &TokenFacts, last_proven: BootInstant, now: BootInstant) -> Result<(), Denial> {
+    let serves = match facts.on_unproven {
         OnUnproven::Refuse => false,
-        OnUnproven::ReadOnly => safe,
+        OnUnproven::ReadOnly => facts.safe,
         OnUnproven::Serve(longest) => last_proven != BootInstant::default() && now.since(last_proven) <= longest.get(),
     };
     if serves { Ok(()) } else { Err(Denial::RevocationUnproven) }

@@ -80,7 +80,19 @@ fn s3_forged_identity_vanishes_for_anonymous_callers_too() {
         sent.headers.append(header.name(), HeaderValue::from_static("forged"));
         sent.headers.append(header.name(), HeaderValue::from_static("forged-again"));
     }
-    for name in ["x-md-local-x", "x-md-anything", "x-forwarded-for", "x-forwarded-prefix", "forwarded", "x-real-ip"] {
+    for name in [
+        "x-md-local-x",
+        "x-md-anything",
+        "x-forwarded-for",
+        "x-forwarded-prefix",
+        "x-forwarded",
+        "forwarded",
+        "x-real-ip",
+        "x-original-host",
+        "x-rewrite-url",
+        "proxy-authorization",
+        "x-middleware-subrequest",
+    ] {
         sent = sent.with(name, "forged");
     }
     let head = forwarded(&world, &sent);

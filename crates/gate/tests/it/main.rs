@@ -1,5 +1,7 @@
 //! The gate from outside: whole decisions, without a socket.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
 mod allocations;
 mod codes;
 mod forward;

@@ -89,12 +89,29 @@ fn serving_without_proof_ends_five_minutes_after_the_last_one() {
 }
 
 #[test]
-fn a_permit_given_under_a_lease_needs_one_when_it_is_sent_on() {
+fn a_stream_goes_on_without_proof_for_as_long_as_its_route_says() {
+    for (target, seconds, holds) in
+        [("/strict", 2, false), ("/readable", 2, true), ("/me", 300, true), ("/me", 301, false)]
+    {
+        let world = World::new();
+        let claims = world.claims(&world.acme, MEMBER).set("exp", world.clock.unix_now().secs() + 3600);
+        let sent = Sent::get("acme.localhost", target).bearer(&world.acme.issuer.mint(claims));
+        let permit = world.send(&sent).unwrap();
+        assert!(world.gate.still_holds(&permit, &world.clock).is_ok());
+        world.clock.advance(Duration::from_secs(seconds));
+        assert_eq!(world.gate.still_holds(&permit, &world.clock).is_ok(), holds, "{target} after {seconds} s");
+    }
+}
+
+#[test]
+fn an_upgrade_is_no_reading() {
     let world = World::new();
-    let permit = world.send(&me(&world)).unwrap();
-    assert!(world.gate.still_holds(&permit, &world.clock).is_ok());
+    let token = world.token(&world.acme, MEMBER);
+    *world.link.store.lock().unwrap() = Some(LookUp::Clear);
+    let upgrade = || Sent::get("acme.localhost", "/readable").bearer(&token).with("upgrade", "websocket");
+    assert_eq!(world.code(&upgrade()), "permit");
     world.clock.advance(Duration::from_secs(2));
-    assert!(world.gate.still_holds(&permit, &world.clock).is_err());
+    assert_eq!(world.code(&upgrade()), "revocation_unproven");
 }
 
 #[test]

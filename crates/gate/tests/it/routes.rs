@@ -78,15 +78,32 @@ fn without_a_snapshot_everything_is_refused() {
 
 #[test]
 fn limits_of_address_and_tenant_answer_429() {
-    let mut config = gate::GateConfig::default();
-    config.address_limit = domain::snapshot::RateLimit { rps: 1, burst: 3 };
-    config.tenant_limit = domain::snapshot::RateLimit { rps: 1, burst: 2 };
+    let config = gate::GateConfig {
+        address_limit: domain::snapshot::RateLimit { rps: 1, burst: 3 },
+        tenant_limit: domain::snapshot::RateLimit { rps: 1, burst: 2 },
+        ..gate::GateConfig::default()
+    };
     let world = World::with_config(config);
     let sent = Sent::get("acme.localhost", "/public/x");
     let codes: Vec<_> = (0..4).map(|_| world.denial_or_permit(&sent)).collect();
     assert_eq!(codes, ["permit", "permit", "too many requests (tenant)", "too many requests (client address)"]);
     let other_tenant = Sent { client: [192, 0, 2, 2].into(), ..Sent::get("globex.localhost", "/public/x") };
     assert_eq!(world.code(&other_tenant), "permit", "one tenant's use does not touch another's");
+}
+
+#[test]
+fn strangers_do_not_use_up_what_a_tenants_principals_have() {
+    let config = gate::GateConfig {
+        tenant_limit: domain::snapshot::RateLimit { rps: 1, burst: 1 },
+        ..gate::GateConfig::default()
+    };
+    let world = World::with_config(config);
+    let stranger = Sent::get("acme.localhost", "/public/x");
+    assert_eq!(world.code(&stranger), "permit");
+    assert_eq!(world.code(&stranger), "rate_limited");
+    let me = Sent::get("acme.localhost", "/me").bearer(&world.token(&world.acme, MEMBER));
+    assert_eq!(world.code(&me), "permit");
+    assert_eq!(world.code(&me), "rate_limited");
 }
 
 impl World {

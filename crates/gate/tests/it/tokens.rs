@@ -138,8 +138,10 @@ fn an_external_issuer_counts_by_its_binding_only() {
 
 #[test]
 fn failed_signatures_have_a_budget_of_their_own() {
-    let mut config = gate::GateConfig::default();
-    config.signature_budget = domain::snapshot::RateLimit { rps: 1, burst: 2 };
+    let config = gate::GateConfig {
+        signature_budget: domain::snapshot::RateLimit { rps: 1, burst: 2 },
+        ..gate::GateConfig::default()
+    };
     let world = World::with_config(config);
     let forged = hostile::foreign_key(&world.acme.issuer, world.claims(&world.acme, MEMBER));
     let codes: Vec<_> = (0..3).map(|_| world.code(&Sent::get("acme.localhost", "/me").bearer(&forged))).collect();

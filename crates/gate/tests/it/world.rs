@@ -28,49 +28,48 @@ use http::{HeaderMap, HeaderValue, header};
 use testkit::{FixedClock, TestIssuer, claims::Claims};
 use uuid::Uuid;
 
-pub fn id<K>(n: u128) -> Id<K> {
+pub(crate) fn id<K>(n: u128) -> Id<K> {
     Id::new(Uuid::from_u128(n))
 }
 
-pub const ASSERTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+pub(crate) const ASSERTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
 /// Users, each with the bindings the control plane would answer.
-pub const MEMBER: u128 = 501;
-pub const ADMIN: u128 = 502;
-pub const STAFF: u128 = 503;
-pub const STRANGER: u128 = 504;
+pub(crate) const MEMBER: u128 = 501;
+pub(crate) const ADMIN: u128 = 502;
+pub(crate) const STAFF: u128 = 503;
+pub(crate) const STRANGER: u128 = 504;
 
-pub const ROLE_MEMBER: u128 = 601;
-pub const ROLE_ADMIN: u128 = 602;
-pub const ROLE_PLATFORM: u128 = 603;
-pub const ROLE_UNIT: u128 = 604;
-pub const ROLE_DEMO: u128 = 605;
-pub const UNIT: u128 = 701;
+pub(crate) const ROLE_MEMBER: u128 = 601;
+pub(crate) const ROLE_ADMIN: u128 = 602;
+pub(crate) const ROLE_PLATFORM: u128 = 603;
+pub(crate) const ROLE_UNIT: u128 = 604;
+pub(crate) const UNIT: u128 = 701;
 
-pub struct Shard {
-    pub project: ProjectId,
-    pub tenant: TenantId,
-    pub issuer: TestIssuer,
+pub(crate) struct Shard {
+    pub(crate) project: ProjectId,
+    pub(crate) tenant: TenantId,
+    pub(crate) issuer: TestIssuer,
 }
 
-pub struct World {
-    pub gate: Gate,
-    pub clock: FixedClock,
-    pub link: Arc<FakeLink>,
-    pub acme: Shard,
-    pub globex: Shard,
-    pub root: Shard,
-    pub cloud: Shard,
+pub(crate) struct World {
+    pub(crate) gate: Gate,
+    pub(crate) clock: FixedClock,
+    pub(crate) link: Arc<FakeLink>,
+    pub(crate) acme: Shard,
+    pub(crate) globex: Shard,
+    pub(crate) root: Shard,
+    pub(crate) cloud: Shard,
     seq: AtomicUsize,
     revision: AtomicUsize,
 }
 
 /// The outside of the gate, as a table.
 #[derive(Default)]
-pub struct FakeLink {
-    pub bindings: Mutex<HashMap<UserId, Bindings>>,
-    pub asked: AtomicUsize,
-    pub store: Mutex<Option<LookUp>>,
+pub(crate) struct FakeLink {
+    pub(crate) bindings: Mutex<HashMap<UserId, Bindings>>,
+    pub(crate) asked: AtomicUsize,
+    pub(crate) store: Mutex<Option<LookUp>>,
 }
 
 impl Link for FakeLink {
@@ -88,11 +87,11 @@ impl Link for FakeLink {
     }
 }
 
-pub fn permission(text: &str) -> domain::Permission {
+pub(crate) fn permission(text: &str) -> domain::Permission {
     text.parse().unwrap()
 }
 
-pub fn route(n: u128, path: &str, methods: &[&str], access: Access) -> Route {
+pub(crate) fn route(n: u128, path: &str, methods: &[&str], access: Access) -> Route {
     Route {
         id: id(n),
         path: path.parse().unwrap(),
@@ -108,7 +107,7 @@ pub fn route(n: u128, path: &str, methods: &[&str], access: Access) -> Route {
     }
 }
 
-pub fn routes() -> Vec<Route> {
+pub(crate) fn routes() -> Vec<Route> {
     let needs = |p: &str| Access::Permission(permission(p));
     vec![
         route(1, "/public/**", &[], Access::Public),
@@ -133,7 +132,7 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-pub fn upstream() -> Upstream {
+pub(crate) fn upstream() -> Upstream {
     Upstream {
         id: id(300),
         name: "echo".into(),
@@ -150,7 +149,7 @@ pub fn upstream() -> Upstream {
     }
 }
 
-pub fn tenant(n: u128, project: ProjectId, slug: &str) -> Tenant {
+pub(crate) fn tenant(n: u128, project: ProjectId, slug: &str) -> Tenant {
     Tenant {
         id: id(n),
         project_id: project,
@@ -165,7 +164,7 @@ pub fn tenant(n: u128, project: ProjectId, slug: &str) -> Tenant {
     }
 }
 
-pub fn hostname(n: u128, host: &str, project: ProjectId, tenant: Option<TenantId>) -> Hostname {
+pub(crate) fn hostname(n: u128, host: &str, project: ProjectId, tenant: Option<TenantId>) -> Hostname {
     Hostname {
         id: id(n),
         hostname: host.parse().unwrap(),
@@ -179,7 +178,7 @@ pub fn hostname(n: u128, host: &str, project: ProjectId, tenant: Option<TenantId
     }
 }
 
-pub fn role(n: u128, name: &str, scope: RoleScope, permissions: &[&str]) -> Role {
+pub(crate) fn role(n: u128, name: &str, scope: RoleScope, permissions: &[&str]) -> Role {
     Role {
         id: id(n),
         tenant_id: None,
@@ -204,11 +203,11 @@ fn shard(project: u128, tenant: u128, host: &str) -> Shard {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_config(GateConfig::default())
     }
 
-    pub fn with_config(config: GateConfig) -> Self {
+    pub(crate) fn with_config(config: GateConfig) -> Self {
         let link = Arc::new(FakeLink::default());
         let mirror = Arc::new(Mirror::default());
         let world = Self {
@@ -271,53 +270,53 @@ impl World {
     }
 
     /// Sends entities through the feed.
-    pub fn put(&self, entities: Vec<Entity>) -> gate::ApplyReport {
+    pub(crate) fn put(&self, entities: Vec<Entity>) -> gate::ApplyReport {
         let revision = self.revision.fetch_add(1, Ordering::SeqCst) as u64 + 1;
         let change = |entity: Entity| Change { revision, key: entity.key(), min_reader: 1, entity: Some(entity) };
         self.gate.snapshot().apply(entities.into_iter().map(change).collect(), revision)
     }
 
-    pub fn put_one(&self, entity: Entity) -> gate::ApplyReport {
+    pub(crate) fn put_one(&self, entity: Entity) -> gate::ApplyReport {
         self.put(vec![entity])
     }
 
-    pub fn change(&self, change: impl FnOnce(u64) -> Change) -> gate::ApplyReport {
+    pub(crate) fn change(&self, change: impl FnOnce(u64) -> Change) -> gate::ApplyReport {
         let revision = self.revision.fetch_add(1, Ordering::SeqCst) as u64 + 1;
         self.gate.snapshot().apply(vec![change(revision)], revision)
     }
 
     /// Applies a fact.
-    pub fn say(&self, fact: Fact) -> Seq {
+    pub(crate) fn say(&self, fact: Fact) -> Seq {
         let seq = Seq(self.seq.fetch_add(1, Ordering::SeqCst) as u64 + 1);
         self.gate.mirror().apply(&NumberedFact { seq, tag: Tag(1), fact });
         seq
     }
 
     /// Grants the lease for two seconds from now.
-    pub fn prove(&self) {
+    pub(crate) fn prove(&self) {
         let now: BootInstant = self.clock.boot_now();
         self.gate.mirror().grant(now, now + std::time::Duration::from_secs(2));
     }
 
-    pub fn claims(&self, shard: &Shard, user: u128) -> Claims {
+    pub(crate) fn claims(&self, shard: &Shard, user: u128) -> Claims {
         shard.issuer.claims(self.clock.unix_now()).for_user(shard.tenant, id(user)).set("pid", shard.project)
     }
 
-    pub fn token(&self, shard: &Shard, user: u128) -> String {
+    pub(crate) fn token(&self, shard: &Shard, user: u128) -> String {
         shard.issuer.mint(self.claims(shard, user))
     }
 
-    pub fn staff_token(&self) -> String {
+    pub(crate) fn staff_token(&self) -> String {
         self.root.issuer.mint(self.claims(&self.root, STAFF).set("ctx", "sys"))
     }
 
-    pub fn send(&self, request: &Sent) -> Result<Permit, Stop> {
+    pub(crate) fn send(&self, request: &Sent) -> Result<Permit, Stop> {
         let mut trace = Trace::default();
         self.gate.decide(&request.head(), &self.clock, &mut trace).now_or_never().expect("nothing here waits")
     }
 
     /// The denial's public code, or `permit`.
-    pub fn code(&self, request: &Sent) -> &'static str {
+    pub(crate) fn code(&self, request: &Sent) -> &'static str {
         match self.send(request) {
             Ok(_) => "permit",
             Err(Stop::Deny(denial)) => denial.public().1,
@@ -325,7 +324,7 @@ impl World {
         }
     }
 
-    pub fn denial(&self, request: &Sent) -> Denial {
+    pub(crate) fn denial(&self, request: &Sent) -> Denial {
         match self.send(request) {
             Err(Stop::Deny(denial)) => denial,
             other => panic!("not denied: {other:?}"),
@@ -334,35 +333,35 @@ impl World {
 }
 
 /// A request as a client sends it.
-pub struct Sent {
-    pub method: &'static str,
-    pub target: String,
-    pub headers: HeaderMap,
-    pub client: IpAddr,
+pub(crate) struct Sent {
+    pub(crate) method: &'static str,
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) client: IpAddr,
 }
 
 impl Sent {
-    pub fn new(method: &'static str, host: &str, target: &str) -> Self {
+    pub(crate) fn new(method: &'static str, host: &str, target: &str) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
         Self { method, target: target.into(), headers, client: IpAddr::from([192, 0, 2, 1]) }
     }
 
-    pub fn get(host: &str, target: &str) -> Self {
+    pub(crate) fn get(host: &str, target: &str) -> Self {
         Self::new("GET", host, target)
     }
 
-    pub fn bearer(mut self, token: &str) -> Self {
+    pub(crate) fn bearer(mut self, token: &str) -> Self {
         self.headers.append(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
         self
     }
 
-    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.append(name, HeaderValue::from_str(value).unwrap());
         self
     }
 
-    pub fn head(&self) -> RawHead<'_> {
+    pub(crate) fn head(&self) -> RawHead<'_> {
         RawHead {
             listener: Listener::Tls,
             sni: None,

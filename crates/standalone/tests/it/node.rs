@@ -11,23 +11,23 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
 /// A `portcullis dev` of its own, on free ports, in a folder of its own. Dropped, it is killed.
-pub struct Node {
+pub(crate) struct Node {
     child: Child,
-    pub facts: Value,
-    pub folder: tempfile::TempDir,
+    pub(crate) facts: Value,
+    pub(crate) folder: tempfile::TempDir,
     client: Client,
 }
 
 impl Node {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), &[])
     }
 
-    pub fn start_with(arguments: &[&str]) -> Self {
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), arguments)
     }
 
-    pub fn start_in(folder: tempfile::TempDir, arguments: &[&str]) -> Self {
+    pub(crate) fn start_in(folder: tempfile::TempDir, arguments: &[&str]) -> Self {
         let mut child = command(folder.path())
             .args(["--print-json", "--free-ports"])
             .args(arguments)
@@ -51,7 +51,7 @@ impl Node {
     }
 
     /// Ends it at once, as a power cut would.
-    pub fn kill(mut self) -> tempfile::TempDir {
+    pub(crate) fn kill(mut self) -> tempfile::TempDir {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
@@ -60,38 +60,38 @@ impl Node {
     }
 
     /// Ends it as Ctrl-C does, and waits.
-    pub fn interrupt(mut self) -> (tempfile::TempDir, std::process::ExitStatus) {
+    pub(crate) fn interrupt(mut self) -> (tempfile::TempDir, std::process::ExitStatus) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
         let status = self.child.wait().unwrap();
         (std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap()), status)
     }
 
-    pub fn tenant(&self, slug: &str) -> &Value {
+    pub(crate) fn tenant(&self, slug: &str) -> &Value {
         self.facts["tenants"].as_array().unwrap().iter().find(|tenant| tenant["slug"] == slug).unwrap()
     }
 
-    pub fn address(&self, name: &str) -> SocketAddr {
+    pub(crate) fn address(&self, name: &str) -> SocketAddr {
         self.facts[name].as_str().unwrap().parse().unwrap()
     }
 
     /// A request through the edge.
-    pub fn edge(&self, method: Method, host: &str, path: &str) -> RequestBuilder {
+    pub(crate) fn edge(&self, method: Method, host: &str, path: &str) -> RequestBuilder {
         let port = self.address("edge_https").port();
         self.client.request(method, format!("https://{host}:{port}{path}"))
     }
 
-    pub fn get(&self, host: &str, path: &str) -> RequestBuilder {
+    pub(crate) fn get(&self, host: &str, path: &str) -> RequestBuilder {
         self.edge(Method::GET, host, path)
     }
 
     /// A request to the control API's admin listener.
-    pub fn admin(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn admin(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("http://{}{path}", self.address("control_api")))
     }
 
     /// Signs a demo user in through the edge.
-    pub async fn login(&self, slug: &str, role: &str) -> Tokens {
+    pub(crate) async fn login(&self, slug: &str, role: &str) -> Tokens {
         let tenant = self.tenant(slug);
         let user = tenant["users"].as_array().unwrap().iter().find(|user| user["role"] == role).unwrap();
         let body = json!({ "username": user["username"], "password": user["password"] });
@@ -101,7 +101,7 @@ impl Node {
     }
 
     /// Signs the platform's administrator in on the admin listener.
-    pub async fn staff(&self) -> Tokens {
+    pub(crate) async fn staff(&self) -> Tokens {
         let answer = self.admin(Method::POST, "/api/v1/auth/login").json(&self.facts["platform_admin"]).send().await;
         Tokens::of(answer.unwrap()).await
     }
@@ -114,9 +114,9 @@ impl Drop for Node {
     }
 }
 
-pub struct Tokens {
-    pub access: String,
-    pub refresh: String,
+pub(crate) struct Tokens {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
 }
 
 impl Tokens {
@@ -131,7 +131,7 @@ impl Tokens {
 }
 
 /// Status and problem code of an answer.
-pub async fn problem(request: RequestBuilder) -> (u16, String) {
+pub(crate) async fn problem(request: RequestBuilder) -> (u16, String) {
     let answer = request.send().await.unwrap();
     let status = answer.status().as_u16();
     let body: Value = answer.json().await.unwrap_or_default();
@@ -139,7 +139,7 @@ pub async fn problem(request: RequestBuilder) -> (u16, String) {
 }
 
 /// The echo's answer.
-pub async fn echo(request: RequestBuilder) -> Value {
+pub(crate) async fn echo(request: RequestBuilder) -> Value {
     let answer = request.send().await.unwrap();
     let status = answer.status();
     let body: Value = answer.json().await.unwrap();
@@ -147,7 +147,7 @@ pub async fn echo(request: RequestBuilder) -> Value {
     body
 }
 
-pub fn command(folder: &Path) -> Command {
+pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
     command.arg("dev").arg("--data-dir").arg(folder.join("data"));
     command
