@@ -38,7 +38,7 @@ pub use denial::{Answer, Denial, Stop};
 pub use link::{BindingsError, Link, LookUp};
 pub use permit::Permit;
 pub use snapshot::{ApplyReport, Snapshot};
-pub use trace::Trace;
+pub use trace::{Laps, Stage, Trace};
 
 /// What the gate is told at the start and cannot learn from the snapshot.
 #[derive(Clone, Debug)]
@@ -97,18 +97,29 @@ impl Gate {
     /// [`Stop`]: an [`Answer`] that the gate gives itself, or a [`Denial`].
     pub async fn decide(&self, head: &RawHead<'_>, clock: &dyn Clock, trace: &mut Trace) -> Result<Permit, Stop> {
         let request = canonical::read(head)?;
+        trace.lap(Stage::Canonical, clock);
         let site = tenant::of(&self.snapshot, &request, trace)?;
+        trace.lap(Stage::Tenant, clock);
         self.limits.admit(&request, clock)?;
+        trace.lap(Stage::Admit, clock);
         if request.listener == Listener::Plain {
             return Err(Stop::Answer(Answer::to_https(&request, self.config.public_https_port)));
         }
         let route = route::find(&site, &request, trace)?;
+        trace.lap(Stage::Route, clock);
         let credential = credential::pick(&route, &request)?;
+        trace.lap(Stage::Credential, clock);
         let verified = verify::verify(self, credential, &site, &request, clock, trace)?;
+        trace.lap(Stage::Verify, clock);
         let active = revoke::admit(self, verified, &route, &request, clock).await?;
+        trace.lap(Stage::Revoke, clock);
         let bound = bind::to_site(active, &site, &route, &request, clock, trace)?;
+        trace.lap(Stage::Bind, clock);
         self.limits.spend(&bound, &route, clock)?;
-        authorize::permit(self, bound, &route, &request, clock)
+        trace.lap(Stage::Limit, clock);
+        let permit = authorize::permit(self, bound, &route, &request, clock)?;
+        trace.lap(Stage::Authorize, clock);
+        Ok(permit)
     }
 
     /// Judges a permit once more, at the moment its request is sent on or while its stream goes on: the token may

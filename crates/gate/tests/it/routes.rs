@@ -49,6 +49,21 @@ fn j9_refuses_empty_and_doubled_credentials() {
 }
 
 #[test]
+fn a_timed_decision_names_the_stages_it_reached() {
+    let world = World::new();
+    let stages = |sent: &Sent| {
+        let mut trace =
+            Trace { laps: Some(gate::Laps::from(domain::Clock::boot_now(&world.clock))), ..Trace::default() };
+        drop(world.gate.decide(&sent.head(), &world.clock, &mut trace).now_or_never());
+        trace.laps.unwrap().iter().map(|(stage, _)| stage).collect::<Vec<_>>()
+    };
+    let member = world.token(&world.acme, MEMBER);
+    assert_eq!(stages(&Sent::get("acme.localhost", "/me").bearer(&member)), gate::Stage::ALL);
+    assert_eq!(stages(&Sent::get("acme.localhost", "/me")), gate::Stage::ALL[..4]);
+    assert_eq!(stages(&Sent::get("evil.localhost", "/me")), gate::Stage::ALL[..1]);
+}
+
+#[test]
 fn unknown_hosts_are_not_there() {
     let world = World::new();
     assert_eq!(world.code(&Sent::get("evil.localhost", "/public/x")), "hostname_unknown");
