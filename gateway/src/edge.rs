@@ -26,9 +26,9 @@ use link::{
 use moka::future::Cache;
 use parking_lot::Mutex;
 use pingora::{
-    proxy::http_proxy_service,
+    proxy::http_proxy,
     server::{Fds, ListenFds, configuration::ServerConf},
-    services::Service,
+    services::{Service, listening},
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -44,7 +44,7 @@ use crate::{
     listen::{Bound, ListenError},
     metrics::Metrics,
     permissions::Permissions,
-    proxy::{EdgeProxy, Shared, forbidden::Forbidden, peers::Peers, resolver::Resolver},
+    proxy::{EdgeProxy, Shared, forbidden::Forbidden, peers::Peers, resolver::Resolver, watch::Watched},
     tls::{self, Certificates},
 };
 
@@ -258,14 +258,18 @@ impl RunningEdge {
             ..ServerConf::default()
         });
         let mut fds = Fds::new();
-        let proxy = |listener| EdgeProxy { shared: Arc::clone(&self.shared), listener };
-        let mut tls = http_proxy_service(&conf, proxy(Listener::Tls));
+        let proxy = |name: &str, listener| {
+            let shared = Arc::clone(&self.shared);
+            let proxy = http_proxy(&conf, EdgeProxy { shared: Arc::clone(&shared), listener });
+            listening::Service::new(name.into(), Watched::new(proxy, shared))
+        };
+        let mut tls = proxy("https", Listener::Tls);
         let certificates = Arc::new(Certificates::new(Arc::clone(&self.shared.gate)));
         for name in https.into_fds(&mut fds) {
             let settings = tls::settings(Arc::clone(&certificates), Arc::clone(&self.shared.metrics));
             tls.add_tls_with_settings(&name, None, settings.map_err(EdgeError::Tls)?);
         }
-        let mut plain = http_proxy_service(&conf, proxy(Listener::Plain));
+        let mut plain = proxy("http", Listener::Plain);
         let names = http.map(|bound| bound.into_fds(&mut fds)).unwrap_or_default();
         for name in &names {
             plain.add_tcp(name);

@@ -4,10 +4,13 @@
 //! request_filter           raw head ─▶ Gate::decide ─▶ Permit, or an answer and the end
 //! upstream_peer            Permit ─▶ an address of its upstream
 //! upstream_request_filter  Gate::still_holds, then strip and inject (after Pingora removed what `Connection` names)
+//! request_body_filter      Gate::still_holds again, while a body is uploaded
 //! response_filter          nothing of ours, nothing hop-by-hop from the upstream; our request id
 //! fail_to_proxy            what went wrong ─▶ a denial's problem
 //! logging                  one line and the metrics
 //! ```
+//!
+//! Around all of them stands `watch`, which cuts off streams whose permit does not hold any more.
 
 mod access_log;
 mod answer;
@@ -19,13 +22,15 @@ pub(crate) mod resolver;
 mod response;
 mod trace;
 mod upstream_head;
+pub(crate) mod watch;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use domain::Clock;
 use gate::{Denial, Gate, Listener, Stop};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use pingora::{
     Error, ErrorSource, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -34,7 +39,7 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 
-use self::{context::RequestContext, peers::Peers};
+use self::{access_log::Wire, context::RequestContext, peers::Peers};
 use crate::metrics::Metrics;
 
 /// Longest wait between two reads from a client.
@@ -88,7 +93,8 @@ impl ProxyHttp for EdgeProxy {
         ctx.decided(&**clock);
         match decision {
             Ok(permit) => {
-                ctx.permit = Some(permit);
+                ctx.wire = Wire { bytes: None, ..Wire::of(session) };
+                ctx.watch.permitted(permit);
                 Ok(false)
             }
             Err(stop) => {
@@ -100,7 +106,7 @@ impl ProxyHttp for EdgeProxy {
     }
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Box<HttpPeer>> {
-        let Some(permit) = &ctx.permit else {
+        let Some(permit) = ctx.watch.permit() else {
             return Err(Error::explain(ErrorType::InternalError, "no permit"));
         };
         ctx.upstream_since = Some(self.shared.clock.boot_now());
@@ -118,20 +124,34 @@ impl ProxyHttp for EdgeProxy {
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
         let Shared { gate, clock, .. } = &*self.shared;
-        let prepared = match &ctx.permit {
+        let prepared = match ctx.watch.permit() {
             None => Err(Denial::RouteNotFound),
             Some(permit) => match gate.still_holds(permit, clock) {
                 Err(denial) => Err(denial),
                 Ok(()) => upstream_head::prepare(permit, upstream, head::client(session), clock),
             },
         };
+        ctx.judged_at = clock.boot_now();
         match prepared {
             Ok(()) => trace::forward(&ctx.span, upstream),
-            Err(denial) => {
-                ctx.stop = Some(denial.into());
-                Err(Error::explain(ErrorType::InternalError, "the permit does not hold any more"))
-            }
+            Err(denial) => Err(ctx.refuse(denial)),
         }
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut RequestContext,
+    ) -> pingora::Result<()> {
+        let Shared { gate, clock, .. } = &*self.shared;
+        let now = clock.boot_now();
+        if now.since(ctx.judged_at) < watch::EVERY {
+            return Ok(());
+        }
+        ctx.judged_at = now;
+        ctx.watch.judge(gate, clock).map_err(|denial| ctx.refuse(denial))
     }
 
     async fn response_filter(
@@ -145,8 +165,13 @@ impl ProxyHttp for EdgeProxy {
             ctx.upstream_took = Some(took);
             self.shared.metrics.upstream(took);
         }
+        // Interim responses (RFC 9110 §15.2) are followed by another one.
+        if response.status == StatusCode::SWITCHING_PROTOCOLS || !response.status.is_informational() {
+            ctx.wire.status = response.status.as_u16();
+            ctx.watch.streams();
+        }
         response::clean(response);
-        response::mark(response, ctx.request_id, ctx.permit.as_ref().is_some_and(|p| p.refresh_advised))
+        response::mark(response, ctx.request_id, ctx.watch.permit().is_some_and(|permit| permit.refresh_advised))
     }
 
     fn upstream_response_trailer_filter(
@@ -205,12 +230,7 @@ impl ProxyHttp for EdgeProxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut RequestContext) {
-        ctx.finished(&*self.shared.clock);
-        let code = ctx.code(error.is_some());
-        self.shared.metrics.request(code, ctx.decide_took, ctx.took);
-        let status = session.response_written().map_or(0, |response| response.status.as_u16());
-        trace::end(&ctx.span, &ctx.trace, code, status);
-        access_log::write(session, ctx, code, status);
+        ctx.finished(self.shared.clock.boot_now(), &Wire::of(session), error.is_some());
     }
 }
 

@@ -3,11 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{BootInstant, Clock, RequestId};
-use gate::{Answer, Permit, Stop, Trace};
+use gate::{Answer, Denial, Stop, Trace};
+use pingora::ErrorType;
 use tracing::Span;
 use uuid::{NoContext, Uuid};
 
-use super::peers::Attempts;
+use super::{
+    access_log::{self, Wire},
+    peers::Attempts,
+    trace,
+    watch::Watch,
+};
 use crate::metrics::Metrics;
 
 /// Made when a request begins, dropped when it is over.
@@ -15,8 +21,10 @@ pub(crate) struct RequestContext {
     /// Ours, never the client's.
     pub(crate) request_id: RequestId,
     pub(crate) trace: Trace,
-    /// Once the gate permitted it.
-    pub(crate) permit: Option<Permit>,
+    /// Its permit, and whether that still holds.
+    pub(crate) watch: Arc<Watch>,
+    /// When the permit was last judged.
+    pub(crate) judged_at: BootInstant,
     /// Once it was refused or answered.
     pub(crate) stop: Option<Stop>,
     pub(crate) attempts: Attempts,
@@ -28,16 +36,22 @@ pub(crate) struct RequestContext {
     pub(crate) took: Duration,
     /// Disabled where nothing is traced.
     pub(crate) span: Span,
+    /// For the access log, should the request be cut off.
+    pub(crate) wire: Wire,
     started_at: BootInstant,
-    _active: Active,
+    /// Whether the access log has its line.
+    logged: bool,
+    active: Active,
 }
 
 impl RequestContext {
     pub(crate) fn new(clock: &dyn Clock, metrics: &Arc<Metrics>) -> Self {
+        let now = clock.boot_now();
         Self {
             request_id: request_id(clock),
             trace: Trace::default(),
-            permit: None,
+            watch: Watch::current(),
+            judged_at: now,
             stop: None,
             attempts: Attempts::default(),
             upstream_since: None,
@@ -45,17 +59,32 @@ impl RequestContext {
             decide_took: Duration::ZERO,
             took: Duration::ZERO,
             span: Span::none(),
-            started_at: clock.boot_now(),
-            _active: Active::new(metrics),
+            wire: Wire::default(),
+            started_at: now,
+            logged: false,
+            active: Active::new(metrics),
         }
     }
 
     pub(crate) fn decided(&mut self, clock: &dyn Clock) {
-        self.decide_took = clock.boot_now().since(self.started_at);
+        self.judged_at = clock.boot_now();
+        self.decide_took = self.judged_at.since(self.started_at);
     }
 
-    pub(crate) fn finished(&mut self, clock: &dyn Clock) {
-        self.took = clock.boot_now().since(self.started_at);
+    /// Counts the request and writes its line.
+    pub(crate) fn finished(&mut self, at: BootInstant, wire: &Wire, failed: bool) {
+        self.logged = true;
+        self.took = at.since(self.started_at);
+        let code = self.code(failed);
+        self.active.0.request(code, self.decide_took, self.took);
+        trace::end(&self.span, &self.trace, code, wire.status);
+        access_log::write(wire, self, code);
+    }
+
+    /// Refuses what was permitted before.
+    pub(crate) fn refuse(&mut self, denial: Denial) -> Box<pingora::Error> {
+        self.stop = Some(denial.into());
+        pingora::Error::explain(ErrorType::InternalError, "the permit does not hold any more")
     }
 
     /// Why it was refused, in words for operators.
@@ -73,6 +102,18 @@ impl RequestContext {
             Some(Stop::Answer(Answer::RedirectToHttps { .. })) => "redirect",
             None if failed => "client_gone",
             None => "permit",
+        }
+    }
+}
+
+impl Drop for RequestContext {
+    /// A stream that was cut off has not been told to the log.
+    fn drop(&mut self) {
+        let watch = Arc::clone(&self.watch);
+        if let (Some(cut), false) = (watch.cut(), self.logged) {
+            self.stop = Some(cut.denial.clone().into());
+            let wire = std::mem::take(&mut self.wire);
+            self.finished(cut.at, &wire, true);
         }
     }
 }
