@@ -16,10 +16,10 @@ use domain::{
     HostName, Permission, ProjectId, Secret, Slug,
     declarative::{self, RawFile, ReadAs},
     model::{
-        AssertionMode, ClaimState, CustomerKind, HostnameKind, KycKind, Membership, MembershipSource, MembershipStatus,
-        NewCustomer, NewHostname, NewProject, NewRole, NewRoleBinding, NewRoute, NewService, NewTenant, NewUpstream,
-        NewUser, Project, ProjectKind, RoleSubject, RouteOwner, Tenancy, Tenant, TlsMode, UpstreamSpec, UserStatus,
-        VerifyState, builtin,
+        AssertionMode, ClaimState, CustomerKind, HostnameKind, KeyPurpose, KycKind, Membership, MembershipSource,
+        MembershipStatus, NewCustomer, NewHostname, NewProject, NewRole, NewRoleBinding, NewRoute, NewService,
+        NewTenant, NewUpstream, NewUser, Project, ProjectKind, RoleSubject, RouteOwner, Tenancy, Tenant, TlsMode,
+        UpstreamSpec, UserStatus, VerifyState, builtin,
     },
     snapshot::{Entity, KycStatus, PaymentStatus, Peer, Purpose, RoleScope, TenantStatus},
 };
@@ -69,6 +69,7 @@ pub async fn ensure(app: &App, public: Option<Peer>) -> Result<Bootstrapped, App
     let console = config.console_hostname.as_ref();
     let cloud_host = config.cloud_hostname.as_ref();
     let root = project(app, ROOT, ProjectKind::Root, issuer(config.root_issuer.as_deref(), console, "console")).await?;
+    assertion_key(app, &root).await?;
     let cloud = issuer(config.cloud_issuer.as_deref(), cloud_host, "cloud");
     let cloud = project(app, CLOUD, ProjectKind::Shared, cloud).await?;
     let tenant = root_tenant(app, &root).await?;
@@ -181,6 +182,24 @@ async fn project(app: &App, slug: &str, kind: ProjectKind, issuer: String) -> Re
         .store
         .write(by, app.now(), |tx| async move { projects::insert(&tx, by, keys_by, new.clone(), key.clone()).await });
     made.await.map(|(project, _)| project)
+}
+
+/// The fleet's key for assertions.
+async fn assertion_key(app: &App, root: &Project) -> Result<(), AppError> {
+    if app.store.active_key(root.id, KeyPurpose::Assertions).await?.is_some() {
+        return Ok(());
+    }
+    let new = signing_keys::fresh_assertion_key(app, root.id)?;
+    let by: Authorized<ManageSigningKeys> = Authorized::system(JOB);
+    let (by, new) = (&by, &new);
+    let made = app.store.write(by, app.now(), |tx| async move {
+        // Another replica may have been first.
+        match tx.active_key(root.id, KeyPurpose::Assertions).await? {
+            Some(_) => Ok::<_, AppError>(Audited::unchanged(())),
+            None => Ok(signing_keys::insert_active(&tx, by, new.clone()).await?.map(|_| ())),
+        }
+    });
+    made.await.map(|_| ())
 }
 
 async fn root_tenant(app: &App, root: &Project) -> Result<Tenant, AppError> {

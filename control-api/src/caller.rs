@@ -10,7 +10,7 @@ use axum::extract::FromRequestParts;
 use domain::{
     OrgUnitId, Permission, ProjectId, RoleId, SessionId, TenantId, Timestamp, TokenId, UserId,
     audit::{Actor, ActorKind},
-    model::{Project, ProjectStatus, Role, Tenant},
+    model::{KeyPurpose, Project, ProjectStatus, Role, Tenant},
     snapshot::{self, RoleScope, TenantStatus},
 };
 use http::{HeaderMap, Method, header, request::Parts};
@@ -231,7 +231,7 @@ async fn verified(app: &App, token: &str) -> Result<AccessClaims, AppError> {
 /// A project's own issuer with its keys as they are now.
 async fn own_issuer(app: &App, project: ProjectId) -> Result<Option<Issuer>, AppError> {
     let Some(project) = app.store.project(project).await? else { return Ok(None) };
-    let (jwks, algorithms) = crate::app::signing_keys::key_set(app, project.id).await?;
+    let (jwks, algorithms) = crate::app::signing_keys::key_set(app, project.id, KeyPurpose::Tokens).await?;
     if algorithms.is_empty() {
         return Ok(None);
     }

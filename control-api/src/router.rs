@@ -29,6 +29,7 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(well_known::read_jwks))
+        .routes(routes!(well_known::read_assertion_jwks))
         .routes(routes!(sessions::tenant_login))
         .routes(routes!(sessions::tenant_refresh))
         .routes(routes!(sessions::tenant_logout))
@@ -118,14 +119,15 @@ pub fn admin(app: &App) -> Router {
     inner(router, app).layer(middleware::from_fn_with_state(app.clone(), envelope::admin)).with_state(app.clone())
 }
 
+/// The router of an `internal` listener that serves no gateways.
+pub fn health(app: &App) -> Router {
+    Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz)).with_state(app.clone())
+}
+
 /// The router of the `metrics` listener.
 pub fn metrics(app: &App) -> Router {
     let render = async |State(app): State<App>| app.metrics.render(*app.hub.revisions().borrow());
-    Router::new()
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(render))
-        .with_state(app.clone())
+    health(app).merge(Router::new().route("/metrics", get(render)).with_state(app.clone()))
 }
 
 fn inner(router: Router<App>, app: &App) -> Router<App> {

@@ -73,9 +73,9 @@ pub async fn retire_signing_key(
         .await
 }
 
-/// A project's published keys as a key set (RFC 7517 §5), and the algorithms among them.
-pub async fn key_set(app: &App, project: ProjectId) -> Result<(Value, Vec<Algorithm>), AppError> {
-    let keys = app.store.published_keys(project, KeyPurpose::Tokens).await?;
+/// A project's published keys of one purpose as a key set (RFC 7517 §5), and the algorithms among them.
+pub async fn key_set(app: &App, project: ProjectId, purpose: KeyPurpose) -> Result<(Value, Vec<Algorithm>), AppError> {
+    let keys = app.store.published_keys(project, purpose).await?;
     let mut algorithms: Vec<Algorithm> = keys.iter().map(|key| key.algorithm).collect();
     algorithms.sort_unstable();
     algorithms.dedup();
@@ -86,6 +86,11 @@ pub async fn key_set(app: &App, project: ProjectId) -> Result<(Value, Vec<Algori
 /// A new ES256 key for a project's tokens.
 pub fn fresh_key(app: &App, project: ProjectId) -> Result<NewSigningKey, AppError> {
     key(app, project, Algorithm::Es256)
+}
+
+/// A new Ed25519 key for the assertions that upstreams of mode `eddsa` get; of the root project.
+pub fn fresh_assertion_key(app: &App, root: ProjectId) -> Result<NewSigningKey, AppError> {
+    Ok(NewSigningKey { purpose: KeyPurpose::Assertions, ..key(app, root, Algorithm::EdDsa)? })
 }
 
 fn key(app: &App, project: ProjectId, algorithm: Algorithm) -> Result<NewSigningKey, AppError> {

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use control_api::config::Config as ControlApiConfig;
-use gateway::GatewayConfig;
+use gateway::{GatewayConfig, config::Revocations};
 use link::file::{Document, Mistakes, Overrides};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -47,11 +47,62 @@ impl NodeConfig {
             if config.gateway.feed.file.is_some() || config.gateway.feed.control_api.is_some() {
                 checks.refuse("/gateway/feed", "is this process's own control plane; leave it out");
             }
-            if !config.control_api.database.url.is_empty() {
+            if config.gateway.revocations == Revocations::Redis {
+                checks.refuse("/gateway/revocations", "come from this process's own control plane; leave it out");
+            }
+            let database = &config.control_api.database;
+            if !database.url.is_empty() {
                 checks.refuse("/control_api/database/url", "is in the data folder; leave it out");
             }
+            if database.master_key.is_some() || !database.older_master_keys.is_empty() {
+                checks.refuse("/control_api/database/master_key", "is in the data folder; leave it out");
+            }
+            checks.within("/gateway", |checks| config.gateway.check_fed(checks));
+            checks.within("/control_api", |checks| config.control_api.check(checks));
         })?;
         config.data_dir = path.parent().unwrap_or(Path::new("")).join(&config.data_dir);
         Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_held_to_the_rules_of_both_planes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.yaml");
+        let text = "gateway:\n  listen: { https: \"127.0.0.1:8443\", metrics: \"127.0.0.1:8443\" }\n  revocations: redis\n\
+                    control_api:\n  environment: prod\n  database: { url: \"sqlite:other.db\", master_key: \"env:KEY\" }\n  \
+                    listeners: { admin: \"0.0.0.0:9080\", public: \"0.0.0.0:9081\", internal: \"0.0.0.0:9090\", \
+                    internal_plaintext: true }\n  sessions: { access_token: 1h, lock_after: 0 }\n  \
+                    upstreams: { plaintext_on_loopback: true }\n";
+        std::fs::write(&path, text).unwrap();
+        let mistakes = NodeConfig::load(&path).unwrap_err().to_string();
+        for key in [
+            "gateway.listen.metrics",
+            "gateway.redis.revocation",
+            "gateway.revocations",
+            "control_api.database.url",
+            "control_api.database.master_key",
+            "control_api.listeners.admin",
+            "control_api.listeners.public",
+            "control_api.listeners.internal",
+            "control_api.listeners.internal_plaintext",
+            "control_api.sessions.access_token",
+            "control_api.sessions.lock_after",
+            "control_api.upstreams.plaintext_on_loopback",
+        ] {
+            assert!(mistakes.contains(key), "{key} in {mistakes}");
+        }
+    }
+
+    #[test]
+    fn a_node_needs_no_database_and_no_certificate_for_gateways() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.yaml");
+        std::fs::write(&path, "control_api: { environment: prod }\n").unwrap();
+        NodeConfig::load(&path).unwrap();
     }
 }

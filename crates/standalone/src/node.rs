@@ -84,6 +84,7 @@ impl Node {
         let control = ControlApi::start(control_config, store, Arc::clone(&carrier), Arc::clone(&clock)).await?;
         edge_config.data_dir.get_or_insert_with(|| folder.join("edge"));
         edge_config.upstreams.forbidden.extend([control.admin(), control.internal()]);
+        edge_config.upstreams.forbidden.extend(control.metrics());
         let source = Source::ControlPlane { plane: control.plane(), carrier };
         let edge = Edge::start(EdgeParts::new(edge_config, source, clock)).await?;
         Ok(Self { folder, edge, control, authority, _lock: lock })

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod assertions;
 mod conf;
 mod demo;
 mod durability;
@@ -11,3 +12,4 @@ mod node;
 mod policies;
 mod start;
 mod three_ways;
+mod traces;

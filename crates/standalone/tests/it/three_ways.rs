@@ -17,13 +17,25 @@ use testkit::{Canary, TestCa, TestIssuer, eventually};
 use crate::node::problem;
 
 const HOST: &str = "acme.example.test";
+/// The issuers of the declarative file, where it is all there is.
+pub(crate) const ISSUERS: &str = r#"
+issuers:
+  - issuer: "https://id.example.test"
+    jwks: { file: jwks.json }
+    audiences: [orders]
+    algorithms: [ES256]
+    tenant_claim: tid
+    roles_claim: roles
+    project: acme
+"#;
+
 const PASSWORD: &str = "P7-correct-horse-battery";
 
 /// A process of ours. Dropped, it is killed, and what it logged is shown.
-struct Process(Child, &'static str, PathBuf);
+pub(crate) struct Process(Child, &'static str, PathBuf);
 
 impl Process {
-    fn start(name: &'static str, folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(name: &'static str, folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let log = folder.join(format!("{name}-{}.log", free_port().port()));
         let child = Command::new(binary(name))
             .args(arguments)
@@ -33,6 +45,13 @@ impl Process {
             .spawn()
             .unwrap();
         Self(child, name, log)
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub(crate) fn terminate(mut self) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(self.0.wait().unwrap().success());
     }
 
     fn kill(mut self) {
@@ -73,9 +92,9 @@ fn free_port() -> SocketAddr {
 }
 
 /// What is the same in all three ways.
-struct World {
-    folder: tempfile::TempDir,
-    canary: Canary,
+pub(crate) struct World {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) canary: Canary,
     issuer: TestIssuer,
     edge_ca: TestCa,
     https: SocketAddr,
@@ -83,7 +102,7 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let world = Self {
             folder: tempfile::tempdir().unwrap(),
             canary: Canary::start().await,
@@ -99,7 +118,7 @@ impl World {
         world
     }
 
-    fn write(&self, name: &str, text: &str) -> String {
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
         let path = self.folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
@@ -111,7 +130,7 @@ impl World {
     }
 
     /// The declarative file; `issuers` only where the file is all there is.
-    fn edge_file(&self, issuers: &str) -> String {
+    pub(crate) fn edge_file(&self, issuers: &str) -> String {
         let upstream = self.canary.addr();
         let text = format!(
             r#"
@@ -139,7 +158,7 @@ services:
         self.write("edge/edge.yaml", &text)
     }
 
-    fn listen(&self) -> String {
+    pub(crate) fn listen(&self) -> String {
         format!("listen: {{ https: \"{}\", http: null, metrics: \"{}\" }}", self.https, self.metrics)
     }
 
@@ -148,7 +167,7 @@ services:
         Client::builder().tls_certs_only([ca]).resolve(HOST, self.https).no_proxy().build().unwrap()
     }
 
-    fn call(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn call(&self, method: Method, path: &str) -> RequestBuilder {
         self.client().request(method, format!("https://{HOST}:{}{path}", self.https.port()))
     }
 
@@ -157,7 +176,7 @@ services:
         self.issuer.mint_as("JWT", self.issuer.external_claims(now).set("tid", tenant).set("roles", roles))
     }
 
-    async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         eventually("the edge serves", async || {
             self.call(Method::GET, "/public/x").send().await.is_ok_and(|answer| answer.status() == StatusCode::OK)
         })
@@ -202,18 +221,7 @@ fn unix_now() -> u64 {
 #[tokio::test]
 async fn the_gateway_alone() {
     let world = World::new().await;
-    world.edge_file(
-        r#"
-issuers:
-  - issuer: "https://id.example.test"
-    jwks: { file: jwks.json }
-    audiences: [orders]
-    algorithms: [ES256]
-    tenant_claim: tid
-    roles_claim: roles
-    project: acme
-"#,
-    );
+    world.edge_file(ISSUERS);
     let config = world.write("gateway.yaml", &format!("{}\nfeed: {{ file: edge/edge.yaml }}\n", world.listen()));
     let _gateway = Process::start("gateway", world.folder.path(), &["--config", &config], &[]);
     world.ready().await;
