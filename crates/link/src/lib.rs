@@ -8,10 +8,8 @@
 //! | [`rpc`] | the same over gRPC |
 //! | [`redis`], [`redis_keys`], [`bindings_cache`] | Redis: connections, names of keys, the shared cache of bindings |
 //! | [`redis_record`] | Redis as the record of revocations, for a gateway on its own |
-//! | [`backoff`] | pauses between attempts |
 //! | [`clock`], [`telemetry`] | what only `main` makes: the real clock, logs and traces |
 
-pub mod backoff;
 pub mod bindings_cache;
 pub mod clock;
 pub mod declarative;
