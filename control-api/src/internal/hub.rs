@@ -9,6 +9,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::{config::LogConfig, problem};
 
+/// How far the clocks of two replicas may differ: one notes a lease, another judges whether it has run out.
+pub const CLOCK_SKEW: Duration = Duration::from_millis(500);
+
 /// Where the log stood when a tick ended.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Ticked {
@@ -27,7 +30,7 @@ pub struct Laggard {
     pub name: String,
     /// Its fleet.
     pub fleet: String,
-    /// When its last lease runs out: from then on it cannot act on what it has not heard.
+    /// When its last lease has run out by every replica's clock: from then on it cannot act on what it has not heard.
     pub lease_until: Timestamp,
 }
 
@@ -126,15 +129,13 @@ impl Hub {
 
     async fn behind(&self, target: Ticked) -> Result<Vec<Laggard>, StoreError> {
         let now = self.clock.unix_now();
+        let over = |node: &GatewayNode| node.report.lease_until + CLOCK_SKEW;
         let lags = |node: &GatewayNode| {
-            node.report.lease_until > now
-                && (node.report.applied < target.head.seq || node.report.revision < target.revision)
+            over(node) > now && (node.report.applied < target.head.seq || node.report.revision < target.revision)
         };
         let gateways = self.store.gateways().await?;
         let behind = gateways.into_iter().filter(lags);
-        Ok(behind
-            .map(|node| Laggard { name: node.name, fleet: node.fleet, lease_until: node.report.lease_until })
-            .collect())
+        Ok(behind.map(|node| Laggard { lease_until: over(&node), name: node.name, fleet: node.fleet }).collect())
     }
 
     /// Ticks and prunes for as long as it is polled.

@@ -6,5 +6,5 @@
 mod hub;
 mod plane;
 
-pub use hub::{Hub, Laggard, Ticked};
+pub use hub::{CLOCK_SKEW, Hub, Laggard, Ticked};
 pub use plane::Plane;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use authz::Scope;
 use domain::{
-    NumberedFact, Position, TenantId, UserId,
+    NumberedFact, Position, Seq, TenantId, Timestamp, UserId,
     fact::{Bindings, Proof},
     model::{GatewayNode, GatewayReport},
     snapshot::Change,
@@ -13,7 +13,7 @@ use domain::{
 use futures::{StreamExt, stream::BoxStream};
 use link::{
     LinkError,
-    log::{ControlPlane, FeedMessage, GatewayStatus, LiveFacts},
+    log::{ControlPlane, FeedMessage, GatewayIdentity, GatewayStatus, LEASE, LiveFacts},
 };
 use store::{Delta, StoreError, read::*};
 use tokio::sync::mpsc;
@@ -53,9 +53,24 @@ fn failed(error: &dyn std::error::Error) -> LinkError {
     LinkError::failed(PEER, error)
 }
 
+fn node(gateway: GatewayIdentity, report: GatewayReport, now: Timestamp) -> GatewayNode {
+    GatewayNode { id: gateway.id, name: gateway.name, fleet: gateway.fleet, report, last_seen: now }
+}
+
 #[async_trait]
 impl ControlPlane for Plane {
-    async fn prove(&self, at: Position) -> Result<Proof, LinkError> {
+    /// The lease is noted before the tick begins. A commit that this tick does not number was then made after the note,
+    /// and whoever made it finds the note when it looks for gateways to wait for. Noted after the tick, a call that
+    /// revokes could run whole between the two and answer while this gateway is about to accept the token.
+    ///
+    /// The gateway counts its lease from before its question, so the time noted here is never too early.
+    async fn prove(&self, at: Position, gateway: &GatewayIdentity) -> Result<Proof, LinkError> {
+        let now = self.hub.clock().unix_now();
+        let unreported = GatewayReport { revision: 0, applied: Seq::ZERO, reader: 0, lease_until: now + LEASE };
+        let node = &node(gateway.clone(), unreported, now);
+        let noted =
+            self.hub.store().write_session(Scope::Platform, now, |tx| async move { tx.lease_gateway(node).await });
+        noted.await.map_err(|error: StoreError| failed(&error))?;
         let ticked = self.hub.tick().await.map_err(|error| failed(&error))?;
         let known = self.hub.store().knows(at).await.map_err(|error| failed(&error))?;
         Ok(Proof { head: ticked.head, min_revision: ticked.min_revision, resync: !known })
@@ -101,19 +116,14 @@ impl ControlPlane for Plane {
 
     async fn report(&self, status: GatewayStatus) -> Result<(), LinkError> {
         let now = self.hub.clock().unix_now();
-        let node = GatewayNode {
-            id: status.gateway.id,
-            name: status.gateway.name,
-            fleet: status.gateway.fleet,
-            report: GatewayReport {
-                revision: status.applied_revision,
-                applied: status.applied.seq,
-                reader: status.reader,
-                lease_until: now + Duration::from_millis(status.lease_remaining_ms),
-            },
-            last_seen: now,
+        let report = GatewayReport {
+            revision: status.applied_revision,
+            applied: status.applied.seq,
+            reader: status.reader,
+            // What is noted is never taken back, so nobody is believed to hold more than was given.
+            lease_until: now + Duration::from_millis(status.lease_remaining_ms).min(LEASE),
         };
-        let node = &node;
+        let node = &node(status.gateway, report, now);
         let noted =
             self.hub.store().write_session(Scope::Platform, now, |tx| async move { tx.report_gateway(node).await });
         noted.await.map_err(|error: StoreError| failed(&error))?;

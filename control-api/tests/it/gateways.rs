@@ -8,7 +8,7 @@ use futures::StreamExt;
 use link::log::{ControlPlane, FeedMessage};
 use serde_json::json;
 
-use crate::support::{World, call, post};
+use crate::support::{World, call, edge, post};
 
 fn plane(world: &World) -> Plane {
     Plane::new(Arc::clone(&world.app.hub))
@@ -59,9 +59,9 @@ async fn a_narrowing_raises_the_revision_that_must_be_served() {
     let staff = world.staff().await;
     let tenant = world.tenant(&staff, "acme").await;
     let plane = plane(&world);
-    let before = plane.prove(Position::default()).await.unwrap().min_revision;
+    let before = plane.prove(Position::default(), &edge()).await.unwrap().min_revision;
     call("POST", &format!("/v1/tenants/{tenant}/suspend")).bearer(&staff).send(&world.admin).await.expect(200);
-    assert!(plane.prove(Position::default()).await.unwrap().min_revision > before);
+    assert!(plane.prove(Position::default(), &edge()).await.unwrap().min_revision > before);
 }
 
 #[tokio::test]
@@ -71,10 +71,10 @@ async fn an_unknown_position_is_told_to_read_everything_anew() {
     let tenant = world.tenant(&staff, "acme").await;
     let ada = world.user(&staff, &tenant, "ada", &["member"]).await;
     let plane = plane(&world);
-    let head = plane.prove(Position::default()).await.unwrap().head;
-    assert!(!plane.prove(head).await.unwrap().resync);
+    let head = plane.prove(Position::default(), &edge()).await.unwrap().head;
+    assert!(!plane.prove(head, &edge()).await.unwrap().resync);
     let foreign = Position { tag: domain::Tag(head.tag.0 ^ 1), ..head };
-    assert!(plane.prove(foreign).await.unwrap().resync);
+    assert!(plane.prove(foreign, &edge()).await.unwrap().resync);
     plane.facts_after(foreign).await.unwrap_err();
     assert_eq!(plane.live_facts().await.unwrap().head, head);
     let bindings = plane.bindings(tenant.parse().unwrap(), ada.parse().unwrap()).await.unwrap();

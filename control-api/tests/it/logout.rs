@@ -1,17 +1,21 @@
 //! Signing out, and waiting for the gateways to have heard.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use domain::Clock;
+use control_api::internal::{CLOCK_SKEW, Plane};
 use domain::{
-    GatewayId, Id, Position, Seq,
+    Clock, GatewayId, Id, Position, Seq,
     model::{GatewayNode, GatewayReport},
 };
-use link::log::ControlPlane;
+use link::log::{ControlPlane, GatewayIdentity, GatewayStatus, LEASE};
 use serde_json::json;
 use store::{StoreError, read::*};
 
-use crate::support::{World, call, get};
+use crate::support::{World, call, edge, get};
+
+fn plane(world: &World) -> Plane {
+    Plane::new(Arc::clone(&world.app.hub))
+}
 
 async fn signed_in(world: &World) -> String {
     let staff = world.staff().await;
@@ -49,8 +53,8 @@ async fn after_logout_the_token_is_refused_at_once() {
 async fn logout_leaves_facts_for_the_gateways() {
     let world = World::new().await;
     let token = signed_in(&world).await;
-    let plane = control_api::internal::Plane::new(std::sync::Arc::clone(&world.app.hub));
-    let before = plane.prove(Position::default()).await.unwrap().head;
+    let plane = plane(&world);
+    let before = plane.prove(Position::default(), &edge()).await.unwrap().head;
     call("POST", "/api/v1/tenant/auth/logout").bearer(&token).send(&world.admin).await.expect(200);
     let facts = plane.facts_after(before).await.unwrap();
     let names: Vec<String> = facts
@@ -77,6 +81,81 @@ async fn logout_waits_for_no_gateway_whose_lease_ran_out() {
     report(&world, "gw-1", Seq(0), 0).await;
     world.clock.advance(Duration::from_secs(3));
     call("POST", "/api/v1/tenant/auth/logout").bearer(&token).send(&world.admin).await.expect(200);
+}
+
+#[tokio::test]
+async fn logout_waits_for_a_gateway_that_asked_for_a_proof_and_has_not_reported() {
+    let world = World::new().await;
+    let token = signed_in(&world).await;
+    let plane = plane(&world);
+    plane.prove(Position::default(), &edge()).await.unwrap();
+    let answer = call("POST", "/api/v1/tenant/auth/logout").bearer(&token).send(&world.admin).await.expect(202);
+    assert_eq!(answer.body["waiting_for"], json!(["gw-1"]));
+    let until = world.clock.unix_now() + LEASE + CLOCK_SKEW;
+    assert_eq!(answer.body["until"], serde_json::to_value(until).unwrap());
+}
+
+#[tokio::test]
+async fn a_report_that_was_under_way_for_long_hides_no_lease() {
+    let world = World::new().await;
+    let token = signed_in(&world).await;
+    let plane = plane(&world);
+    let status = |lease_remaining_ms| GatewayStatus {
+        gateway: edge(),
+        reader: 1,
+        applied_revision: 0,
+        applied: Position::default(),
+        lease_remaining_ms,
+    };
+    plane.prove(Position::default(), &edge()).await.unwrap();
+    plane.report(status(0)).await.unwrap();
+    // Nor does one hold up every logout for ever.
+    plane.report(status(u64::MAX)).await.unwrap();
+    let known = world.app.store.gateways().await.unwrap();
+    assert_eq!(known[0].report.lease_until, world.clock.unix_now() + LEASE);
+    call("POST", "/api/v1/tenant/auth/logout").bearer(&token).send(&world.admin).await.expect(202);
+}
+
+#[tokio::test]
+async fn a_lease_noted_by_a_clock_behind_ours_is_waited_for() {
+    let world = World::new().await;
+    let token = signed_in(&world).await;
+    plane(&world).prove(Position::default(), &edge()).await.unwrap();
+    world.clock.advance(LEASE + CLOCK_SKEW - Duration::from_millis(1));
+    call("POST", "/api/v1/tenant/auth/logout").bearer(&token).send(&world.admin).await.expect(202);
+}
+
+/// A token that nobody holds is refused.
+async fn revoke(world: &World) {
+    let (jti, now) = (Id::new(uuid::Uuid::new_v4()), world.clock.unix_now());
+    let revoked = world
+        .app
+        .store
+        .write_session(authz::Scope::Platform, now, |tx| async move { tx.refuse_token(jti, now + LEASE).await });
+    revoked.await.map_err(|error: StoreError| error).unwrap();
+}
+
+/// Proofs and logouts at once: a logout that waited for nobody is under the head of every proof that may still count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_proof_misses_a_revocation_that_waited_for_nobody() {
+    let world = World::new().await;
+    let hub = &world.app.hub;
+    let plane = plane(&world);
+    for round in 0..100_u64 {
+        // A gateway nobody has seen yet, each time.
+        let gateway = GatewayIdentity { id: Id::new(uuid::Uuid::new_v4()), ..edge() };
+        let revoked = async {
+            tokio::time::sleep(Duration::from_micros(round * 37 % 3000)).await;
+            revoke(&world).await;
+            let target = hub.number(None).await.unwrap();
+            let behind = hub.applied(target, Duration::ZERO).await.unwrap();
+            (target, behind)
+        };
+        let (proof, (target, behind)) = tokio::join!(plane.prove(Position::default(), &gateway), revoked);
+        let heard = proof.unwrap().head.seq >= target.head.seq;
+        assert!(heard || !behind.is_empty(), "round {round}: the lease was not seen, and the proof does not cover it");
+        world.clock.advance((LEASE + CLOCK_SKEW) * 2);
+    }
 }
 
 #[tokio::test]

@@ -5,10 +5,10 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use axum::{Router, body::Body};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use control_api::{App, Config, bootstrap, router};
-use domain::{Clock, Secret, snapshot::Peer};
+use domain::{Clock, Id, Secret, snapshot::Peer};
 use futures::FutureExt;
 use http::{HeaderMap, Method, Request, StatusCode, header};
-use link::log::MemoryCarrier;
+use link::log::{GatewayIdentity, MemoryCarrier};
 use serde_json::{Value, json};
 use store::{PostgresConfig, Sealer, Store};
 use testkit::FixedClock;
@@ -106,6 +106,11 @@ impl Call {
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         Answer { status: parts.status, headers: parts.headers, body }
     }
+}
+
+/// A gateway.
+pub(crate) fn edge() -> GatewayIdentity {
+    GatewayIdentity { id: Id::new(uuid::Uuid::from_u128(1)), name: "gw-1".into(), fleet: "default".into() }
 }
 
 pub(crate) fn sealer() -> Sealer {

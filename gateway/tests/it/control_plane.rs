@@ -24,7 +24,7 @@ use gateway::{Edge, EdgeParts, GatewayConfig, RunningEdge, Source};
 use link::{
     LinkError,
     clock::SystemClock,
-    log::{ControlPlane, FeedMessage, GatewayStatus, LiveFacts, NoCarrier},
+    log::{ControlPlane, FeedMessage, GatewayIdentity, GatewayStatus, LiveFacts, NoCarrier},
 };
 use parking_lot::Mutex;
 use testkit::{
@@ -86,7 +86,7 @@ impl Plane {
 
 #[async_trait]
 impl ControlPlane for Plane {
-    async fn prove(&self, _: Position) -> Result<Proof, LinkError> {
+    async fn prove(&self, _: Position, _: &GatewayIdentity) -> Result<Proof, LinkError> {
         self.up()?;
         Ok(Proof { head: self.head(), min_revision: 0, resync: false })
     }

@@ -86,7 +86,7 @@ impl<T> Loaded<T> {
     /// # Errors
     /// What the checks refused.
     pub fn checked(self, checks: impl FnOnce(&T, &mut Checks<'_>)) -> Result<T, Mistakes> {
-        let mut collected = Checks { document: &self.document, mistakes: Mistakes::default() };
+        let mut collected = Checks { document: &self.document, section: String::new(), mistakes: Mistakes::default() };
         checks(&self.value, &mut collected);
         collected.mistakes.into_result(self.value)
     }
@@ -101,13 +101,24 @@ impl<T> Loaded<T> {
 #[derive(Debug)]
 pub struct Checks<'d> {
     document: &'d Document,
+    /// Where pointers start.
+    section: String,
     mistakes: Mistakes,
 }
 
 impl Checks<'_> {
     /// Notes a mistake at a JSON pointer (RFC 6901) such as `/hostnames/0/tenant`.
     pub fn refuse(&mut self, pointer: &str, message: impl Into<String>) {
-        self.mistakes.push(self.document.mistake(KeyPath::from_pointer(pointer), message, None));
+        let pointer = format!("{}{pointer}", self.section);
+        self.mistakes.push(self.document.mistake(KeyPath::from_pointer(&pointer), message, None));
+    }
+
+    /// Runs checks whose pointers start at a section, such as `/gateway`: those of a configuration inside another.
+    pub fn within(&mut self, section: &str, checks: impl FnOnce(&mut Self)) {
+        let outer = self.section.len();
+        self.section.push_str(section);
+        checks(self);
+        self.section.truncate(outer);
     }
 
     /// Notes the error of a result at a JSON pointer, and gives its value out.

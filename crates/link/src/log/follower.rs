@@ -154,7 +154,7 @@ impl LogFollower {
         };
         // Before the question leaves: whatever was committed before now is under the head of the answer.
         let t0 = self.clock.boot_now();
-        let proof = self.answered(self.plane.prove(asked_at)).await?;
+        let proof = self.answered(self.plane.prove(asked_at, &self.me)).await?;
         if proof.resync {
             self.read_anew().await?;
             return Ok(Round::Resynced);

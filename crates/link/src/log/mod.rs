@@ -3,6 +3,7 @@
 //! ```text
 //! control API:  commit ─▶ tick numbers facts ─▶ publish hints ─────────────┐ (lost, repeated, reordered: harmless)
 //! gateway:      t0 ─▶ prove(position) ─▶ fetch what is missing ─▶ lease until t0 + 2 s, if all is applied
+//! control API:        note: this gateway may hold a lease for 2 s ─▶ tick ─▶ answer
 //! ```
 //!
 //! [`ControlPlane`] is what a gateway asks; [`FactCarrier`] brings facts early. [`LogFollower`] owns the loop between
@@ -14,7 +15,6 @@
 //! exactly that position: a position known to SQL then proves everything below it.
 
 mod carrier;
-mod feed;
 mod follower;
 mod redis_carrier;
 mod tick;
@@ -30,19 +30,20 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     carrier::{MemoryCarrier, NoCarrier},
-    feed::{SILENCE, follow_feed},
     follower::{FollowerSettings, LEASE, LogFollower, Round},
     redis_carrier::RedisCarrier,
     tick::{TickError, TickQueue},
 };
 use crate::LinkError;
 
-/// What a gateway asks a control API. Every method may be called at any time and again; none changes anything but
-/// `report`, which only replaces what was reported before.
+/// What a gateway asks a control API. Every method may be called at any time and again. Two note who asks: `prove` that
+/// this gateway may hold a lease from now on, `report` what it has applied.
 #[async_trait]
 pub trait ControlPlane: Send + Sync {
-    /// Where the log stands. The tick behind the answer began after this question arrived.
-    async fn prove(&self, at: Position) -> Result<Proof, LinkError>;
+    /// Where the log stands, for a gateway that has applied it up to `at`. The tick behind the answer began after this
+    /// question arrived, and after it was noted for all to see that the gateway may hold a lease for [`LEASE`] from now:
+    /// whoever commits too late for that tick finds the note, and waits for this gateway.
+    async fn prove(&self, at: Position, gateway: &GatewayIdentity) -> Result<Proof, LinkError>;
 
     /// All facts after `at`, in order and without a gap.
     ///

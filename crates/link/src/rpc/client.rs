@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     LinkError,
-    log::{ControlPlane, FeedMessage, GatewayStatus, LiveFacts},
+    log::{ControlPlane, FeedMessage, GatewayIdentity, GatewayStatus, LiveFacts},
 };
 
 const WHO: &str = "the control API";
@@ -105,8 +105,9 @@ fn answer<T>(reply: Result<tonic::Response<T>, tonic::Status>) -> Result<T, Link
 
 #[async_trait]
 impl ControlPlane for RpcClient {
-    async fn prove(&self, at: Position) -> Result<Proof, LinkError> {
-        let question = proto::ProveRequest { at: Some(wire::from_position(at)) };
+    async fn prove(&self, at: Position, gateway: &GatewayIdentity) -> Result<Proof, LinkError> {
+        let gateway = Some(wire::from_gateway(gateway.clone()));
+        let question = proto::ProveRequest { at: Some(wire::from_position(at)), gateway };
         wire::to_proof(answer(self.grpc.clone().prove(question).await)?, WHO)
     }
 

@@ -20,7 +20,10 @@ use super::{
     proto::{self, gateway_link_server},
     wire,
 };
-use crate::{LinkError, log::ControlPlane};
+use crate::{
+    LinkError,
+    log::{ControlPlane, GatewayIdentity},
+};
 
 const WHO: &str = "the control API";
 const GATEWAY: &str = "the gateway";
@@ -125,6 +128,16 @@ fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
     if local { Ok(Peer::Local) } else { Err(refused("a client certificate is needed")) }
 }
 
+/// Nobody speaks for a gateway that its certificate does not name.
+fn is_itself(peer: &Peer, gateway: &GatewayIdentity) -> Result<(), Status> {
+    match peer {
+        Peer::Gateway(named) if named != gateway => {
+            Err(Status::permission_denied("the certificate names another gateway"))
+        }
+        Peer::Gateway(_) | Peer::Local => Ok(()),
+    }
+}
+
 /// Answers in parts of about [`wire::PART_BYTES`].
 fn in_parts<T>(items: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     let mut parts = vec![Vec::new()];
@@ -152,9 +165,11 @@ impl gateway_link_server::GatewayLink for RpcServer {
     type FeedStream = Parts<proto::FeedReply>;
 
     async fn prove(&self, request: Request<proto::ProveRequest>) -> Result<Response<proto::ProveReply>, Status> {
-        let (_, plane) = self.plane(&request).await?;
-        let at = wire::to_position(request.into_inner().at, GATEWAY)?;
-        Ok(Response::new(wire::from_proof(plane.prove(at).await?)))
+        let (peer, plane) = self.plane(&request).await?;
+        let asked = request.into_inner();
+        let (at, gateway) = (wire::to_position(asked.at, GATEWAY)?, wire::to_gateway(asked.gateway)?);
+        is_itself(&peer, &gateway)?;
+        Ok(Response::new(wire::from_proof(plane.prove(at, &gateway).await?)))
     }
 
     async fn facts_after(
@@ -208,9 +223,7 @@ impl gateway_link_server::GatewayLink for RpcServer {
     async fn report(&self, request: Request<proto::ReportRequest>) -> Result<Response<proto::ReportReply>, Status> {
         let (peer, plane) = self.plane(&request).await?;
         let status = wire::to_status(request.into_inner())?;
-        if matches!(&peer, Peer::Gateway(gateway) if *gateway != status.gateway) {
-            return Err(Status::permission_denied("the certificate names another gateway"));
-        }
+        is_itself(&peer, &status.gateway)?;
         plane.report(status).await?;
         Ok(Response::new(proto::ReportReply {}))
     }

@@ -77,11 +77,18 @@ pub(super) fn to_bindings(reply: proto::BindingsReply, who: &'static str) -> Res
     })
 }
 
+pub(super) fn from_gateway(gateway: GatewayIdentity) -> proto::GatewayIdentity {
+    proto::GatewayIdentity { id: gateway.id.to_string(), name: gateway.name, fleet: gateway.fleet }
+}
+
+pub(super) fn to_gateway(gateway: Option<proto::GatewayIdentity>) -> Result<GatewayIdentity, LinkError> {
+    let gateway = gateway.ok_or_else(|| LinkError::unreadable(GATEWAY, "it does not say who it is"))?;
+    Ok(GatewayIdentity { id: to_id(&gateway.id, GATEWAY)?, name: gateway.name, fleet: gateway.fleet })
+}
+
 pub(super) fn from_status(status: GatewayStatus) -> proto::ReportRequest {
     proto::ReportRequest {
-        gateway_id: status.gateway.id.to_string(),
-        name: status.gateway.name,
-        fleet: status.gateway.fleet,
+        gateway: Some(from_gateway(status.gateway)),
         reader: status.reader,
         applied_revision: status.applied_revision,
         applied: Some(from_position(status.applied)),
@@ -91,7 +98,7 @@ pub(super) fn from_status(status: GatewayStatus) -> proto::ReportRequest {
 
 pub(super) fn to_status(report: proto::ReportRequest) -> Result<GatewayStatus, LinkError> {
     Ok(GatewayStatus {
-        gateway: GatewayIdentity { id: to_id(&report.gateway_id, GATEWAY)?, name: report.name, fleet: report.fleet },
+        gateway: to_gateway(report.gateway)?,
         reader: report.reader,
         applied_revision: report.applied_revision,
         applied: to_position(report.applied, GATEWAY)?,

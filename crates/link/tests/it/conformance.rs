@@ -54,8 +54,8 @@ struct Slow<P: ?Sized> {
 
 #[async_trait]
 impl<P: ControlPlane + ?Sized> ControlPlane for Slow<P> {
-    async fn prove(&self, at: Position) -> Result<Proof, LinkError> {
-        let proof = self.inner.prove(at).await;
+    async fn prove(&self, at: Position, gateway: &GatewayIdentity) -> Result<Proof, LinkError> {
+        let proof = self.inner.prove(at, gateway).await;
         self.clock.advance(Duration::from_millis(self.millis.load(Ordering::SeqCst)));
         proof
     }

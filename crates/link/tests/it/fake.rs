@@ -17,7 +17,9 @@ use domain::{
 use futures::{StreamExt, stream, stream::BoxStream};
 use link::{
     LinkError,
-    log::{ControlPlane, FactCarrier, FeedMessage, GatewayStatus, Hint, LiveFacts, TickError, TickQueue},
+    log::{
+        ControlPlane, FactCarrier, FeedMessage, GatewayIdentity, GatewayStatus, Hint, LiveFacts, TickError, TickQueue,
+    },
 };
 
 /// The database.
@@ -123,7 +125,7 @@ impl FakePlane {
 
 #[async_trait]
 impl ControlPlane for FakePlane {
-    async fn prove(&self, at: Position) -> Result<Proof, LinkError> {
+    async fn prove(&self, at: Position, _: &GatewayIdentity) -> Result<Proof, LinkError> {
         let proof = self.ticks.fresh().await.map_err(|error| match error {
             TickError::Failed(error) => (*error).clone(),
             TickError::Stopped => LinkError::failed("the control API", &TickError::<LinkError>::Stopped),

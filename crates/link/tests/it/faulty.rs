@@ -13,7 +13,7 @@ use domain::{
 use futures::{StreamExt, stream, stream::BoxStream};
 use link::{
     LinkError,
-    log::{ControlPlane, FactCarrier, FeedMessage, GatewayStatus, Hint, LiveFacts},
+    log::{ControlPlane, FactCarrier, FeedMessage, GatewayIdentity, GatewayStatus, Hint, LiveFacts},
 };
 
 /// Between a gateway and everything it talks to.
@@ -62,8 +62,8 @@ impl Dice {
 
 #[async_trait]
 impl<T: ControlPlane + ?Sized> ControlPlane for FaultyTransport<T> {
-    async fn prove(&self, at: Position) -> Result<Proof, LinkError> {
-        self.dice.call(self.inner.prove(at)).await
+    async fn prove(&self, at: Position, gateway: &GatewayIdentity) -> Result<Proof, LinkError> {
+        self.dice.call(self.inner.prove(at, gateway)).await
     }
     async fn facts_after(&self, at: Position) -> Result<Vec<NumberedFact>, LinkError> {
         self.dice.call(self.inner.facts_after(at)).await

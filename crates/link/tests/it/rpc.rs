@@ -94,7 +94,7 @@ async fn ask_everything(running: &Running, client: &RpcClient) {
     for token in 0..5000 {
         running.sql.commit(refused(token));
     }
-    let proof = client.prove(Position::default()).await.unwrap();
+    let proof = client.prove(Position::default(), &gateway()).await.unwrap();
     assert_eq!((proof.head.seq, proof.resync), (Seq(5000), false));
     let facts = client.facts_after(Position::default()).await.unwrap();
     assert_eq!(facts.len(), 5000);
@@ -102,7 +102,7 @@ async fn ask_everything(running: &Running, client: &RpcClient) {
     assert_eq!(client.facts_after(proof.head).await.unwrap(), []);
     let unknown = Position { seq: Seq(3), ..proof.head };
     assert!(matches!(client.facts_after(unknown).await, Err(LinkError::UnknownPosition)));
-    assert!(client.prove(unknown).await.unwrap().resync);
+    assert!(client.prove(unknown, &gateway()).await.unwrap().resync);
     let live = client.live_facts().await.unwrap();
     assert_eq!((live.head, live.facts), (proof.head, running.sql.facts()));
 
@@ -170,11 +170,11 @@ async fn only_gateways_with_a_certificate_of_ours_that_names_them_are_answered()
         (ours.gateway(&[&us], &ours), "of another fleet"),
         (ours.gateway(&[&named], &other), "does not trust the server"),
     ] {
-        let answer = tls(&running, files).prove(Position::default()).await;
+        let answer = tls(&running, files).prove(Position::default(), &gateway()).await;
         assert!(matches!(answer, Err(LinkError::Refused { .. } | LinkError::Unreachable { .. })), "{what}: {answer:?}");
     }
     let plain = RpcClient::new(&Target::Loopback(running.address)).unwrap();
-    assert!(plain.prove(Position::default()).await.is_err(), "plain HTTP to a TLS listener");
+    assert!(plain.prove(Position::default(), &gateway()).await.is_err(), "plain HTTP to a TLS listener");
 }
 
 #[tokio::test]
@@ -185,6 +185,8 @@ async fn a_gateway_reports_for_itself_only() {
     let other = GatewayIdentity { name: "gw-2".into(), ..gateway() };
     let (applied, lease_remaining_ms) = (Position::default(), 0);
     let status = GatewayStatus { gateway: other, reader: 1, applied_revision: 1, applied, lease_remaining_ms };
+    let proof = client.prove(Position::default(), &status.gateway).await;
+    assert!(matches!(proof, Err(LinkError::Refused { .. })), "{proof:?}");
     assert!(matches!(client.report(status).await, Err(LinkError::Refused { .. })));
     assert!(running.plane.reports.lock().unwrap().is_empty());
 }
@@ -195,12 +197,12 @@ async fn a_client_finds_a_control_api_that_comes_back() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let client = RpcClient::new(&Target::Loopback(address)).unwrap();
-    assert!(matches!(client.prove(Position::default()).await, Err(LinkError::Unreachable { .. })));
+    assert!(matches!(client.prove(Position::default(), &gateway()).await, Err(LinkError::Unreachable { .. })));
     let plane = FakePlane::new(Arc::new(FakeSql::default()), Arc::new(NoCarrier));
     let listener = TcpListener::bind(address).await.unwrap();
     let server = RpcServer::new(Arc::new(AdmitAll(plane)));
     tokio::spawn(async move { serve(listener, None, server, std::future::pending()).await });
-    let found = async { while client.prove(Position::default()).await.is_err() {} };
+    let found = async { while client.prove(Position::default(), &gateway()).await.is_err() {} };
     tokio::time::timeout(std::time::Duration::from_secs(20), found).await.unwrap();
 }
 

@@ -1,17 +1,25 @@
 //! Gateways: who is there, and how far each is.
 
 use domain::{
-    GatewayId, Seq, Timestamp,
+    GatewayId, Seq,
     model::{GatewayNode, GatewayReport},
 };
 
 use crate::{
     SessionTx, StoreError,
     tx::Reader,
-    value::{Row, values},
+    value::{Row, Value, values},
 };
 
 const SELECT: &str = "SELECT * FROM gateways";
+
+/// A lease that was given cannot be taken back, so what is noted of it never moves to an earlier time, in whatever order
+/// notes arrive.
+const INSERT: &str = "INSERT INTO gateways (id, name, fleet, revision, applied, reader, lease_until, last_seen)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+     ON CONFLICT (id) DO UPDATE SET name = excluded.name, fleet = excluded.fleet, last_seen = excluded.last_seen,
+         lease_until = CASE WHEN gateways.lease_until > excluded.lease_until
+             THEN gateways.lease_until ELSE excluded.lease_until END";
 
 fn read(row: &Row) -> Result<GatewayNode, StoreError> {
     Ok(GatewayNode {
@@ -39,44 +47,42 @@ pub trait Gateways: Reader {
     fn gateways(&self) -> impl Future<Output = Result<Vec<GatewayNode>, StoreError>> + Send {
         async move { self.view().await?.all(&format!("{SELECT} ORDER BY fleet, name, id"), Vec::new(), read).await }
     }
-
-    /// The gateways that may still be serving: their last lease has not run out.
-    fn leased_gateways(&self, now: Timestamp) -> impl Future<Output = Result<Vec<GatewayNode>, StoreError>> + Send {
-        async move {
-            let sql = format!("{SELECT} WHERE lease_until > $1 ORDER BY fleet, name, id");
-            self.view().await?.all(&sql, values![now], read).await
-        }
-    }
 }
 impl<R: Reader> Gateways for R {}
 
 impl SessionTx {
+    /// Notes that a gateway may hold a lease until `node.report.lease_until`. What it reported of itself before stays;
+    /// of a gateway that is not known yet, the rest of `node.report` is taken.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn lease_gateway(&self, node: &GatewayNode) -> Result<(), StoreError> {
+        self.work.view.execute(INSERT, row(node)).await?;
+        Ok(())
+    }
+
     /// Notes what a gateway says of itself.
     ///
     /// # Errors
     /// Of the database.
     pub async fn report_gateway(&self, node: &GatewayNode) -> Result<(), StoreError> {
-        let report = &node.report;
-        self.work
-            .view
-            .execute(
-                "INSERT INTO gateways (id, name, fleet, revision, applied, reader, lease_until, last_seen)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, fleet = excluded.fleet,
-                     revision = excluded.revision, applied = excluded.applied, reader = excluded.reader,
-                     lease_until = excluded.lease_until, last_seen = excluded.last_seen",
-                values![
-                    node.id,
-                    &node.name,
-                    &node.fleet,
-                    report.revision,
-                    report.applied.0,
-                    report.reader,
-                    report.lease_until,
-                    node.last_seen,
-                ],
-            )
-            .await?;
+        let sql =
+            format!("{INSERT}, revision = excluded.revision, applied = excluded.applied, reader = excluded.reader");
+        self.work.view.execute(&sql, row(node)).await?;
         Ok(())
     }
+}
+
+fn row(node: &GatewayNode) -> Vec<Value> {
+    let report = &node.report;
+    values![
+        node.id,
+        &node.name,
+        &node.fleet,
+        report.revision,
+        report.applied.0,
+        report.reader,
+        report.lease_until,
+        node.last_seen,
+    ]
 }

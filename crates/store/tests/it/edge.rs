@@ -1,5 +1,7 @@
 //! What the edge is told.
 
+use std::time::Duration;
+
 use domain::{
     Id,
     model::{CertificateSource, GatewayNode, GatewayReport, NewCertificate, VerifyState},
@@ -120,7 +122,46 @@ pub(crate) async fn gateways_are_known_by_their_last_report(db: Database) {
             .unwrap();
     }
     assert_eq!(store.gateways().await.unwrap(), [node.clone()]);
-    assert!(store.leased_gateways(NOW).await.unwrap().is_empty(), "its lease has run out");
+}
+
+pub(crate) async fn a_lease_is_noted_before_any_report_and_never_moves_back(db: Database) {
+    let store = world(&db).await;
+    let node = |revision, lease_ms| GatewayNode {
+        id: Id::new(Uuid::from_u128(9)),
+        name: "edge-1".into(),
+        fleet: "main".into(),
+        report: GatewayReport {
+            revision,
+            applied: domain::Seq(revision),
+            reader: 1,
+            lease_until: NOW + Duration::from_millis(lease_ms),
+        },
+        last_seen: NOW,
+    };
+    let leased = async |node: GatewayNode| {
+        let noted = store.write_session(authz::Scope::Platform, NOW, |tx| {
+            let node = node.clone();
+            async move { tx.lease_gateway(&node).await }
+        });
+        noted.await.unwrap();
+    };
+    let reported = async |node: GatewayNode| {
+        let noted = store.write_session(authz::Scope::Platform, NOW, |tx| {
+            let node = node.clone();
+            async move { tx.report_gateway(&node).await }
+        });
+        noted.await.unwrap();
+    };
+    leased(node(0, 2000)).await;
+    assert_eq!(store.gateways().await.unwrap(), [node(0, 2000)]);
+    reported(node(7, 0)).await;
+    assert_eq!(store.gateways().await.unwrap(), [node(7, 2000)], "a report that was under way for long");
+    leased(node(0, 1500)).await;
+    assert_eq!(store.gateways().await.unwrap(), [node(7, 2000)], "a proof that was under way for long");
+    leased(node(0, 2500)).await;
+    assert_eq!(store.gateways().await.unwrap(), [node(7, 2500)]);
+    reported(node(8, 3000)).await;
+    assert_eq!(store.gateways().await.unwrap(), [node(8, 3000)]);
 }
 
 fn of_kind(changes: &[Change], kind: EntityKind) -> bool {
