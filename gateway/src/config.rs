@@ -222,6 +222,8 @@ pub struct UpstreamConfig {
     /// `internal` and metrics listeners.
     #[schemars(with = "Vec<String>")]
     pub forbidden: Vec<SocketAddr>,
+    /// Unix sockets that no upstream may be, under any name, beside that of `feed.control_api`.
+    pub forbidden_sockets: Vec<PathBuf>,
     /// Idle connections kept.
     pub keepalive: usize,
     /// PEM file of the authorities trusted for upstreams that name none; by default the system's.
@@ -230,7 +232,7 @@ pub struct UpstreamConfig {
 
 impl Default for UpstreamConfig {
     fn default() -> Self {
-        Self { forbidden: Vec::new(), keepalive: 1024, ca: None }
+        Self { forbidden: Vec::new(), forbidden_sockets: Vec::new(), keepalive: 1024, ca: None }
     }
 }
 
@@ -267,6 +269,11 @@ impl GatewayConfig {
         Ok(config)
     }
 
+    /// Checks all but the feed, for a process that feeds the gateway itself.
+    pub fn check_fed(&self, checks: &mut link::file::Checks<'_>) {
+        check::check_fed(self, checks);
+    }
+
     /// What the gate is told.
     pub fn gate(&self, https_port: u16) -> gate::GateConfig {
         gate::GateConfig {
@@ -279,11 +286,17 @@ impl GatewayConfig {
         }
     }
 
+    /// The Unix sockets that no upstream may be.
+    pub(crate) fn forbidden_sockets(&self) -> Vec<PathBuf> {
+        let control_api = self.feed.control_api.iter().filter_map(|control_api| control_api.url.strip_prefix("unix:"));
+        self.upstreams.forbidden_sockets.iter().cloned().chain(control_api.map(PathBuf::from)).collect()
+    }
+
     fn paths_from(&mut self, base: &Path) {
         let control_api = self.feed.control_api.as_mut();
         let tls = control_api.map(|c| [&mut c.certificate, &mut c.key, &mut c.ca]).into_iter().flatten();
         let others = [&mut self.feed.file, &mut self.data_dir, &mut self.upstreams.ca];
-        for path in tls.chain(others).flatten() {
+        for path in tls.chain(others).flatten().chain(&mut self.upstreams.forbidden_sockets) {
             *path = base.join(&*path);
         }
         if let Some(SecretRef::File(path)) = &mut self.redis.cache_key {

@@ -160,7 +160,8 @@ impl Edge {
         let gate = Gate::new(config.gate(https_port), mirror, Arc::<Permissions>::clone(&permissions));
         let gate = Arc::new(gate);
         let applier = Arc::new(Applier::new(Arc::clone(&gate), Arc::clone(&clock), Arc::clone(&metrics)));
-        let forbidden = Forbidden::new(config.upstreams.forbidden.iter().chain(status.addresses()).copied());
+        let addresses = config.upstreams.forbidden.iter().chain(status.addresses()).copied();
+        let forbidden = Forbidden::new(addresses, config.forbidden_sockets());
         let shared = Arc::new(Shared {
             gate,
             peers: Peers::new(forbidden, Resolver::new(Arc::clone(&clock))),

@@ -124,6 +124,7 @@ impl ProxyHttp for EdgeProxy {
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
         let Shared { gate, clock, .. } = &*self.shared;
+        ctx.judged_at = clock.boot_now();
         let prepared = match ctx.watch.permit() {
             None => Err(Denial::RouteNotFound),
             Some(permit) => match gate.still_holds(permit, clock) {
@@ -131,7 +132,6 @@ impl ProxyHttp for EdgeProxy {
                 Ok(()) => upstream_head::prepare(permit, upstream, head::client(session), clock),
             },
         };
-        ctx.judged_at = clock.boot_now();
         match prepared {
             Ok(()) => trace::forward(&ctx.span, upstream),
             Err(denial) => Err(ctx.refuse(denial)),

@@ -8,8 +8,13 @@ use super::{Environment, GatewayConfig, Revocations};
 
 /// Collects what contradicts itself.
 pub(super) fn check(config: &GatewayConfig, checks: &mut Checks<'_>) {
-    listeners(config, checks);
     feed(config, checks);
+    check_fed(config, checks);
+}
+
+/// The same where the snapshot comes from the process itself.
+pub(super) fn check_fed(config: &GatewayConfig, checks: &mut Checks<'_>) {
+    listeners(config, checks);
     redis(config, checks);
 }
 

@@ -7,6 +7,7 @@ use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -69,6 +70,8 @@ pub(crate) enum PeerError {
     None { upstream: Box<str> },
     #[error("upstream `{upstream}` would be `{address}`, which is an internal listener of ours")]
     Forbidden { upstream: Box<str>, address: SocketAddr },
+    #[error("upstream `{upstream}` would be `{path}`, which is an internal socket of ours")]
+    ForbiddenSocket { upstream: Box<str>, path: Box<str> },
     #[error("upstream `{upstream}` has a socket path that cannot be used")]
     Path { upstream: Box<str>, source: Box<pingora::Error> },
 }
@@ -118,6 +121,9 @@ impl Peers {
                 HttpPeer::new(*address, tls, sni)
             }
             Some(Candidate::Unix(path)) => {
+                if self.forbidden.contains_socket(Path::new(path)) {
+                    return Err(PeerError::ForbiddenSocket { upstream: name(), path: (*path).into() });
+                }
                 HttpPeer::new_uds(path, tls, sni).map_err(|source| PeerError::Path { upstream: name(), source })?
             }
         };

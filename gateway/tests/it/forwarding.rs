@@ -224,3 +224,21 @@ async fn a_certificate_is_replaced_without_a_restart() {
     .await;
     assert!(Http2::connect(fixture.https(), ACME, &fixture.ca.ca_pem()).await.is_err(), "the old one is gone");
 }
+
+#[tokio::test]
+async fn d6_a_forbidden_socket_is_never_connected_to_under_any_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, link) = (folder.path().join("internal.sock"), folder.path().join("innocent.sock"));
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    std::os::unix::fs::symlink(&socket, &link).unwrap();
+    let mut config = crate::support::config();
+    config.upstreams.forbidden_sockets = vec![socket.clone()];
+    for path in [&socket, &link] {
+        let upstream = format!("peers: [\"unix:{}\"], plaintext: true", path.display());
+        let fixture = Fixture::configured(config.clone(), Canary::start().await, TestCa::new(), &upstream, "").await;
+        let reply = fixture.ask(Protocol::Http1, &Ask::get("/public/x")).await;
+        assert_eq!((reply.status, reply.code().as_str()), (Some(502), "upstream_unreachable"));
+    }
+    let connected = tokio::time::timeout(std::time::Duration::from_millis(50), listener.accept()).await;
+    assert!(connected.is_err(), "somebody connected");
+}

@@ -8,6 +8,7 @@
 )]
 
 mod command;
+mod conf;
 mod control_plane;
 mod doors;
 mod feed;
@@ -18,4 +19,5 @@ mod identity;
 mod paths;
 mod record;
 mod status;
+mod streams;
 mod support;

@@ -136,6 +136,17 @@ impl Fixture {
 
     /// An edge whose upstream is written like this.
     pub(crate) async fn with(canary: Canary, ca: TestCa, upstream: &str, more: &str) -> Self {
+        Self::configured(config(), canary, ca, upstream, more).await
+    }
+
+    /// An edge with these settings.
+    pub(crate) async fn configured(
+        config: GatewayConfig,
+        canary: Canary,
+        ca: TestCa,
+        upstream: &str,
+        more: &str,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let issuer = TestIssuer::new("https://id.example.test", Algorithm::Es256).with_audience("orders");
         write_leaf(folder.path(), "acme", &ca.leaf(&[ACME]));
@@ -144,7 +155,7 @@ impl Fixture {
         fs::write(folder.path().join("edge.yaml"), edge_file(upstream, more)).unwrap();
         let clock = Arc::new(FixedClock::default());
         let source = Source::File(folder.path().join("edge.yaml"));
-        let parts = EdgeParts::new(config(), source, Arc::<FixedClock>::clone(&clock));
+        let parts = EdgeParts::new(config, source, Arc::<FixedClock>::clone(&clock));
         let edge = Edge::start(parts).await.unwrap();
         Self { edge, canary, ca, issuer, clock, folder }
     }
