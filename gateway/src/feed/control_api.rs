@@ -40,7 +40,7 @@ enum FeedEnd {
     Closed,
     #[error("the feed was silent for {} s", SILENCE.as_secs())]
     Silent,
-    #[error("the feed sent changes of a state that is not held")]
+    #[error("the feed sent changes of a state that is not held in full")]
     OutOfStep,
 }
 
@@ -123,13 +123,18 @@ impl ControlApiFeed {
         }
     }
 
-    /// None for changes of a state that is not held.
+    /// None for changes of a state that is not held, and for what comes between the parts of a full state: the parts
+    /// after it would be taken for the whole.
     fn take(&mut self, message: FeedMessage, pending: &mut Pending) -> Option<()> {
+        if !pending.full.is_empty() && !matches!(message, FeedMessage::Full { .. }) {
+            return None;
+        }
         match message {
             FeedMessage::Full { changes, last, revision } => {
                 pending.full.extend(changes);
                 if last {
-                    let changes = std::mem::take(&mut pending.full);
+                    // Changes that were gathered before are of the state that ends here.
+                    let Pending { full: changes, .. } = std::mem::take(pending);
                     tracing::info!(snapshot.revision = revision, snapshot.entities = changes.len(), "full state");
                     self.applier.replace(changes, revision);
                     self.held = Some(revision);

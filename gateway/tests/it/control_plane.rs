@@ -338,3 +338,43 @@ async fn without_any_snapshot_every_request_is_refused() {
     assert_eq!((response.status, response.header("retry-after")), (503, Some("5")));
     assert!(raw::tls_connect(edge.https()[0], ACME, &world.ca.ca_pem(), &["h2"], None).await.is_err());
 }
+
+/// A tenant's suspension, as a change.
+fn suspension(fleet: &Fleet, revision: u64) -> Change {
+    let tenant = fleet.world.changes.iter().find_map(|change| match &change.entity {
+        Some(Entity::Tenant(tenant)) if tenant.id.to_string() == ACME_ID => Some(tenant.clone()),
+        _ => None,
+    });
+    let entity = Entity::Tenant(domain::snapshot::Tenant {
+        status: domain::snapshot::TenantStatus::Suspended,
+        ..tenant.unwrap()
+    });
+    Change { revision, key: entity.key(), min_reader: READER, entity: Some(entity) }
+}
+
+#[tokio::test]
+async fn changes_from_before_a_full_state_are_not_applied_on_top_of_it() {
+    let fleet = Fleet::start().await;
+    let changes = vec![suspension(&fleet, 11)];
+    fleet.plane.feed.send(FeedMessage::Delta { changes, revision: 11 }).unwrap();
+    let changes = fleet.world.changes.clone();
+    fleet.plane.feed.send(FeedMessage::Full { changes, last: true, revision: 12 }).unwrap();
+    fleet.plane.feed.send(FeedMessage::Delta { changes: Vec::new(), revision: 13 }).unwrap();
+    eventually("all is in force", async || fleet.edge.gate().snapshot().revision() == 13).await;
+    assert_eq!(fleet.ask(&Ask::get("/public/x")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_full_state_that_is_interrupted_is_never_taken_for_the_whole() {
+    let fleet = Fleet::start().await;
+    let (first, _) = fleet.world.changes.split_at(1);
+    let part = |last| FeedMessage::Full { changes: first.to_vec(), last, revision: 12 };
+    fleet.plane.feed.send(part(false)).unwrap();
+    fleet.plane.feed.send(FeedMessage::Heartbeat { revision: 12 }).unwrap();
+    fleet.plane.feed.send(part(true)).unwrap();
+    eventually("the state is asked for again", async || *fleet.plane.resumed_from.lock() == [None, None]).await;
+    assert_eq!(fleet.edge.gate().snapshot().revision(), 10);
+    for host in [ACME, GLOBEX] {
+        assert_eq!(fleet.ask(&Ask::get("/public/x").at(host)).await.status, 200, "{host}");
+    }
+}
