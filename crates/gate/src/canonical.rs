@@ -94,7 +94,7 @@ impl CanonicalRequest<'_> {
 }
 
 /// The methods the edge serves. `CONNECT` and `TRACE` are doors of their own; others have no agreed meaning.
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// Reads a request in the one way there is.
 ///

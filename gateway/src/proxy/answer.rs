@@ -47,6 +47,9 @@ fn problem(denial: &Denial, ctx: &RequestContext) -> pingora::Result<(ResponseHe
     if let Some(seconds) = denial.retry_after() {
         response.insert_header(header::RETRY_AFTER, seconds)?;
     }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.insert_header(header::ALLOW, gate::canonical::METHODS.join(", "))?;
+    }
     if let Some(challenge) = denial.challenge() {
         response.insert_header(header::WWW_AUTHENTICATE, challenge)?;
     }

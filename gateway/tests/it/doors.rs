@@ -87,6 +87,9 @@ async fn d8_no_other_method_and_no_override_is_served() {
     for method in ["TRACE", "get", "PROPFIND", "X"] {
         let reply = fixture.ask(crate::support::Protocol::Http1, &Ask::get("/public/x").method(method)).await;
         assert!(matches!(reply.status, Some(400 | 405)), "{method}: {reply:?}");
+        // RFC 9110 §15.5.6.
+        let allowed = (reply.status == Some(405)).then_some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        assert_eq!(reply.header("allow"), allowed, "{method}");
     }
     let connect = fixture.raw(b"CONNECT acme.example.test:443 HTTP/1.1\r\nHost: acme.example.test\r\n\r\n").await;
     assert!(matches!(connect.status, 0 | 400 | 405), "{connect:?}");
