@@ -125,7 +125,7 @@ fn say(text: &str) {
 async fn run_serve(path: PathBuf) -> anyhow::Result<()> {
     let config = NodeConfig::load(&path)?;
     let _guard = telemetry::init(&config.gateway.telemetry, "portcullis")?;
-    let node = Node::start(config, Arc::new(SystemClock::default())).await?;
+    let node = Node::start(config, Arc::new(SystemClock)).await?;
     tracing::info!(edge.https = %node.endpoint(), "ready");
     stopped().await?;
     node.shutdown().await;
@@ -137,7 +137,7 @@ async fn run_dev(dev: Dev) -> anyhow::Result<()> {
     let _guard = telemetry::init(&telemetry, "portcullis")?;
     standalone::node::make_folder(&dev.data_dir)?;
     let demo = Demo::open(&dev.data_dir)?;
-    let node = Node::start(dev.config(&demo)?, Arc::new(SystemClock::default())).await?;
+    let node = Node::start(dev.config(&demo)?, Arc::new(SystemClock)).await?;
     let mut echo_task = None;
     let front = match (dev.upstream, dev.demo_upstream) {
         (Some(own), _) => Front::Own(own),

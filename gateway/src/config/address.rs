@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 /// `IP:PORT` or `localhost:PORT`. Port 0 picks a free one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("examples" = ["0.0.0.0:8443", "[::]:8443", "localhost:8443"]))]
+#[schemars(with = "String", extend(
+    "pattern" = r"^(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$",
+    "examples" = ["0.0.0.0:8443", "[::]:8443", "localhost:8443"]
+))]
 pub struct ListenAddress {
     /// None for `localhost`.
     ip: Option<IpAddr>,
