@@ -1,8 +1,9 @@
-//! Role bindings: who holds which role. Nobody gives what they do not hold themselves.
+//! Role bindings: who holds which role. Nobody gives what they do not hold themselves, and has a say over nobody who
+//! holds more.
 
 use authz::action::ManageRoleBindings;
 use domain::{
-    OrgUnitId, RoleBindingId, RoleId,
+    OrgUnitId, RoleBindingId, RoleId, UserId,
     model::{NewRoleBinding, Role, RoleBinding, RoleSubject},
     permission::EVERYTHING,
     snapshot::RoleScope,
@@ -37,7 +38,7 @@ pub async fn create_role_binding(
     ou_id: Option<OrgUnitId>,
 ) -> Result<(RoleBinding, Commit), AppError> {
     let by = principal.may_in::<ManageRoleBindings>(site, "create")?;
-    let role = role_of(app, site, role_id).await?;
+    let role = role_of(&app.store.within(site.scope()), site, role_id).await?;
     may_give(principal, &role)?;
     // The platform's roles are given by its staff, with the whole platform as their reach.
     let by = if role.scope == RoleScope::Platform { principal.may::<ManageRoleBindings>("create")? } else { by };
@@ -61,10 +62,15 @@ pub async fn delete_role_binding(
     let by = principal.may_in::<ManageRoleBindings>(site, "delete")?;
     let found = app.store.within(site.scope()).role_binding(id).await?;
     let binding = found.filter(|it| it.tenant_id == site.tenant).ok_or(AppError::NotFound("role-binding"))?;
-    may_give(principal, &role_of(app, site, binding.role_id).await?)?;
+    may_give(principal, &role_of(&app.store.within(site.scope()), site, binding.role_id).await?)?;
     let deleted = app.store.write(&by, app.now(), |tx| {
         let by = by.clone();
-        async move { Ok::<_, AppError>(tx.deleted(tx.delete_role_binding(&by, id).await?).await?) }
+        async move {
+            let administered = administered(&tx, site).await?;
+            let deleted = tx.deleted(tx.delete_role_binding(&by, id).await?).await?;
+            still_administered(&tx, principal, site, administered).await?;
+            Ok::<_, AppError>(deleted)
+        }
     });
     deleted.await.map(|(_, commit)| commit)
 }
@@ -73,16 +79,72 @@ pub async fn delete_role_binding(
 ///
 /// # Errors
 /// [`AppError::Escalation`]; [`AppError::NotFound`] for a role the tenant does not have.
-pub async fn outranks(app: &App, principal: &Principal, site: Site, roles: &[RoleId]) -> Result<(), AppError> {
+pub async fn covers(reader: &impl Roles, principal: &Principal, site: Site, roles: &[RoleId]) -> Result<(), AppError> {
     for id in roles {
-        may_give(principal, &role_of(app, site, *id).await?)?;
+        may_give(principal, &role_of(reader, site, *id).await?)?;
+    }
+    Ok(())
+}
+
+/// Whether the caller holds at least what a user holds in a tenant, in its units too. Everybody does of themselves.
+///
+/// # Errors
+/// [`AppError::Escalation`].
+pub async fn outranks(
+    reader: &(impl Roles + RoleBindings),
+    principal: &Principal,
+    site: Site,
+    user: UserId,
+) -> Result<(), AppError> {
+    if user == principal.user {
+        return Ok(());
+    }
+    let bindings = reader.bindings(site.tenant, user).await?;
+    covers(reader, principal, site, &bindings.roles).await?;
+    let in_units: Vec<RoleId> = bindings.unit_roles.iter().map(|(_, role)| *role).collect();
+    covers(reader, principal, site, &in_units).await
+}
+
+/// Whether a tenant has somebody active who holds a role of administrators.
+pub async fn administered(reader: &(impl Roles + RoleBindings), site: Site) -> Result<bool, AppError> {
+    let mut page = Page::WIDEST;
+    loop {
+        let bindings = reader.role_bindings(site.tenant, page).await?;
+        let Some(last) = bindings.last() else { return Ok(false) };
+        page.after = Some(last.id.uuid());
+        for binding in &bindings {
+            let RoleSubject::User(user) = binding.subject else { continue };
+            if binding.ou_id.is_none()
+                && role_of(reader, site, binding.role_id).await?.admin
+                && reader.bindings(site.tenant, user).await?.active
+            {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// Refuses, after a change, that a tenant lost its last administrator by it; `before` is what [`administered`] said
+/// before. The platform's staff, who can make another one, may.
+///
+/// # Errors
+/// [`AppError::Conflict`] (`last_admin`).
+pub async fn still_administered(
+    reader: &(impl Roles + RoleBindings),
+    principal: &Principal,
+    site: Site,
+    before: bool,
+) -> Result<(), AppError> {
+    if before && !principal.is_system() && !administered(reader, site).await? {
+        let detail = "the tenant would be left without an active administrator".to_owned();
+        return Err(AppError::Conflict { code: "last_admin", detail });
     }
     Ok(())
 }
 
 /// A role as a tenant sees it: its own and the built-in ones.
-async fn role_of(app: &App, site: Site, id: RoleId) -> Result<Role, AppError> {
-    let role = app.store.within(site.scope()).role(id).await?;
+async fn role_of(reader: &impl Roles, site: Site, id: RoleId) -> Result<Role, AppError> {
+    let role = reader.role(id).await?;
     role.filter(|role| role.tenant_id.is_none_or(|tenant| tenant == site.tenant)).ok_or(AppError::NotFound("role"))
 }
 

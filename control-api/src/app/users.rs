@@ -1,5 +1,6 @@
 //! Users of a tenant. A user belongs to the project; a tenant's administrators reach the tenant's members, and of
-//! members it shares with other tenants only the membership.
+//! members it shares with other tenants only the membership. Nobody changes, disables, signs out or deletes somebody who
+//! holds more than themselves.
 
 use authz::action::{ManageRoleBindings, ManageSessions, ManageUsers};
 use domain::{
@@ -84,7 +85,7 @@ pub async fn create_user(
         true => None,
         false => Some(principal.may_in::<ManageRoleBindings>(site, "create")?),
     };
-    role_bindings::outranks(app, principal, site, &draft.roles).await?;
+    role_bindings::covers(&app.store.within(site.scope()), principal, site, &draft.roles).await?;
     let new = new_user(app, site, &draft).await?;
     let membership = Membership {
         id: new_id(&*app.clock),
@@ -185,7 +186,7 @@ pub async fn update_user(
         .write(&by, app.now(), |tx| {
             let (by, edit) = (by.clone(), edit.clone());
             async move {
-                let mut user = member(&tx, site, id).await?;
+                let mut user = subordinate(&tx, principal, site, id).await?;
                 user.version = version.unwrap_or(user.version);
                 if edit.email.is_some() && edit.email != user.email {
                     user.email_verified_at = None;
@@ -222,15 +223,19 @@ pub async fn switch_user(
         .write(&by, app.now(), |tx| {
             let by = by.clone();
             async move {
-                let mut user = member(&tx, site, id).await?;
-                if shared {
+                let mut user = subordinate(&tx, principal, site, id).await?;
+                let administered = role_bindings::administered(&tx, site).await?;
+                let switched = if shared {
                     let status = if on { MembershipStatus::Active } else { MembershipStatus::Inactive };
                     let change = tx.update_membership(&by, site.tenant, id, status).await?;
-                    return Ok(tx.done(past, change).await?.map(|_| user));
-                }
-                user.status = if on { UserStatus::Active } else { UserStatus::Disabled };
-                let change = tx.update_user(&by, user).await?;
-                audited(&tx, site, past, change).await
+                    tx.done(past, change).await?.map(|_| user)
+                } else {
+                    user.status = if on { UserStatus::Active } else { UserStatus::Disabled };
+                    let change = tx.update_user(&by, user).await?;
+                    audited(&tx, site, past, change).await?
+                };
+                role_bindings::still_administered(&tx, principal, site, administered).await?;
+                Ok(switched)
             }
         })
         .await
@@ -249,7 +254,7 @@ pub async fn reset_password(
     passwords::acceptable(password.expose(), "/password").map_err(|error| AppError::Invalid(vec![error]))?;
     app.store.within(site.scope()).user_of_tenant(site.tenant, id).await?.ok_or(AppError::NotFound("user"))?;
     wholly_ours(app, principal, id).await?;
-    outranks(app, principal, site, id).await?;
+    role_bindings::outranks(&app.store.within(site.scope()), principal, site, id).await?;
     let hash = app.passwords.hash(password).await?;
     let hash = &hash;
     let changed = app
@@ -257,7 +262,7 @@ pub async fn reset_password(
         .write(&by, app.now(), |tx| {
             let by = by.clone();
             async move {
-                member(&tx, site, id).await?;
+                subordinate(&tx, principal, site, id).await?;
                 let change = tx.set_password(&by, id, hash, must_change).await?;
                 audited(&tx, site, "password_reset", change).await
             }
@@ -277,7 +282,10 @@ pub async fn sign_out_user(app: &App, principal: &Principal, site: Site, id: Use
     let by = principal.may_in::<ManageSessions>(site, "delete")?;
     let signed_out = app.store.write(&by, app.now(), |tx| {
         let by = by.clone();
-        async move { Ok::<_, AppError>(tx.done("signed_out", tx.sign_out_member(&by, site.tenant, id).await?).await?) }
+        async move {
+            subordinate(&tx, principal, site, id).await?;
+            Ok::<_, AppError>(tx.done("signed_out", tx.sign_out_member(&by, site.tenant, id).await?).await?)
+        }
     });
     signed_out.await.map(|(_, commit)| commit)
 }
@@ -307,21 +315,28 @@ pub async fn delete_user(app: &App, principal: &Principal, site: Site, id: UserI
     let deleted = app.store.write(&by, app.now(), |tx| {
         let by = by.clone();
         async move {
-            let user = member(&tx, site, id).await?;
-            if shared {
+            let user = subordinate(&tx, principal, site, id).await?;
+            let administered = role_bindings::administered(&tx, site).await?;
+            let deleted = if shared {
                 let change = tx.delete_membership(&by, site.tenant, id).await?;
-                return Ok(tx.deleted(change).await?.map(|_| user));
-            }
-            let change = tx.delete_user(&by, id).await?;
-            let entry = AuditEntry { tenant_id: Some(site.tenant), ..AuditEntry::deleted(change.peek()) };
-            Ok::<_, AppError>(tx.audit(entry, change).await?)
+                tx.deleted(change).await?.map(|_| user)
+            } else {
+                let change = tx.delete_user(&by, id).await?;
+                let entry = AuditEntry { tenant_id: Some(site.tenant), ..AuditEntry::deleted(change.peek()) };
+                tx.audit(entry, change).await?
+            };
+            role_bindings::still_administered(&tx, principal, site, administered).await?;
+            Ok::<_, AppError>(deleted)
         }
     });
     deleted.await.map(|(_, commit)| commit)
 }
 
-async fn member(tx: &Tx, site: Site, id: UserId) -> Result<User, AppError> {
-    tx.user_of_tenant(site.tenant, id).await?.ok_or(AppError::NotFound("user"))
+/// A member of the tenant who holds no more than the caller, judged in the transaction of the change.
+async fn subordinate(tx: &Tx, principal: &Principal, site: Site, id: UserId) -> Result<User, AppError> {
+    let user = tx.user_of_tenant(site.tenant, id).await?.ok_or(AppError::NotFound("user"))?;
+    role_bindings::outranks(tx, principal, site, id).await?;
+    Ok(user)
 }
 
 /// Audits `user.{verb}` in the tenant where it was done.
@@ -347,10 +362,4 @@ async fn wholly_ours(app: &App, principal: &Principal, id: UserId) -> Result<(),
         return Err(AppError::Conflict { code: "managed_by_platform", detail });
     }
     Ok(())
-}
-
-/// Who can set a password can sign in: nobody sets the password of somebody with more rights.
-async fn outranks(app: &App, principal: &Principal, site: Site, id: UserId) -> Result<(), AppError> {
-    let bindings = app.store.within(site.scope()).bindings(site.tenant, id).await?;
-    role_bindings::outranks(app, principal, site, &bindings.roles).await
 }

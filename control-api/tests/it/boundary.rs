@@ -198,3 +198,51 @@ async fn a_user_of_a_shared_project_is_one_tenants_to_remove_and_nobodys_to_take
     let again = post(&format!("/v1/tenants/{}/users", tenants[1]), &body).bearer(&staff).send(&world.admin).await;
     again.refused(409, "already_exists");
 }
+
+#[tokio::test]
+async fn nobody_has_a_say_over_those_who_hold_more() {
+    let two = two().await;
+    let world = &two.world;
+    let info = get("/api/v1/tenant/auth/info").bearer(&two.acme).send(&world.admin).await.expect(200);
+    let acme = info.body["tenant"]["id"].as_str().unwrap().to_owned();
+    let owner = info.body["user"]["id"].as_str().unwrap().to_owned();
+    world.user(&two.staff, &acme, "clerk", &["it_admin"]).await;
+    let member = world.user(&two.staff, &acme, "member", &["member"]).await;
+    let token = world.login("acme", "clerk").await;
+    let calls = |id: &str| {
+        let user = format!("/api/v1/tenant/users/{id}");
+        [
+            ("PUT", user.clone(), Some(json!({ "email": "taken@over.example" }))),
+            ("PATCH", user.clone(), Some(json!({ "username": "taken.over" }))),
+            ("POST", format!("{user}/reset-password"), Some(json!({ "password": "Another-horse-2" }))),
+            ("POST", format!("{user}/logout"), None),
+            ("POST", format!("{user}/disable"), None),
+            ("POST", format!("{user}/enable"), None),
+            ("DELETE", user, None),
+        ]
+    };
+    for (id, refused) in [(owner, true), (member, false)] {
+        for (method, path, body) in calls(&id) {
+            let mut request = call(method, &path).bearer(&token);
+            if let Some(body) = &body {
+                request = request.json(body);
+            }
+            let answer = request.send(&world.admin).await;
+            assert_eq!(answer.code() == "permission_escalation", refused, "{method} {path}: {answer:?}");
+            assert_eq!(answer.status.is_success(), !refused, "{method} {path}: {answer:?}");
+        }
+    }
+    get("/api/v1/tenant/users").bearer(&two.acme).send(&world.admin).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_tenant_keeps_its_last_administrator() {
+    let two = two().await;
+    let world = &two.world;
+    let bindings = get("/v1/role-bindings").bearer(&two.acme).send(&world.admin).await.expect(200);
+    let binding = format!("/v1/role-bindings/{}", bindings.body["items"][0]["id"].as_str().unwrap());
+    call("DELETE", &binding).bearer(&two.acme).send(&world.admin).await.refused(409, "last_admin");
+    let info = get("/api/v1/tenant/auth/info").bearer(&two.acme).send(&world.admin).await.expect(200);
+    world.user(&two.staff, info.body["tenant"]["id"].as_str().unwrap(), "second", &["admin"]).await;
+    call("DELETE", &binding).bearer(&two.acme).send(&world.admin).await.expect(204);
+}
