@@ -107,8 +107,11 @@ pub struct ListenersConfig {
     pub internal: ListenAddress,
     /// `/metrics`. Default none.
     pub metrics: Option<ListenAddress>,
-    /// Certificate, key and clients' authority of `internal`. None: plain, allowed in `dev` on loopback only.
+    /// Certificate, key and clients' authority of `internal`. None: no gateway is served there, only health.
     pub internal_tls: Option<InternalTls>,
+    /// Serve gateways on `internal` without TLS: every process of this machine is given all there is, the keys of
+    /// certificates too. Allowed in `dev` on loopback only. Default false.
+    pub internal_plaintext: bool,
     /// Longest time for one request. Default 30 s.
     pub request_timeout: HumanDuration,
 }
@@ -122,6 +125,7 @@ impl Default for ListenersConfig {
             internal: loopback(9090),
             metrics: None,
             internal_tls: None,
+            internal_plaintext: false,
             request_timeout: HumanDuration::from_secs(30),
         }
     }
@@ -144,7 +148,7 @@ pub struct InternalTls {
 /// `IP:PORT` or `unix:PATH`.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("pattern" = r"^(unix:.+|([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})$"))]
 pub enum ListenAddress {
     /// An address and port.
     Tcp(SocketAddr),
@@ -294,7 +298,10 @@ impl Config {
     /// # Errors
     /// All mistakes at once.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Mistakes> {
-        let config = link::file::load::<Self>(Document::open(path)?, overrides)?.checked(Self::check)?;
+        let config = link::file::load::<Self>(Document::open(path)?, overrides)?.checked(|config, checks| {
+            config.check_alone(checks);
+            config.check(checks);
+        })?;
         Ok(config.rebased(path.parent().unwrap_or(Path::new("."))))
     }
 
@@ -319,8 +326,8 @@ impl Config {
         self
     }
 
-    /// What no schema can express.
-    fn check(&self, checks: &mut Checks<'_>) {
+    /// What only a control API in a process of its own needs: a database, and a way for gateways to reach it.
+    fn check_alone(&self, checks: &mut Checks<'_>) {
         if !self.database.url.starts_with("postgres://")
             && !self.database.url.starts_with("postgresql://")
             && !self.database.url.starts_with("sqlite:")
@@ -330,6 +337,13 @@ impl Config {
         if self.database.master_key.is_none() {
             checks.refuse("/database/master_key", "is missing: secrets are sealed with it");
         }
+        if self.listeners.internal_tls.is_none() && self.environment != Environment::Dev {
+            checks.refuse("/listeners/internal_tls", "is missing: no gateway could be fed");
+        }
+    }
+
+    /// What no schema can express, wherever the control API runs.
+    pub fn check(&self, checks: &mut Checks<'_>) {
         if self.sessions.access_token.get() > std::time::Duration::from_secs(900) {
             checks.refuse("/sessions/access_token", "is longer than 15m");
         }
@@ -345,10 +359,14 @@ impl Config {
         if !self.listeners.public.is_local() {
             checks.refuse("/listeners/public", "is plain HTTP and must be on loopback or a Unix socket");
         }
-        if self.listeners.internal_tls.is_none()
-            && !(self.environment == Environment::Dev && self.listeners.internal.is_local())
-        {
-            checks.refuse("/listeners/internal_tls", "is missing: without it only `dev` on loopback is allowed");
+        if self.listeners.internal_tls.is_none() && !self.listeners.internal.is_local() {
+            checks.refuse("/listeners/internal", "is without TLS and must be on loopback or a Unix socket");
+        }
+        if self.listeners.internal_plaintext && self.environment != Environment::Dev {
+            checks.refuse("/listeners/internal_plaintext", "is allowed in `dev` only");
+        }
+        if self.listeners.internal_plaintext && self.listeners.internal_tls.is_some() {
+            checks.refuse("/listeners/internal_plaintext", "contradicts `listeners.internal_tls`");
         }
         if self.environment == Environment::Prod && self.upstreams.plaintext_on_loopback {
             checks.refuse("/upstreams/plaintext_on_loopback", "is not allowed in `prod`");
@@ -371,14 +389,17 @@ mod tests {
     use super::*;
 
     fn check(text: &str) -> Result<Config, Mistakes> {
-        link::file::load::<Config>(Document::parse("control-api.yaml", text).unwrap(), &Overrides::none())?
-            .checked(Config::check)
+        let loaded = link::file::load::<Config>(Document::parse("control-api.yaml", text).unwrap(), &Overrides::none());
+        loaded?.checked(|config, checks| {
+            config.check_alone(checks);
+            config.check(checks);
+        })
     }
 
     #[test]
     fn names_all_mistakes_at_once() {
         let mistakes = check(
-            "environment: prod\nlisteners: { admin: \"0.0.0.0:9080\" }\nsessions: { access_token: 1h, lock_after: 0 }\n\
+            "environment: prod\nlisteners: { admin: \"0.0.0.0:9080\", internal: \"0.0.0.0:9090\", internal_plaintext: true }\nsessions: { access_token: 1h, lock_after: 0 }\n\
              upstreams: { plaintext_on_loopback: true }\n",
         )
         .unwrap_err()
@@ -387,6 +408,8 @@ mod tests {
             "database.url",
             "database.master_key",
             "listeners.admin",
+            "listeners.internal",
+            "listeners.internal_plaintext",
             "listeners.internal_tls",
             "sessions.access_token",
             "sessions.lock_after",

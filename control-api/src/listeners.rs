@@ -1,9 +1,17 @@
 //! The doors: bound, served and closed.
 //!
 //! `public` is reached through the edge only, `admin` from this machine, `internal` by gateways over mTLS, `metrics` by
-//! Prometheus. Ports are bound before anything is written, so that a port in use costs nothing.
+//! Prometheus. Without TLS `internal` answers whether the process is well and nothing else, unless a developer says
+//! otherwise: what gateways are given holds the keys of all certificates. Ports are bound before anything is written, so that a port in use costs nothing.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    os::unix::fs::FileTypeExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use domain::{Clock, snapshot::Peer};
@@ -85,7 +93,11 @@ impl ControlApi {
         if let Some(metrics) = metrics {
             serving.spawn(metrics.serve(router::metrics(&app), stopped.clone()));
         }
-        serving.spawn(internal.serve_gateways(Arc::clone(&plane), tls, stopped));
+        if tls.is_some() || listeners.internal_plaintext {
+            serving.spawn(internal.serve_gateways(Arc::clone(&plane), tls, stopped));
+        } else {
+            serving.spawn(internal.serve(router::health(&app), stopped));
+        }
         let jobs = tokio::spawn(Arc::clone(&app.hub).run_jobs(app.config.log.clone()));
         Ok(RunningControlApi {
             app,
@@ -190,11 +202,7 @@ impl Door {
                 Ok(Self { address: ListenAddress::Tcp(bound), socket: Socket::Tcp(listener) })
             }
             ListenAddress::Unix(path) => {
-                // What an earlier process left behind; one that still runs holds the lock of its data, not the socket.
-                match std::fs::remove_file(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-                    Ok(()) | Err(_) => {}
-                }
+                remove_socket(path).map_err(failed)?;
                 let listener = UnixListener::bind(path).map_err(failed)?;
                 Ok(Self { address: address.clone(), socket: Socket::Unix(listener) })
             }
@@ -240,6 +248,17 @@ impl Door {
     }
 }
 
+/// Removes the socket that an earlier process left behind; one that still runs holds the lock of its data, not the
+/// socket. What is no socket is somebody's file and stays.
+fn remove_socket(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something that is no socket")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 async fn until(mut stopped: watch::Receiver<bool>) {
     // An error means that the sender is gone: then, too, it is the end.
     drop(stopped.wait_for(|stopped| *stopped).await);
@@ -257,5 +276,28 @@ fn peer(address: &ListenAddress) -> Peer {
     match address {
         ListenAddress::Tcp(address) => Peer::Socket(*address),
         ListenAddress::Unix(path) => Peer::Unix(path.display().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_door_takes_the_place_of_a_left_socket_and_of_no_other_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (socket, file) = (folder.path().join("left.sock"), folder.path().join("precious"));
+        for _ in 0..2 {
+            Door::bind(&ListenAddress::Unix(socket.clone())).await.unwrap();
+        }
+        std::fs::write(&file, "kept").unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&socket, &link).unwrap();
+        for path in [&file, &link] {
+            let refused = Door::bind(&ListenAddress::Unix(path.clone())).await;
+            assert!(matches!(refused, Err(StartError::Listen { .. })), "{}", path.display());
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
+        assert!(link.is_symlink());
     }
 }

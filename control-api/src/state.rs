@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     ops::Deref,
+    path::Path,
     sync::{Arc, RwLock},
 };
 
@@ -11,7 +12,7 @@ use link::log::FactCarrier;
 use store::Store;
 
 use crate::{
-    app::upstreams::same_door,
+    app::upstreams::{same_door, same_socket},
     config::{Config, ListenAddress},
     error::AppError,
     internal::Hub,
@@ -94,9 +95,10 @@ impl Parts {
         self.doors().iter().any(|door| matches!(door, ListenAddress::Tcp(own) if same_door(*own, asked)))
     }
 
-    /// Whether a path is a Unix socket of ours.
+    /// Whether a path leads to a Unix socket of ours, by whatever name.
     pub fn is_own_socket(&self, asked: &str) -> bool {
-        self.doors().iter().any(|door| matches!(door, ListenAddress::Unix(own) if own.as_os_str() == asked))
+        let asked = Path::new(asked);
+        self.doors().iter().any(|door| matches!(door, ListenAddress::Unix(own) if same_socket(own, asked)))
     }
 
     fn doors(&self) -> Vec<ListenAddress> {

@@ -1,6 +1,11 @@
 //! Upstreams: where the edge sends requests, and where it never may.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf, absolute},
+};
 
 use authz::action::ManageUpstreams;
 use domain::{
@@ -158,6 +163,41 @@ pub fn same_door(door: SocketAddr, asked: SocketAddr) -> bool {
     let (own, other) = (canonical(door.ip()), canonical(asked.ip()));
     let near = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
     door.port() == asked.port() && (own == other || own.is_unspecified() || (near(own) && near(other)))
+}
+
+/// Whether two paths lead to the same socket: by other spellings, by links in the path, by a link to the socket.
+pub fn same_socket(door: &Path, asked: &Path) -> bool {
+    let file = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    resolved(door) == resolved(asked) || file(door).is_some_and(|own| file(asked) == Some(own))
+}
+
+/// A path without links and dots, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    if let Ok(path) = fs::canonicalize(path) {
+        return path;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if !parent.as_os_str().is_empty() => resolved(parent).join(name),
+        (_, _) => absolute(path).unwrap_or_else(|_| path.into()),
+    }
+}
+
+#[test]
+fn a_socket_is_recognised_under_its_other_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("inside")).unwrap();
+    let door = at("inside/door.sock");
+    let names = ["inside/./door.sock", "inside/../inside/door.sock", "linked/door.sock", "inside//door.sock"];
+    std::os::unix::fs::symlink(at("inside"), at("linked")).unwrap();
+    let recognised = || names.iter().all(|name| same_socket(&door, &at(name)));
+    assert!(recognised(), "before the socket is there");
+    let _listener = std::os::unix::net::UnixListener::bind(&door).unwrap();
+    assert!(recognised());
+    std::os::unix::fs::symlink(&door, at("symbolic")).unwrap();
+    fs::hard_link(&door, at("hard")).unwrap();
+    assert!(same_socket(&door, &at("symbolic")) && same_socket(&door, &at("hard")));
+    assert!(!same_socket(&door, &at("inside/other.sock")) && !same_socket(&door, &at("none/door.sock")));
 }
 
 #[test]
