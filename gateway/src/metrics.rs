@@ -1,7 +1,12 @@
 //! Prometheus metrics. Label values come from our own enums only, never from a request.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
+use domain::BootInstant;
+use gate::{Laps, Stage};
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
@@ -10,8 +15,27 @@ use prometheus::{
 const PREFIX: &str = "portcullis_gateway";
 
 /// Seconds; a warm decision takes microseconds, an upstream up to a minute.
-const BUCKETS: [f64; 14] =
-    [0.000_005, 0.000_02, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+const BUCKETS: [f64; 16] = [
+    0.000_000_2,
+    0.000_001,
+    0.000_005,
+    0.000_02,
+    0.000_1,
+    0.000_5,
+    0.001,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.5,
+    1.0,
+    5.0,
+    30.0,
+];
+
+/// One decision in this many is timed stage by stage.
+const SAMPLED: u64 = 16;
 
 /// All metrics of one gateway.
 #[derive(Debug)]
@@ -21,6 +45,10 @@ pub(crate) struct Metrics {
     decide: Histogram,
     upstream: Histogram,
     total: Histogram,
+    /// Of the gate's own stages, by their place in [`Stage::ALL`].
+    stages: Vec<Histogram>,
+    /// Decisions so far, of which one in [`SAMPLED`] is timed stage by stage.
+    decisions: AtomicU64,
     /// Requests that are being served.
     pub(crate) active_requests: IntGauge,
     /// TLS connections that are open.
@@ -59,7 +87,10 @@ impl Metrics {
             HistogramOpts::new("stage_duration_seconds", "Time spent on a request, by stage").buckets(BUCKETS.to_vec());
         let stages = HistogramVec::new(stages, &["stage"])?;
         registry.register(Box::new(stages.clone()))?;
+        let gate = Stage::ALL.iter().map(|stage| stages.get_metric_with_label_values(&[stage.name()]));
         Ok(Self {
+            stages: gate.collect::<Result<_, _>>()?,
+            decisions: AtomicU64::new(0),
             requests: add.counters("requests_total", "Requests by what became of them", "decision")?,
             decide: stages.get_metric_with_label_values(&["decide"])?,
             upstream: stages.get_metric_with_label_values(&["upstream"])?,
@@ -87,6 +118,21 @@ impl Metrics {
         self.requests.with_label_values(&[code]).inc();
         self.decide.observe(decide.as_secs_f64());
         self.total.observe(total.as_secs_f64());
+    }
+
+    /// The laps to time this decision with, if its turn has come: the first and then one in [`SAMPLED`].
+    pub(crate) fn laps(&self, now: BootInstant) -> Option<Laps> {
+        let turn = self.decisions.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLED);
+        turn.then(|| Laps::from(now))
+    }
+
+    /// Notes how long each stage of a timed decision took.
+    pub(crate) fn stages(&self, laps: &Laps) {
+        for (stage, took) in laps.iter() {
+            if let Some(histogram) = self.stages.get(stage as usize) {
+                histogram.observe(took.as_secs_f64());
+            }
+        }
     }
 
     /// Notes how long an upstream took for its response header.
@@ -125,6 +171,13 @@ impl Adder<'_> {
         let metric = Gauge::new(name, help)?;
         self.0.register(Box::new(metric.clone())).map(|()| metric)
     }
+}
+
+#[test]
+fn one_decision_in_sixteen_is_timed_stage_by_stage() {
+    let metrics = Metrics::new().unwrap();
+    let timed = (0..32).filter(|_| metrics.laps(BootInstant::default()).is_some()).count();
+    assert_eq!(timed, 2);
 }
 
 #[test]

@@ -82,15 +82,19 @@ impl ProxyHttp for EdgeProxy {
         session.set_read_timeout(Some(CLIENT_READ));
         session.set_write_timeout(Some(CLIENT_WRITE));
         session.set_total_drain_timeout(Some(DRAIN));
-        let Shared { gate, clock, .. } = &*self.shared;
+        let Shared { gate, clock, metrics, .. } = &*self.shared;
         if self.shared.traced {
             ctx.span = trace::begin(&session.req_header().headers, ctx.request_id);
         }
+        ctx.trace.laps = metrics.laps(clock.boot_now());
         let decision = {
             let head = head::read(session, self.listener, ctx.request_id);
             gate.decide(&head, clock, &mut ctx.trace).await
         };
         ctx.decided(&**clock);
+        if let Some(laps) = &ctx.trace.laps {
+            metrics.stages(laps);
+        }
         match decision {
             Ok(permit) => {
                 ctx.wire = Wire { bytes: None, ..Wire::of(session) };

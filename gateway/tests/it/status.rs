@@ -33,6 +33,7 @@ async fn metrics_count_requests_by_decision_and_never_by_what_was_asked() {
         "portcullis_gateway_token_cache_entries 1",
         "portcullis_gateway_mirror_age_seconds 0",
         "portcullis_gateway_stage_duration_seconds_count{stage=\"decide\"} 4",
+        "portcullis_gateway_stage_duration_seconds_count{stage=\"canonical\"} 1",
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
