@@ -5,12 +5,27 @@ use std::{sync::Arc, time::Duration};
 use domain::{Clock, NumberedFact, Position, Seq, Tag, Timestamp, model::GatewayNode};
 use link::log::{FactCarrier, Hint, TickError, TickQueue};
 use store::{Commit, Store, StoreError, read::*};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{MissedTickBehavior, interval, timeout},
+};
 
 use crate::{config::LogConfig, problem};
 
 /// How far the clocks of two replicas may differ: one notes a lease, another judges whether it has run out.
 pub const CLOCK_SKEW: Duration = Duration::from_millis(500);
+
+/// Ticks whose facts wait to be published. Those of more are dropped.
+const UNPUBLISHED: usize = 256;
+
+/// Longest wait for a carrier; hints older than that are of no use.
+const PUBLISHING: Duration = Duration::from_secs(1);
+
+/// New rows of the audit trail join their chains this often.
+const CHAINING: Duration = Duration::from_secs(1);
+
+/// Rows chained in one transaction: it shares the database's only writer (SQLite) with everything else.
+const CHAINED: u32 = 1000;
 
 /// Where the log stood when a tick ended.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -53,7 +68,8 @@ impl Hub {
     /// Starts the queue of ticks. Must be called on a Tokio runtime.
     pub fn start(store: Store, clock: Arc<dyn Clock>, carrier: Arc<dyn FactCarrier>) -> Arc<Self> {
         let (newest, revision) = watch::channel(0);
-        let ticker = Arc::new(Ticker { store: store.clone(), clock: Arc::clone(&clock), carrier, newest });
+        let hints = publish_from(carrier);
+        let ticker = Arc::new(Ticker { store: store.clone(), clock: Arc::clone(&clock), hints, newest });
         // One tick at a time: what the last one found is the queue's own.
         let last = Arc::new(tokio::sync::Mutex::new(None::<Position>));
         let ticks = TickQueue::spawn(move || {
@@ -138,33 +154,73 @@ impl Hub {
         Ok(behind.map(|node| Laggard { lease_until: over(&node), name: node.name, fleet: node.fleet }).collect())
     }
 
-    /// Ticks and prunes for as long as it is polled.
+    /// Ticks, prunes and chains the audit trail for as long as it is polled. None of them waits for another.
     pub async fn run_jobs(self: Arc<Self>, config: LogConfig) {
-        let mut ticks = tokio::time::interval(config.tick.get().max(Duration::from_millis(10)));
-        let mut prunes = tokio::time::interval(config.prune.get().max(Duration::from_millis(10)));
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        prunes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {
-                    if let Err(error) = self.tick().await {
-                        tracing::error!(error = problem::chain(&error), "the tick failed");
-                    }
-                }
-                _ = prunes.tick() => {
-                    if let Err(error) = self.store.prune(self.clock.unix_now()).await {
-                        tracing::error!(error = problem::chain(&error), "pruning failed");
-                    }
-                }
-            }
+        tokio::join!(
+            every(config.tick.get(), || self.run_tick()),
+            every(config.prune.get(), || self.run_prune()),
+            every(CHAINING, || self.run_chaining()),
+        );
+    }
+
+    async fn run_tick(&self) {
+        if let Err(error) = self.tick().await {
+            tracing::error!(error = problem::chain(&error), "the tick failed");
         }
     }
+
+    async fn run_prune(&self) {
+        if let Err(error) = self.store.prune(self.clock.unix_now()).await {
+            tracing::error!(error = problem::chain(&error), "pruning failed");
+        }
+    }
+
+    async fn run_chaining(&self) {
+        if let Err(error) = self.chain_audit().await {
+            tracing::error!(error = problem::chain(&error), "the audit trail was not chained");
+        }
+    }
+
+    /// Chains what the audit trail holds by now.
+    async fn chain_audit(&self) -> Result<(), StoreError> {
+        let all = usize::try_from(CHAINED).unwrap_or(usize::MAX);
+        while self.store.chain_audit(CHAINED).await? >= all {}
+        Ok(())
+    }
+}
+
+/// Does a job again and again, with a pause that is never shorter than 10 ms. Never ends.
+async fn every<F: Future<Output = ()>>(pause: Duration, job: impl Fn() -> F) {
+    let mut due = interval(pause.max(Duration::from_millis(10)));
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        due.tick().await;
+        job().await;
+    }
+}
+
+/// Publishes what it is sent, in that order and beside the ticks: every proof waits for a tick, and none may wait for a
+/// carrier that hangs. Ends with the last sender.
+fn publish_from(carrier: Arc<dyn FactCarrier>) -> mpsc::Sender<Vec<Hint>> {
+    let (hints, mut queue) = mpsc::channel::<Vec<Hint>>(UNPUBLISHED);
+    tokio::spawn(async move {
+        while let Some(hints) = queue.recv().await {
+            match timeout(PUBLISHING, carrier.publish(&hints)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(error = problem::chain(&error), "facts were numbered and not carried");
+                }
+                Err(_) => tracing::warn!("facts were numbered and not carried: the carrier does not answer"),
+            }
+        }
+    });
+    hints
 }
 
 struct Ticker {
     store: Store,
     clock: Arc<dyn Clock>,
-    carrier: Arc<dyn FactCarrier>,
+    hints: mpsc::Sender<Vec<Hint>>,
     newest: watch::Sender<u64>,
 }
 
@@ -175,8 +231,11 @@ impl Ticker {
             let before = self.before(first, *last).await?;
             let hints = Hint::chain(before, tick.facts.iter().cloned());
             // A lost hint costs a fetch with the next proof; the tick itself is done.
-            if let Err(error) = self.carrier.publish(&hints).await {
-                tracing::warn!(error = problem::chain(&error), "facts were numbered and not carried");
+            if self.hints.try_send(hints).is_err() {
+                tracing::warn!(
+                    log.seq = tick.head.seq.0,
+                    "facts were numbered and not carried: the carrier is too slow"
+                );
             }
         }
         *last = Some(tick.head);

@@ -60,7 +60,7 @@ async fn a_narrowing_raises_the_revision_that_must_be_served() {
     let tenant = world.tenant(&staff, "acme").await;
     let plane = plane(&world);
     let before = plane.prove(Position::default(), &edge()).await.unwrap().min_revision;
-    call("POST", &format!("/v1/tenants/{tenant}/suspend")).bearer(&staff).send(&world.admin).await.expect(200);
+    call("POST", &format!("/v1/tenants/{tenant}/suspend")).bearer(&staff).send(&world.admin).await.expect(202);
     assert!(plane.prove(Position::default(), &edge()).await.unwrap().min_revision > before);
 }
 

@@ -2,12 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use control_api::internal::{CLOCK_SKEW, Plane};
+use control_api::internal::{CLOCK_SKEW, Hub, Plane};
 use domain::{
     Clock, GatewayId, Id, Position, Seq,
     model::{GatewayNode, GatewayReport},
 };
-use link::log::{ControlPlane, GatewayIdentity, GatewayStatus, LEASE};
+use futures::{StreamExt, stream::BoxStream};
+use link::{
+    LinkError,
+    log::{ControlPlane, FactCarrier, GatewayIdentity, GatewayStatus, Hint, LEASE},
+};
 use serde_json::json;
 use store::{StoreError, read::*};
 
@@ -55,7 +59,7 @@ async fn logout_leaves_facts_for_the_gateways() {
     let token = signed_in(&world).await;
     let plane = plane(&world);
     let before = plane.prove(Position::default(), &edge()).await.unwrap().head;
-    call("POST", "/api/v1/tenant/auth/logout").bearer(&token).send(&world.admin).await.expect(200);
+    call("POST", "/api/v1/tenant/auth/logout").bearer(&token).send(&world.admin).await.expect(202);
     let facts = plane.facts_after(before).await.unwrap();
     let names: Vec<String> = facts
         .iter()
@@ -123,6 +127,50 @@ async fn a_lease_noted_by_a_clock_behind_ours_is_waited_for() {
     plane(&world).prove(Position::default(), &edge()).await.unwrap();
     world.clock.advance(LEASE + CLOCK_SKEW - Duration::from_millis(1));
     call("POST", "/api/v1/tenant/auth/logout").bearer(&token).send(&world.admin).await.expect(202);
+}
+
+/// Takes facts and never gets rid of them.
+struct Hanging;
+
+#[async_trait::async_trait]
+impl FactCarrier for Hanging {
+    fn subscribe(&self) -> BoxStream<'static, Hint> {
+        futures::stream::pending().boxed()
+    }
+    async fn publish(&self, _: &[Hint]) -> Result<(), LinkError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_carrier_that_hangs_holds_up_no_proof() {
+    let world = World::new().await;
+    let clock = Arc::clone(&world.clock) as Arc<dyn Clock>;
+    let hub = Hub::start(world.app.store.clone(), clock, Arc::new(Hanging));
+    let plane = Plane::new(hub);
+    // More than may wait to be published.
+    for round in 0..300 {
+        revoke(&world).await;
+        let proof = tokio::time::timeout(Duration::from_secs(20), plane.prove(Position::default(), &edge())).await;
+        assert!(proof.is_ok_and(|proof| proof.is_ok()), "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn the_audit_trail_is_chained_while_the_control_api_runs() {
+    let world = World::new().await;
+    signed_in(&world).await;
+    let store = &world.app.store;
+    assert_eq!(store.verify_audit(None).await.unwrap(), Ok(0));
+    let jobs = tokio::spawn(Arc::clone(&world.app.hub).run_jobs(world.app.config.log.clone()));
+    let chained = async {
+        while store.verify_audit(None).await.unwrap() == Ok(0) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), chained).await.unwrap();
+    assert!(store.verify_audit(None).await.unwrap().is_ok());
+    jobs.abort();
 }
 
 /// A token that nobody holds is refused.
