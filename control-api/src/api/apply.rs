@@ -47,5 +47,5 @@ pub async fn apply(
 ) -> Result<Changed<ApplyResponse>, AppError> {
     let writer = Writer::of(&principal)?;
     let (outcome, commit) = app::apply::apply(&app, &writer, &body.entities, body.public_port).await?;
-    Ok(Changed { version: None, body: ApplyResponse { outcome }, commit, revokes: false })
+    Ok(Changed { version: None, body: ApplyResponse { outcome }, commit, revokes: outcome.updated > 0 })
 }

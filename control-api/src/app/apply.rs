@@ -16,9 +16,9 @@ use authz::{
 use domain::{
     CertificateId, CustomerId, HostName, ProjectId, ServiceId, Slug, TenantId, UpstreamId,
     model::{
-        AssertionMode, Certificate, ClaimState, CustomerKind, ExternalIssuer, HostnameKind, KycKind, NewCertificate,
-        NewCustomer, NewHostname, NewProject, NewRole, NewRoute, NewService, NewSigningKey, NewTenant, NewUpstream,
-        ProjectKind, RouteOwner, Tenancy, TlsMode, UpstreamSpec, VerifyState,
+        AssertionMode, ClaimState, CustomerKind, ExternalIssuer, HostnameKind, KycKind, NewCertificate, NewCustomer,
+        NewHostname, NewProject, NewRole, NewRoute, NewService, NewSigningKey, NewTenant, NewUpstream, ProjectKind,
+        Role, RouteOwner, Tenancy, TlsMode, UpstreamSpec, VerifyState,
     },
     snapshot::{self, Assertion, Entity, KycStatus, PaymentStatus, TenantStatus},
 };
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use store::{Audited, Commit, Page, Tx, read::*};
 use uuid::Uuid;
 
-use super::{certificates, projects, signing_keys, upstreams};
+use super::{certificates, issuers, projects, role_bindings, roles, signing_keys, upstreams};
 use crate::{App, caller::Principal, context::new_id, error::AppError};
 
 /// Proofs that somebody may write all that a declarative file can hold.
@@ -42,10 +42,12 @@ pub struct Writer {
     routes: Authorized<ManageRoutes>,
     tenants: Authorized<ManageTenants>,
     upstreams: Authorized<ManageUpstreams>,
+    /// Who may give no role that holds more than themselves; none for the system.
+    principal: Option<Principal>,
 }
 
 impl Writer {
-    /// A principal's proofs.
+    /// A principal's proofs: of all that a file can come to, whatever this one says.
     ///
     /// # Errors
     /// [`AppError::Forbidden`] names the first one it lacks.
@@ -54,6 +56,10 @@ impl Writer {
             principal.may::<A>("update")?;
             principal.may::<A>("create")
         }
+        // What a file names is there as a whole: hostnames verified, customers in good standing, other routes gone.
+        principal.may::<ManageHostnames>("verify")?;
+        principal.may::<ManageCustomers>("kyc")?;
+        principal.may::<ManageRoutes>("delete")?;
         Ok(Self {
             certificates: may(principal)?,
             customers: may(principal)?,
@@ -65,6 +71,7 @@ impl Writer {
             routes: may(principal)?,
             tenants: may(principal)?,
             upstreams: may(principal)?,
+            principal: Some(principal.clone()),
         })
     }
 
@@ -81,7 +88,12 @@ impl Writer {
             routes: Authorized::system(job),
             tenants: Authorized::system(job),
             upstreams: Authorized::system(job),
+            principal: None,
         }
+    }
+
+    fn may_give(&self, role: &Role) -> Result<(), AppError> {
+        self.principal.as_ref().map_or(Ok(()), |principal| role_bindings::may_give(principal, role))
     }
 }
 
@@ -279,8 +291,10 @@ impl Run<'_> {
                 self.outcome.unchanged += 1;
                 return Ok(());
             }
+            self.writer.may_give(&found)?;
             found.permissions.clone_from(&declared.permissions);
             found.admin = declared.admin;
+            self.writer.may_give(&found)?;
             self.tx.updated(self.tx.update_role(by, found).await?).await?;
             self.outcome.updated += 1;
             return Ok(());
@@ -295,6 +309,7 @@ impl Run<'_> {
             admin: declared.admin,
             super_admin: false,
         };
+        self.writer.may_give(&roles::preview(self.app, &new))?;
         self.tx.created(self.tx.insert_role(by, new).await?).await?;
         self.outcome.created += 1;
         Ok(())
@@ -309,12 +324,14 @@ impl Run<'_> {
                 self.outcome.unchanged += 1;
                 return Ok(());
             }
+            upstreams::refuse_built_in(&found.name)?;
             found.assertion = assertion;
             found.spec = spec;
             self.tx.updated(self.tx.update_upstream(by, found).await?).await?;
             self.outcome.updated += 1;
             return Ok(());
         }
+        upstreams::refuse_built_in(&declared.name)?;
         let new = NewUpstream { id: declared.id, name: declared.name.clone(), assertion, spec };
         self.tx.created(self.tx.insert_upstream(by, new).await?).await?;
         self.outcome.created += 1;
@@ -398,6 +415,7 @@ impl Run<'_> {
             jwks: declared.jwks.clone(),
             jwks_url: None,
         };
+        issuers::usable(&wanted)?;
         let found = self
             .tx
             .issuers(project_id)
@@ -426,7 +444,7 @@ impl Run<'_> {
     async fn certificate(&mut self, declared: &snapshot::Certificate) -> Result<(), AppError> {
         let read = certificates::read(self.app, declared.chain_pem.clone(), declared.key_pem.clone())?;
         let new = NewCertificate { id: declared.id, ..read };
-        if let Some(found) = self.certificate_of(&new.fingerprint).await? {
+        if let Some(found) = self.tx.certificate_by_fingerprint(&new.fingerprint).await? {
             self.is(declared.id.uuid(), found.id.uuid());
             self.outcome.unchanged += 1;
             return Ok(());
@@ -492,22 +510,6 @@ impl Run<'_> {
             }
         };
         self.routes(RouteOwner::Hostname(id), &declared.routes).await
-    }
-
-    /// The stored certificate of a fingerprint.
-    async fn certificate_of(&self, fingerprint: &str) -> Result<Option<Certificate>, AppError> {
-        let mut page = Page::WIDEST;
-        loop {
-            let certificates = self.tx.certificates(page).await?;
-            let last = certificates.last().map(|certificate| certificate.id.uuid());
-            if let Some(found) = certificates.into_iter().find(|certificate| certificate.fingerprint == fingerprint) {
-                return Ok(Some(found));
-            }
-            match last {
-                Some(id) => page.after = Some(id),
-                None => return Ok(None),
-            }
-        }
     }
 
     async fn certificate_covers(&self, id: Option<CertificateId>, hostname: &HostName) -> Result<(), AppError> {

@@ -65,7 +65,8 @@ pub async fn delete_issuer(app: &App, principal: &Principal, id: IssuerId) -> Re
     deleted.await.map(|(_, commit)| commit)
 }
 
-fn usable(issuer: &ExternalIssuer) -> Result<(), AppError> {
+/// Whether the key set is one that verifies.
+pub(super) fn usable(issuer: &ExternalIssuer) -> Result<(), AppError> {
     let keys =
         authn::Jwks::parse(&issuer.jwks).map_err(|error| AppError::field("/jwks", "invalid", error.to_string()))?;
     if keys.is_empty() {

@@ -45,7 +45,7 @@ pub async fn create_role(
 }
 
 /// The role as it would be.
-fn preview(app: &App, new: &NewRole) -> Role {
+pub(super) fn preview(app: &App, new: &NewRole) -> Role {
     Role {
         id: new.id,
         tenant_id: new.tenant_id,

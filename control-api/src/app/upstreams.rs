@@ -70,7 +70,7 @@ pub async fn update_upstream(
 ) -> Result<(Upstream, Commit), AppError> {
     let by = principal.may::<ManageUpstreams>("update")?;
     let mut preview = app.store.upstream(id).await?.ok_or(AppError::NotFound("upstream"))?;
-    refuse_built_in(&preview)?;
+    refuse_built_in(&preview.name)?;
     edit(&mut preview);
     reachable(app, &preview.spec).await?;
     let edit = &edit;
@@ -90,7 +90,7 @@ pub async fn update_upstream(
 /// Deletes an upstream that nothing leads to.
 pub async fn delete_upstream(app: &App, principal: &Principal, id: UpstreamId) -> Result<Commit, AppError> {
     let by = principal.may::<ManageUpstreams>("delete")?;
-    refuse_built_in(&app.store.upstream(id).await?.ok_or(AppError::NotFound("upstream"))?)?;
+    refuse_built_in(&app.store.upstream(id).await?.ok_or(AppError::NotFound("upstream"))?.name)?;
     let deleted = app.store.write(&by, app.now(), |tx| {
         let by = by.clone();
         async move { Ok::<_, AppError>(tx.deleted(tx.delete_upstream(&by, id).await?).await?) }
@@ -98,8 +98,9 @@ pub async fn delete_upstream(app: &App, principal: &Principal, id: UpstreamId) -
     deleted.await.map(|(_, commit)| commit)
 }
 
-fn refuse_built_in(upstream: &Upstream) -> Result<(), AppError> {
-    if upstream.name == bootstrap::CONTROL_API {
+/// Refuses to touch the upstream that leads to this API.
+pub(super) fn refuse_built_in(name: &str) -> Result<(), AppError> {
+    if name == bootstrap::CONTROL_API {
         let detail = "it leads to this API and follows its listeners".to_owned();
         return Err(AppError::Conflict { code: "upstream_is_builtin", detail });
     }

@@ -246,3 +246,23 @@ async fn a_tenant_keeps_its_last_administrator() {
     world.user(&two.staff, info.body["tenant"]["id"].as_str().unwrap(), "second", &["admin"]).await;
     call("DELETE", &binding).bearer(&two.acme).send(&world.admin).await.expect(204);
 }
+
+/// The entities of a declarative file, as `portcullis apply` sends them.
+fn compiled(text: &str) -> Value {
+    use domain::declarative::{self, RawFile, ReadAs};
+    use link::file::{Document, Overrides};
+    let document = Document::parse("edge.yaml", text).unwrap();
+    let (file, _) = link::file::load::<RawFile>(document, &Overrides::none()).unwrap().into_parts();
+    let entities = declarative::compile(&file, ReadAs::Apply, &|_| Err("no files".into())).unwrap().entities;
+    json!({ "entities": entities })
+}
+
+#[tokio::test]
+async fn a_declarative_file_does_not_lead_sign_in_elsewhere() {
+    let world = World::new().await;
+    let staff = world.staff().await;
+    let file = "upstreams: [{ name: control-api, peers: [\"192.0.2.9:9081\"], plaintext: true, assertion: hmac }]\n\
+                tenants: [{ slug: acme, status: active }]\nhostnames: [{ hostname: acme.example.test, tenant: acme }]\n";
+    let applied = post("/v1/apply", &compiled(file)).bearer(&staff).send(&world.admin).await;
+    applied.refused(409, "upstream_is_builtin");
+}
