@@ -24,6 +24,9 @@ const HELD_BACK: usize = 10_000;
 /// Attempts to fetch what is missing within one round; facts keep coming while one fetches.
 const FETCHES: usize = 4;
 
+/// Least time between two rounds, however many ask for one.
+const BREATH: Duration = Duration::from_millis(25);
+
 /// How long a lease lasts, counted from the moment before its question was asked. Not a setting: the control plane
 /// counts on it when it says how long a revoked token may still be accepted.
 pub const LEASE: Duration = Duration::from_secs(2);
@@ -240,9 +243,16 @@ impl LogFollower {
     }
 
     async fn renew(&self) {
-        let mut failing = false;
+        let (mut failing, mut stumbled) = (false, false);
         loop {
-            let pause = match self.round().await {
+            let outcome = self.round().await;
+            let proven = matches!(outcome, Ok(Round::Proven { .. }));
+            // Every request without a lease hurries us. One failure may be over by the next question, as that of a
+            // connection that died in its sleep; after a second there is no hurry.
+            if std::mem::replace(&mut stumbled, !proven) || proven {
+                sleep(BREATH).await;
+            }
+            let pause = match outcome {
                 Ok(Round::Resynced) => Duration::ZERO,
                 Ok(Round::Proven { .. }) => {
                     if std::mem::take(&mut failing) {

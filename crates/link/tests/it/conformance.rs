@@ -226,6 +226,54 @@ async fn what_is_applied_is_reported(world: World) {
     following.abort();
 }
 
+/// A control API that is gone, and how often it was asked.
+#[derive(Default)]
+struct Gone(AtomicU64);
+
+#[async_trait]
+impl ControlPlane for Gone {
+    async fn prove(&self, _: Position, _: &GatewayIdentity) -> Result<Proof, LinkError> {
+        Err(LinkError::UnknownPosition)
+    }
+    async fn facts_after(&self, _: Position) -> Result<Vec<NumberedFact>, LinkError> {
+        Err(LinkError::UnknownPosition)
+    }
+    async fn live_facts(&self) -> Result<LiveFacts, LinkError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Err(LinkError::UnknownPosition)
+    }
+    async fn bindings(&self, _: TenantId, _: UserId) -> Result<Bindings, LinkError> {
+        Err(LinkError::UnknownPosition)
+    }
+    async fn feed(&self, _: Option<u64>) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
+        Err(LinkError::UnknownPosition)
+    }
+    async fn report(&self, _: GatewayStatus) -> Result<(), LinkError> {
+        Err(LinkError::UnknownPosition)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_without_a_lease_do_not_flood_the_control_plane() {
+    let gone = Arc::new(Gone::default());
+    let me = GatewayIdentity { id: Id::new(uuid::Uuid::from_u128(1)), name: "gw".into(), fleet: "test".into() };
+    let (_revision, served) = watch::channel(1);
+    let (mirror, clock) = (Arc::new(Mirror::default()), Arc::new(FixedClock::default()));
+    let settings = FollowerSettings::default();
+    let follower = Arc::new(LogFollower::new(mirror, gone.clone(), Arc::new(NoCarrier), clock, served, me, settings));
+    let following = tokio::spawn({
+        let follower = follower.clone();
+        async move { follower.run().await }
+    });
+    // A thousand requests, one each millisecond.
+    for _ in 0..1000 {
+        follower.renewal(Duration::from_millis(1)).await;
+    }
+    let asked = gone.0.load(Ordering::SeqCst);
+    assert!((20..=45).contains(&asked), "{asked} questions in a second");
+    following.abort();
+}
+
 macro_rules! conformance {
     ($($case:ident),* $(,)?) => {
         mod memory {
