@@ -28,6 +28,7 @@ pub mod router;
 
 mod listeners;
 mod state;
+mod turns;
 
 pub use config::Config;
 pub use error::AppError;

@@ -18,6 +18,7 @@ use crate::{
     internal::Hub,
     metrics::Metrics,
     passwords::Passwords,
+    turns::Turns,
 };
 
 /// The control API's parts. Cheap to clone.
@@ -39,7 +40,9 @@ pub struct Parts {
     /// What Prometheus is told.
     pub metrics: Metrics,
     /// Requests that carry an idempotency key, one at a time for each key.
-    pub idempotency: crate::api::idempotency::InFlight,
+    pub(crate) idempotency: Turns,
+    /// Sign-ins, one at a time for each name: guesses made at once are counted one by one.
+    pub(crate) sign_ins: Turns,
     /// Doors that no upstream may lead to.
     doors: RwLock<Vec<ListenAddress>>,
 }
@@ -73,8 +76,17 @@ impl App {
         let hub = Hub::start(store.clone(), Arc::clone(&clock), carrier);
         let metrics = Metrics::new()?;
         let doors = RwLock::new(Vec::new());
-        let idempotency = crate::api::idempotency::InFlight::default();
-        Ok(Self(Arc::new(Parts { config, store, clock, hub, passwords, metrics, idempotency, doors })))
+        Ok(Self(Arc::new(Parts {
+            config,
+            store,
+            clock,
+            hub,
+            passwords,
+            metrics,
+            idempotency: Turns::default(),
+            sign_ins: Turns::default(),
+            doors,
+        })))
     }
 
     /// Notes a door that no upstream may lead to.

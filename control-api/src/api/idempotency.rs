@@ -1,12 +1,7 @@
 //! `Idempotency-Key` on creates: the same request twice is done once, and answered the same.
 //!
-//! Kept for 24 h per principal and path. The key with another body is a mistake: 422. Two requests with one key at the
+//! Kept for 24 h per principal, path and query. The key with another body is a mistake: 422. Two requests with one key at the
 //! same time are done one after the other in this process.
-
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
-};
 
 use authz::{Authorized, action::AppendAudit};
 use axum::{
@@ -25,26 +20,6 @@ use crate::{App, caller::Principal, error::AppError};
 
 /// Longest key, in bytes.
 const MAX_KEY: usize = 255;
-
-/// Keys that requests are being done for.
-#[derive(Debug, Default)]
-pub struct InFlight {
-    keys: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
-}
-
-impl InFlight {
-    /// The lock of a key; gone when nobody holds it.
-    fn of(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.retain(|_, lock| lock.strong_count() > 0);
-        if let Some(lock) = keys.get(key).and_then(Weak::upgrade) {
-            return lock;
-        }
-        let lock = Arc::default();
-        keys.insert(key.into(), Arc::downgrade(&lock));
-        lock
-    }
-}
 
 /// An answer as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -72,9 +47,10 @@ async fn keyed(app: &App, key: &HeaderValue, request: Request, next: Next) -> Re
         return Ok(next.run(Request::from_parts(parts, body)).await);
     };
     let body = to_bytes(body, MAX_BODY).await.map_err(|_| AppError::TooLarge)?;
-    let (who, path) = (principal.user.to_string(), parts.uri.path().to_owned());
-    let lock = app.idempotency.of(&format!("{who} {path} {key}"));
-    let _alone = lock.lock().await;
+    // The query says where (`tenant_id`), the context as whom: another of either is another request.
+    let who = format!("{} {} {}", principal.user, principal.tenant, principal.is_system());
+    let path = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let _alone = app.idempotency.take(&format!("{who} {path} {key}")).await;
 
     let body_hash = hash(&body);
     if let Some(stored) = app.store.stored_response(&who, &path, key).await? {

@@ -96,9 +96,11 @@ async fn authenticate(
 ) -> Result<User, AppError> {
     let user = app.store.user_by_login(project.id, &credentials.username).await?;
     let subject = match &user {
-        Some(user) => LoginSubject::User(user.id),
+        Some(user) => subject(context, user),
         None => LoginSubject::Name(credentials.username.chars().take(256).collect()),
     };
+    // Looked at, verified and counted in one turn, so that guesses made at once are not all let through.
+    let _turn = app.sign_ins.take(&format!("{}:{}", project.id, subject.key())).await;
     let failures = app.store.login_failures(project.id, &subject).await?;
     if let Some(left) = failures.locked(app.now()) {
         return Err(AppError::LoginLocked { retry_after: left.as_secs().max(1) });
@@ -114,6 +116,14 @@ async fn authenticate(
     }
 }
 
+/// Whose failures a user's are: at the edge they do not count on the control API's own listener.
+fn subject(context: &RequestContext, user: &User) -> LoginSubject {
+    match context.listener {
+        Listener::Admin => LoginSubject::Direct(user.id),
+        Listener::Public => LoginSubject::User(user.id),
+    }
+}
+
 async fn fail(app: &App, context: &RequestContext, project: &Project, subject: &LoginSubject) -> Result<(), AppError> {
     let sessions = &app.config.sessions;
     let policy = LockPolicy { after: sessions.lock_after, lock_for: sessions.lock_for.get() };
@@ -121,7 +131,7 @@ async fn fail(app: &App, context: &RequestContext, project: &Project, subject: &
     let origin = context.origin();
     // A name nobody has may be a password typed into the wrong field: it is not kept.
     let id = match subject {
-        LoginSubject::User(id) => id.to_string(),
+        LoginSubject::User(id) | LoginSubject::Direct(id) => id.to_string(),
         LoginSubject::Name(_) => String::new(),
     };
     let scope = Scope::Project(project.id);
@@ -224,7 +234,7 @@ async fn open(
                 })
                 .await?;
             tx.insert_refresh(&draft.refresh_row(sid, expires_at)).await?;
-            tx.clear_login_failures(project.id, &LoginSubject::User(user.id)).await?;
+            tx.clear_login_failures(project.id, &subject(context, user)).await?;
             tx.note_login(user.id).await?;
             tx.record(actor, &origin, &event("login_success", Crud::C, &session)).await?;
             draft.sign(&session, holder, generations)

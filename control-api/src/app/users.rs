@@ -268,10 +268,11 @@ pub async fn reset_password(
             }
         })
         .await?;
-    let subject = store::LoginSubject::User(id);
-    let cleared = app.store.write_session(authz::Scope::Project(site.project), app.now(), |tx| {
-        let subject = subject.clone();
-        async move { Ok::<_, AppError>(tx.clear_login_failures(site.project, &subject).await?) }
+    let cleared = app.store.write_session(authz::Scope::Project(site.project), app.now(), |tx| async move {
+        for subject in [store::LoginSubject::User(id), store::LoginSubject::Direct(id)] {
+            tx.clear_login_failures(site.project, &subject).await?;
+        }
+        Ok::<_, AppError>(())
     });
     cleared.await?;
     Ok(changed)

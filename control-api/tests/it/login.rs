@@ -44,6 +44,21 @@ async fn unknown_names_and_wrong_passwords_get_the_same_answer_and_the_same_lock
 }
 
 #[tokio::test]
+async fn guesses_made_at_once_are_counted_one_by_one() {
+    let world = World::new().await;
+    let staff = world.staff().await;
+    let tenant = world.tenant(&staff, "acme").await;
+    world.user(&staff, &tenant, "ada", &[]).await;
+    let guesses = (0..20).map(|n| {
+        let world = &world;
+        async move { world.try_login("acme", "ada", &format!("guess {n}")).await.status.as_u16() }
+    });
+    let mut answers = futures::future::join_all(guesses).await;
+    answers.sort_unstable();
+    assert_eq!(answers, [vec![401; 5], vec![429; 15]].concat());
+}
+
+#[tokio::test]
 async fn name_and_email_share_one_count_of_failures() {
     let world = World::new().await;
     let staff = world.staff().await;

@@ -76,6 +76,7 @@ impl RpcClient {
                 if !url.starts_with("https://") {
                     return Err(LinkError::Unfit { peer: WHO, reason: format!("`{url}` is not an https URL") });
                 }
+                super::install_crypto();
                 let tls = ClientTlsConfig::new()
                     .ca_certificate(Certificate::from_pem(&files.ca))
                     .identity(Identity::from_pem(&files.chain, files.key.expose()));

@@ -18,3 +18,10 @@ pub use self::{
 pub mod proto {
     tonic::include_proto!("portcullis.v1");
 }
+
+/// Makes aws-lc-rs the process's crypto provider where there is none yet: tonic takes the process's, and rustls cannot
+/// choose where two are linked.
+fn install_crypto() {
+    // Fails only where one is installed already, which is then used.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+}

@@ -98,6 +98,7 @@ pub async fn serve(
     let failed = |error: tonic::transport::Error| LinkError::failed(WHO, &error);
     let mut builder = Server::builder().tcp_nodelay(true);
     if let Some(tls) = tls {
+        super::install_crypto();
         let config = ServerTlsConfig::new()
             .identity(Identity::from_pem(&tls.chain, tls.key.expose()))
             .client_ca_root(Certificate::from_pem(&tls.client_ca));

@@ -13,16 +13,20 @@ use crate::{
 /// Whose failures.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LoginSubject {
-    /// A user's, by whatever name they tried.
+    /// A user's, by whatever name they tried, through the edge.
     User(UserId),
+    /// A user's, on the control API's own listener: what strangers do at the edge locks nobody out here.
+    Direct(UserId),
     /// Of a name that nobody has.
     Name(String),
 }
 
 impl LoginSubject {
-    fn key(&self) -> String {
+    /// The text it is kept under: equal for equal subjects only.
+    pub fn key(&self) -> String {
         match self {
             Self::User(id) => format!("user:{id}"),
+            Self::Direct(id) => format!("direct:{id}"),
             Self::Name(name) => format!("name:{}", fold(name)),
         }
     }
