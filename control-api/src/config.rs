@@ -306,7 +306,8 @@ impl Config {
     }
 
     /// The same with paths that are relative to the file made relative to the process.
-    fn rebased(mut self, base: &Path) -> Self {
+    #[must_use]
+    pub fn rebased(mut self, base: &Path) -> Self {
         let secret = |reference: &mut SecretRef| {
             if let SecretRef::File(path) = reference {
                 *path = base.join(&*path);

@@ -292,7 +292,8 @@ impl GatewayConfig {
         self.upstreams.forbidden_sockets.iter().cloned().chain(control_api.map(PathBuf::from)).collect()
     }
 
-    fn paths_from(&mut self, base: &Path) {
+    /// Makes paths that are relative to the file, which is in `base`, relative to the process.
+    pub fn paths_from(&mut self, base: &Path) {
         let control_api = self.feed.control_api.as_mut();
         let tls = control_api.map(|c| [&mut c.certificate, &mut c.key, &mut c.ca]).into_iter().flatten();
         let others = [&mut self.feed.file, &mut self.data_dir, &mut self.upstreams.ca];

@@ -37,7 +37,7 @@ impl Default for NodeConfig {
 }
 
 impl NodeConfig {
-    /// Reads and checks a file. A relative `data_dir` starts at the file's folder.
+    /// Reads and checks a file. Relative paths in it, and `file:` references, start at its folder.
     ///
     /// # Errors
     /// Everything that is wrong with it.
@@ -60,14 +60,33 @@ impl NodeConfig {
             checks.within("/gateway", |checks| config.gateway.check_fed(checks));
             checks.within("/control_api", |checks| config.control_api.check(checks));
         })?;
-        config.data_dir = path.parent().unwrap_or(Path::new("")).join(&config.data_dir);
+        let base = path.parent().unwrap_or(Path::new(""));
+        config.data_dir = base.join(&config.data_dir);
+        config.gateway.paths_from(base);
+        config.control_api = config.control_api.rebased(base);
         Ok(config)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use link::file::SecretRef;
+
     use super::*;
+
+    #[test]
+    fn paths_of_a_file_start_at_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.yaml");
+        let text = "data_dir: data\ngateway: { upstreams: { ca: ca.pem } }\n\
+                    control_api: { environment: dev, bootstrap: { admin_password: \"file:admin.password\" } }\n";
+        std::fs::write(&path, text).unwrap();
+        let config = NodeConfig::load(&path).unwrap();
+        assert_eq!(config.data_dir, folder.path().join("data"));
+        assert_eq!(config.gateway.upstreams.ca, Some(folder.path().join("ca.pem")));
+        let password = config.control_api.bootstrap.admin_password;
+        assert!(matches!(password, Some(SecretRef::File(path)) if path == folder.path().join("admin.password")));
+    }
 
     #[test]
     fn a_node_is_held_to_the_rules_of_both_planes() {
