@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("authz", &["domain"]),
     ("gate", &["domain", "authn", "authz"]),
     ("link", &["domain", "authn", "authz"]),
+    ("model", &[]),
     ("store", &["domain", "authz"]),
     ("gateway", &["gate", "link", "authn", "authz", "domain"]),
     ("control-api", &["store", "link", "authn", "authz", "domain"]),
