@@ -4,12 +4,17 @@
 
 mod assertions;
 mod conf;
+mod database;
 mod demo;
 mod durability;
 mod headers;
+mod installation;
 mod live_changes;
 mod node;
 mod policies;
+mod process;
+mod staff;
 mod start;
 mod three_ways;
 mod traces;
+mod world;

@@ -7,7 +7,10 @@ use reqwest::Method;
 use testkit::eventually;
 use tokio::net::TcpListener;
 
-use crate::three_ways::{ISSUERS, Process, World};
+use crate::{
+    process::Process,
+    world::{ISSUERS, World},
+};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN: &str = "00f067aa0ba902b7";

@@ -1,0 +1,31 @@
+//! A database for one test.
+
+/// A database of its own on the server that the tests were given, dropped at the end.
+pub(crate) struct Database {
+    pub(crate) url: String,
+    name: String,
+    server: String,
+}
+
+impl Database {
+    pub(crate) async fn new() -> Self {
+        let server =
+            std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: run `make test`, which starts PostgreSQL");
+        let name = format!("test_{}", uuid::Uuid::new_v4().simple());
+        run_sql(&server, &format!("CREATE DATABASE {name}")).await;
+        let (base, _) = server.rsplit_once('/').unwrap();
+        Self { url: format!("{base}/{name}"), name, server }
+    }
+
+    pub(crate) async fn drop(self) {
+        run_sql(&self.server, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
+    }
+}
+
+async fn run_sql(url: &str, sql: &str) {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    client.batch_execute(sql).await.unwrap();
+    drop(client);
+    connection.await.unwrap().unwrap();
+}

@@ -1,0 +1,101 @@
+//! Replicas of the control API and gateways as separate processes, over one database and one Redis.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use testkit::TestCa;
+
+use crate::{
+    database::Database,
+    process::{Process, free_port, output},
+    staff::PASSWORD,
+    world::World,
+};
+
+/// What all of its processes share.
+pub(crate) struct Installation<'w> {
+    world: &'w World,
+    pub(crate) database: Database,
+    redis: String,
+    /// The password file of the platform's administrator.
+    pub(crate) password: String,
+    /// The authority of the internal listener, and the certificate that all replicas have from it.
+    ca: String,
+    ca_key: String,
+    certificate: String,
+    key: String,
+    master_key: String,
+}
+
+/// One replica of the control API, not started yet.
+pub(crate) struct Replica {
+    pub(crate) admin: SocketAddr,
+    pub(crate) internal: SocketAddr,
+    config: String,
+}
+
+impl<'w> Installation<'w> {
+    pub(crate) async fn new(world: &'w World, redis: String) -> Self {
+        let internal_ca = TestCa::new();
+        let server = internal_ca.leaf(&["localhost"]);
+        Self {
+            world,
+            database: Database::new().await,
+            redis,
+            password: world.write("admin.password", PASSWORD),
+            ca: world.write("internal-ca.pem", &internal_ca.ca_pem()),
+            ca_key: world.write("internal-ca.key", &internal_ca.key_pem()),
+            certificate: world.write("internal.crt", &server.chain_pem),
+            key: world.write("internal.key", &server.key_pem),
+            master_key: world.write("master.key", &"5a".repeat(32)),
+        }
+    }
+
+    fn environment(&self) -> [(&'static str, &str); 2] {
+        [("DATABASE_URL", &self.database.url), ("REDIS_URL", &self.redis)]
+    }
+
+    /// Another replica.
+    pub(crate) fn replica(&self, name: &str) -> Replica {
+        let (admin, internal, public) = (free_port(), free_port(), free_port());
+        let Self { password, ca, ca_key, certificate, key, master_key, .. } = self;
+        let config = self.world.write(
+            &format!("{name}.yaml"),
+            &format!(
+                "environment: dev\ndatabase: {{ url: \"postgres://set-by-the-environment\", migrate: true, master_key: \"file:{master_key}\" }}\n\
+                 listeners:\n  public: \"{public}\"\n  admin: \"{admin}\"\n  internal: \"{internal}\"\n  internal_tls: {{ certificate: \
+                 \"{certificate}\", key: \"{key}\", ca: \"{ca}\", ca_key: \"{ca_key}\" }}\nbootstrap: {{ admin_password: \"file:{password}\" }}\n"
+            ),
+        );
+        Replica { admin, internal, config }
+    }
+
+    /// Starts a replica.
+    pub(crate) fn start(&self, replica: &Replica) -> Process {
+        Process::start("control-api", self.world.folder.path(), &["--config", &replica.config], &self.environment())
+    }
+
+    /// Enrols a gateway that finds its control API at `plane` and listens as `listen` says, and writes its configuration.
+    pub(crate) fn enroll(&self, replica: &Replica, name: &str, plane: SocketAddr, listen: &str) -> String {
+        let arguments = ["--config", &replica.config, "gateways", "enroll", "--fleet", "test", name];
+        let enrolled: Value = serde_json::from_str(&output("control-api", &arguments, &self.environment())).unwrap();
+        let pem = |member: &str| enrolled[member].as_str().unwrap().to_owned();
+        let certificate = self.world.write(&format!("{name}.crt"), &pem("certificate"));
+        let key = self.world.write(&format!("{name}.key"), &pem("key"));
+        self.world.write(
+            &format!("{name}.yaml"),
+            &format!(
+                "{listen}\ngateway: {{ name: {name}, fleet: test, id: {} }}\nfeed: {{ control_api: {{ url: \"https://localhost:{}\", \
+                 certificate: \"{certificate}\", key: \"{key}\", ca: \"{}\" }} }}\ndata_dir: {name}-data\n",
+                pem("id"),
+                plane.port(),
+                self.ca,
+            ),
+        )
+    }
+
+    /// Starts an enrolled gateway.
+    pub(crate) fn start_gateway(&self, config: &str) -> Process {
+        Process::start("gateway", self.world.folder.path(), &["--config", config], &[("REDIS_URL", &self.redis)])
+    }
+}
