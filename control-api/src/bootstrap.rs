@@ -21,7 +21,7 @@ use domain::{
         NewTenant, NewUpstream, NewUser, Project, ProjectKind, RoleSubject, RouteOwner, Tenancy, Tenant, TlsMode,
         UpstreamSpec, UserStatus, VerifyState, builtin,
     },
-    snapshot::{Entity, KycStatus, PaymentStatus, Peer, Purpose, RoleScope, TenantStatus},
+    snapshot::{Entity, KycStatus, PaymentStatus, Peer, Purpose, RoleScope, TenantStatus, UpstreamTls},
 };
 use link::file::{Document, Overrides};
 use schemars::JsonSchema;
@@ -59,11 +59,20 @@ pub struct Bootstrapped {
     pub platform_admin: Option<(String, Secret<String>)>,
 }
 
-/// Ensures everything. `public` is where the edge reaches the `public` listener.
+/// How the edge reaches the `public` listener.
+#[derive(Clone, Debug)]
+pub struct WayIn {
+    /// Its address.
+    pub peer: Peer,
+    /// TLS to it; none for plain HTTP on this machine.
+    pub tls: Option<UpstreamTls>,
+}
+
+/// Ensures everything. `public` is how the edge reaches the `public` listener.
 ///
 /// # Errors
 /// [`AppError`]; what was ensured before it stays.
-pub async fn ensure(app: &App, public: Option<Peer>) -> Result<Bootstrapped, AppError> {
+pub async fn ensure(app: &App, public: Option<WayIn>) -> Result<Bootstrapped, AppError> {
     roles(app).await?;
     let config = &app.config.bootstrap;
     let console = config.console_hostname.as_ref();
@@ -74,8 +83,8 @@ pub async fn ensure(app: &App, public: Option<Peer>) -> Result<Bootstrapped, App
     let cloud = project(app, CLOUD, ProjectKind::Shared, cloud).await?;
     let tenant = root_tenant(app, &root).await?;
     let platform_admin = platform_admin(app, &root, &tenant).await?;
-    if let Some(peer) = public {
-        upstream(app, peer).await?;
+    if let Some(way) = public {
+        upstream(app, way).await?;
         identity(app).await?;
     }
     if let Some(name) = console {
@@ -314,17 +323,20 @@ async fn platform_admin(
 }
 
 /// The upstream that leads here follows the listener.
-async fn upstream(app: &App, peer: Peer) -> Result<(), AppError> {
+async fn upstream(app: &App, way: WayIn) -> Result<(), AppError> {
     let by: Authorized<ManageUpstreams> = Authorized::system(JOB);
-    let spec = UpstreamSpec { forward_credentials: true, ..UpstreamSpec::to(vec![peer]) };
+    let spec = UpstreamSpec { forward_credentials: true, tls: way.tls, ..UpstreamSpec::to(vec![way.peer]) };
     let new = NewUpstream { id: new_id(&*app.clock), name: CONTROL_API.into(), assertion: AssertionMode::Hmac, spec };
     let (by, new) = (&by, &new);
     let ensured = app.store.write(by, app.now(), |tx| async move {
         match tx.upstream_by_name(CONTROL_API).await? {
             None => Ok(tx.created(tx.insert_upstream(by, new.clone()).await?).await?),
-            Some(found) if found.spec.peers == new.spec.peers => Ok(Audited::unchanged(found)),
+            Some(found) if found.spec.peers == new.spec.peers && found.spec.tls == new.spec.tls => {
+                Ok(Audited::unchanged(found))
+            }
             Some(mut found) => {
                 found.spec.peers.clone_from(&new.spec.peers);
+                found.spec.tls.clone_from(&new.spec.tls);
                 Ok::<_, StoreError>(tx.updated(tx.update_upstream(by, found).await?).await?)
             }
         }

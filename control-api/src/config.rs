@@ -107,6 +107,8 @@ pub struct ListenersConfig {
     pub internal: ListenAddress,
     /// `/metrics`. Default none.
     pub metrics: Option<ListenAddress>,
+    /// Mutual TLS of `public`, for gateways on other machines. None: `public` is plain HTTP, on this machine only.
+    pub public_tls: Option<PublicTls>,
     /// Certificate, key and clients' authority of `internal`. None: no gateway is served there, only health.
     pub internal_tls: Option<InternalTls>,
     /// Serve gateways on `internal` without TLS: every process of this machine is given all there is, the keys of
@@ -124,11 +126,29 @@ impl Default for ListenersConfig {
             admin: loopback(9080),
             internal: loopback(9090),
             metrics: None,
+            public_tls: None,
             internal_tls: None,
             internal_plaintext: false,
             request_timeout: HumanDuration::from_secs(30),
         }
     }
+}
+
+/// Mutual TLS of the `public` listener: gateways show the certificate they were enrolled with. Files are PEM.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PublicTls {
+    /// Under which name gateways reach this listener; the certificate holds it. With several control APIs, a name that
+    /// resolves to all of them.
+    pub name: HostName,
+    /// At which port. Default that of `public`.
+    pub port: Option<u16>,
+    /// Certificate chain, leaf first; gateways trust it by `feed.control_api.ca`.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authority gateways' certificates are signed by.
+    pub ca: PathBuf,
 }
 
 /// TLS of the `internal` listener. Files are PEM.
@@ -324,6 +344,9 @@ impl Config {
         if let Some(tls) = &mut self.listeners.internal_tls {
             [&mut tls.certificate, &mut tls.key, &mut tls.ca].into_iter().chain(&mut tls.ca_key).for_each(file);
         }
+        if let Some(tls) = &mut self.listeners.public_tls {
+            [&mut tls.certificate, &mut tls.key, &mut tls.ca].into_iter().for_each(file);
+        }
         self
     }
 
@@ -357,8 +380,15 @@ impl Config {
         if !self.listeners.admin.is_local() {
             checks.refuse("/listeners/admin", "is plain HTTP and must be on loopback or a Unix socket");
         }
-        if !self.listeners.public.is_local() {
-            checks.refuse("/listeners/public", "is plain HTTP and must be on loopback or a Unix socket");
+        match (&self.listeners.public_tls, &self.listeners.public) {
+            (None, public) if !public.is_local() => {
+                let text = "is plain HTTP: it must be on loopback or a Unix socket, or have `listeners.public_tls`";
+                checks.refuse("/listeners/public", text);
+            }
+            (Some(_), ListenAddress::Unix(_)) => {
+                checks.refuse("/listeners/public_tls", "is of no use: `listeners.public` is a Unix socket");
+            }
+            (_, _) => {}
         }
         if self.listeners.internal_tls.is_none() && !self.listeners.internal.is_local() {
             checks.refuse("/listeners/internal", "is without TLS and must be on loopback or a Unix socket");
@@ -400,7 +430,7 @@ mod tests {
     #[test]
     fn names_all_mistakes_at_once() {
         let mistakes = check(
-            "environment: prod\nlisteners: { admin: \"0.0.0.0:9080\", internal: \"0.0.0.0:9090\", internal_plaintext: true }\nsessions: { access_token: 1h, lock_after: 0 }\n\
+            "environment: prod\nlisteners: { public: \"0.0.0.0:9081\", admin: \"0.0.0.0:9080\", internal: \"0.0.0.0:9090\", internal_plaintext: true }\nsessions: { access_token: 1h, lock_after: 0 }\n\
              upstreams: { plaintext_on_loopback: true }\n",
         )
         .unwrap_err()
@@ -409,6 +439,7 @@ mod tests {
             "database.url",
             "database.master_key",
             "listeners.admin",
+            "listeners.public",
             "listeners.internal",
             "listeners.internal_plaintext",
             "listeners.internal_tls",

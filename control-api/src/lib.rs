@@ -27,6 +27,7 @@ pub mod problem;
 pub mod router;
 
 mod listeners;
+mod mutual_tls;
 mod state;
 mod turns;
 

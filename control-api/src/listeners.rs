@@ -1,6 +1,6 @@
 //! The doors: bound, served and closed.
 //!
-//! `public` is reached through the edge only, `admin` from this machine, `internal` by gateways over mTLS, `metrics` by
+//! `public` is reached through the edge only, from other machines by mutual TLS, `admin` from this machine, `internal` by gateways over mTLS, `metrics` by
 //! Prometheus. Without TLS `internal` answers whether the process is well and nothing else, unless a developer says
 //! otherwise: what gateways are given holds the keys of all certificates. Ports are bound before anything is written, so that a port in use costs nothing.
 
@@ -14,7 +14,10 @@ use std::{
 };
 
 use axum::Router;
-use domain::{Clock, snapshot::Peer};
+use domain::{
+    Clock, Secret,
+    snapshot::{Peer, UpstreamTls},
+};
 use link::{
     log::{ControlPlane, FactCarrier},
     rpc::{AdmitAll, RpcServer, ServerTls},
@@ -28,10 +31,11 @@ use tokio::{
 
 use crate::{
     App,
-    bootstrap::{self, Bootstrapped},
-    config::{Config, InternalTls, ListenAddress},
+    bootstrap::{self, Bootstrapped, WayIn},
+    config::{Config, InternalTls, ListenAddress, ListenersConfig, PublicTls},
     error::AppError,
     internal::Plane,
+    mutual_tls::{self, MutualTls, TlsError},
     problem, router,
 };
 
@@ -50,6 +54,8 @@ pub enum StartError {
     Listen { address: ListenAddress, source: io::Error },
     #[error("`{path}` cannot be read")]
     File { path: PathBuf, source: io::Error },
+    #[error("`listeners.public_tls` cannot be used")]
+    PublicTls(#[from] TlsError),
     #[error("what every start ensures cannot be ensured")]
     Bootstrap(#[source] AppError),
     #[error("the control API cannot be put together")]
@@ -77,10 +83,11 @@ impl ControlApi {
             None => None,
         };
         let tls = listeners.internal_tls.as_ref().map(server_tls).transpose()?;
+        let public_tls = listeners.public_tls.as_ref().map(public_tls).transpose()?;
         for door in [Some(&admin), Some(&internal), metrics.as_ref()].into_iter().flatten() {
             app.add_door(door.address.clone());
         }
-        let bootstrapped = bootstrap::ensure(&app, Some(peer(&public.address))).await;
+        let bootstrapped = bootstrap::ensure(&app, Some(way_in(&listeners, &public.address))).await;
         let bootstrapped = bootstrapped.map_err(StartError::Bootstrap)?;
 
         let plane: Arc<dyn ControlPlane> = Arc::new(Plane::new(Arc::clone(&app.hub)));
@@ -88,7 +95,10 @@ impl ControlApi {
         let mut serving = JoinSet::new();
         let (public_address, admin_address, internal_address) = (public.address.clone(), admin.tcp(), internal.tcp());
         let metrics_address = metrics.as_ref().map(Door::tcp);
-        serving.spawn(public.serve(router::public(&app), stopped.clone()));
+        match public_tls {
+            Some(tls) => serving.spawn(public.serve_edges(tls, router::public(&app), stopped.clone())),
+            None => serving.spawn(public.serve(router::public(&app), stopped.clone())),
+        };
         serving.spawn(admin.serve(router::admin(&app), stopped.clone()));
         if let Some(metrics) = metrics {
             serving.spawn(metrics.serve(router::metrics(&app), stopped.clone()));
@@ -230,6 +240,19 @@ impl Door {
         }
     }
 
+    /// Serves gateways that show their certificate.
+    async fn serve_edges(self, tls: rustls::ServerConfig, router: Router, stopped: watch::Receiver<bool>) {
+        let address = self.address.to_string();
+        let Socket::Tcp(listener) = self.socket else {
+            tracing::error!(listener = address, "mutual TLS is served over TCP only");
+            return;
+        };
+        let listener = MutualTls::new(listener, tls);
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(until(stopped)).await {
+            tracing::error!(listener = address, error = problem::chain(&error), "a listener failed");
+        }
+    }
+
     async fn serve_gateways(
         self,
         plane: Arc<dyn ControlPlane>,
@@ -265,17 +288,27 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 }
 
 fn server_tls(files: &InternalTls) -> Result<ServerTls, StartError> {
-    let read = |path: &PathBuf| {
-        std::fs::read_to_string(path).map_err(|source| StartError::File { path: path.clone(), source })
-    };
     Ok(ServerTls { chain: read(&files.certificate)?, key: read(&files.key)?.into(), client_ca: read(&files.ca)? })
 }
 
-/// Where the edge finds a listener.
-fn peer(address: &ListenAddress) -> Peer {
-    match address {
-        ListenAddress::Tcp(address) => Peer::Socket(*address),
-        ListenAddress::Unix(path) => Peer::Unix(path.display().to_string()),
+fn public_tls(files: &PublicTls) -> Result<rustls::ServerConfig, StartError> {
+    let (chain, key, ca) = (read(&files.certificate)?, Secret::from(read(&files.key)?), read(&files.ca)?);
+    Ok(mutual_tls::server_config(&chain, &key, &ca, &files.name)?)
+}
+
+fn read(path: &Path) -> Result<String, StartError> {
+    std::fs::read_to_string(path).map_err(|source| StartError::File { path: path.into(), source })
+}
+
+/// How the edge reaches the `public` listener that is bound to `address`.
+fn way_in(listeners: &ListenersConfig, address: &ListenAddress) -> WayIn {
+    match (&listeners.public_tls, address) {
+        (Some(tls), ListenAddress::Tcp(address)) => WayIn {
+            peer: Peer::Name(tls.name.to_string(), tls.port.unwrap_or(address.port())),
+            tls: Some(UpstreamTls { sni: tls.name.clone(), ca_pem: None, control_plane: true }),
+        },
+        (None, ListenAddress::Tcp(address)) => WayIn { peer: Peer::Socket(*address), tls: None },
+        (_, ListenAddress::Unix(path)) => WayIn { peer: Peer::Unix(path.display().to_string()), tls: None },
     }
 }
 

@@ -40,6 +40,7 @@ use uuid::Uuid;
 pub use self::setup::SetupError;
 use crate::{
     config::GatewayConfig,
+    control_tls::ControlTls,
     feed::{Applier, disk::DiskError},
     listen::{Bound, ListenError},
     metrics::Metrics,
@@ -84,12 +85,14 @@ pub struct EdgeParts {
     pub record: Option<RedisRecord>,
     /// Role bindings shared by the fleet, in Redis.
     pub bindings: Option<BindingsCache>,
+    /// Who this gateway is towards a control plane on another machine.
+    pub control_tls: Arc<ControlTls>,
 }
 
 impl EdgeParts {
     /// An edge without Redis.
     pub fn new(config: GatewayConfig, source: Source, clock: Arc<dyn Clock>) -> Self {
-        Self { config, source, clock, revocations: None, record: None, bindings: None }
+        Self { config, source, clock, revocations: None, record: None, bindings: None, control_tls: Arc::default() }
     }
 }
 
@@ -137,7 +140,7 @@ impl Edge {
     /// [`EdgeError`]: a port in use, a broken declarative file, an unwritable data folder.
     pub async fn start(parts: EdgeParts) -> Result<RunningEdge, EdgeError> {
         crate::install_crypto();
-        let EdgeParts { config, source, clock, revocations, record, bindings } = parts;
+        let EdgeParts { config, source, clock, revocations, record, bindings, control_tls } = parts;
         let https = Bound::new("listen.https", config.listen.https)?;
         let http = config.listen.http.map(|address| Bound::new("listen.http", address)).transpose()?;
         let status = Bound::new("listen.metrics", config.listen.metrics)?;
@@ -164,7 +167,7 @@ impl Edge {
         let forbidden = Forbidden::new(addresses, config.forbidden_sockets());
         let shared = Arc::new(Shared {
             gate,
-            peers: Peers::new(forbidden, Resolver::new(Arc::clone(&clock))),
+            peers: Peers::new(forbidden, Resolver::new(Arc::clone(&clock)), control_tls),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             traced: config.telemetry.otlp_endpoint.is_some(),

@@ -11,6 +11,7 @@
 //! | `status`, `metrics` | `/metrics`, `/healthz`, `/readyz` |
 
 pub mod config;
+pub mod control_tls;
 pub mod edge;
 
 mod feed;

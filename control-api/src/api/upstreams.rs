@@ -156,7 +156,7 @@ impl WriteUpstream {
         let peers = self.peers.iter().enumerate().map(read).collect::<Result<_, _>>()?;
         let defaults = UpstreamSpec::to(peers);
         Ok(UpstreamSpec {
-            tls: self.tls.clone().map(|tls| UpstreamTls { sni: tls.sni, ca_pem: tls.ca_pem }),
+            tls: self.tls.clone().map(|tls| UpstreamTls { sni: tls.sni, ca_pem: tls.ca_pem, control_plane: false }),
             http2: self.http2,
             headers: self.headers.clone(),
             host: self.host.clone(),

@@ -4,7 +4,11 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{Router, body::Body};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use control_api::{App, Config, bootstrap, router};
+use control_api::{
+    App, Config,
+    bootstrap::{self, WayIn},
+    router,
+};
 use domain::{Clock, Id, Secret, snapshot::Peer};
 use futures::FutureExt;
 use http::{HeaderMap, Method, Request, StatusCode, header};
@@ -132,7 +136,7 @@ impl World {
         let carrier = Arc::new(MemoryCarrier::default());
         let app = App::new(config, store, carrier, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
         let peer = Peer::Socket("127.0.0.1:9081".parse().unwrap());
-        let made = bootstrap::ensure(&app, Some(peer)).await.unwrap();
+        let made = bootstrap::ensure(&app, Some(WayIn { peer, tls: None })).await.unwrap();
         let (_, password) = made.platform_admin.expect("the first start makes an administrator");
         Self {
             admin: router::admin(&app),

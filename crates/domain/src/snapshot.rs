@@ -322,12 +322,16 @@ pub enum Peer {
 }
 
 /// TLS to an upstream. The peer's certificate is always verified.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct UpstreamTls {
     /// Name sent as SNI and required in the certificate.
     pub sni: HostName,
     /// PEM of the authorities trusted for it; none for the system's.
     pub ca_pem: Option<String>,
+    /// The peer is the control plane: the gateway shows the certificate it was enrolled with, and trusts the
+    /// authorities it trusts for its feed instead of `ca_pem`.
+    #[serde(default)]
+    pub control_plane: bool,
 }
 
 /// Who may pass.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, SanType,
 };
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -54,6 +54,13 @@ impl TestCa {
     pub fn client(&self, name: &str) -> Leaf {
         self.issue(&[name], ExtendedKeyUsagePurpose::ClientAuth, |params| {
             params.distinguished_name.push(DnType::CommonName, name);
+        })
+    }
+
+    /// A client certificate with this URI as its only name.
+    pub fn client_uri(&self, uri: &str) -> Leaf {
+        self.issue(&[], ExtendedKeyUsagePurpose::ClientAuth, |params| {
+            params.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
         })
     }
 

@@ -35,7 +35,7 @@ mod frames;
 mod http1;
 mod wait;
 
-pub use ca::{Leaf, TestCa};
+pub use ca::{Leaf, TestCa, client_config};
 pub use canary::{Canary, Recorded};
 pub use claims::Claims;
 pub use clock::FixedClock;

@@ -19,7 +19,10 @@ use link::{
 };
 
 use super::{EdgeParts, Source};
-use crate::config::{ControlApiConfig, GatewayConfig, Revocations};
+use crate::{
+    config::{ControlApiConfig, GatewayConfig, Revocations},
+    control_tls::{ControlTls, NotPem},
+};
 
 /// How long the fleet shares a copy of somebody's bindings.
 const SHARED_FOR: Duration = Duration::from_secs(3600);
@@ -55,6 +58,9 @@ pub enum SetupError {
     /// A secret is not where the configuration says.
     #[error("`redis.cache_key` cannot be read")]
     Secret(#[from] SecretRefError),
+    /// What the files of `feed.control_api` hold.
+    #[error("the files of `feed.control_api` cannot be used")]
+    ControlTls(#[from] NotPem),
     /// Redis or the control API cannot be used as configured.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -85,18 +91,23 @@ impl EdgeParts {
             (Some(_), None) => return Err(SetupError::Missing { key: "redis.cache_key" }),
             (None, _) => None,
         };
+        let control_tls = Arc::new(ControlTls::default());
         let source = match (&config.feed.control_api, &config.feed.file) {
             (Some(control_api), _) => {
                 let facts: Arc<dyn FactCarrier> = match &carrier {
                     Some(carrier) => Arc::new(carrier.clone()),
                     None => Arc::new(NoCarrier),
                 };
-                Source::ControlPlane { plane: Arc::new(RpcClient::new(&target(control_api)?)?), carrier: facts }
+                let target = target(control_api)?;
+                if let Target::Tls { files, .. } = &target {
+                    control_tls.replace(files)?;
+                }
+                Source::ControlPlane { plane: Arc::new(RpcClient::new(&target)?), carrier: facts }
             }
             (None, Some(path)) => Source::File(path.clone()),
             (None, None) => return Err(SetupError::NoFeed),
         };
-        Ok(Self { config, source, clock, revocations: carrier, record, bindings })
+        Ok(Self { config, source, clock, revocations: carrier, record, bindings, control_tls })
     }
 }
 

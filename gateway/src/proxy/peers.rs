@@ -18,16 +18,10 @@ use std::{
 use domain::{UpstreamId, snapshot::Peer};
 use gate::snapshot::upstream::CompiledUpstream;
 use parking_lot::RwLock;
-use pingora::{
-    listeners::ALPN,
-    protocols::tls::CaType,
-    upstreams::peer::HttpPeer,
-    utils::tls::{WrappedX509, parse_x509},
-};
-use rustls::pki_types::{CertificateDer, pem::PemObject};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use pingora::{listeners::ALPN, protocols::tls::CaType, upstreams::peer::HttpPeer};
 
 use super::{forbidden::Forbidden, resolver::Resolver};
+use crate::control_tls::{ControlTls, authorities};
 
 /// How long an unused connection to an upstream is kept.
 const IDLE: Duration = Duration::from_secs(60);
@@ -41,6 +35,7 @@ pub(crate) struct Peers {
     prepared: RwLock<HashMap<UpstreamId, Arc<Prepared>>>,
     resolver: Resolver,
     forbidden: Forbidden,
+    control: Arc<ControlTls>,
 }
 
 /// What one request has tried so far.
@@ -64,6 +59,8 @@ impl Attempts {
 pub(crate) enum PeerError {
     #[error("upstream `{upstream}` has certificate authorities that are not PEM of certificates")]
     Ca { upstream: Box<str> },
+    #[error("upstream `{upstream}` is the control plane, to which this gateway has no certificate")]
+    NotEnrolled { upstream: Box<str> },
     #[error("upstream `{upstream}`: `{name}` cannot be resolved")]
     Name { upstream: Box<str>, name: String, source: std::io::Error },
     #[error("upstream `{upstream}` has no address")]
@@ -93,8 +90,8 @@ enum Candidate<'u> {
 }
 
 impl Peers {
-    pub(crate) fn new(forbidden: Forbidden, resolver: Resolver) -> Self {
-        Self { prepared: RwLock::default(), resolver, forbidden }
+    pub(crate) fn new(forbidden: Forbidden, resolver: Resolver, control: Arc<ControlTls>) -> Self {
+        Self { prepared: RwLock::default(), resolver, forbidden, control }
     }
 
     /// The peer whose turn it is, or the one after those that failed.
@@ -128,6 +125,13 @@ impl Peers {
             }
         };
         prepared.configure(&mut peer);
+        if upstream.tls.as_ref().is_some_and(|tls| tls.control_plane) {
+            let own = self.control.current().ok_or_else(|| PeerError::NotEnrolled { upstream: name() })?;
+            // A connection made with an earlier certificate is not used again.
+            peer.group_key ^= own.fingerprint;
+            peer.options.ca = Some(Arc::clone(&own.ca));
+            peer.client_cert_key = Some(Arc::clone(&own.pair));
+        }
         Ok(Box::new(peer))
     }
 
@@ -168,8 +172,8 @@ impl Peers {
 impl Prepared {
     fn new(upstream: Arc<CompiledUpstream>) -> Result<Self, PeerError> {
         let ca_pem = upstream.tls.as_ref().and_then(|tls| tls.ca_pem.as_deref());
-        let ca = ca_pem.map(authorities).transpose();
-        let ca = ca.map_err(|NotCertificates| PeerError::Ca { upstream: upstream.name.clone() })?;
+        let broken = || PeerError::Ca { upstream: upstream.name.clone() };
+        let ca = ca_pem.map(|pem| authorities(pem).ok_or_else(broken)).transpose()?;
         let mut hasher = DefaultHasher::new();
         (upstream.id, ca_pem).hash(&mut hasher);
         Ok(Self { ca, group: hasher.finish(), turn: AtomicUsize::new(0), upstream })
@@ -187,17 +191,4 @@ impl Prepared {
         options.max_h2_streams = H2_STREAMS;
         options.ca = self.ca.clone();
     }
-}
-
-struct NotCertificates;
-
-fn authorities(pem: &str) -> Result<Arc<CaType>, NotCertificates> {
-    let mut found = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let der = certificate.map_err(|_| NotCertificates)?.to_vec();
-        // `parse_x509` panics on what is no certificate.
-        X509Certificate::from_der(&der).map_err(|_| NotCertificates)?;
-        found.push(WrappedX509::new(der, parse_x509));
-    }
-    if found.is_empty() { Err(NotCertificates) } else { Ok(found.into()) }
 }

@@ -86,7 +86,7 @@ impl<'f> Compiler<'f> {
         let sni = self.parsed::<HostName>(format!("{place}/tls/sni"), &tls.sni);
         let ca = tls.ca.as_deref().map(|path| self.pem(&format!("{place}/tls/ca"), path, "CERTIFICATE-----"));
         // A CA that was named and cannot be read is refused above; it is never replaced by the system's.
-        Some(UpstreamTls { sni: sni?, ca_pem: ca.flatten() })
+        Some(UpstreamTls { sni: sni?, ca_pem: ca.flatten(), control_plane: false })
     }
 
     fn assertion(&mut self, place: &str, raw: &RawUpstream) -> Option<Assertion> {

@@ -63,8 +63,9 @@ impl<'w> Installation<'w> {
             &format!("{name}.yaml"),
             &format!(
                 "environment: dev\ndatabase: {{ url: \"postgres://set-by-the-environment\", migrate: true, master_key: \"file:{master_key}\" }}\n\
-                 listeners:\n  public: \"{public}\"\n  admin: \"{admin}\"\n  internal: \"{internal}\"\n  internal_tls: {{ certificate: \
-                 \"{certificate}\", key: \"{key}\", ca: \"{ca}\", ca_key: \"{ca_key}\" }}\nbootstrap: {{ admin_password: \"file:{password}\" }}\n"
+                 listeners:\n  public: \"0.0.0.0:{}\"\n  public_tls: {{ name: localhost, certificate: \"{certificate}\", key: \"{key}\", ca: \"{ca}\" }}\n  admin: \"{admin}\"\n  internal: \"{internal}\"\n  internal_tls: {{ certificate: \
+                 \"{certificate}\", key: \"{key}\", ca: \"{ca}\", ca_key: \"{ca_key}\" }}\nbootstrap: {{ admin_password: \"file:{password}\" }}\n",
+                public.port(),
             ),
         );
         Replica { admin, internal, config }
