@@ -23,7 +23,7 @@ use domain::{
     },
     snapshot::{Entity, KycStatus, PaymentStatus, Peer, Purpose, RoleScope, TenantStatus, UpstreamTls},
 };
-use link::file::{Document, Overrides};
+use link::file::{Document, Loaded, Overrides};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use store::{Audited, StoreError, read::*};
@@ -134,7 +134,8 @@ struct RoleBundle {
 pub fn builtin_roles() -> Result<Vec<NewRole>, AppError> {
     let failed = |mistakes: link::file::Mistakes| AppError::internal("policies/roles.yaml", mistakes.to_string());
     let document = Document::parse("policies/roles.yaml", ROLES_POLICY).map_err(failed)?;
-    let (file, _) = link::file::load::<RolesFile>(document, &Overrides::none()).map_err(failed)?.into_parts();
+    let loaded = link::file::load::<RolesFile>(document, &Overrides::none());
+    let file = loaded.and_then(Loaded::sound).map_err(failed)?;
     let known = builtin::all();
     let bundle = |bundle: RoleBundle| {
         let id = known.iter().find(|role| role.name == bundle.name).map(|role| role.id);
@@ -352,8 +353,8 @@ async fn identity(app: &App) -> Result<(), AppError> {
     }
     let failed = |reason: String| AppError::internal("policies/identity.yaml", reason);
     let document = Document::parse("policies/identity.yaml", IDENTITY_POLICY).map_err(|m| failed(m.to_string()))?;
-    let loaded = link::file::load::<RawFile>(document, &Overrides::none()).map_err(|m| failed(m.to_string()))?;
-    let (file, _) = loaded.into_parts();
+    let loaded = link::file::load::<RawFile>(document, &Overrides::none());
+    let file = loaded.and_then(Loaded::sound).map_err(|m| failed(m.to_string()))?;
     let no_files = |name: &str| Err(format!("`{name}` is not shipped"));
     let compiled = declarative::compile(&file, ReadAs::Apply, &no_files).map_err(|problems| {
         failed(problems.iter().map(|p| format!("{}: {}", p.pointer, p.message)).collect::<Vec<_>>().join("; "))

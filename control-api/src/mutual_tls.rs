@@ -203,8 +203,6 @@ async fn shake(stream: TcpStream, address: SocketAddr, acceptor: &TlsAcceptor) -
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use axum::{Router, routing::get};
     use testkit::{Leaf, TestCa, client_config};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -252,7 +252,7 @@ fn compiled(text: &str) -> Value {
     use domain::declarative::{self, RawFile, ReadAs};
     use link::file::{Document, Overrides};
     let document = Document::parse("edge.yaml", text).unwrap();
-    let (file, _) = link::file::load::<RawFile>(document, &Overrides::none()).unwrap().into_parts();
+    let file = link::file::load::<RawFile>(document, &Overrides::none()).unwrap().sound().unwrap();
     let entities = declarative::compile(&file, ReadAs::Apply, &|_| Err("no files".into())).unwrap().entities;
     json!({ "entities": entities })
 }

@@ -25,7 +25,7 @@ mod route;
 mod upstream;
 
 pub use self::{
-    compile::compile,
+    compile::{compile, examine},
     raw::{
         RawAccess, RawAssertion, RawCertificate, RawFile, RawHostname, RawIssuer, RawJwks, RawProject, RawRole,
         RawRoute, RawService, RawTenant, RawTimeouts, RawUpstream, RawUpstreamTls,
@@ -53,6 +53,40 @@ pub struct Declared {
     pub jwks_urls: Vec<(IssuerId, String)>,
 }
 
+/// A file with all that is wrong with it.
+#[derive(Clone, Debug, Default)]
+pub struct Examined {
+    /// What could be made of it; good for use only where nothing is wrong.
+    pub declared: Declared,
+    /// Where each entity of `declared` stands.
+    pub places: Vec<Place>,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+/// Where an entity stands, and the parts of it that could be read.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// A JSON pointer (RFC 6901) such as `/hostnames/0`.
+    pub pointer: String,
+    /// For each of its routes, its number in the file.
+    pub routes: Vec<usize>,
+    /// For each of its services, its number in the file.
+    pub services: Vec<usize>,
+}
+
+impl Place {
+    /// The pointer of one of the entity's routes.
+    pub fn route(&self, at: usize) -> String {
+        format!("{}/routes/{}", self.pointer, self.routes.get(at).copied().unwrap_or(at))
+    }
+
+    /// The pointer of one of the entity's services.
+    pub fn service(&self, at: usize) -> String {
+        format!("{}/services/{}", self.pointer, self.services.get(at).copied().unwrap_or(at))
+    }
+}
+
 /// Something wrong with a file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
@@ -60,6 +94,15 @@ pub struct Problem {
     pub pointer: String,
     /// What.
     pub message: String,
+    /// The list, such as `tenants`, in which a name was looked for and not found.
+    pub sought_in: Option<&'static str>,
+}
+
+impl Problem {
+    /// Something wrong at a place.
+    pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), message: message.into(), sought_in: None }
+    }
 }
 
 #[cfg(test)]

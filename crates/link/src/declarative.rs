@@ -13,11 +13,11 @@ use authn::Jwks;
 use authz::{RouteTableBuilder, Tie};
 use domain::{
     ServiceId,
-    declarative::{Declared, Problem, RawFile, ReadAs, compile},
+    declarative::{Declared, Examined, Place, Problem, RawFile, ReadAs, examine},
     snapshot::{Entity, Hostname, Issuer, Route, Service},
 };
 
-use crate::file::{Document, KeyPath, Mistake, Mistakes, Overrides, load as load_file};
+use crate::file::{Document, KeyPath, Mistake, Mistakes, Overrides, Readable, load as load_file};
 
 /// Largest file that a declarative file may name, in bytes.
 const MAX_NAMED_BYTES: u64 = 1024 * 1024;
@@ -40,20 +40,24 @@ pub fn load(path: &Path, read_as: ReadAs) -> Result<Declared, Mistakes> {
         match read {
             Ok(loaded) => {
                 let (file, document) = loaded.into_parts();
+                mistakes.append(document.mistakes().clone());
                 merged.add(file, document);
             }
-            Err(more) => mistakes.append(more),
+            Err(more) => {
+                mistakes.append(more);
+                merged.unread = true;
+            }
         }
     }
-    // What refers to a file that could not be read would be refused for nothing.
-    mistakes.into_result(())?;
     let named = |name: &str| read_named(&folder.join(name));
-    let declared = compile(&merged.file, read_as, &named).map_err(|problems| merged.mistakes(problems))?;
-    let mut problems = ties(&declared);
+    let mut examined = examine(&merged.file, read_as, &named);
+    let mut problems = ties(&examined);
     if read_as == ReadAs::EdgeFile {
-        problems.extend(key_sets(&declared));
+        problems.extend(key_sets(&examined));
     }
-    merged.mistakes(problems).into_result(declared)
+    problems.append(&mut examined.problems);
+    mistakes.append(problems.into_iter().filter_map(|problem| merged.mistake(problem)).collect());
+    mistakes.into_result(examined.declared)
 }
 
 /// The folder that file names are relative to, and the files to read.
@@ -91,13 +95,15 @@ fn read_named(path: &Path) -> Result<String, String> {
 #[derive(Default)]
 struct Merged {
     file: RawFile,
-    documents: Vec<Document>,
+    documents: Vec<Readable>,
     /// For each list, its elements' documents and places there.
     origins: HashMap<&'static str, Vec<(usize, usize)>>,
+    /// Whether there is a file of which nothing could be read.
+    unread: bool,
 }
 
 impl Merged {
-    fn add(&mut self, file: RawFile, document: Document) {
+    fn add(&mut self, file: RawFile, document: Readable) {
         let at = self.documents.len();
         self.documents.push(document);
         let RawFile { hostnames, tenants, projects, issuers, roles, upstreams, services } = file;
@@ -120,17 +126,12 @@ impl Merged {
         self.file.services.extend(services);
     }
 
-    fn mistakes(&self, problems: Vec<Problem>) -> Mistakes {
-        let mistakes: Mistakes = problems.into_iter().filter_map(|problem| self.mistake(problem)).collect();
-        match mistakes.into_result(()) {
-            Ok(()) => Mistakes::default(),
-            Err(sorted) => sorted,
-        }
-    }
-
-    /// None only when no file was read at all.
+    /// None where the problem may follow from a mistake of form, which is named already.
     fn mistake(&self, problem: Problem) -> Option<Mistake> {
-        let Problem { pointer, message } = problem;
+        let Problem { pointer, message, sought_in } = problem;
+        if sought_in.is_some_and(|list| self.unread || self.documents.iter().any(|document| document.thinned(list))) {
+            return None;
+        }
         let mut steps = pointer.splitn(4, '/').skip(1);
         let (list, index, rest) = (steps.next().unwrap_or_default(), steps.next(), steps.next());
         let origin = index.and_then(|i| i.parse::<usize>().ok()).and_then(|i| self.origins.get(list)?.get(i));
@@ -141,66 +142,69 @@ impl Merged {
             }
             None => (self.documents.first()?, pointer),
         };
-        Some(document.mistake(KeyPath::from_pointer(&pointer), message, None))
+        document.mistake(&pointer, message)
     }
 }
 
 /// Routes that match the same requests equally well, within a service and among the services of a hostname.
-fn ties(declared: &Declared) -> Vec<Problem> {
+fn ties(examined: &Examined) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut within: HashMap<ServiceId, Vec<Tie>> = HashMap::new();
-    let services: Vec<&Service> =
-        declared.entities.iter().filter_map(|e| if let Entity::Service(it) = e { Some(it) } else { None }).collect();
-    for (at, service) in services.iter().enumerate() {
+    let services = of_kind(examined, |e| if let Entity::Service(it) = e { Some(it) } else { None });
+    for (place, service) in &services {
         let mut builder = RouteTableBuilder::default();
-        for (index, tie) in insert(&mut builder, &service.routes, SERVICE_RANK) {
-            problems.push(Problem { pointer: format!("/services/{at}/routes/{index}"), message: tie.to_string() });
+        for (at, tie) in insert(&mut builder, &service.routes, SERVICE_RANK) {
+            problems.push(Problem::new(place.route(at), tie.to_string()));
             within.entry(service.id).or_default().push(tie);
         }
     }
-    let hostnames = declared.entities.iter().filter_map(|e| if let Entity::Hostname(it) = e { Some(it) } else { None });
-    for (at, hostname) in hostnames.enumerate() {
-        problems.extend(ties_of(at, hostname, &services, &within));
+    for (place, hostname) in of_kind(examined, |e| if let Entity::Hostname(it) = e { Some(it) } else { None }) {
+        problems.extend(ties_of(place, hostname, &services, &within));
     }
     problems
 }
 
 fn ties_of(
-    at: usize,
+    place: &Place,
     hostname: &Hostname,
-    services: &[&Service],
+    services: &[(&Place, &Service)],
     within: &HashMap<ServiceId, Vec<Tie>>,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut builder = RouteTableBuilder::default();
-    for (index, id) in hostname.services.iter().enumerate() {
-        let Some(service) = services.iter().find(|s| s.id == *id) else { continue };
+    for (at, id) in hostname.services.iter().enumerate() {
+        let Some((_, service)) = services.iter().find(|(_, s)| s.id == *id) else { continue };
         for (_, tie) in insert(&mut builder, &service.routes, SERVICE_RANK) {
             if !within.get(id).is_some_and(|known| known.contains(&tie)) {
-                let pointer = format!("/hostnames/{at}/services/{index}");
-                problems.push(Problem { pointer, message: format!("service `{}`: {tie}", service.name) });
+                problems.push(Problem::new(place.service(at), format!("service `{}`: {tie}", service.name)));
             }
         }
     }
-    for (index, tie) in insert(&mut builder, &hostname.routes, OWN_RANK) {
-        problems.push(Problem { pointer: format!("/hostnames/{at}/routes/{index}"), message: tie.to_string() });
+    for (at, tie) in insert(&mut builder, &hostname.routes, OWN_RANK) {
+        problems.push(Problem::new(place.route(at), tie.to_string()));
     }
     problems
 }
 
 fn insert(builder: &mut RouteTableBuilder<()>, routes: &[Route], rank: u8) -> Vec<(usize, Tie)> {
     let mut insert = |route: &Route| builder.insert(&route.path, &route.methods, rank, ()).err();
-    routes.iter().enumerate().filter_map(|(index, route)| Some((index, insert(route)?))).collect()
+    routes.iter().enumerate().filter_map(|(at, route)| Some((at, insert(route)?))).collect()
 }
 
 /// Key sets that the gateway would refuse.
-fn key_sets(declared: &Declared) -> Vec<Problem> {
-    let issuers = declared.entities.iter().filter_map(|e| if let Entity::Issuer(it) = e { Some(it) } else { None });
-    let refused = |(at, issuer): (usize, &Issuer)| {
+fn key_sets(examined: &Examined) -> Vec<Problem> {
+    let issuers = of_kind(examined, |e| if let Entity::Issuer(it) = e { Some(it) } else { None });
+    let refused = |(place, issuer): (&Place, &Issuer)| {
         let error = Jwks::parse(&issuer.jwks).err()?;
-        Some(Problem { pointer: format!("/issuers/{at}/jwks/file"), message: crate::error::chain(&error) })
+        Some(Problem::new(format!("{}/jwks/file", place.pointer), crate::error::chain(&error)))
     };
-    issuers.enumerate().filter_map(refused).collect()
+    issuers.into_iter().filter_map(refused).collect()
+}
+
+/// The entities of one kind, with where they stand.
+fn of_kind<'e, E>(examined: &'e Examined, kind: impl Fn(&'e Entity) -> Option<&'e E>) -> Vec<(&'e Place, &'e E)> {
+    let entities = examined.places.iter().zip(&examined.declared.entities);
+    entities.filter_map(|(place, entity)| Some((place, kind(entity)?))).collect()
 }
 
 #[cfg(test)]
@@ -317,15 +321,42 @@ services:
     }
 
     #[test]
-    fn mistakes_of_form_are_all_named_before_any_reference_is_followed() {
-        let folder =
-            folder(&[("a.yaml", "tenants: [{ slg: acme }]\n"), ("b.yaml", "roles: [{ name: 5, permissions: [] }]\n")]);
+    fn mistakes_of_form_and_of_meaning_are_named_together() {
+        let folder = folder(&[
+            (
+                "a.yaml",
+                "tenants: [{ slg: acme }]\nhostnames:\n  - { hostname: a.test, tenant: acme, certificat: x }\n  - { hostname: b.test, services: [none] }\n",
+            ),
+            (
+                "b.yaml",
+                "roles: [{ name: 5, permissions: [] }]\nupstreams:\n  - { name: up, peers: [\"10.0.0.1:1\"] }\n\
+                 services:\n  - name: s\n    upstream: down\n    routes:\n      - { path: 7, access: public }\n      \
+                 - { path: /x, access: public }\n      - { path: /x, access: public }\n",
+            ),
+        ]);
         assert_eq!(
             said(&folder, ""),
             "a.yaml:1: tenants[0]: `slug` is missing\n\
              a.yaml:1: tenants[0].slg: unknown key; did you mean `slug`?\n\
-             b.yaml:1: roles[0].name: `5` is not a string"
+             a.yaml:3: hostnames[0].certificat: unknown key; did you mean `certificate`?\n\
+             a.yaml:4: hostnames[1].services[0]: there is no service `none`\n\
+             b.yaml:1: roles[0].name: `5` is not a string\n\
+             b.yaml:3: upstreams[0]: either `tls` or `plaintext: true` is needed\n\
+             b.yaml:6: services[0].upstream: there is no upstream `down`\n\
+             b.yaml:8: services[0].routes[0].path: `7` is not a string\n\
+             b.yaml:10: services[0].routes[2]: routes `/x` and `/x` match the same paths for any method"
         );
+    }
+
+    #[test]
+    fn a_name_that_a_broken_file_may_give_is_not_missed() {
+        let folder = folder(&[
+            ("a.yaml", "hostnames: [{ hostname: a.test, tenant: acme }]\ntenants: [{ slug: Acme! }]\n"),
+            ("b.yaml", "tenants: [\n"),
+        ]);
+        let said = said(&folder, "");
+        assert!(said.starts_with("a.yaml:2: tenants[0].slug: "), "{said}");
+        assert!(said.contains("\nb.yaml:") && !said.contains("there is no tenant"), "{said}");
     }
 
     #[test]

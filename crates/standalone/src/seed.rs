@@ -122,7 +122,7 @@ async fn ensure_certificate(node: &Node, name: &str) -> Result<(), SeedError> {
 
 async fn entities(node: &Node, front: &Front) -> Result<Vec<Entity>, SeedError> {
     let document = Document::parse("policies/demo.yaml", POLICY)?;
-    let (mut file, _) = link::file::load::<RawFile>(document, &Overrides::none())?.into_parts();
+    let mut file = link::file::load::<RawFile>(document, &Overrides::none())?.sound()?;
     for upstream in &mut file.upstreams {
         upstream.peers = vec![front.address().to_string()];
     }

@@ -9,7 +9,8 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    Declared, Problem, RawCertificate, RawFile, RawHostname, RawProject, RawRole, RawService, RawTenant, ReadAs, ids,
+    Declared, Examined, Place, Problem, RawCertificate, RawFile, RawHostname, RawProject, RawRole, RawService,
+    RawTenant, ReadAs, ids,
 };
 use crate::{
     CertificateId, HostName, Id, ProjectId, Secret, ServiceId, Slug, TenantId, UpstreamId,
@@ -26,6 +27,12 @@ pub fn compile(
     read_as: ReadAs,
     files: &dyn Fn(&str) -> Result<String, String>,
 ) -> Result<Declared, Vec<Problem>> {
+    let Examined { declared, problems, .. } = examine(file, read_as, files);
+    if problems.is_empty() { Ok(declared) } else { Err(problems) }
+}
+
+/// The same for who has more to check: gives what could be read together with what is wrong.
+pub fn examine(file: &RawFile, read_as: ReadAs, files: &dyn Fn(&str) -> Result<String, String>) -> Examined {
     let mut compiler = Compiler::new(file, read_as, files);
     compiler.projects(&file.projects);
     compiler.tenants(&file.tenants);
@@ -37,7 +44,8 @@ pub fn compile(
     compiler.services(&file.services);
     compiler.issuers(&file.issuers);
     compiler.hostnames(&file.hostnames);
-    if compiler.problems.is_empty() { Ok(compiler.declared) } else { Err(compiler.problems) }
+    let Compiler { declared, places, problems, .. } = compiler;
+    Examined { declared, places, problems }
 }
 
 /// What is known so far, and what is wrong so far.
@@ -45,6 +53,7 @@ pub(super) struct Compiler<'f> {
     pub(super) read_as: ReadAs,
     files: &'f dyn Fn(&str) -> Result<String, String>,
     pub(super) declared: Declared,
+    places: Vec<Place>,
     pub(super) problems: Vec<Problem>,
     projects: HashMap<&'f str, ProjectId>,
     tenants: HashMap<&'f str, (TenantId, ProjectId)>,
@@ -78,6 +87,7 @@ impl<'f> Compiler<'f> {
             read_as,
             files,
             declared: Declared::default(),
+            places: Vec::new(),
             problems: Vec::new(),
             ids: HashSet::new(),
             certificates: HashMap::new(),
@@ -89,7 +99,7 @@ impl<'f> Compiler<'f> {
             let slug = self.parsed("/projects", ids::DEFAULT_PROJECT);
             let id = self.projects.get(ids::DEFAULT_PROJECT).copied();
             if let (Some(slug), Some(id)) = (slug, id) {
-                self.add(Entity::Project(Project { id, slug, root: false, suspended: false }));
+                self.add("/projects", Entity::Project(Project { id, slug, root: false, suspended: false }));
             }
         }
         self.unique("/projects", "slug", "project", projects.iter().map(|p| p.slug.clone()));
@@ -102,7 +112,7 @@ impl<'f> Compiler<'f> {
             let slug = self.parsed::<Slug>(format!("{place}/slug"), &raw.slug);
             let id = self.id(&place, raw.id.as_deref(), "project", &[&raw.slug]);
             if let (Some(slug), Some(id)) = (slug, id) {
-                self.add(Entity::Project(Project { id, slug, root: raw.root, suspended: raw.suspended }));
+                self.add(&place, Entity::Project(Project { id, slug, root: raw.root, suspended: raw.suspended }));
             }
         }
     }
@@ -115,18 +125,21 @@ impl<'f> Compiler<'f> {
             let id = self.id(&place, raw.id.as_deref(), "tenant", &[&raw.slug]);
             let project_id = self.project(&format!("{place}/project"), raw.project.as_deref());
             let (Some(slug), Some(id), Some(project_id)) = (slug, id, project_id) else { continue };
-            self.add(Entity::Tenant(Tenant {
-                id,
-                project_id,
-                slug,
-                status: raw.status,
-                kyc: raw.kyc,
-                payment: raw.payment,
-                plan: raw.plan.clone(),
-                products: raw.products.clone(),
-                rate_limit: raw.rate_limit,
-                generation: 0,
-            }));
+            self.add(
+                &place,
+                Entity::Tenant(Tenant {
+                    id,
+                    project_id,
+                    slug,
+                    status: raw.status,
+                    kyc: raw.kyc,
+                    payment: raw.payment,
+                    plan: raw.plan.clone(),
+                    products: raw.products.clone(),
+                    rate_limit: raw.rate_limit,
+                    generation: 0,
+                }),
+            );
         }
     }
 
@@ -157,15 +170,18 @@ impl<'f> Compiler<'f> {
             if let Some(id) = id {
                 let (admin, super_admin) =
                     (raw.admin && scope == RoleScope::Tenant, raw.admin && scope == RoleScope::Platform);
-                self.add(Entity::Role(Role {
-                    id,
-                    tenant_id,
-                    name: raw.name.clone(),
-                    scope,
-                    permissions,
-                    admin,
-                    super_admin,
-                }));
+                self.add(
+                    &place,
+                    Entity::Role(Role {
+                        id,
+                        tenant_id,
+                        name: raw.name.clone(),
+                        scope,
+                        permissions,
+                        admin,
+                        super_admin,
+                    }),
+                );
             }
             if raw.admin && scope == RoleScope::Ou {
                 self.refuse(format!("{place}/admin"), "a role of scope `ou` administers nothing");
@@ -180,9 +196,13 @@ impl<'f> Compiler<'f> {
             self.name(&place, &raw.name);
             let id = self.id(&place, raw.id.as_deref(), "service", &[&raw.name]);
             let upstream_id = self.upstream_named(&format!("{place}/upstream"), &raw.upstream);
-            let routes = self.routes(&place, &["service", &raw.name], &raw.routes);
-            if let (Some(id), Some(upstream_id)) = (id, upstream_id) {
-                self.add(Entity::Service(Service { id, name: raw.name.clone(), upstream_id, routes }));
+            // Where there is no such upstream, which is refused, the routes are still looked at.
+            let upstream_id = upstream_id.unwrap_or_else(|| ids::named("upstream", &[&raw.upstream]));
+            let (numbers, routes) = self.routes(&place, &["service", &raw.name], &raw.routes);
+            if let Some(id) = id {
+                let service = Service { id, name: raw.name.clone(), upstream_id, routes };
+                let place = Place { pointer: place, routes: numbers, services: Vec::new() };
+                self.add_at(place, Entity::Service(service));
             }
         }
     }
@@ -211,23 +231,26 @@ impl<'f> Compiler<'f> {
             }
             let certificate_id =
                 raw.certificate.as_ref().and_then(|c| self.certificate(&format!("{place}/certificate"), c));
-            let mut services = Vec::new();
+            let (mut numbers, mut services) = (Vec::new(), Vec::new());
             for (index, service) in raw.services.iter().enumerate() {
                 let place = format!("{place}/services/{index}");
                 match self.services.get(service.as_str()) {
                     Some(id) if services.contains(id) => {
                         self.refuse(place, format!("service `{service}` stands twice"))
                     }
-                    Some(id) => services.push(*id),
-                    None => self.unknown(place, "service", service),
+                    Some(id) => {
+                        services.push(*id);
+                        numbers.push(index);
+                    }
+                    None => self.unknown(place, "services", service),
                 }
             }
-            let routes = self.routes(&place, &["hostname", &name], &raw.routes);
+            let (route_numbers, routes) = self.routes(&place, &["hostname", &name], &raw.routes);
             for (index, _) in raw.routes.iter().enumerate().filter(|(_, route)| route.upstream.is_none()) {
                 self.refuse(format!("{place}/routes/{index}"), "a hostname's own route names its `upstream`");
             }
             if let (Some(id), Some(hostname), Some(project_id)) = (id, hostname, project_id) {
-                self.add(Entity::Hostname(Hostname {
+                let hostname = Hostname {
                     id,
                     hostname,
                     project_id,
@@ -237,7 +260,9 @@ impl<'f> Compiler<'f> {
                     certificate_id,
                     services,
                     routes,
-                }));
+                };
+                let place = Place { pointer: place, routes: route_numbers, services: numbers };
+                self.add_at(place, Entity::Hostname(hostname));
             }
         }
     }
@@ -252,7 +277,7 @@ impl<'f> Compiler<'f> {
         let (chain_pem, key) = (chain?, key?);
         let id = ids::named("certificate", &[&raw.chain, &raw.key]);
         self.certificates.insert((&raw.chain, &raw.key), id);
-        self.add(Entity::Certificate(Certificate { id, chain_pem, key_pem: Secret::new(key) }));
+        self.add(place, Entity::Certificate(Certificate { id, chain_pem, key_pem: Secret::new(key) }));
         Some(id)
     }
 
@@ -273,7 +298,7 @@ impl<'f> Compiler<'f> {
         let slug = slug.unwrap_or(ids::DEFAULT_PROJECT);
         let found = self.projects.get(slug).copied();
         if found.is_none() {
-            self.unknown(place, "project", slug);
+            self.unknown(place, "projects", slug);
         }
         found
     }
@@ -281,7 +306,7 @@ impl<'f> Compiler<'f> {
     pub(super) fn tenant(&mut self, place: &str, slug: &str) -> Option<(TenantId, ProjectId)> {
         let found = self.tenants.get(slug).copied();
         if found.is_none() {
-            self.unknown(place, "tenant", slug);
+            self.unknown(place, "tenants", slug);
         }
         found
     }
@@ -289,7 +314,7 @@ impl<'f> Compiler<'f> {
     pub(super) fn upstream_named(&mut self, place: &str, name: &str) -> Option<UpstreamId> {
         let found = self.upstreams.get(name).copied();
         if found.is_none() {
-            self.unknown(place, "upstream", name);
+            self.unknown(place, "upstreams", name);
         }
         found
     }
@@ -336,15 +361,22 @@ impl<'f> Compiler<'f> {
         text.parse().map_err(|error: T::Err| self.refuse(place, error.to_string())).ok()
     }
 
-    fn unknown(&mut self, place: impl Into<String>, kind: &str, name: &str) {
-        self.refuse(place, format!("there is no {kind} `{name}`"));
+    fn unknown(&mut self, place: impl Into<String>, list: &'static str, name: &str) {
+        let kind = list.trim_end_matches('s');
+        let problem = Problem::new(place, format!("there is no {kind} `{name}`"));
+        self.problems.push(Problem { sought_in: Some(list), ..problem });
     }
 
     pub(super) fn refuse(&mut self, place: impl Into<String>, message: impl Into<String>) {
-        self.problems.push(Problem { pointer: place.into(), message: message.into() });
+        self.problems.push(Problem::new(place, message));
     }
 
-    pub(super) fn add(&mut self, entity: Entity) {
+    pub(super) fn add(&mut self, place: &str, entity: Entity) {
+        self.add_at(Place { pointer: place.into(), ..Place::default() }, entity);
+    }
+
+    fn add_at(&mut self, place: Place, entity: Entity) {
+        self.places.push(place);
         self.declared.entities.push(entity);
     }
 }

@@ -64,20 +64,23 @@ impl<'f> Compiler<'f> {
         if let Some(url) = &raw.jwks.url {
             self.declared.jwks_urls.push((id, url.clone()));
         }
-        self.add(Entity::Issuer(Issuer {
-            id,
-            issuer: raw.issuer.clone(),
-            project_id,
-            origin: Origin::External(ExternalBinding {
-                tenant,
-                subject_claim: raw.subject_claim.clone().unwrap_or_else(|| "sub".into()),
-                roles_claim: raw.roles_claim.clone(),
-                required_claims: raw.required_claims.clone(),
+        self.add(
+            place,
+            Entity::Issuer(Issuer {
+                id,
+                issuer: raw.issuer.clone(),
+                project_id,
+                origin: Origin::External(ExternalBinding {
+                    tenant,
+                    subject_claim: raw.subject_claim.clone().unwrap_or_else(|| "sub".into()),
+                    roles_claim: raw.roles_claim.clone(),
+                    required_claims: raw.required_claims.clone(),
+                }),
+                audiences: raw.audiences.clone(),
+                algorithms: raw.algorithms.clone(),
+                jwks,
             }),
-            audiences: raw.audiences.clone(),
-            algorithms: raw.algorithms.clone(),
-            jwks,
-        }));
+        );
     }
 
     fn key_set(&mut self, place: &str, raw: &RawIssuer) -> Option<Value> {

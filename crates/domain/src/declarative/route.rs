@@ -10,13 +10,11 @@ use crate::{
 pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 impl Compiler<'_> {
-    /// `owner` is the kind and name of what the routes belong to; their ids are made of it.
-    pub(super) fn routes(&mut self, place: &str, owner: &[&str], routes: &[RawRoute]) -> Vec<Route> {
-        let mut compiled = Vec::new();
-        for (at, raw) in routes.iter().enumerate() {
-            compiled.extend(self.route(&format!("{place}/routes/{at}"), owner, raw));
-        }
-        compiled
+    /// The routes that can be read, with their numbers in the file. `owner` is the kind and name of what they belong to;
+    /// their ids are made of it.
+    pub(super) fn routes(&mut self, place: &str, owner: &[&str], routes: &[RawRoute]) -> (Vec<usize>, Vec<Route>) {
+        let route = |(at, raw)| Some((at, self.route(&format!("{place}/routes/{at}"), owner, raw)?));
+        routes.iter().enumerate().filter_map(route).unzip()
     }
 
     fn route(&mut self, place: &str, owner: &[&str], raw: &RawRoute) -> Option<Route> {

@@ -53,20 +53,23 @@ impl<'f> Compiler<'f> {
             }
         }
         if let (Some(id), Some(assertion)) = (id, assertion) {
-            self.add(Entity::Upstream(Upstream {
-                id,
-                name: raw.name.clone(),
-                peers,
-                tls,
-                http2: raw.http2,
-                assertion,
-                headers: raw.headers.clone(),
-                host: raw.host.clone(),
-                forward_credentials: raw.forward_credentials,
-                connect_timeout: raw.timeouts.connect,
-                read_timeout: raw.timeouts.read,
-                write_timeout: raw.timeouts.write,
-            }));
+            self.add(
+                place,
+                Entity::Upstream(Upstream {
+                    id,
+                    name: raw.name.clone(),
+                    peers,
+                    tls,
+                    http2: raw.http2,
+                    assertion,
+                    headers: raw.headers.clone(),
+                    host: raw.host.clone(),
+                    forward_credentials: raw.forward_credentials,
+                    connect_timeout: raw.timeouts.connect,
+                    read_timeout: raw.timeouts.read,
+                    write_timeout: raw.timeouts.write,
+                }),
+            );
         }
     }
 

@@ -71,13 +71,15 @@ impl Mistakes {
     ///
     /// # Errors
     /// The mistakes, in the order of their lines.
-    pub fn into_result<T>(mut self, value: T) -> Result<T, Self> {
-        if self.is_empty() {
-            return Ok(value);
-        }
+    pub fn into_result<T>(self, value: T) -> Result<T, Self> {
+        if self.is_empty() { Ok(value) } else { Err(self.sorted()) }
+    }
+
+    /// In the order of their lines, each once.
+    pub(super) fn sorted(mut self) -> Self {
         self.0.sort_by(|a, b| (&a.source, a.line, &a.key_path).cmp(&(&b.source, b.line, &b.key_path)));
         self.0.dedup();
-        Err(self)
+        self
     }
 }
 

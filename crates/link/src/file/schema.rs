@@ -8,12 +8,27 @@ use super::{Document, KeyPath, Mistake};
 /// Keys of the schema's own vocabulary that hold alternatives.
 const ALTERNATIVES: [&str; 3] = ["anyOf", "oneOf", "allOf"];
 
+/// What does not fit.
+pub(super) struct Misfit {
+    pub(super) mistake: Mistake,
+    /// The key that may have been meant, where nobody knows the one that stands there.
+    pub(super) meant: Option<KeyPath>,
+}
+
+impl From<Mistake> for Misfit {
+    fn from(mistake: Mistake) -> Self {
+        Self { mistake, meant: None }
+    }
+}
+
 /// Everything in `document` that does not fit `schema`.
-pub(super) fn check(schema: &Value, document: &Document) -> Vec<Mistake> {
+pub(super) fn check(schema: &Value, document: &Document) -> Vec<Misfit> {
     let validator = match jsonschema::validator_for(schema) {
         Ok(validator) => validator,
         // Only a type of ours with an impossible schema gets here; the file is then judged by serde alone.
-        Err(error) => return vec![document.mistake(KeyPath::default(), format!("its schema is wrong: {error}"), None)],
+        Err(error) => {
+            return vec![document.mistake(KeyPath::default(), format!("its schema is wrong: {error}"), None).into()];
+        }
     };
     let mut mistakes = Vec::new();
     for error in validator.iter_errors(document.value()) {
@@ -87,19 +102,21 @@ pub(super) fn type_names(form: &Value) -> Vec<String> {
     }
 }
 
-fn explain(schema: &Value, document: &Document, error: &ValidationError<'_>, mistakes: &mut Vec<Mistake>) {
+fn explain(schema: &Value, document: &Document, error: &ValidationError<'_>, mistakes: &mut Vec<Misfit>) {
     let at = KeyPath::from_pointer(error.instance_path().as_str());
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected }
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
             let known = keys_at(schema, &at);
             for key in unexpected {
-                let hint = match nearest(key, &known) {
+                let meant = nearest(key, &known);
+                let hint = match meant {
                     Some(meant) => Some(format!("did you mean `{meant}`?")),
                     None if known.is_empty() => None,
                     None => Some(format!("known are {}", listed(known.iter().copied()))),
                 };
-                mistakes.push(document.mistake(at.key(key), "unknown key", hint));
+                let mistake = document.mistake(at.key(key), "unknown key", hint);
+                mistakes.push(Misfit { mistake, meant: meant.map(|meant| at.key(meant)) });
             }
         }
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
@@ -114,11 +131,11 @@ fn explain(schema: &Value, document: &Document, error: &ValidationError<'_>, mis
                     } else {
                         format!("{} is none of {}", shown(error.instance()), allowed.join(", "))
                     };
-                    mistakes.push(document.mistake(at, message, None));
+                    mistakes.push(document.mistake(at, message, None).into());
                 }
             }
         }
-        kind => mistakes.push(document.mistake(at, said(kind, error.instance()), None)),
+        kind => mistakes.push(document.mistake(at, said(kind, error.instance()), None).into()),
     }
 }
 

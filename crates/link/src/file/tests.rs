@@ -62,7 +62,7 @@ fn read(text: &str) -> Result<Config, Mistakes> {
 }
 
 fn read_with(text: &str, overrides: &Overrides) -> Result<Config, Mistakes> {
-    load::<Config>(Document::parse("test.yaml", text)?, overrides)?.checked(|_, _| {})
+    load::<Config>(Document::parse("test.yaml", text)?, overrides)?.sound()
 }
 
 #[test]
@@ -158,6 +158,30 @@ fn checks_of_the_caller_collect() {
         })
         .unwrap_err();
     assert_eq!(error.to_string(), "test.yaml: peers: nobody may call\ntest.yaml:3: listen.port: 80 is taken");
+}
+
+#[test]
+fn mistakes_of_form_do_not_hide_those_of_meaning() {
+    let text = "listen:\n  port: 80\n  idle: 5\npeers:\n  - wieght: 1\n  - { name: b, weight: 2 }\nnam: x\n";
+    let loaded = load::<Config>(Document::parse("test.yaml", text).unwrap(), &Overrides::none()).unwrap();
+    let error = loaded.checked(|config, checks| {
+        checks.refuse("/listen/port", format!("{} is taken", config.listen.port));
+        checks.refuse("/peers/0/name", format!("`{}` may not call", config.peers[0].name));
+        for follows in ["/listen/idle", "/listen", "/name", ""] {
+            checks.refuse(follows, "follows from what was named");
+        }
+    });
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "\
+test.yaml:2: listen.port: 80 is taken
+test.yaml:3: listen.idle: `5` is not a string
+test.yaml:5: peers[0]: `name` is missing
+test.yaml:5: peers[0]: `weight` is missing
+test.yaml:5: peers[0].wieght: unknown key; did you mean `weight`?
+test.yaml:6: peers[1].name: `b` may not call
+test.yaml:7: nam: unknown key; did you mean `name`?"
+    );
 }
 
 #[test]

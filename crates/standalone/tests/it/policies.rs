@@ -83,7 +83,8 @@ fn folder() -> PathBuf {
 
 fn read<T: serde::de::DeserializeOwned + schemars::JsonSchema>(path: &Path) -> T {
     let document = link::file::Document::open(path).unwrap();
-    link::file::load::<T>(document, &link::file::Overrides::none()).unwrap_or_else(|e| panic!("{e}")).into_parts().0
+    let loaded = link::file::load::<T>(document, &link::file::Overrides::none());
+    loaded.and_then(link::file::Loaded::sound).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// The shipped policies together, with the built-in roles and an issuer of acme's project, in a gate.
