@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod declarative;
 pub mod fact;
+pub mod fleet;
 pub mod host;
 pub mod id;
 pub mod model;
@@ -18,6 +19,7 @@ pub mod time;
 pub mod unit;
 
 pub use fact::{Fact, NumberedFact, Position, Seq, Tag};
+pub use fleet::FleetName;
 pub use host::HostName;
 pub use id::{
     AuditEventId, CertificateId, CustomerId, GatewayId, HostnameId, Id, IssuerId, MembershipId, OrgUnitId, ProjectId,

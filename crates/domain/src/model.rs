@@ -6,6 +6,7 @@
 
 pub mod certificate;
 pub mod customer;
+pub mod enrolment;
 pub mod gateway;
 pub mod hostname;
 pub mod project;
@@ -20,6 +21,7 @@ pub mod user;
 
 pub use certificate::{Certificate, CertificateSource, NewCertificate};
 pub use customer::{Customer, CustomerKind, KycKind, NewCustomer, Tenancy};
+pub use enrolment::{Enrolment, EnrolmentState, NewEnrolment};
 pub use gateway::{GatewayNode, GatewayReport};
 pub use hostname::{Hostname, HostnameKind, NewHostname, TlsMode, VerifyState};
 pub use project::{ExternalIssuer, NewProject, Project, ProjectKind, ProjectStatus};

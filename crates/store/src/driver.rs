@@ -32,6 +32,9 @@ pub(crate) trait Driver: Send + Sync + 'static {
     /// Begins a transaction that row level security confines to `scope`, where the database has it.
     async fn begin(&self, mode: Mode, scope: Scope) -> Result<Arc<dyn Session>, StoreError>;
 
+    /// The same database over connections of its own, at most so many at once.
+    fn separate(&self, connections: usize) -> Result<Arc<dyn Driver>, StoreError>;
+
     /// Brings the schema up to [`Driver::known_version`].
     async fn migrate(&self) -> Result<(), StoreError>;
 

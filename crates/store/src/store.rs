@@ -104,6 +104,15 @@ impl Store {
         Self { scope, ..self.clone() }
     }
 
+    /// The same database over connections of its own, at most so many at once: whoever uses up the others leaves these
+    /// alone. (SQLite has one writer, which everybody shares; readers are separate.)
+    ///
+    /// # Errors
+    /// As [`Store::postgres`] and [`Store::sqlite`].
+    pub fn separate(&self, connections: usize) -> Result<Self, StoreError> {
+        Ok(Self { driver: self.driver.separate(connections)?, ..self.clone() })
+    }
+
     /// A consistent state of everything: all reads through the view see the same commit.
     ///
     /// # Errors

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Version;
-use crate::{CertificateId, HostName, HostnameId, ProjectId, ServiceId, TenantId, Timestamp, snapshot::Purpose};
+use crate::{
+    CertificateId, FleetName, HostName, HostnameId, ProjectId, ServiceId, TenantId, Timestamp, snapshot::Purpose,
+};
 
 /// Whose domain a hostname is under.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -53,6 +55,8 @@ pub struct Hostname {
     pub project_id: ProjectId,
     /// Its tenant; none where a token names any tenant of the project.
     pub tenant_id: Option<TenantId>,
+    /// The fleet whose gateways serve it; no other is told of it.
+    pub fleet: FleetName,
     /// What it is for.
     pub purpose: Purpose,
     /// Whose domain it is under.
@@ -85,6 +89,7 @@ pub struct NewHostname {
     pub hostname: HostName,
     pub project_id: ProjectId,
     pub tenant_id: Option<TenantId>,
+    pub fleet: FleetName,
     pub purpose: Purpose,
     pub kind: HostnameKind,
     pub is_primary: bool,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Certificate, Customer, ExternalIssuer, Hostname, Membership, OrgUnit, Project, Role, RoleBinding, Route,
+    Certificate, Customer, Enrolment, ExternalIssuer, Hostname, Membership, OrgUnit, Project, Role, RoleBinding, Route,
     RouteOwner, Service, Session, SigningKey, Tenant, Upstream, User,
 };
 use crate::{
@@ -119,9 +119,11 @@ subject!(Tenant, "tenant", it => it.id, it.slug, Some(it.project_id), Some(it.id
     json!({ "status": it.status, "plan": it.plan, "generation": it.generation }));
 subject!(Hostname, "hostname", it => it.id, it.hostname, Some(it.project_id), it.tenant_id,
     json!({ "purpose": it.purpose, "verify_state": it.verify_state, "certificate_id": it.certificate_id,
-            "services": it.services }));
+            "fleet": it.fleet, "services": it.services }));
 subject!(Certificate, "certificate", it => it.id, it.fingerprint, it.project_id, None,
     json!({ "names": it.names, "not_after": it.not_after, "source": it.source }));
+subject!(Enrolment, "gateway", it => it.id, it.name, None, None,
+    json!({ "fleet": it.fleet, "certificate_expires_at": it.certificate_expires_at }));
 subject!(Upstream, "upstream", it => it.id, it.name, None, None,
     json!({ "peers": it.spec.peers, "assertion": it.assertion }));
 subject!(Service, "service", it => it.id, it.name, None, None, json!({ "upstream_id": it.upstream_id }));

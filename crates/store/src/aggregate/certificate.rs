@@ -137,6 +137,7 @@ impl Tx {
         for hostname in users {
             publish::hostname(&self.work, hostname, Effect::Narrows).await?;
         }
+        view.execute("DELETE FROM audiences WHERE kind = 'certificate' AND entity_id = $1", values![id]).await?;
         one(view, "certificate", "DELETE FROM certificates WHERE id = $1", values![id]).await?;
         publish::certificate(&self.work, id, Effect::Narrows).await?;
         Ok(self.unaudited(certificate))

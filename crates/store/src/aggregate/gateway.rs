@@ -5,6 +5,7 @@ use domain::{
     model::{GatewayNode, GatewayReport},
 };
 
+use super::enrolment;
 use crate::{
     SessionTx, StoreError,
     tx::Reader,
@@ -55,8 +56,9 @@ impl SessionTx {
     /// of a gateway that is not known yet, the rest of `node.report` is taken.
     ///
     /// # Errors
-    /// Of the database.
+    /// [`StoreError::Rule`] `gateway_revoked`.
     pub async fn lease_gateway(&self, node: &GatewayNode) -> Result<(), StoreError> {
+        enrolment::not_revoked(&self.work.view, node.id).await?;
         self.work.view.execute(INSERT, row(node)).await?;
         Ok(())
     }
@@ -64,8 +66,9 @@ impl SessionTx {
     /// Notes what a gateway says of itself.
     ///
     /// # Errors
-    /// Of the database.
+    /// As [`SessionTx::lease_gateway`].
     pub async fn report_gateway(&self, node: &GatewayNode) -> Result<(), StoreError> {
+        enrolment::not_revoked(&self.work.view, node.id).await?;
         let sql =
             format!("{INSERT}, revision = excluded.revision, applied = excluded.applied, reader = excluded.reader");
         self.work.view.execute(&sql, row(node)).await?;

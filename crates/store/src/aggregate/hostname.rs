@@ -11,7 +11,10 @@ use domain::{
 use super::{needed, one, page::Page, scope_of, swap, tie, within};
 use crate::{
     StoreError, Tx, Unaudited, View,
-    log::publish::{self, Effect},
+    log::{
+        audience,
+        publish::{self, Effect},
+    },
     tx::Reader,
     value::{Row, Value, values},
 };
@@ -25,6 +28,7 @@ fn read(row: &Row) -> Result<Hostname, StoreError> {
         hostname: row.parsed("hostname")?,
         project_id: row.at("project_id")?,
         tenant_id: row.at("tenant_id")?,
+        fleet: row.parsed("fleet")?,
         purpose: row.word("purpose")?,
         kind: row.word("kind")?,
         is_primary: row.at("is_primary")?,
@@ -121,6 +125,7 @@ impl Tx {
             hostname: new.hostname,
             project_id: new.project_id,
             tenant_id: new.tenant_id,
+            fleet: new.fleet,
             purpose: new.purpose,
             kind: new.kind,
             is_primary: new.is_primary,
@@ -139,17 +144,19 @@ impl Tx {
             .view
             .execute(
                 "INSERT INTO hostnames (id, hostname, project_id, created_at, updated_at, tenant_id, purpose, kind,
-                     is_primary, verify_state, verified_at, tls_mode, certificate_id, version)
-                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)",
+                     is_primary, verify_state, verified_at, tls_mode, certificate_id, fleet, version)
+                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)",
                 all,
             )
             .await?;
         self.offer(&hostname).await?;
+        let after = audience::of_hostname(&self.work.view, hostname.id).await?;
+        audience::shift(&self.work, by.scope(), &audience::Told::new(), &after).await?;
         publish::hostname(&self.work, hostname.id, Effect::Widens).await?;
         Ok(self.unaudited(hostname))
     }
 
-    /// Changes a hostname: its tenant, services, certificate, verification; not its name and project.
+    /// Changes a hostname: its tenant, fleet, services, certificate, verification; not its name and project.
     ///
     /// # Errors
     /// As [`Tx::insert_hostname`]; [`StoreError::VersionMismatch`], [`StoreError::NotFound`].
@@ -166,10 +173,11 @@ impl Tx {
         if changed.verify_state == VerifyState::Verified {
             changed.verified_at = before.verified_at.or(Some(self.work.now));
         }
+        let told = audience::of_hostname(&self.work.view, changed.id).await?;
         let mut all = columns(&changed);
         all.push(self.work.now.into());
         let assignments = "tenant_id = $3, purpose = $4, kind = $5, is_primary = $6, verify_state = $7,
-             verified_at = $8, tls_mode = $9, certificate_id = $10, updated_at = $11";
+             verified_at = $8, tls_mode = $9, certificate_id = $10, fleet = $11, updated_at = $12";
         let key = (changed.id.uuid(), changed.version);
         changed.version = swap(&self.work.view, "hostname", "hostnames", key, assignments, all).await?;
         changed.updated_at = self.work.now;
@@ -182,7 +190,11 @@ impl Tx {
             let sql = "UPDATE routes SET tenant_id = $2 WHERE hostname_id = $1";
             self.work.view.execute(sql, values![changed.id, changed.tenant_id]).await?;
         }
-        let only_renewed = before.tenant_id == changed.tenant_id && before.services == changed.services;
+        let after = audience::of_hostname(&self.work.view, changed.id).await?;
+        audience::shift(&self.work, by.scope(), &told, &after).await?;
+        let only_renewed = before.tenant_id == changed.tenant_id
+            && before.services == changed.services
+            && before.fleet == changed.fleet;
         let effect = if only_renewed { Effect::Widens } else { Effect::Narrows };
         publish::hostname(&self.work, changed.id, effect).await?;
         Ok(self.unaudited(changed))
@@ -222,7 +234,9 @@ impl Tx {
     ) -> Result<Unaudited<Hostname>, StoreError> {
         let hostname = needed(self.hostname(id).await?, "hostname")?;
         within(by, scope_of(Some(hostname.project_id), hostname.tenant_id))?;
+        let told = audience::of_hostname(&self.work.view, id).await?;
         one(&self.work.view, "hostname", "DELETE FROM hostnames WHERE id = $1", values![id]).await?;
+        audience::shift(&self.work, by.scope(), &told, &audience::Told::new()).await?;
         publish::hostname(&self.work, id, Effect::Narrows).await?;
         Ok(self.unaudited(hostname))
     }
@@ -236,7 +250,7 @@ impl Tx {
     }
 }
 
-/// From `tenant_id` to `certificate_id`, in the order of the statements above.
+/// From `tenant_id` to `fleet`, in the order of the statements above.
 fn columns(it: &Hostname) -> Vec<Value> {
     vec![
         it.tenant_id.into(),
@@ -247,5 +261,6 @@ fn columns(it: &Hostname) -> Vec<Value> {
         it.verified_at.into(),
         Value::word(&it.tls_mode),
         it.certificate_id.into(),
+        it.fleet.as_str().into(),
     ]
 }

@@ -8,6 +8,7 @@ pub(crate) mod audit;
 pub(crate) mod binding;
 pub(crate) mod certificate;
 pub(crate) mod customer;
+pub(crate) mod enrolment;
 pub(crate) mod gateway;
 pub(crate) mod generation;
 pub(crate) mod hostname;

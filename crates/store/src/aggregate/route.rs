@@ -9,7 +9,10 @@ use domain::{
 use super::{hostname::Hostnames, needed, one, page::Page, scope_of, swap, tie, within};
 use crate::{
     StoreError, Tx, Unaudited,
-    log::publish::{self, Effect},
+    log::{
+        audience::{self, Told},
+        publish::{self, Effect},
+    },
     tx::Reader,
     value::{Row, Value, values},
 };
@@ -87,6 +90,7 @@ impl Tx {
     ) -> Result<Unaudited<Route>, StoreError> {
         let (project, tenant) = self.home(by, new.owner).await?;
         check_parameter(&new.rule)?;
+        let told = audience::of_owner(&self.work.view, new.owner).await?;
         let now = self.work.now;
         let route = Route {
             owner: new.owner,
@@ -119,7 +123,7 @@ impl Tx {
                 ],
             )
             .await?;
-        self.settle(route.owner).await?;
+        self.settle(by, route.owner, &told).await?;
         Ok(self.unaudited(route))
     }
 
@@ -136,6 +140,7 @@ impl Tx {
         self.home(by, before.owner).await?;
         check_parameter(&changed.rule)?;
         changed.owner = before.owner;
+        let told = audience::of_owner(&self.work.view, before.owner).await?;
         let values = vec![
             changed.rule.upstream_id.into(),
             Value::json(&changed.rule)?,
@@ -146,7 +151,7 @@ impl Tx {
         let key = (changed.rule.id.uuid(), changed.version);
         changed.version = swap(&self.work.view, "route", "routes", key, assignments, values).await?;
         changed.updated_at = self.work.now;
-        self.settle(changed.owner).await?;
+        self.settle(by, changed.owner, &told).await?;
         Ok(self.unaudited(changed))
     }
 
@@ -161,8 +166,9 @@ impl Tx {
     ) -> Result<Unaudited<Route>, StoreError> {
         let route = needed(self.route(id).await?, "route")?;
         self.home(by, route.owner).await?;
+        let told = audience::of_owner(&self.work.view, route.owner).await?;
         one(&self.work.view, "route", "DELETE FROM routes WHERE id = $1", values![id]).await?;
-        self.settle(route.owner).await?;
+        self.settle(by, route.owner, &told).await?;
         Ok(self.unaudited(route))
     }
 
@@ -184,8 +190,10 @@ impl Tx {
 
     /// After routes changed: no ties, and the edge is told. A narrower route may close what a broader one left open,
     /// so every change of routes counts as narrowing.
-    async fn settle(&self, owner: RouteOwner) -> Result<(), StoreError> {
+    async fn settle<A: Action>(&self, by: &Authorized<A>, owner: RouteOwner, told: &Told) -> Result<(), StoreError> {
         tie::check(&self.work.view, owner).await?;
+        let after = audience::of_owner(&self.work.view, owner).await?;
+        audience::shift(&self.work, by.scope(), told, &after).await?;
         publish::owner(&self.work, owner, Effect::Narrows).await
     }
 }

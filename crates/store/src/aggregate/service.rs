@@ -9,7 +9,10 @@ use domain::{
 use super::{needed, one, page::Page, swap, within};
 use crate::{
     StoreError, Tx, Unaudited,
-    log::publish::{self, Effect},
+    log::{
+        audience,
+        publish::{self, Effect},
+    },
     tx::Reader,
     value::{Row, values},
 };
@@ -91,11 +94,14 @@ impl Tx {
         mut changed: Service,
     ) -> Result<Unaudited<Service>, StoreError> {
         within(by, Scope::Platform)?;
+        let told = audience::of_service(&self.work.view, changed.id).await?;
         let assignments = "name = $3, upstream_id = $4, updated_at = $5";
         let values = values![&changed.name, changed.upstream_id, self.work.now];
         let key = (changed.id.uuid(), changed.version);
         changed.version = swap(&self.work.view, "service", "services", key, assignments, values).await?;
         changed.updated_at = self.work.now;
+        let after = audience::of_service(&self.work.view, changed.id).await?;
+        audience::shift(&self.work, by.scope(), &told, &after).await?;
         publish::service(&self.work, changed.id, Effect::Widens).await?;
         Ok(self.unaudited(changed))
     }

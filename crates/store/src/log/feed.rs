@@ -1,12 +1,13 @@
 //! The change log as the feed reads it.
 
 use domain::{
-    Secret,
+    FleetName, Secret,
     snapshot::{Change, Entity, EntityKey, EntityKind},
 };
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::audience;
 use crate::{
     StoreError, View,
     tx::Reader,
@@ -53,19 +54,55 @@ pub trait Feed: Reader {
         }
     }
 
+    /// The same, of what a fleet is told.
+    fn snapshot_of(&self, fleet: &FleetName) -> impl Future<Output = Result<Snapshot, StoreError>> + Send {
+        async move {
+            let view = self.view().await?;
+            let head = head(&view).await?;
+            let told = audience::IS_TOLD;
+            let sql = format!("{CHANGE} WHERE (body IS NOT NULL OR sealed IS NOT NULL) AND {told} ORDER BY revision");
+            let changes = view.all(&sql, values![fleet.as_str()], |row| change(&view, row)).await?;
+            Ok(Snapshot { revision: head.revision, min_revision: head.min_revision, changes })
+        }
+    }
+
     /// Up to `limit` changes after `revision`, in order.
     fn changes_after(&self, revision: u64, limit: u32) -> impl Future<Output = Result<Delta, StoreError>> + Send {
         async move {
             let view = self.view().await?;
             let head = head(&view).await?;
-            if revision > head.revision || revision < head.forgotten {
+            if !head.knows(revision) {
                 return Ok(Delta::Resync);
             }
             let sql = format!("{CHANGE} WHERE revision > $1 ORDER BY revision LIMIT $2");
             let changes = view.all(&sql, values![revision, limit], |row| change(&view, row)).await?;
-            let complete = changes.len() < usize::try_from(limit).unwrap_or(usize::MAX)
-                || changes.last().is_some_and(|last| last.revision == head.revision);
-            Ok(Delta::Changes { changes, complete, head: head.revision })
+            Ok(head.delta(changes, limit))
+        }
+    }
+
+    /// The same, of what a fleet is told: of anything else it learns that it is gone, which it may have been.
+    fn changes_of(
+        &self,
+        fleet: &FleetName,
+        revision: u64,
+        limit: u32,
+    ) -> impl Future<Output = Result<Delta, StoreError>> + Send {
+        async move {
+            let view = self.view().await?;
+            let head = head(&view).await?;
+            if !head.knows(revision) {
+                return Ok(Delta::Resync);
+            }
+            let told = audience::IS_TOLD;
+            let sql = format!(
+                "SELECT kind, entity_id, revision, min_reader,
+                     CASE WHEN {told} THEN TRUE ELSE FALSE END AS told,
+                     CASE WHEN {told} THEN body END AS body, CASE WHEN {told} THEN sealed END AS sealed
+                 FROM change_log AS log WHERE revision > $2 ORDER BY revision LIMIT $3"
+            );
+            let read = |row: &Row| if row.at("told")? { change(&view, row) } else { audience::tombstone(row) };
+            let changes = view.all(&sql, values![fleet.as_str(), revision, limit], read).await?;
+            Ok(head.delta(changes, limit))
         }
     }
 
@@ -79,12 +116,25 @@ pub trait Feed: Reader {
 }
 impl<R: Reader> Feed for R {}
 
-const CHANGE: &str = "SELECT kind, entity_id, revision, min_reader, body, sealed FROM change_log";
+const CHANGE: &str = "SELECT kind, entity_id, revision, min_reader, body, sealed FROM change_log AS log";
 
 struct Head {
     revision: u64,
     min_revision: u64,
     forgotten: u64,
+}
+
+impl Head {
+    /// Whether everything after a revision can still be told.
+    const fn knows(&self, revision: u64) -> bool {
+        revision <= self.revision && revision >= self.forgotten
+    }
+
+    fn delta(&self, changes: Vec<Change>, limit: u32) -> Delta {
+        let complete = changes.len() < usize::try_from(limit).unwrap_or(usize::MAX)
+            || changes.last().is_some_and(|last| last.revision == self.revision);
+        Delta::Changes { changes, complete, head: self.revision }
+    }
 }
 
 async fn head(view: &View) -> Result<Head, StoreError> {

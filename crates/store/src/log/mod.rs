@@ -5,6 +5,7 @@
 //! change; the tick, one at a time behind the head's row lock, numbers whatever it then sees. So numbers have no gaps
 //! and say in which order things became visible.
 
+pub(crate) mod audience;
 pub(crate) mod chain;
 pub(crate) mod facts;
 pub(crate) mod feed;

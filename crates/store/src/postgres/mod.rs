@@ -144,6 +144,10 @@ impl Driver for Postgres {
         Ok(Arc::new(transaction))
     }
 
+    fn separate(&self, connections: usize) -> Result<Arc<dyn Driver>, StoreError> {
+        Ok(Arc::new(Self::new(PostgresConfig { connections, ..self.config.clone() })?))
+    }
+
     async fn migrate(&self) -> Result<(), StoreError> {
         migrate::forward(&mut *self.config.connect().await?).await
     }

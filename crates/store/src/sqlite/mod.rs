@@ -36,8 +36,8 @@ pub(crate) struct Sqlite {
     path: PathBuf,
     writer: Arc<tokio::sync::Mutex<Connection>>,
     readers: Arc<Readers>,
-    /// Removed with the store.
-    _folder: Option<tempfile::TempDir>,
+    /// Removed with the last store on it.
+    _folder: Option<Arc<tempfile::TempDir>>,
 }
 
 struct Readers {
@@ -47,20 +47,21 @@ struct Readers {
 
 impl Sqlite {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        let writer = Connection::open(path)?;
-        let readers = (0..READERS).map(|_| Connection::open(path)).collect::<Result<_, _>>()?;
-        Ok(Self {
-            path: path.into(),
-            writer: Arc::new(tokio::sync::Mutex::new(writer)),
-            readers: Arc::new(Readers { free: Mutex::new(readers), permits: Arc::new(Semaphore::new(READERS)) }),
-            _folder: None,
-        })
+        let writer = Arc::new(tokio::sync::Mutex::new(Connection::open(path)?));
+        Ok(Self { path: path.into(), writer, readers: Arc::new(Readers::open(path, READERS)?), _folder: None })
     }
 
     pub(crate) fn temporary() -> Result<Self, StoreError> {
         let folder = tempfile::tempdir().map_err(|e| StoreError::Unavailable(e.into()))?;
         let opened = Self::open(&folder.path().join("store.sqlite"))?;
-        Ok(Self { _folder: Some(folder), ..opened })
+        Ok(Self { _folder: Some(Arc::new(folder)), ..opened })
+    }
+}
+
+impl Readers {
+    fn open(path: &Path, count: usize) -> Result<Self, StoreError> {
+        let free = (0..count).map(|_| Connection::open(path)).collect::<Result<_, _>>()?;
+        Ok(Self { free: Mutex::new(free), permits: Arc::new(Semaphore::new(count)) })
     }
 }
 
@@ -87,6 +88,15 @@ impl Driver for Sqlite {
         };
         transaction.execute(begin, Vec::new()).await?;
         Ok(Arc::new(transaction))
+    }
+
+    fn separate(&self, connections: usize) -> Result<Arc<dyn Driver>, StoreError> {
+        Ok(Arc::new(Self {
+            path: self.path.clone(),
+            writer: Arc::clone(&self.writer),
+            readers: Arc::new(Readers::open(&self.path, connections.min(READERS))?),
+            _folder: self._folder.clone(),
+        }))
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {

@@ -11,6 +11,8 @@
 mod audit;
 mod configuration;
 mod edge;
+mod enrolment;
+mod fleets;
 mod harness;
 mod identity;
 mod isolation;
@@ -63,6 +65,15 @@ conformance! {
         a_lease_is_noted_before_any_report_and_never_moves_back,
         an_upstream_is_told_of_with_its_key_and_stored_sealed,
         gateways_are_known_by_their_last_report;
+    enrolment:
+        a_certificate_is_renewed_for_the_key_that_joined_only,
+        a_join_token_that_is_unknown_expired_or_revoked_is_worth_nothing,
+        a_name_is_free_again_once_its_gateway_cannot_ask_any_more,
+        a_revoked_gateway_is_noted_no_lease_and_keeps_its_last,
+        of_many_that_show_one_join_token_one_key_wins;
+    fleets:
+        a_move_is_a_row_for_one_fleet_and_a_tombstone_for_the_other,
+        keys_of_another_fleet_are_told_to_nobody_whatever_changes;
     identity:
         a_binding_is_refused_where_the_role_does_not_belong,
         a_role_that_loses_a_grant_narrows,

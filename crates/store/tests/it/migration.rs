@@ -21,9 +21,9 @@ pub(crate) async fn a_newer_schema_is_refused(db: Database) {
     )
     .await;
     for refused in [db.store.check_schema().await, db.store.migrate().await] {
-        assert!(matches!(refused, Err(StoreError::SchemaNewer { found: 99, known: 1 })), "{refused:?}");
+        assert!(matches!(refused, Err(StoreError::SchemaNewer { found: 99, .. })), "{refused:?}");
     }
     db.behind("DROP TABLE refinery_schema_history").await;
     let older = db.store.check_schema().await;
-    assert!(matches!(older, Err(StoreError::SchemaOlder { found: 0, known: 1 })), "{older:?}");
+    assert!(matches!(older, Err(StoreError::SchemaOlder { found: 0, .. })), "{older:?}");
 }

@@ -126,6 +126,7 @@ pub(crate) fn hostname(id: HostnameId, tenant: TenantId, name: &str) -> NewHostn
         hostname: name.parse().unwrap(),
         project_id: CLOUD,
         tenant_id: Some(tenant),
+        fleet: domain::FleetName::default(),
         purpose: Purpose::App,
         kind: HostnameKind::Platform,
         is_primary: false,
