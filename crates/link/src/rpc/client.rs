@@ -1,6 +1,11 @@
 //! A gateway's side.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use domain::{
@@ -11,7 +16,8 @@ use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use super::{
-    proto::{self, feed_reply::Kind, gateway_link_client::GatewayLinkClient},
+    enrolment,
+    proto::{self, enrolment_client::EnrolmentClient, feed_reply::Kind, gateway_link_client::GatewayLinkClient},
     wire,
 };
 use crate::{
@@ -60,7 +66,8 @@ pub struct TlsFiles {
 /// A [`ControlPlane`] at the other end of a connection. Connects when first used, and again whenever it must.
 #[derive(Clone, Debug)]
 pub struct RpcClient {
-    grpc: GatewayLinkClient<Channel>,
+    /// Replaced as a whole when there is a new certificate to show.
+    channel: Arc<RwLock<Channel>>,
 }
 
 impl RpcClient {
@@ -69,35 +76,64 @@ impl RpcClient {
     /// # Errors
     /// [`LinkError::Unfit`] when the target or the certificates cannot be used.
     pub fn new(target: &Target) -> Result<Self, LinkError> {
-        let unfit =
-            |error: tonic::transport::Error| LinkError::Unfit { peer: WHO, reason: crate::error::chain(&error) };
-        let endpoint = match target {
-            Target::Tls { url, files } => {
-                if !url.starts_with("https://") {
-                    return Err(LinkError::Unfit { peer: WHO, reason: format!("`{url}` is not an https URL") });
-                }
-                super::install_crypto();
-                let tls = ClientTlsConfig::new()
-                    .ca_certificate(Certificate::from_pem(&files.ca))
-                    .identity(Identity::from_pem(&files.chain, files.key.expose()));
-                Endpoint::from_shared(url.clone()).and_then(|e| e.tls_config(tls)).map_err(unfit)?
-            }
-            Target::Loopback(address) if !address.ip().is_loopback() => {
-                let reason = format!("{address} is not on this machine and needs TLS");
-                return Err(LinkError::Unfit { peer: WHO, reason });
-            }
-            Target::Loopback(address) => Endpoint::from_shared(format!("http://{address}")).map_err(unfit)?,
-            Target::Unix(path) => Endpoint::from_shared(format!("unix://{}", path.display())).map_err(unfit)?,
-        };
-        let channel = endpoint
-            .connect_timeout(CONNECT)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true)
-            .connect_lazy();
-        Ok(Self { grpc: GatewayLinkClient::new(channel).max_decoding_message_size(MAX_MESSAGE) })
+        Ok(Self { channel: Arc::new(RwLock::new(channel(target)?)) })
     }
+
+    /// Connects anew for every later call, with another certificate. Calls that are under way end as they began.
+    ///
+    /// # Errors
+    /// As [`RpcClient::new`]; the connection there is stays.
+    pub fn reconnect(&self, target: &Target) -> Result<(), LinkError> {
+        let channel = channel(target)?;
+        *self.channel.write().unwrap_or_else(PoisonError::into_inner) = channel;
+        Ok(())
+    }
+
+    /// Our next certificate (PEM, leaf first), for a request (PKCS #10, DER) of the same key.
+    ///
+    /// # Errors
+    /// [`LinkError::Refused`] when this gateway was revoked or its certificate has expired.
+    pub async fn renew(&self, csr: Vec<u8>) -> Result<String, LinkError> {
+        let mut client = EnrolmentClient::new(self.channel());
+        enrolment::certificate(client.renew(proto::RenewRequest { csr })).await
+    }
+
+    fn channel(&self) -> Channel {
+        self.channel.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn grpc(&self) -> GatewayLinkClient<Channel> {
+        GatewayLinkClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE)
+    }
+}
+
+fn channel(target: &Target) -> Result<Channel, LinkError> {
+    let unfit = |error: tonic::transport::Error| LinkError::Unfit { peer: WHO, reason: crate::error::chain(&error) };
+    let endpoint = match target {
+        Target::Tls { url, files } => {
+            if !url.starts_with("https://") {
+                return Err(LinkError::Unfit { peer: WHO, reason: format!("`{url}` is not an https URL") });
+            }
+            super::install_crypto();
+            let tls = ClientTlsConfig::new()
+                .ca_certificate(Certificate::from_pem(&files.ca))
+                .identity(Identity::from_pem(&files.chain, files.key.expose()));
+            Endpoint::from_shared(url.clone()).and_then(|e| e.tls_config(tls)).map_err(unfit)?
+        }
+        Target::Loopback(address) if !address.ip().is_loopback() => {
+            let reason = format!("{address} is not on this machine and needs TLS");
+            return Err(LinkError::Unfit { peer: WHO, reason });
+        }
+        Target::Loopback(address) => Endpoint::from_shared(format!("http://{address}")).map_err(unfit)?,
+        Target::Unix(path) => Endpoint::from_shared(format!("unix://{}", path.display())).map_err(unfit)?,
+    };
+    Ok(endpoint
+        .connect_timeout(CONNECT)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true)
+        .connect_lazy())
 }
 
 fn answer<T>(reply: Result<tonic::Response<T>, tonic::Status>) -> Result<T, LinkError> {
@@ -109,12 +145,12 @@ impl ControlPlane for RpcClient {
     async fn prove(&self, at: Position, gateway: &GatewayIdentity) -> Result<Proof, LinkError> {
         let gateway = Some(wire::from_gateway(gateway.clone()));
         let question = proto::ProveRequest { at: Some(wire::from_position(at)), gateway };
-        wire::to_proof(answer(self.grpc.clone().prove(question).await)?, WHO)
+        wire::to_proof(answer(self.grpc().prove(question).await)?, WHO)
     }
 
     async fn facts_after(&self, at: Position) -> Result<Vec<NumberedFact>, LinkError> {
         let question = proto::FactsAfterRequest { at: Some(wire::from_position(at)) };
-        let mut parts = answer(self.grpc.clone().facts_after(question).await)?;
+        let mut parts = answer(self.grpc().facts_after(question).await)?;
         let mut facts = Vec::new();
         while let Some(part) = parts.message().await.map_err(|status| wire::from_grpc(status, WHO))? {
             for fact in part.facts {
@@ -125,7 +161,7 @@ impl ControlPlane for RpcClient {
     }
 
     async fn live_facts(&self) -> Result<LiveFacts, LinkError> {
-        let mut parts = answer(self.grpc.clone().live_facts(proto::LiveFactsRequest {}).await)?;
+        let mut parts = answer(self.grpc().live_facts(proto::LiveFactsRequest {}).await)?;
         let mut live: Option<LiveFacts> = None;
         while let Some(part) = parts.message().await.map_err(|status| wire::from_grpc(status, WHO))? {
             let head = wire::to_position(part.head, WHO)?;
@@ -142,11 +178,11 @@ impl ControlPlane for RpcClient {
 
     async fn bindings(&self, tenant: TenantId, user: UserId) -> Result<Bindings, LinkError> {
         let question = proto::BindingsRequest { tenant: tenant.to_string(), user: user.to_string() };
-        wire::to_bindings(answer(self.grpc.clone().bindings(question).await)?, WHO)
+        wire::to_bindings(answer(self.grpc().bindings(question).await)?, WHO)
     }
 
     async fn feed(&self, from: Option<u64>) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
-        let parts = answer(self.grpc.clone().feed(proto::FeedRequest { from }).await)?;
+        let parts = answer(self.grpc().feed(proto::FeedRequest { from }).await)?;
         let parts = parts.map_err(|status| wire::from_grpc(status, WHO));
         // Parts of a delta are put together; those of a full state are handed on one by one.
         let whole = parts.scan(Vec::new(), |delta, part| {
@@ -157,7 +193,7 @@ impl ControlPlane for RpcClient {
     }
 
     async fn report(&self, status: GatewayStatus) -> Result<(), LinkError> {
-        answer(self.grpc.clone().report(wire::from_status(status)).await).map(|_| ())
+        answer(self.grpc().report(wire::from_status(status)).await).map(|_| ())
     }
 }
 

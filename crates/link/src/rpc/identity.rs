@@ -1,5 +1,6 @@
 //! Who a gateway is, as its certificate says: the URI name `portcullis://FLEET/NAME/ID` (RFC 5280 §4.2.1.6).
 
+use domain::{Timestamp, fleet::is_name};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::log::GatewayIdentity;
@@ -9,8 +10,13 @@ const SCHEME: &str = "portcullis://";
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Peer {
-    /// The gateway its client certificate names.
-    Gateway(GatewayIdentity),
+    /// One with a client certificate.
+    Gateway {
+        /// The gateway it names.
+        gateway: GatewayIdentity,
+        /// When it expires. A connection may last longer.
+        expires: Timestamp,
+    },
     /// Somebody on this machine, over a Unix socket or the loopback interface without TLS.
     Local,
 }
@@ -30,12 +36,6 @@ pub fn from_uri(uri: &str) -> Option<GatewayIdentity> {
     Some(GatewayIdentity { id: id.parse().ok()?, name: name.into(), fleet: fleet.into() })
 }
 
-/// Whether a text may name a gateway or a fleet: 1 to 63 of `a-z`, `0-9`, `-`, `.` and `_`.
-pub fn is_name(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'_');
-    (1..=63).contains(&text.len()) && text.bytes().all(allowed)
-}
-
 /// The gateway that a client certificate (DER) names. None unless it has exactly one URI name and that names one.
 pub fn of_certificate(der: &[u8]) -> Option<GatewayIdentity> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
@@ -46,6 +46,12 @@ pub fn of_certificate(der: &[u8]) -> Option<GatewayIdentity> {
     });
     let identity = from_uri(uris.next()?);
     if uris.next().is_some() { None } else { identity }
+}
+
+/// When a certificate (DER) expires. None when it cannot be read.
+pub fn expiry(der: &[u8]) -> Option<Timestamp> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(Timestamp::from_secs(certificate.validity().not_after.timestamp()))
 }
 
 #[test]

@@ -1,19 +1,22 @@
 //! [`ControlPlane`](crate::log::ControlPlane) over gRPC (`proto/portcullis/v1/gateway.proto`).
 //!
 //! A gateway has an [`RpcClient`]; the control API wraps what answers in an [`RpcServer`]. Who asks is decided by the
-//! client certificate: its URI name holds the [`GatewayIdentity`](crate::log::GatewayIdentity), see [`identity`].
+//! client certificate: its URI name holds the [`GatewayIdentity`](crate::log::GatewayIdentity), see [`identity`]. An
+//! [`Enroller`] gives gateways their certificates.
 
 mod client;
+mod enrolment;
 pub mod identity;
 mod server;
 mod wire;
 
 pub use self::{
     client::{RpcClient, Target, TlsFiles},
+    enrolment::{Enroller, join},
     server::{Admit, AdmitAll, RpcServer, ServerTls, serve},
 };
 
-/// What `build.rs` made of the `.proto` file.
+/// What `build.rs` made of the `.proto` files.
 #[expect(missing_docs, reason = "generated")]
 pub mod proto {
     tonic::include_proto!("portcullis.v1");

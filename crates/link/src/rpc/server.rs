@@ -1,6 +1,6 @@
 //! The control API's side.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::Secret;
@@ -16,8 +16,9 @@ use tonic::{
 };
 
 use super::{
+    enrolment::{Enroller, EnrolmentServer},
     identity::{self, Peer},
-    proto::{self, gateway_link_server},
+    proto::{self, enrolment_server, gateway_link_server},
     wire,
 };
 use crate::{
@@ -27,6 +28,9 @@ use crate::{
 
 const WHO: &str = "the control API";
 const GATEWAY: &str = "the gateway";
+
+/// Longest a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// Decides what a peer may ask, and who answers it.
 #[async_trait]
@@ -53,17 +57,29 @@ impl Admit for AdmitAll {
 #[derive(Clone)]
 pub struct RpcServer {
     admit: Arc<dyn Admit>,
+    enroller: Option<Arc<dyn Enroller>>,
 }
 
 impl RpcServer {
     /// Serves whom `admit` lets in.
     pub fn new(admit: Arc<dyn Admit>) -> Self {
-        Self { admit }
+        Self { admit, enroller: None }
+    }
+
+    /// Gives out certificates too.
+    #[must_use]
+    pub fn enrolling(self, enroller: Arc<dyn Enroller>) -> Self {
+        Self { enroller: Some(enroller), ..self }
     }
 
     /// The service, for a router.
     pub fn into_service(self) -> gateway_link_server::GatewayLinkServer<Self> {
         gateway_link_server::GatewayLinkServer::new(self)
+    }
+
+    fn enrolment_service(&self) -> Option<enrolment_server::EnrolmentServer<EnrolmentServer>> {
+        let (enroller, admit) = (self.enroller.clone()?, Arc::clone(&self.admit));
+        Some(enrolment_server::EnrolmentServer::new(EnrolmentServer { enroller, admit }))
     }
 
     async fn plane<T>(&self, request: &Request<T>) -> Result<(Peer, Arc<dyn ControlPlane>), Status> {
@@ -80,7 +96,7 @@ pub struct ServerTls {
     pub chain: String,
     /// Its key.
     pub key: Secret<String>,
-    /// Authorities trusted for gateways' certificates; every client needs one.
+    /// Authorities trusted for gateways' certificates. Without one a client may join and nothing else.
     pub client_ca: String,
 }
 
@@ -101,15 +117,19 @@ pub async fn serve(
         super::install_crypto();
         let config = ServerTlsConfig::new()
             .identity(Identity::from_pem(&tls.chain, tls.key.expose()))
-            .client_ca_root(Certificate::from_pem(&tls.client_ca));
+            .client_ca_root(Certificate::from_pem(&tls.client_ca))
+            // Who joins has none yet. Every other method asks for it.
+            .client_auth_optional(server.enroller.is_some())
+            .timeout(HANDSHAKE);
         builder = builder.tls_config(config).map_err(failed)?;
     }
-    let router = builder.add_service(server.into_service());
+    let enrolment = server.enrolment_service();
+    let router = builder.add_service(server.into_service()).add_optional_service(enrolment);
     router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown).await.map_err(failed)
 }
 
 /// Who asks. A connection that proves nothing is nobody's.
-fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
+pub(super) fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
     let refused = |reason: &str| Status::unauthenticated(reason);
     let extensions = request.extensions();
     if let Some(peer) = extensions.get::<Peer>() {
@@ -119,7 +139,8 @@ fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
         let certificates = info.peer_certs().ok_or_else(|| refused("a client certificate is needed"))?;
         let leaf = certificates.first().ok_or_else(|| refused("a client certificate is needed"))?;
         let gateway = identity::of_certificate(leaf).ok_or_else(|| refused("the certificate names no gateway"))?;
-        return Ok(Peer::Gateway(gateway));
+        let expires = identity::expiry(leaf).ok_or_else(|| refused("the certificate names no end"))?;
+        return Ok(Peer::Gateway { gateway, expires });
     }
     let local = extensions.get::<UdsConnectInfo>().is_some()
         || extensions
@@ -132,10 +153,10 @@ fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
 /// Nobody speaks for a gateway that its certificate does not name.
 fn is_itself(peer: &Peer, gateway: &GatewayIdentity) -> Result<(), Status> {
     match peer {
-        Peer::Gateway(named) if named != gateway => {
+        Peer::Gateway { gateway: named, .. } if named != gateway => {
             Err(Status::permission_denied("the certificate names another gateway"))
         }
-        Peer::Gateway(_) | Peer::Local => Ok(()),
+        Peer::Gateway { .. } | Peer::Local => Ok(()),
     }
 }
 

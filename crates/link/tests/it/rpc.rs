@@ -8,13 +8,19 @@ use link::{
     LinkError,
     log::{ControlPlane, FeedMessage, GatewayIdentity, GatewayStatus, NoCarrier},
     rpc::{
-        Admit, AdmitAll, RpcClient, RpcServer, ServerTls, Target, TlsFiles,
+        Admit, AdmitAll, Enroller, RpcClient, RpcServer, ServerTls, Target, TlsFiles,
         identity::{self, Peer},
+        join,
+        proto::{FeedRequest, RenewRequest, enrolment_client::EnrolmentClient, gateway_link_client::GatewayLinkClient},
         serve,
     },
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use tokio::net::TcpListener;
+use tonic::{
+    Code,
+    transport::{Certificate, ClientTlsConfig, Endpoint},
+};
 
 use crate::fake::{FakePlane, FakeSql, refused};
 
@@ -62,7 +68,7 @@ struct FleetEu(Arc<dyn ControlPlane>);
 impl Admit for FleetEu {
     async fn admit(&self, peer: &Peer) -> Result<Arc<dyn ControlPlane>, LinkError> {
         match peer {
-            Peer::Gateway(gateway) if gateway.fleet == "eu" => Ok(self.0.clone()),
+            Peer::Gateway { gateway, .. } if gateway.fleet == "eu" => Ok(self.0.clone()),
             _ => Err(LinkError::Refused { peer: "the control API", reason: "unknown gateway".into() }),
         }
     }
@@ -210,4 +216,50 @@ async fn a_client_finds_a_control_api_that_comes_back() {
 fn plain_connections_leave_this_machine_never() {
     let target = Target::Loopback("192.0.2.1:9090".parse().unwrap());
     assert!(matches!(RpcClient::new(&target), Err(LinkError::Unfit { .. })));
+}
+
+/// Gives everybody a certificate that says what was asked.
+struct Signs;
+
+#[async_trait::async_trait]
+impl Enroller for Signs {
+    async fn join(&self, token: &Secret<String>, csr: &[u8]) -> Result<String, LinkError> {
+        Ok(format!("joined by {} with {}", token.expose(), csr.len()))
+    }
+    async fn renew(&self, gateway: &GatewayIdentity, csr: &[u8]) -> Result<String, LinkError> {
+        Ok(format!("renewed for {} with {}", gateway.name, csr.len()))
+    }
+}
+
+#[tokio::test]
+async fn without_a_certificate_a_client_may_join_and_nothing_else() {
+    let authority = Authority::new();
+    let plane = FakePlane::new(Arc::new(FakeSql::default()), Arc::new(NoCarrier));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let server = RpcServer::new(Arc::new(FleetEu(plane))).enrolling(Arc::new(Signs));
+    let tls = authority.server();
+    tokio::spawn(async move { serve(listener, Some(&tls), server, std::future::pending()).await });
+
+    let token = Secret::new("token".to_owned());
+    assert_eq!(join(&url, &authority.pem(), &token, vec![0; 3]).await.unwrap(), "joined by token with 3");
+    let long = join(&url, &authority.pem(), &token, vec![0; 9000]).await;
+    assert!(matches!(long, Err(LinkError::Unreadable { .. })), "{long:?}");
+    let untrusted = join(&url, &Authority::new().pem(), &token, vec![0; 3]).await;
+    assert!(matches!(untrusted, Err(LinkError::Unreachable { .. })), "the token goes to a server of ours only");
+
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority.pem()));
+    let channel = Endpoint::from_shared(url.clone()).unwrap().tls_config(tls).unwrap().connect().await.unwrap();
+    let feed = GatewayLinkClient::new(channel.clone()).feed(FeedRequest { from: None }).await;
+    assert_eq!(feed.unwrap_err().code(), Code::Unauthenticated);
+    let renewed = EnrolmentClient::new(channel).renew(RenewRequest { csr: vec![0; 3] }).await;
+    assert_eq!(renewed.unwrap_err().code(), Code::Unauthenticated);
+
+    let target = |files| Target::Tls { url: url.clone(), files };
+    let files = authority.gateway(&[&identity::uri(&gateway())], &authority);
+    let client = RpcClient::new(&target(files)).unwrap();
+    assert_eq!(client.renew(vec![0; 3]).await.unwrap(), "renewed for gw-1 with 3");
+    let us = identity::uri(&GatewayIdentity { fleet: "us".into(), ..gateway() });
+    client.reconnect(&target(authority.gateway(&[&us], &authority))).unwrap();
+    assert!(matches!(client.renew(vec![0; 3]).await, Err(LinkError::Refused { .. })), "the new certificate is shown");
 }
