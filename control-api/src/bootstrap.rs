@@ -13,7 +13,7 @@ use authz::{
     },
 };
 use domain::{
-    HostName, Permission, ProjectId, Secret, Slug,
+    FleetName, HostName, Permission, ProjectId, Secret, Slug,
     declarative::{self, RawFile, ReadAs},
     model::{
         AssertionMode, ClaimState, CustomerKind, HostnameKind, KeyPurpose, KycKind, Membership, MembershipSource,
@@ -392,6 +392,7 @@ async fn hostname(app: &App, project: &Project, tenant: Option<&Tenant>, name: &
         hostname: name.clone(),
         project_id,
         tenant_id: tenant.map(|tenant| tenant.id),
+        fleet: FleetName::default(),
         purpose: Purpose::App,
         kind: HostnameKind::Platform,
         is_primary: true,

@@ -1,6 +1,7 @@
 //! What the control API is told at the start.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -24,6 +25,8 @@ pub const ALIASES: [(&str, &str); 2] = [("DATABASE_URL", "/database/url"), ("RED
 pub struct Config {
     /// What kind of installation this is. `prod` refuses plain-HTTP upstreams, demo data and migrations down.
     pub environment: Environment,
+    /// What this process does; default everything. A listener of a role that is not taken is not opened.
+    pub roles: BTreeSet<ProcessRole>,
     /// The database.
     pub database: DatabaseConfig,
     /// Redis.
@@ -34,6 +37,8 @@ pub struct Config {
     pub sessions: SessionsConfig,
     /// The log of restrictions.
     pub log: LogConfig,
+    /// How gateways are enrolled.
+    pub enrolment: EnrolmentConfig,
     /// Rules for upstreams.
     pub upstreams: UpstreamsConfig,
     /// What is ensured at every start.
@@ -46,16 +51,35 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             environment: Environment::Dev,
+            roles: ProcessRole::ALL.into(),
             database: DatabaseConfig::default(),
             redis: RedisConfig::default(),
             listeners: ListenersConfig::default(),
             sessions: SessionsConfig::default(),
             log: LogConfig::default(),
+            enrolment: EnrolmentConfig::default(),
             upstreams: UpstreamsConfig::default(),
             bootstrap: BootstrapConfig::default(),
             telemetry: TelemetryConfig::default(),
         }
     }
+}
+
+/// What a process of the control API does.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessRole {
+    /// Signing in, and what users and tenants do: listener `public`.
+    Identity,
+    /// What the platform's staff does: listener `admin`.
+    Admin,
+    /// What gateways are told: listener `internal`.
+    Feed,
+}
+
+impl ProcessRole {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Identity, Self::Admin, Self::Feed];
 }
 
 /// What kind of installation this is.
@@ -72,7 +96,7 @@ pub enum Environment {
 }
 
 /// The database.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatabaseConfig {
     /// `postgres://…` or `sqlite:PATH`.
@@ -81,10 +105,31 @@ pub struct DatabaseConfig {
     pub migrate: bool,
     /// PEM of the authorities trusted for PostgreSQL's certificate; needed with `sslmode=require`.
     pub ca: Option<PathBuf>,
+    /// Connections at once for users, tenants and staff, 1 to 1000. Default 25.
+    #[schemars(range(min = 1, max = 1000))]
+    pub connections: usize,
+    /// Connections at once for what gateways are told, beside the others and never used for anything else, 2 to 1000.
+    /// Default 8.
+    #[schemars(range(min = 2, max = 1000))]
+    pub feed_connections: usize,
     /// The key secrets are sealed with: 32 bytes as 64 hex digits, by reference.
     pub master_key: Option<SecretRef>,
     /// Keys that older rows may still be sealed with.
     pub older_master_keys: Vec<SecretRef>,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            migrate: false,
+            ca: None,
+            connections: 25,
+            feed_connections: 8,
+            master_key: None,
+            older_master_keys: Vec::new(),
+        }
+    }
 }
 
 /// Redis.
@@ -161,8 +206,8 @@ pub struct InternalTls {
     pub key: PathBuf,
     /// The authority gateways' certificates are signed by.
     pub ca: PathBuf,
-    /// Its key; only `gateways enroll` reads it.
-    pub ca_key: Option<PathBuf>,
+    /// Its key, which signs gateways' certificates.
+    pub ca_key: PathBuf,
 }
 
 /// `IP:PORT` or `unix:PATH`.
@@ -273,6 +318,22 @@ impl Default for LogConfig {
     }
 }
 
+/// How gateways are enrolled.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnrolmentConfig {
+    /// A join token is good for this long, 1 m to 24 h. Default 1 h.
+    pub join_token: HumanDuration,
+    /// A gateway's certificate is good for this long, 1 h to 7 d; it is renewed at half of that. Default 24 h.
+    pub certificate: HumanDuration,
+}
+
+impl Default for EnrolmentConfig {
+    fn default() -> Self {
+        Self { join_token: HumanDuration::from_secs(3600), certificate: HumanDuration::from_secs(86_400) }
+    }
+}
+
 /// Rules for upstreams.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -342,7 +403,7 @@ impl Config {
             self.database.url = format!("sqlite:{}", base.join(path).display());
         }
         if let Some(tls) = &mut self.listeners.internal_tls {
-            [&mut tls.certificate, &mut tls.key, &mut tls.ca].into_iter().chain(&mut tls.ca_key).for_each(file);
+            [&mut tls.certificate, &mut tls.key, &mut tls.ca, &mut tls.ca_key].into_iter().for_each(file);
         }
         if let Some(tls) = &mut self.listeners.public_tls {
             [&mut tls.certificate, &mut tls.key, &mut tls.ca].into_iter().for_each(file);
@@ -361,13 +422,17 @@ impl Config {
         if self.database.master_key.is_none() {
             checks.refuse("/database/master_key", "is missing: secrets are sealed with it");
         }
-        if self.listeners.internal_tls.is_none() && self.environment != Environment::Dev {
+        let feeds = self.roles.contains(&ProcessRole::Feed);
+        if feeds && self.listeners.internal_tls.is_none() && self.environment != Environment::Dev {
             checks.refuse("/listeners/internal_tls", "is missing: no gateway could be fed");
         }
     }
 
     /// What no schema can express, wherever the control API runs.
     pub fn check(&self, checks: &mut Checks<'_>) {
+        if self.roles.is_empty() {
+            checks.refuse("/roles", "is empty: the process would do nothing");
+        }
         if self.sessions.access_token.get() > std::time::Duration::from_secs(900) {
             checks.refuse("/sessions/access_token", "is longer than 15m");
         }
@@ -376,6 +441,13 @@ impl Config {
         }
         if self.sessions.lock_after == 0 {
             checks.refuse("/sessions/lock_after", "is 0: every name would be locked");
+        }
+        let within = |given: HumanDuration, from: u64, to: u64| (from..=to).contains(&given.get().as_secs());
+        if !within(self.enrolment.join_token, 60, 86_400) {
+            checks.refuse("/enrolment/join_token", "is not within 1m and 24h");
+        }
+        if !within(self.enrolment.certificate, 3600, 7 * 86_400) {
+            checks.refuse("/enrolment/certificate", "is not within 1h and 7d");
         }
         if !self.listeners.admin.is_local() {
             checks.refuse("/listeners/admin", "is plain HTTP and must be on loopback or a Unix socket");
@@ -430,7 +502,8 @@ mod tests {
     #[test]
     fn names_all_mistakes_at_once() {
         let mistakes = check(
-            "environment: prod\nlisteners: { public: \"0.0.0.0:9081\", admin: \"0.0.0.0:9080\", internal: \"0.0.0.0:9090\", internal_plaintext: true }\nsessions: { access_token: 1h, lock_after: 0 }\n\
+            "environment: prod\nlisteners: { public: \"0.0.0.0:9081\", admin: \"0.0.0.0:9080\", internal: \"0.0.0.0:9090\", internal_plaintext: true }\n\
+             enrolment: { join_token: 59s, certificate: 8d }\nsessions: { access_token: 1h, lock_after: 0 }\n\
              upstreams: { plaintext_on_loopback: true }\n",
         )
         .unwrap_err()
@@ -438,6 +511,8 @@ mod tests {
         for key in [
             "database.url",
             "database.master_key",
+            "enrolment.certificate",
+            "enrolment.join_token",
             "listeners.admin",
             "listeners.public",
             "listeners.internal",

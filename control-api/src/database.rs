@@ -37,7 +37,8 @@ pub fn open(config: &DatabaseConfig) -> Result<Store, DatabaseError> {
         std::fs::read_to_string(path).map_err(|source| DatabaseError::Ca { path: path.clone(), source })
     };
     let ca_pem = config.ca.as_ref().map(read).transpose()?;
-    let config = PostgresConfig { ca_pem, ..PostgresConfig::new(Secret::new(config.url.clone())) };
+    let connections = config.connections;
+    let config = PostgresConfig { ca_pem, connections, ..PostgresConfig::new(Secret::new(config.url.clone())) };
     Ok(Store::postgres(config, sealer)?)
 }
 

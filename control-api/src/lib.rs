@@ -12,12 +12,12 @@
 
 pub mod api;
 pub mod app;
+pub mod authority;
 pub mod bootstrap;
 pub mod caller;
 pub mod config;
 pub mod context;
 pub mod database;
-pub mod enroll;
 pub mod envelope;
 pub mod error;
 pub mod internal;

@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,32 +15,40 @@ use std::{
 
 use axum::Router;
 use domain::{
-    Clock, Secret,
+    Clock, FleetName, Secret,
     snapshot::{Peer, UpstreamTls},
 };
 use link::{
     log::{ControlPlane, FactCarrier},
-    rpc::{AdmitAll, RpcServer, ServerTls},
+    rpc::{Enroller, RpcServer, ServerTls},
 };
-use store::Store;
+use store::{Store, StoreError};
 use tokio::{
     net::{TcpListener, UnixListener},
+    runtime::{Handle, Runtime},
     sync::watch,
     task::{JoinHandle, JoinSet},
 };
 
 use crate::{
     App,
+    authority::{Authority, AuthorityError},
     bootstrap::{self, Bootstrapped, WayIn},
-    config::{Config, InternalTls, ListenAddress, ListenersConfig, PublicTls},
+    config::{Config, InternalTls, ListenAddress, ListenersConfig, ProcessRole, PublicTls},
     error::AppError,
-    internal::Plane,
+    internal::{Certifier, Enrolled, Hub, Plane},
     mutual_tls::{self, MutualTls, TlsError},
     problem, router,
 };
 
 /// How long open requests may take after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// Threads for what gateways ask.
+const FEED_THREADS: usize = 2;
+
+/// Of a listener that has no address and port.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// The control API.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +66,14 @@ pub enum StartError {
     PublicTls(#[from] TlsError),
     #[error("what every start ensures cannot be ensured")]
     Bootstrap(#[source] AppError),
+    #[error("threads cannot be started")]
+    Threads(#[source] io::Error),
+    #[error("the threads for gateways have ended")]
+    Feed(#[source] tokio::task::JoinError),
+    #[error("the database cannot be opened a second time")]
+    Store(#[source] StoreError),
+    #[error("the authority of gateways' certificates cannot be used")]
+    Authority(#[from] AuthorityError),
     #[error("the control API cannot be put together")]
     Setup(#[source] AppError),
 }
@@ -73,45 +89,62 @@ impl ControlApi {
         carrier: Arc<dyn FactCarrier>,
         clock: Arc<dyn Clock>,
     ) -> Result<RunningControlApi, StartError> {
-        let listeners = config.listeners.clone();
-        let app = App::new(config, store, carrier, clock).map_err(StartError::Setup)?;
-        let public = Door::bind(&listeners.public).await?;
-        let admin = Door::bind(&listeners.admin).await?;
-        let internal = Door::bind(&listeners.internal).await?;
-        let metrics = match &listeners.metrics {
-            Some(address) => Some(Door::bind(address).await?),
-            None => None,
+        let (listeners, roles) = (config.listeners.clone(), config.roles.clone());
+        let feed = FeedRuntime::new().map_err(StartError::Threads)?;
+        let feed_store = store.separate(config.database.feed_connections).map_err(StartError::Store)?;
+        let hub = {
+            let _on = feed.handle().enter();
+            Hub::start(feed_store, store.clone(), Arc::clone(&clock), carrier)
         };
-        let tls = listeners.internal_tls.as_ref().map(server_tls).transpose()?;
-        let public_tls = listeners.public_tls.as_ref().map(public_tls).transpose()?;
-        for door in [Some(&admin), Some(&internal), metrics.as_ref()].into_iter().flatten() {
+        let app = App::over(config, store, hub, clock).map_err(StartError::Setup)?;
+        let taken = |role, address: &ListenAddress| Some(address.clone()).filter(|_| roles.contains(&role));
+        let public = Door::open(taken(ProcessRole::Identity, &listeners.public)).await?;
+        let admin = Door::open(taken(ProcessRole::Admin, &listeners.admin)).await?;
+        let internal = taken(ProcessRole::Feed, &listeners.internal);
+        let internal = feed.handle().spawn(Door::open(internal)).await.map_err(StartError::Feed)??;
+        let metrics = Door::open(listeners.metrics.clone()).await?;
+        let tls = listeners.internal_tls.as_ref().filter(|_| internal.is_some()).map(server_tls).transpose()?;
+        let public_tls = listeners.public_tls.as_ref().filter(|_| public.is_some()).map(public_tls).transpose()?;
+        let gateways = internal.as_ref().map(|_| gateway_server(&app)).transpose()?;
+        // What another process of ours serves is no upstream either.
+        app.add_door(listeners.admin.clone());
+        app.add_door(listeners.internal.clone());
+        for door in [&admin, &internal, &metrics].into_iter().flatten() {
             app.add_door(door.address.clone());
         }
-        let bootstrapped = bootstrap::ensure(&app, Some(way_in(&listeners, &public.address))).await;
+        let way = public.as_ref().map(|door| way_in(&listeners, &door.address));
+        let bootstrapped = bootstrap::ensure(&app, way).await;
         let bootstrapped = bootstrapped.map_err(StartError::Bootstrap)?;
 
-        let plane: Arc<dyn ControlPlane> = Arc::new(Plane::new(Arc::clone(&app.hub)));
         let (stop, stopped) = watch::channel(false);
         let mut serving = JoinSet::new();
-        let (public_address, admin_address, internal_address) = (public.address.clone(), admin.tcp(), internal.tcp());
+        let tcp = |door: &Option<Door>| door.as_ref().map_or(NOWHERE, Door::tcp);
+        let public_address = public.as_ref().map_or(listeners.public, |door| door.address.clone());
+        let (admin_address, internal_address) = (tcp(&admin), tcp(&internal));
         let metrics_address = metrics.as_ref().map(Door::tcp);
-        match public_tls {
-            Some(tls) => serving.spawn(public.serve_edges(tls, router::public(&app), stopped.clone())),
-            None => serving.spawn(public.serve(router::public(&app), stopped.clone())),
-        };
-        serving.spawn(admin.serve(router::admin(&app), stopped.clone()));
+        match (public, public_tls) {
+            (Some(public), Some(tls)) => {
+                _ = serving.spawn(public.serve_edges(tls, router::public(&app), stopped.clone()));
+            }
+            (Some(public), None) => _ = serving.spawn(public.serve(router::public(&app), stopped.clone())),
+            (None, _) => {}
+        }
+        if let Some(admin) = admin {
+            serving.spawn(admin.serve(router::admin(&app), stopped.clone()));
+        }
         if let Some(metrics) = metrics {
             serving.spawn(metrics.serve(router::metrics(&app), stopped.clone()));
         }
-        if tls.is_some() || listeners.internal_plaintext {
-            serving.spawn(internal.serve_gateways(Arc::clone(&plane), tls, stopped));
-        } else {
-            serving.spawn(internal.serve(router::health(&app), stopped));
+        if let (Some(internal), Some(gateways)) = (internal, gateways) {
+            if tls.is_some() || listeners.internal_plaintext {
+                serving.spawn_on(internal.serve_gateways(gateways, tls, stopped), feed.handle());
+            } else {
+                serving.spawn_on(internal.serve(router::health(&app), stopped), feed.handle());
+            }
         }
-        let jobs = tokio::spawn(Arc::clone(&app.hub).run_jobs(app.config.log.clone()));
+        let jobs = feed.handle().spawn(Arc::clone(&app.hub).run_jobs(app.config.log.clone()));
         Ok(RunningControlApi {
             app,
-            plane,
             bootstrapped,
             public: public_address,
             admin: admin_address,
@@ -120,14 +153,39 @@ impl ControlApi {
             stop,
             serving,
             jobs,
+            _feed: feed,
         })
+    }
+}
+
+/// The runtime of feed, tick and proof: whatever the others do, here are threads for what gateways ask.
+struct FeedRuntime(Option<Runtime>, Handle);
+
+impl FeedRuntime {
+    fn new() -> io::Result<Self> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(FEED_THREADS).thread_name("feed").enable_all().build()?;
+        let handle = runtime.handle().clone();
+        Ok(Self(Some(runtime), handle))
+    }
+
+    const fn handle(&self) -> &Handle {
+        &self.1
+    }
+}
+
+/// Ends without waiting: waiting is not possible within another runtime.
+impl Drop for FeedRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
 /// A control API that runs. Dropping it ends it at once.
 pub struct RunningControlApi {
     app: App,
-    plane: Arc<dyn ControlPlane>,
     bootstrapped: Bootstrapped,
     public: ListenAddress,
     admin: SocketAddr,
@@ -136,6 +194,7 @@ pub struct RunningControlApi {
     stop: watch::Sender<bool>,
     serving: JoinSet<()>,
     jobs: JoinHandle<()>,
+    _feed: FeedRuntime,
 }
 
 impl std::fmt::Debug for RunningControlApi {
@@ -149,23 +208,23 @@ impl RunningControlApi {
     pub const fn app(&self) -> &App {
         &self.app
     }
-    /// The control plane for a gateway in this process.
-    pub fn plane(&self) -> Arc<dyn ControlPlane> {
-        Arc::clone(&self.plane)
+    /// The control plane for a gateway of this fleet in this process.
+    pub fn plane(&self, fleet: FleetName) -> Arc<dyn ControlPlane> {
+        Arc::new(Plane::of_fleet(Arc::clone(&self.app.hub), fleet))
     }
     /// What the start made that somebody has to be told.
     pub const fn bootstrapped(&self) -> &Bootstrapped {
         &self.bootstrapped
     }
-    /// Where `public` listens.
+    /// Where `public` listens, here or, without role `identity`, in another process.
     pub const fn public(&self) -> &ListenAddress {
         &self.public
     }
-    /// Where `admin` listens; the unspecified address and port 0 for a Unix socket.
+    /// Where `admin` listens; the unspecified address and port 0 for a Unix socket and without role `admin`.
     pub const fn admin(&self) -> SocketAddr {
         self.admin
     }
-    /// Where `internal` listens; the unspecified address and port 0 for a Unix socket.
+    /// Where `internal` listens; the unspecified address and port 0 for a Unix socket and without role `feed`.
     pub const fn internal(&self) -> SocketAddr {
         self.internal
     }
@@ -203,6 +262,14 @@ enum Socket {
 }
 
 impl Door {
+    /// Bound where there is something to bind.
+    async fn open(address: Option<ListenAddress>) -> Result<Option<Self>, StartError> {
+        match address {
+            Some(address) => Self::bind(&address).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     async fn bind(address: &ListenAddress) -> Result<Self, StartError> {
         let failed = |source| StartError::Listen { address: address.clone(), source };
         match address {
@@ -222,7 +289,7 @@ impl Door {
     fn tcp(&self) -> SocketAddr {
         match &self.address {
             ListenAddress::Tcp(address) => *address,
-            ListenAddress::Unix(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
+            ListenAddress::Unix(_) => NOWHERE,
         }
     }
 
@@ -253,18 +320,12 @@ impl Door {
         }
     }
 
-    async fn serve_gateways(
-        self,
-        plane: Arc<dyn ControlPlane>,
-        tls: Option<ServerTls>,
-        stopped: watch::Receiver<bool>,
-    ) {
+    async fn serve_gateways(self, server: RpcServer, tls: Option<ServerTls>, stopped: watch::Receiver<bool>) {
         let address = self.address.to_string();
         let Socket::Tcp(listener) = self.socket else {
             tracing::error!(listener = address, "gateways are served over TCP only");
             return;
         };
-        let server = RpcServer::new(Arc::new(AdmitAll(plane)));
         if let Err(error) = link::rpc::serve(listener, tls.as_ref(), server, until(stopped)).await {
             tracing::error!(listener = address, error = problem::chain(&error), "a listener failed");
         }
@@ -285,6 +346,15 @@ fn remove_socket(path: &Path) -> io::Result<()> {
 async fn until(mut stopped: watch::Receiver<bool>) {
     // An error means that the sender is gone: then, too, it is the end.
     drop(stopped.wait_for(|stopped| *stopped).await);
+}
+
+/// What answers gateways: those enrolled, and with TLS those that join.
+fn gateway_server(app: &App) -> Result<RpcServer, StartError> {
+    let server = RpcServer::new(Arc::new(Enrolled::new(Arc::clone(&app.hub))));
+    let Some(files) = &app.config.listeners.internal_tls else { return Ok(server) };
+    let (hub, life) = (Arc::clone(&app.hub), app.config.enrolment.certificate.get());
+    let certifier: Arc<dyn Enroller> = Arc::new(Certifier::new(hub, Authority::open(files)?, life));
+    Ok(server.enrolling(certifier))
 }
 
 fn server_tls(files: &InternalTls) -> Result<ServerTls, StartError> {

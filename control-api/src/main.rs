@@ -3,13 +3,17 @@
 use std::{io::Write as _, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
+use authz::{Authorized, action::ManageGateways};
 use clap::{Parser, Subcommand};
 use control_api::{
-    App, Config, ControlApi, bootstrap,
+    App, Config, ControlApi,
+    api::gateways::GatewayView,
+    app::gateways,
+    bootstrap,
     config::{ALIASES, Environment},
-    database, enroll,
+    database,
 };
-use domain::Clock;
+use domain::{Clock, FleetName, model::EnrolmentState};
 use link::{
     clock::SystemClock,
     file::{Mistakes, Overrides},
@@ -62,15 +66,22 @@ enum Migrate {
 
 #[derive(Debug, Subcommand)]
 enum Gateways {
-    /// Sign a client certificate for a new gateway; prints it with its key, once, as JSON.
+    /// Enrol a gateway: prints its join token, once. It is used once, within the hour.
     Enroll {
-        /// Gateways of one fleet get the same certificates.
-        #[arg(long)]
-        fleet: String,
-        /// How long the certificate is good for, in days.
-        #[arg(long, default_value_t = 90)]
-        days: u32,
+        /// Gateways of one fleet serve the same hostnames, and get the same certificates.
+        #[arg(long, default_value_t = FleetName::default())]
+        fleet: FleetName,
         /// The gateway's name, unique in its fleet.
+        name: String,
+    },
+    /// List gateways as JSON: enrolments with their state, and what each gateway has applied.
+    List,
+    /// Revoke a gateway: it is answered nothing more, and its last lease runs out.
+    Revoke {
+        /// Its fleet; needed where several have a gateway of this name.
+        #[arg(long)]
+        fleet: Option<FleetName>,
+        /// The gateway's name.
         name: String,
     },
 }
@@ -104,9 +115,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Some(Command::Check { .. }) => Ok(()),
             Some(Command::Migrate(step)) => migrate(&config, step).await,
             Some(Command::Bootstrap) => ensure(config).await,
-            Some(Command::Gateways(Gateways::Enroll { fleet, days, name })) => {
-                enroll_gateway(&config, &fleet, &name, days)
-            }
+            Some(Command::Gateways(command)) => manage_gateways(config, command).await,
         }
     })
 }
@@ -191,14 +200,36 @@ async fn ensure(config: Config) -> anyhow::Result<()> {
     say(&serde_json::json!({ "platform_admin": admin }).to_string())
 }
 
-fn enroll_gateway(config: &Config, fleet: &str, name: &str, days: u32) -> anyhow::Result<()> {
-    let tls =
-        config.listeners.internal_tls.as_ref().context("`listeners.internal_tls` is needed to enroll gateways")?;
-    let ca_key = tls.ca_key.as_ref().context("`listeners.internal_tls.ca_key` is needed to enroll gateways")?;
-    let read =
-        |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()));
-    let enrolled = enroll::enroll(fleet, name, days, (&read(&tls.ca)?, &read(ca_key)?), &SystemClock)?;
-    say(&serde_json::to_string_pretty(&enrolled)?)
+/// Works on the database; what runs hears of it with its next call.
+async fn manage_gateways(config: Config, command: Gateways) -> anyhow::Result<()> {
+    let store = open(&config).await?;
+    let app = App::new(config, store, Arc::new(NoCarrier), Arc::new(SystemClock))?;
+    let by = Authorized::<ManageGateways>::system("control-api gateways");
+    let view = |gateway| GatewayView::new(gateway, app.now());
+    match command {
+        Gateways::Enroll { fleet, name } => {
+            let (_, token) = gateways::enroll_gateway(&app, &by, fleet, &name).await?;
+            say(token.expose())
+        }
+        Gateways::List => {
+            let listed: Vec<_> = gateways::known(&app).await?.into_iter().filter_map(view).collect();
+            say(&serde_json::to_string_pretty(&listed)?)
+        }
+        Gateways::Revoke { fleet, name } => {
+            let known = gateways::known(&app).await?;
+            let named = known.into_iter().filter_map(|gateway| gateway.enrolment).filter(|it| {
+                let asked = it.name == name && fleet.as_ref().is_none_or(|fleet| it.fleet == *fleet);
+                asked && it.state(app.now()) != EnrolmentState::Revoked
+            });
+            let named: Vec<_> = named.collect();
+            let [gateway] = &named[..] else {
+                let found = named.len();
+                anyhow::bail!("{found} gateways are called `{name}`{}", if found > 1 { ": say `--fleet`" } else { "" });
+            };
+            gateways::revoke_gateway(&app, &by, gateway.id).await?;
+            say(&format!("revoked {} of fleet {}", gateway.name, gateway.fleet))
+        }
+    }
 }
 
 fn say(text: &str) -> anyhow::Result<()> {

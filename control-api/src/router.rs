@@ -102,6 +102,7 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(issuers::list_issuers, issuers::create_issuer))
         .routes(routes!(issuers::read_issuer, issuers::replace_issuer, issuers::delete_issuer))
         .routes(routes!(gateways::list_gateways))
+        .routes(routes!(gateways::delete_gateway))
         .routes(routes!(apply::apply))
 }
 

@@ -71,9 +71,17 @@ impl App {
         carrier: Arc<dyn FactCarrier>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AppError> {
+        let hub = Hub::start(store.clone(), store.clone(), Arc::clone(&clock), carrier);
+        Self::over(config, store, hub, clock)
+    }
+
+    /// The same over a hub that runs already.
+    ///
+    /// # Errors
+    /// As [`App::new`].
+    pub fn over(config: Config, store: Store, hub: Arc<Hub>, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let passwords = Passwords::new(config.sessions.password_hashers.unwrap_or(processors.div_ceil(2)))?;
-        let hub = Hub::start(store.clone(), Arc::clone(&clock), carrier);
         let metrics = Metrics::new()?;
         let doors = RwLock::new(Vec::new());
         Ok(Self(Arc::new(Parts {

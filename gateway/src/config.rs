@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use domain::{GatewayId, HumanDuration, snapshot::RateLimit};
+use domain::{FleetName, GatewayId, HumanDuration, snapshot::RateLimit};
 use link::{
     file::{Document, Mistakes, Overrides, SecretRef},
     telemetry::TelemetryConfig,
@@ -55,7 +55,8 @@ pub struct GatewayConfig {
     pub telemetry: TelemetryConfig,
     /// What kind of deployment this is.
     pub environment: Environment,
-    /// Folder for what must survive a restart: the encrypted snapshot and its key.
+    /// Folder for what must survive a restart: the encrypted snapshot and its key, this gateway's certificate and its
+    /// key. Needed with a control API over `https://`.
     pub data_dir: Option<PathBuf>,
     /// The port clients see in redirects to HTTPS, where it is neither 443 nor that of `listen.https`.
     pub public_https_port: Option<u16>,
@@ -89,21 +90,21 @@ impl Default for ListenConfig {
     }
 }
 
-/// Which gateway this is.
+/// Which gateway this is, where no certificate says it: with `feed.control_api.url: https://…` its enrolment does.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityConfig {
-    /// Its id, given when it was enrolled; a random one without a control API.
+    /// Its id; without a control API a random one.
     pub id: Option<GatewayId>,
     /// Its name, unique in its fleet.
     pub name: String,
     /// Gateways of one fleet serve the same hostnames.
-    pub fleet: String,
+    pub fleet: FleetName,
 }
 
 impl Default for IdentityConfig {
     fn default() -> Self {
-        Self { id: None, name: "gateway".into(), fleet: "default".into() }
+        Self { id: None, name: "gateway".into(), fleet: FleetName::default() }
     }
 }
 
@@ -124,12 +125,11 @@ pub struct ControlApiConfig {
     /// Its internal listener, such as `https://control-api.internal:9090`; on this machine also `unix:PATH` and
     /// `http://127.0.0.1:9090`.
     pub url: String,
-    /// PEM file of this gateway's certificate chain.
-    pub certificate: Option<PathBuf>,
-    /// PEM file of its private key.
-    pub key: Option<PathBuf>,
-    /// PEM file of the authorities trusted for the control API.
+    /// PEM file of the authorities trusted for the control API; needed for `https://`.
     pub ca: Option<PathBuf>,
+    /// The token that `control-api gateways enroll` printed, for this gateway's first certificate over `https://`. It is
+    /// looked at while `data_dir` holds no certificate that is good.
+    pub join_token: Option<SecretRef>,
 }
 
 /// Where revocations come from when the snapshot comes from a file.
@@ -295,13 +295,15 @@ impl GatewayConfig {
     /// Makes paths that are relative to the file, which is in `base`, relative to the process.
     pub fn paths_from(&mut self, base: &Path) {
         let control_api = self.feed.control_api.as_mut();
-        let tls = control_api.map(|c| [&mut c.certificate, &mut c.key, &mut c.ca]).into_iter().flatten();
+        let (ca, token) = control_api.map(|c| (&mut c.ca, &mut c.join_token)).unzip();
         let others = [&mut self.feed.file, &mut self.data_dir, &mut self.upstreams.ca];
-        for path in tls.chain(others).flatten().chain(&mut self.upstreams.forbidden_sockets) {
+        for path in ca.into_iter().chain(others).flatten().chain(&mut self.upstreams.forbidden_sockets) {
             *path = base.join(&*path);
         }
-        if let Some(SecretRef::File(path)) = &mut self.redis.cache_key {
-            *path = base.join(&*path);
+        for secret in token.into_iter().chain([&mut self.redis.cache_key]).flatten() {
+            if let SecretRef::File(path) = secret {
+                *path = base.join(&*path);
+            }
         }
     }
 }

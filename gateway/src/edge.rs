@@ -22,6 +22,7 @@ use link::{
     file::Mistakes,
     log::{ControlPlane, FactCarrier, GatewayIdentity, RedisCarrier},
     redis_record::RedisRecord,
+    rpc::RpcClient,
 };
 use moka::future::Cache;
 use parking_lot::Mutex;
@@ -41,6 +42,7 @@ pub use self::setup::SetupError;
 use crate::{
     config::GatewayConfig,
     control_tls::ControlTls,
+    enrolment::Enrolled,
     feed::{Applier, disk::DiskError},
     listen::{Bound, ListenError},
     metrics::Metrics,
@@ -87,12 +89,15 @@ pub struct EdgeParts {
     pub bindings: Option<BindingsCache>,
     /// Who this gateway is towards a control plane on another machine.
     pub control_tls: Arc<ControlTls>,
+    /// What keeps the certificate good that the control API knows this gateway by.
+    pub(crate) renewal: Option<(Enrolled, RpcClient)>,
 }
 
 impl EdgeParts {
     /// An edge without Redis.
     pub fn new(config: GatewayConfig, source: Source, clock: Arc<dyn Clock>) -> Self {
-        Self { config, source, clock, revocations: None, record: None, bindings: None, control_tls: Arc::default() }
+        let control_tls = Arc::default();
+        Self { config, source, clock, revocations: None, record: None, bindings: None, control_tls, renewal: None }
     }
 }
 
@@ -140,7 +145,7 @@ impl Edge {
     /// [`EdgeError`]: a port in use, a broken declarative file, an unwritable data folder.
     pub async fn start(parts: EdgeParts) -> Result<RunningEdge, EdgeError> {
         crate::install_crypto();
-        let EdgeParts { config, source, clock, revocations, record, bindings, control_tls } = parts;
+        let EdgeParts { config, source, clock, revocations, record, bindings, control_tls, renewal } = parts;
         let https = Bound::new("listen.https", config.listen.https)?;
         let http = config.listen.http.map(|address| Bound::new("listen.http", address)).transpose()?;
         let status = Bound::new("listen.metrics", config.listen.metrics)?;
@@ -167,7 +172,7 @@ impl Edge {
         let forbidden = Forbidden::new(addresses, config.forbidden_sockets());
         let shared = Arc::new(Shared {
             gate,
-            peers: Peers::new(forbidden, Resolver::new(Arc::clone(&clock)), control_tls),
+            peers: Peers::new(forbidden, Resolver::new(Arc::clone(&clock)), Arc::clone(&control_tls)),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             traced: config.telemetry.otlp_endpoint.is_some(),
@@ -189,6 +194,9 @@ impl Edge {
         };
         let tasks = background::Tasks { config: &config, applier: &applier, clock: &clock, permissions: &permissions };
         let handle = edge.background_handle();
+        if let Some((enrolled, client)) = renewal {
+            handle.spawn(enrolled.keep_renewing(client, Arc::clone(&control_tls), Arc::clone(&clock)));
+        }
         tasks.status(&handle, status, record.is_some() || matches!(source, Source::ControlPlane { .. }))?;
         match source {
             Source::ControlPlane { plane, carrier } => {
@@ -324,6 +332,6 @@ fn identity(config: &GatewayConfig) -> GatewayIdentity {
     GatewayIdentity {
         id: config.gateway.id.unwrap_or_else(|| GatewayId::new(Uuid::new_v4())),
         name: config.gateway.name.clone(),
-        fleet: config.gateway.fleet.clone(),
+        fleet: config.gateway.fleet.to_string(),
     }
 }

@@ -14,10 +14,12 @@ pub mod config;
 pub mod control_tls;
 pub mod edge;
 
+mod enrolment;
 mod feed;
 mod listen;
 mod metrics;
 mod permissions;
+mod private_file;
 mod proxy;
 mod record;
 mod status;
@@ -25,6 +27,7 @@ mod tls;
 
 pub use config::GatewayConfig;
 pub use edge::{Edge, EdgeError, EdgeParts, RunningEdge, SetupError, Source};
+pub use enrolment::EnrolmentError;
 pub use feed::disk::DiskError;
 pub use listen::ListenError;
 

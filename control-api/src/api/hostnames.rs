@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use domain::{
-    CertificateId, HostName, HostnameId, ProjectId, Secret, ServiceId, TenantId, Timestamp,
+    CertificateId, FleetName, HostName, HostnameId, ProjectId, Secret, ServiceId, TenantId, Timestamp,
     model::{Hostname, HostnameKind, NewHostname, TlsMode, VerifyState},
     snapshot::Purpose,
 };
@@ -26,6 +26,7 @@ pub struct HostnameView {
     pub hostname: HostName,
     pub project_id: ProjectId,
     pub tenant_id: Option<TenantId>,
+    pub fleet: FleetName,
     pub purpose: Purpose,
     pub kind: HostnameKind,
     pub is_primary: bool,
@@ -45,6 +46,7 @@ impl From<Hostname> for HostnameView {
             hostname: it.hostname,
             project_id: it.project_id,
             tenant_id: it.tenant_id,
+            fleet: it.fleet,
             purpose: it.purpose,
             kind: it.kind,
             is_primary: it.is_primary,
@@ -69,6 +71,9 @@ pub struct CreateHostname {
     tenant_id: Option<TenantId>,
     /// Its project. Default the tenant's.
     project_id: Option<ProjectId>,
+    /// The fleet whose gateways serve it. Default `default`.
+    #[serde(default)]
+    fleet: FleetName,
     /// What it is for.
     #[serde(default)]
     purpose: Purpose,
@@ -83,12 +88,14 @@ pub struct CreateHostname {
     services: Vec<ServiceId>,
 }
 
-/// What a hostname offers.
+/// What of a hostname changes; what is left out stays.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateHostname {
     /// Services it offers; all of them.
-    services: Vec<ServiceId>,
+    services: Option<Vec<ServiceId>>,
+    /// The fleet whose gateways serve it.
+    fleet: Option<FleetName>,
 }
 
 /// A certificate for a hostname.
@@ -142,6 +149,7 @@ pub async fn create_hostname(
         hostname: body.hostname,
         project_id,
         tenant_id: body.tenant_id,
+        fleet: body.fleet,
         purpose: body.purpose,
         kind: body.kind,
         is_primary: body.is_primary,
@@ -167,7 +175,7 @@ pub async fn read_hostname(
     Ok(One { version: found.version, body: found.into() })
 }
 
-/// Sets which services a hostname offers.
+/// Sets which services a hostname offers, and which fleet serves it.
 #[utoipa::path(patch, path = "/v1/hostnames/{id}", tag = "hostnames", params(("id" = String, Path), WaitQuery),
     request_body = UpdateHostname, responses((status = 200, body = HostnameView)), security(("bearer" = [])))]
 pub async fn update_hostname(
@@ -177,7 +185,8 @@ pub async fn update_hostname(
     IfMatch(version): IfMatch,
     Body(body): Body<UpdateHostname>,
 ) -> Result<Changed<HostnameView>, AppError> {
-    let (changed, commit) = app::hostnames::offer_services(&app, &principal, id, version, body.services).await?;
+    let edit = app::hostnames::Edit { services: body.services, fleet: body.fleet };
+    let (changed, commit) = app::hostnames::update_hostname(&app, &principal, id, version, edit).await?;
     Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
 }
 

@@ -14,7 +14,7 @@ use authz::{
     },
 };
 use domain::{
-    CertificateId, CustomerId, HostName, ProjectId, ServiceId, Slug, TenantId, UpstreamId,
+    CertificateId, CustomerId, FleetName, HostName, ProjectId, ServiceId, Slug, TenantId, UpstreamId,
     model::{
         AssertionMode, ClaimState, CustomerKind, ExternalIssuer, HostnameKind, KycKind, NewCertificate, NewCustomer,
         NewHostname, NewProject, NewRole, NewRoute, NewService, NewSigningKey, NewTenant, NewUpstream, ProjectKind,
@@ -496,6 +496,7 @@ impl Run<'_> {
                     hostname: declared.hostname.clone(),
                     project_id,
                     tenant_id: declared.tenant_id.map(|id| self.stored(id)),
+                    fleet: FleetName::default(),
                     purpose: declared.purpose,
                     kind: HostnameKind::Platform,
                     is_primary,

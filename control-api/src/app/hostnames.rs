@@ -2,7 +2,7 @@
 
 use authz::action::{ManageCertificates, ManageHostnames};
 use domain::{
-    HostnameId, Secret, ServiceId,
+    FleetName, HostnameId, Secret, ServiceId,
     model::{Hostname, NewHostname, VerifyState, Version},
 };
 use store::{Commit, Page, read::*};
@@ -37,22 +37,32 @@ pub async fn create_hostname(
         .await
 }
 
-/// Sets which services a hostname offers.
-pub async fn offer_services(
+/// What of a hostname changes; what is none stays.
+#[derive(Clone, Debug, Default)]
+pub struct Edit {
+    /// Services it offers; all of them.
+    pub services: Option<Vec<ServiceId>>,
+    /// The fleet whose gateways serve it.
+    pub fleet: Option<FleetName>,
+}
+
+/// Sets which services a hostname offers, and which fleet serves it.
+pub async fn update_hostname(
     app: &App,
     principal: &Principal,
     id: HostnameId,
     version: Option<Version>,
-    services: Vec<ServiceId>,
+    edit: Edit,
 ) -> Result<(Hostname, Commit), AppError> {
     let by = principal.may::<ManageHostnames>("update")?;
     app.store
         .write(&by, app.now(), |tx| {
-            let (by, services) = (by.clone(), services.clone());
+            let (by, edit) = (by.clone(), edit.clone());
             async move {
                 let mut hostname = tx.hostname(id).await?.ok_or(AppError::NotFound("hostname"))?;
                 hostname.version = version.unwrap_or(hostname.version);
-                hostname.services = services;
+                hostname.services = edit.services.unwrap_or(hostname.services);
+                hostname.fleet = edit.fleet.unwrap_or(hostname.fleet);
                 Ok(tx.updated(tx.update_hostname(&by, hostname).await?).await?)
             }
         })

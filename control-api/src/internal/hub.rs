@@ -24,6 +24,9 @@ const PUBLISHING: Duration = Duration::from_secs(1);
 /// New rows of the audit trail join their chains this often.
 const CHAINING: Duration = Duration::from_secs(1);
 
+/// Longer than the lease of a gateway that was revoked can last.
+const REVOKED: Duration = Duration::from_secs(60);
+
 /// Rows chained in one transaction: it shares the database's only writer (SQLite) with everything else.
 const CHAINED: u32 = 1000;
 
@@ -51,7 +54,10 @@ pub struct Laggard {
 
 /// Numbers what was committed, tells the carrier and the feeds, and waits for gateways.
 pub struct Hub {
+    /// For ticks, proofs and feeds, and for nothing that anybody else asks.
     store: Store,
+    /// For those who wait for gateways: as many as there are requests.
+    waiting: Store,
     clock: Arc<dyn Clock>,
     ticks: TickQueue<Ticked, StoreError>,
     revision: watch::Receiver<u64>,
@@ -65,8 +71,9 @@ impl std::fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// Starts the queue of ticks. Must be called on a Tokio runtime.
-    pub fn start(store: Store, clock: Arc<dyn Clock>, carrier: Arc<dyn FactCarrier>) -> Arc<Self> {
+    /// Starts the queue of ticks on the Tokio runtime it is called on. Requests that wait for gateways look at `waiting`,
+    /// so that many of them keep no proof from `store`.
+    pub fn start(store: Store, waiting: Store, clock: Arc<dyn Clock>, carrier: Arc<dyn FactCarrier>) -> Arc<Self> {
         let (newest, revision) = watch::channel(0);
         let hints = publish_from(carrier);
         let ticker = Arc::new(Ticker { store: store.clone(), clock: Arc::clone(&clock), hints, newest });
@@ -76,7 +83,7 @@ impl Hub {
             let (ticker, last) = (Arc::clone(&ticker), Arc::clone(&last));
             async move { ticker.tick(&mut *last.lock().await).await }
         });
-        Arc::new(Self { store, clock, ticks, revision, reported: Notify::new() })
+        Arc::new(Self { store, waiting, clock, ticks, revision, reported: Notify::new() })
     }
 
     /// The result of a tick that began after this call.
@@ -116,7 +123,7 @@ impl Hub {
         let Some(commit) = commit.filter(Commit::changes_snapshot) else {
             return Ok(Ticked { revision: 0, ..ticked });
         };
-        let revision = self.store.revision_of(commit).await.map_err(|error| TickError::Failed(Arc::new(error)))?;
+        let revision = self.waiting.revision_of(commit).await.map_err(|error| TickError::Failed(Arc::new(error)))?;
         Ok(Ticked { revision: revision.unwrap_or(ticked.revision), ..ticked })
     }
 
@@ -146,10 +153,14 @@ impl Hub {
     async fn behind(&self, target: Ticked) -> Result<Vec<Laggard>, StoreError> {
         let now = self.clock.unix_now();
         let over = |node: &GatewayNode| node.report.lease_until + CLOCK_SKEW;
+        let view = self.waiting.view().await?;
+        // A revoked gateway confirms nothing any more: what is left of its lease is waited for.
+        let revoked = view.revoked_after(now - REVOKED).await?;
         let lags = |node: &GatewayNode| {
-            over(node) > now && (node.report.applied < target.head.seq || node.report.revision < target.revision)
+            let applied = node.report.applied >= target.head.seq && node.report.revision >= target.revision;
+            over(node) > now && (!applied || revoked.contains(&node.id))
         };
-        let gateways = self.store.gateways().await?;
+        let gateways = view.gateways().await?;
         let behind = gateways.into_iter().filter(lags);
         Ok(behind.map(|node| Laggard { lease_until: over(&node), name: node.name, fleet: node.fleet }).collect())
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use authz::Scope;
 use domain::{
-    NumberedFact, Position, Seq, TenantId, Timestamp, UserId,
+    FleetName, NumberedFact, Position, Seq, TenantId, Timestamp, UserId,
     fact::{Bindings, Proof},
     model::{GatewayNode, GatewayReport},
     snapshot::Change,
@@ -19,10 +19,13 @@ use store::{Delta, StoreError, read::*};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Hub;
+use super::{
+    Hub,
+    admission::{Admitted, refused},
+};
 
 /// In errors: who failed.
-const PEER: &str = "the control API";
+pub(super) const PEER: &str = "the control API";
 
 /// Facts and changes read at once.
 const BATCH: u32 = 1000;
@@ -40,17 +43,39 @@ const BUFFERED: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Plane {
     hub: Arc<Hub>,
+    /// Whose entities are told; none for those of every fleet.
+    fleet: Option<FleetName>,
+    /// Who asks, where it has to be enrolled.
+    admitted: Option<Admitted>,
 }
 
 impl Plane {
-    /// Over a hub.
+    /// Over a hub, for a gateway that is told everything.
     pub const fn new(hub: Arc<Hub>) -> Self {
-        Self { hub }
+        Self { hub, fleet: None, admitted: None }
+    }
+
+    /// The same for a gateway in this process, of this fleet.
+    pub const fn of_fleet(hub: Arc<Hub>, fleet: FleetName) -> Self {
+        Self { hub, fleet: Some(fleet), admitted: None }
+    }
+
+    /// The same for a gateway that was let in, for as long as it would be let in again.
+    pub(super) const fn admitted(hub: Arc<Hub>, admitted: Admitted, fleet: FleetName) -> Self {
+        Self { hub, fleet: Some(fleet), admitted: Some(admitted) }
     }
 }
 
-fn failed(error: &dyn std::error::Error) -> LinkError {
+pub(super) fn failed(error: &dyn std::error::Error) -> LinkError {
     LinkError::failed(PEER, error)
+}
+
+/// Why nothing was noted of a gateway: it may have been revoked since it was let in.
+fn not_noted(error: StoreError) -> LinkError {
+    match error {
+        StoreError::Rule { detail, .. } => refused(&detail),
+        other => failed(&other),
+    }
 }
 
 fn node(gateway: GatewayIdentity, report: GatewayReport, now: Timestamp) -> GatewayNode {
@@ -70,7 +95,7 @@ impl ControlPlane for Plane {
         let node = &node(gateway.clone(), unreported, now);
         let noted =
             self.hub.store().write_session(Scope::Platform, now, |tx| async move { tx.lease_gateway(node).await });
-        noted.await.map_err(|error: StoreError| failed(&error))?;
+        noted.await.map_err(not_noted)?;
         let ticked = self.hub.tick().await.map_err(|error| failed(&error))?;
         let known = self.hub.store().knows(at).await.map_err(|error| failed(&error))?;
         Ok(Proof { head: ticked.head, min_revision: ticked.min_revision, resync: !known })
@@ -103,13 +128,16 @@ impl ControlPlane for Plane {
 
     async fn feed(&self, from: Option<u64>) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
         let (messages, feed) = mpsc::channel(BUFFERED);
-        let hub = Arc::clone(&self.hub);
+        let Self { hub, fleet, admitted } = self.clone();
         tokio::spawn(async move {
-            let mut feeder = Feeder { hub, at: from, messages };
-            if let Err(Ended::Failed(error)) = feeder.run().await {
-                // A reader that has gone needs no error.
-                drop(feeder.messages.send(Err(failed(&error))).await);
-            }
+            let mut feeder = Feeder { hub, fleet, admitted, at: from, messages };
+            let error = match feeder.run().await {
+                Err(Ended::Failed(error)) => failed(&error),
+                Err(Ended::Refused(error)) => error,
+                Ok(()) | Err(Ended::Gone) => return,
+            };
+            // A reader that has gone needs no error.
+            drop(feeder.messages.send(Err(error)).await);
         });
         Ok(ReceiverStream::new(feed).boxed())
     }
@@ -126,7 +154,7 @@ impl ControlPlane for Plane {
         let node = &node(status.gateway, report, now);
         let noted =
             self.hub.store().write_session(Scope::Platform, now, |tx| async move { tx.report_gateway(node).await });
-        noted.await.map_err(|error: StoreError| failed(&error))?;
+        noted.await.map_err(not_noted)?;
         self.hub.reported();
         Ok(())
     }
@@ -138,6 +166,8 @@ enum Ended {
     Gone,
     /// The database failed.
     Failed(StoreError),
+    /// Its reader would not be let in any more.
+    Refused(LinkError),
 }
 
 impl From<StoreError> for Ended {
@@ -149,6 +179,8 @@ impl From<StoreError> for Ended {
 /// Feeds one gateway.
 struct Feeder {
     hub: Arc<Hub>,
+    fleet: Option<FleetName>,
+    admitted: Option<Admitted>,
     /// The revision the reader has; none for nothing.
     at: Option<u64>,
     messages: mpsc::Sender<Result<FeedMessage, LinkError>>,
@@ -160,9 +192,12 @@ impl Feeder {
         loop {
             // Seen before the read, so that what is numbered after it wakes us again.
             revisions.mark_unchanged();
+            if let Some(admitted) = &self.admitted {
+                admitted.fleet(&self.hub).await.map_err(Ended::Refused)?;
+            }
             let revision = match self.at {
                 None => self.full().await?,
-                Some(at) => match self.hub.store().changes_after(at, BATCH).await? {
+                Some(at) => match self.changes_after(at).await? {
                     Delta::Resync => {
                         self.at = None;
                         continue;
@@ -184,8 +219,18 @@ impl Feeder {
         }
     }
 
+    async fn changes_after(&self, revision: u64) -> Result<Delta, StoreError> {
+        match &self.fleet {
+            None => self.hub.store().changes_after(revision, BATCH).await,
+            Some(fleet) => self.hub.store().changes_of(fleet, revision, BATCH).await,
+        }
+    }
+
     async fn full(&self) -> Result<u64, Ended> {
-        let snapshot = self.hub.store().snapshot().await?;
+        let snapshot = match &self.fleet {
+            None => self.hub.store().snapshot().await?,
+            Some(fleet) => self.hub.store().snapshot_of(fleet).await?,
+        };
         let mut parts: Vec<Vec<Change>> = Vec::new();
         for change in snapshot.changes {
             match parts.last_mut().filter(|part| part.len() < PART) {

@@ -146,7 +146,8 @@ impl FactCarrier for Hanging {
 async fn a_carrier_that_hangs_holds_up_no_proof() {
     let world = World::new().await;
     let clock = Arc::clone(&world.clock) as Arc<dyn Clock>;
-    let hub = Hub::start(world.app.store.clone(), clock, Arc::new(Hanging));
+    let store = &world.app.store;
+    let hub = Hub::start(store.clone(), store.clone(), clock, Arc::new(Hanging));
     let plane = Plane::new(hub);
     // More than may wait to be published.
     for round in 0..300 {

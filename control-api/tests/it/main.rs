@@ -12,6 +12,7 @@ mod audit;
 mod boundary;
 mod catalogue;
 mod edge_door;
+mod enrolment;
 mod gateways;
 mod idempotency;
 mod login;

@@ -138,13 +138,13 @@ impl World {
         let peer = Peer::Socket("127.0.0.1:9081".parse().unwrap());
         let made = bootstrap::ensure(&app, Some(WayIn { peer, tls: None })).await.unwrap();
         let (_, password) = made.platform_admin.expect("the first start makes an administrator");
-        Self {
-            admin: router::admin(&app),
-            public: router::public(&app),
-            staff_password: password.expose().clone(),
-            app,
-            clock,
-        }
+        Self::over(app, clock, password.expose())
+    }
+
+    /// The routers of a control API that was started already.
+    pub(crate) fn over(app: App, clock: Arc<FixedClock>, staff_password: &str) -> Self {
+        let (admin, public) = (router::admin(&app), router::public(&app));
+        Self { admin, public, staff_password: staff_password.to_owned(), app, clock }
     }
 
     /// The platform administrator's access token.

@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use control_api::config::Config as ControlApiConfig;
+use control_api::config::{Config as ControlApiConfig, ProcessRole};
 use gateway::{GatewayConfig, config::Revocations};
 use link::file::{Document, Mistakes, Overrides};
 use schemars::JsonSchema;
@@ -56,6 +56,9 @@ impl NodeConfig {
             }
             if database.master_key.is_some() || !database.older_master_keys.is_empty() {
                 checks.refuse("/control_api/database/master_key", "is in the data folder; leave it out");
+            }
+            if !ProcessRole::ALL.iter().all(|role| config.control_api.roles.contains(role)) {
+                checks.refuse("/control_api/roles", "are all taken by a node; leave it out");
             }
             checks.within("/gateway", |checks| config.gateway.check_fed(checks));
             checks.within("/control_api", |checks| config.control_api.check(checks));

@@ -85,7 +85,8 @@ impl Node {
         edge_config.data_dir.get_or_insert_with(|| folder.join("edge"));
         edge_config.upstreams.forbidden.extend([control.admin(), control.internal()]);
         edge_config.upstreams.forbidden.extend(control.metrics());
-        let source = Source::ControlPlane { plane: control.plane(), carrier };
+        let fleet = edge_config.gateway.fleet.clone();
+        let source = Source::ControlPlane { plane: control.plane(fleet), carrier };
         let edge = Edge::start(EdgeParts::new(edge_config, source, clock)).await?;
         Ok(Self { folder, edge, control, authority, _lock: lock })
     }

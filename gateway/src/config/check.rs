@@ -47,15 +47,19 @@ fn feed(config: &GatewayConfig, checks: &mut Checks<'_>) {
                 checks
                     .refuse("/feed/control_api/url", "in `environment: prod` only `https://` and `unix:` are possible");
             }
-            for (key, file) in
-                [("certificate", &control_api.certificate), ("key", &control_api.key), ("ca", &control_api.ca)]
-            {
-                if encrypted && file.is_none() {
-                    checks.refuse(&format!("/feed/control_api/{key}"), "is needed for `https://`");
-                }
+            if encrypted && control_api.ca.is_none() {
+                checks.refuse("/feed/control_api/ca", "is needed for `https://`");
             }
-            if config.gateway.id.is_none() {
-                checks.refuse("/gateway/id", "is needed with a control API; enrolment prints it");
+            if encrypted && config.data_dir.is_none() {
+                checks.refuse("/data_dir", "is needed: this gateway's certificate is kept there");
+            }
+            if !encrypted && control_api.join_token.is_some() {
+                checks.refuse("/feed/control_api/join_token", "is for `https://` only");
+            }
+            match (encrypted, config.gateway.id) {
+                (true, Some(_)) => checks.refuse("/gateway/id", "is what this gateway's enrolment says; leave it out"),
+                (false, None) => checks.refuse("/gateway/id", "is needed with a control API without `https://`"),
+                (true, None) | (false, Some(_)) => {}
             }
             if config.revocations == Revocations::Redis {
                 checks.refuse("/revocations", "the control API says where revocations come from; leave this out");

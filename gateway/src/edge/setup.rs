@@ -15,13 +15,14 @@ use link::{
     log::{FactCarrier, NoCarrier, RedisCarrier},
     redis::{self, Role},
     redis_record::RedisRecord,
-    rpc::{RpcClient, Target, TlsFiles},
+    rpc::{RpcClient, Target},
 };
 
 use super::{EdgeParts, Source};
 use crate::{
-    config::{ControlApiConfig, GatewayConfig, Revocations},
+    config::{ControlApiConfig, GatewayConfig, IdentityConfig, Revocations},
     control_tls::{ControlTls, NotPem},
+    enrolment::{Enrolled, EnrolmentError, Place},
 };
 
 /// How long the fleet shares a copy of somebody's bindings.
@@ -61,17 +62,21 @@ pub enum SetupError {
     /// What the files of `feed.control_api` hold.
     #[error("the files of `feed.control_api` cannot be used")]
     ControlTls(#[from] NotPem),
+    /// This gateway has no certificate to be known by.
+    #[error(transparent)]
+    Enrolment(#[from] EnrolmentError),
     /// Redis or the control API cannot be used as configured.
     #[error(transparent)]
     Link(#[from] LinkError),
 }
 
 impl EdgeParts {
-    /// The parts that a configuration asks for. Needs a tokio runtime that outlives the edge.
+    /// The parts that a configuration asks for. Needs a tokio runtime that outlives the edge. Joins the control API where
+    /// there is no certificate yet; who this gateway is, its certificate says.
     ///
     /// # Errors
     /// [`SetupError`]. A Redis that does not answer is no error: facts are then fetched with each proof.
-    pub async fn from_config(config: GatewayConfig, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
+    pub async fn from_config(mut config: GatewayConfig, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
         let revocation = match (&config.redis.revocation, config.revocations) {
             // Without its record a gateway on its own could prove nothing, ever.
             (Some(url), Revocations::Redis) => Some(redis::connect(url, Role::Revocation).await?),
@@ -92,22 +97,30 @@ impl EdgeParts {
             (None, _) => None,
         };
         let control_tls = Arc::new(ControlTls::default());
+        let mut renewal = None;
         let source = match (&config.feed.control_api, &config.feed.file) {
             (Some(control_api), _) => {
                 let facts: Arc<dyn FactCarrier> = match &carrier {
                     Some(carrier) => Arc::new(carrier.clone()),
                     None => Arc::new(NoCarrier),
                 };
-                let target = target(control_api)?;
-                if let Target::Tls { files, .. } = &target {
-                    control_tls.replace(files)?;
-                }
-                Source::ControlPlane { plane: Arc::new(RpcClient::new(&target)?), carrier: facts }
+                let client = match target(control_api)? {
+                    Some(target) => RpcClient::new(&target)?,
+                    None => {
+                        let enrolled = place(control_api, config.data_dir.as_deref())?.enrolled(&*clock).await?;
+                        config.gateway = identity(&enrolled)?;
+                        control_tls.replace(&enrolled.files())?;
+                        let client = RpcClient::new(&enrolled.target())?;
+                        renewal = Some((enrolled, client.clone()));
+                        client
+                    }
+                };
+                Source::ControlPlane { plane: Arc::new(client), carrier: facts }
             }
             (None, Some(path)) => Source::File(path.clone()),
             (None, None) => return Err(SetupError::NoFeed),
         };
-        Ok(Self { config, source, clock, revocations: carrier, record, bindings, control_tls })
+        Ok(Self { config, source, clock, revocations: carrier, record, bindings, control_tls, renewal })
     }
 }
 
@@ -123,21 +136,30 @@ fn reachable<T>(connected: Result<T, LinkError>) -> Result<Option<T>, LinkError>
     }
 }
 
-fn target(control_api: &ControlApiConfig) -> Result<Target, SetupError> {
+/// A control API that is reached on this machine; none for one that is reached with a certificate.
+fn target(control_api: &ControlApiConfig) -> Result<Option<Target>, SetupError> {
     let url = &control_api.url;
     if let Some(path) = url.strip_prefix("unix:") {
-        return Ok(Target::Unix(path.into()));
+        return Ok(Some(Target::Unix(path.into())));
     }
-    if let Some(address) = url.strip_prefix("http://") {
-        let address = address.parse().map_err(|_| SetupError::Url { url: url.clone() })?;
-        return Ok(Target::Loopback(address));
-    }
-    let files = TlsFiles {
+    let Some(address) = url.strip_prefix("http://") else { return Ok(None) };
+    let address = address.parse().map_err(|_| SetupError::Url { url: url.clone() })?;
+    Ok(Some(Target::Loopback(address)))
+}
+
+fn place(control_api: &ControlApiConfig, folder: Option<&Path>) -> Result<Place, SetupError> {
+    Ok(Place {
+        url: control_api.url.clone(),
         ca: read("feed.control_api.ca", control_api.ca.as_deref())?,
-        chain: read("feed.control_api.certificate", control_api.certificate.as_deref())?,
-        key: Secret::new(read("feed.control_api.key", control_api.key.as_deref())?),
-    };
-    Ok(Target::Tls { url: url.clone(), files })
+        join_token: control_api.join_token.clone(),
+        folder: folder.ok_or(SetupError::Missing { key: "data_dir" })?.into(),
+    })
+}
+
+fn identity(enrolled: &Enrolled) -> Result<IdentityConfig, EnrolmentError> {
+    let gateway = enrolled.gateway();
+    let fleet = gateway.fleet.parse().map_err(|_| EnrolmentError::Certificate)?;
+    Ok(IdentityConfig { id: Some(gateway.id), name: gateway.name.clone(), fleet })
 }
 
 fn read(key: &'static str, path: Option<&Path>) -> Result<String, SetupError> {

@@ -10,9 +10,8 @@
 //! cannot stand in for the other. A state that was last confirmed longer than `snapshot.max_age` ago is refused.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -23,6 +22,8 @@ use aws_lc_rs::{
 };
 use domain::{BootInstant, Clock, Timestamp, snapshot::Change};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::private_file;
 
 /// Names this machine's current boot; the boot clock means nothing in another.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -107,7 +108,7 @@ impl Disk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mut key = vec![0; 32];
                 rand::fill(&mut key).map_err(|_| DiskError::Key { path: path.clone() })?;
-                write_whole(&path, &key)?;
+                private_file::write(&path, &key).map_err(io_error(&path))?;
                 key
             }
             Err(error) => return Err(io_error(&path)(error)),
@@ -148,7 +149,7 @@ impl Disk {
         let nonce = sealed.map_err(|_| DiskError::Seal { path: path.clone() })?;
         let mut content = nonce.as_ref().to_vec();
         content.append(&mut bytes);
-        write_whole(&path, &content)
+        private_file::write(&path, &content).map_err(io_error(&path))
     }
 
     fn open_sealed<T: DeserializeOwned>(&self, kind: &str) -> Result<Option<T>, DiskError> {
@@ -169,19 +170,6 @@ impl Disk {
     fn path(&self, kind: &str) -> PathBuf {
         self.folder.join(format!("snapshot.{kind}"))
     }
-}
-
-/// Writes a file as a whole or not at all, readable by its owner only.
-fn write_whole(path: &Path, content: &[u8]) -> Result<(), DiskError> {
-    let aside = path.with_extension("new");
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&aside, path)?;
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-    };
-    write().map_err(io_error(path))
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> DiskError {

@@ -39,7 +39,7 @@ fn the_example_of_a_gateway_of_a_fleet_loads() {
     let config = GatewayConfig::load(&root().join("conf/gateway-fleet.yaml"));
     let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(config.environment, Environment::Prod);
-    assert!(config.gateway.id.is_some());
+    assert!(config.feed.control_api.is_some_and(|control_api| control_api.join_token.is_some()));
 }
 
 #[test]

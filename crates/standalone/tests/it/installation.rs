@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use serde_json::Value;
 use testkit::TestCa;
 
 use crate::{
@@ -78,17 +77,14 @@ impl<'w> Installation<'w> {
 
     /// Enrols a gateway that finds its control API at `plane` and listens as `listen` says, and writes its configuration.
     pub(crate) fn enroll(&self, replica: &Replica, name: &str, plane: SocketAddr, listen: &str) -> String {
-        let arguments = ["--config", &replica.config, "gateways", "enroll", "--fleet", "test", name];
-        let enrolled: Value = serde_json::from_str(&output("control-api", &arguments, &self.environment())).unwrap();
-        let pem = |member: &str| enrolled[member].as_str().unwrap().to_owned();
-        let certificate = self.world.write(&format!("{name}.crt"), &pem("certificate"));
-        let key = self.world.write(&format!("{name}.key"), &pem("key"));
+        let arguments = ["--config", &replica.config, "gateways", "enroll", name];
+        let token = output("control-api", &arguments, &self.environment());
+        let token = self.world.write(&format!("{name}.token"), &token);
         self.world.write(
             &format!("{name}.yaml"),
             &format!(
-                "{listen}\ngateway: {{ name: {name}, fleet: test, id: {} }}\nfeed: {{ control_api: {{ url: \"https://localhost:{}\", \
-                 certificate: \"{certificate}\", key: \"{key}\", ca: \"{}\" }} }}\ndata_dir: {name}-data\n",
-                pem("id"),
+                "{listen}\nfeed: {{ control_api: {{ url: \"https://localhost:{}\", ca: \"{}\", join_token: \"file:{token}\" }} }}\n\
+                 data_dir: {name}-data\n",
                 plane.port(),
                 self.ca,
             ),

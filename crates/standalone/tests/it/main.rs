@@ -7,6 +7,7 @@ mod conf;
 mod database;
 mod demo;
 mod durability;
+mod enrolment;
 mod headers;
 mod installation;
 mod live_changes;
