@@ -42,6 +42,8 @@ actions! {
     ManageHostnames = "hostname";
     /// External issuers.
     ManageIssuers = "issuer";
+    /// Menus.
+    ManageMenus = "menu";
     /// Organisational units.
     ManageOrgUnits = "org-unit";
     /// Projects.

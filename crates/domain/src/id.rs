@@ -132,6 +132,8 @@ kinds! {
     Issuer => IssuerId;
     /// A user's membership in a tenant.
     Membership => MembershipId;
+    /// An entry of a menu.
+    Menu => MenuId;
     /// An organisational unit of a tenant.
     OrgUnit => OrgUnitId;
     /// An identity shard.

@@ -22,9 +22,9 @@ pub use fact::{Fact, NumberedFact, Position, Seq, Tag};
 pub use fleet::FleetName;
 pub use host::HostName;
 pub use id::{
-    AuditEventId, CertificateId, CustomerId, GatewayId, HostnameId, Id, IssuerId, MembershipId, OrgUnitId, ProjectId,
-    RequestId, RoleBindingId, RoleId, RouteId, ServiceId, SessionId, SigningKeyId, TenantId, TokenId, UpstreamId,
-    UserId,
+    AuditEventId, CertificateId, CustomerId, GatewayId, HostnameId, Id, IssuerId, MembershipId, MenuId, OrgUnitId,
+    ProjectId, RequestId, RoleBindingId, RoleId, RouteId, ServiceId, SessionId, SigningKeyId, TenantId, TokenId,
+    UpstreamId, UserId,
 };
 pub use path::PathPattern;
 pub use permission::Permission;

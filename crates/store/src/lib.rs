@@ -47,10 +47,10 @@ pub mod read {
     pub use crate::{
         aggregate::{
             audit::AuditTrail, binding::RoleBindings, certificate::Certificates, customer::Customers,
-            enrolment::Enrolments, gateway::Gateways, hostname::Hostnames, idempotency::Responses, issuer::Issuers,
-            login::Logins, membership::Memberships, org_unit::OrgUnits, project::Projects, refresh::RefreshTokens,
-            role::Roles, route::Routes, service::Services, session::Sessions, signing_key::SigningKeys,
-            tenant::Tenants, upstream::Upstreams, user::Users,
+            enrolment::Enrolments, favorite::Favorites, gateway::Gateways, hostname::Hostnames, idempotency::Responses,
+            issuer::Issuers, login::Logins, membership::Memberships, menu::Menus, org_unit::OrgUnits,
+            project::Projects, refresh::RefreshTokens, role::Roles, route::Routes, service::Services,
+            session::Sessions, signing_key::SigningKeys, tenant::Tenants, upstream::Upstreams, user::Users,
         },
         log::{facts::Facts, feed::Feed},
         tx::Reader,

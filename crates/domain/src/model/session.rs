@@ -69,6 +69,7 @@ pub struct NewSession {
     pub user_id: UserId,
     pub system: bool,
     pub method: AuthMethod,
+    pub auth_time: Timestamp,
     pub ip: Option<std::net::IpAddr>,
     pub user_agent: Option<String>,
     pub user_generation: u64,

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Certificate, Customer, Enrolment, ExternalIssuer, Hostname, Membership, OrgUnit, Project, Role, RoleBinding, Route,
-    RouteOwner, Service, Session, SigningKey, Tenant, Upstream, User,
+    Certificate, Customer, Enrolment, ExternalIssuer, Hostname, Membership, Menu, OrgUnit, Project, Role, RoleBinding,
+    Route, RouteOwner, Service, Session, SigningKey, Tenant, Upstream, User,
 };
 use crate::{
     ProjectId, TenantId,
@@ -133,6 +133,9 @@ subject!(Route, "route", it => it.rule.id, it.rule.path, None, None,
 subject!(User, "user", it => it.id, it.display_name(), Some(it.project_id), None, json!({ "status": it.status }));
 subject!(Membership, "membership", it => it.id, it.user_id, Some(it.project_id), Some(it.tenant_id),
     json!({ "user_id": it.user_id, "status": it.status }));
+subject!(Menu, "menu", it => it.id, it.key, it.owner.project(), it.owner.tenant(),
+    json!({ "parent_id": it.parent_id, "title": it.title, "path": it.path, "permission": it.permission,
+            "order": it.order }));
 subject!(OrgUnit, "org-unit", it => it.id, it.name, Some(it.project_id), Some(it.tenant_id),
     json!({ "description": it.description }));
 subject!(Role, "role", it => it.id, it.name, None, it.tenant_id,

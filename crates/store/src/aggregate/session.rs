@@ -88,7 +88,7 @@ impl SessionTx {
             user_id: new.user_id,
             system: new.system,
             method: new.method,
-            auth_time: now,
+            auth_time: new.auth_time,
             ip: new.ip,
             user_agent: new.user_agent,
             user_generation: new.user_generation,
@@ -106,7 +106,7 @@ impl SessionTx {
             .execute(
                 "INSERT INTO sessions (sid, project_id, tenant_id, user_id, is_system, method, auth_time, ip, user_agent,
                      user_generation, tenant_generation, created_at, last_used_at, expires_at, token_exp)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $7, $7, $12, $13)",
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13, $14)",
                 vec![
                     it.sid.into(),
                     it.project_id.into(),
@@ -114,11 +114,12 @@ impl SessionTx {
                     it.user_id.into(),
                     it.system.into(),
                     Value::word(&it.method),
-                    now.into(),
+                    it.auth_time.into(),
                     it.ip.map(|ip| ip.to_string()).into(),
                     it.user_agent.as_ref().into(),
                     it.user_generation.into(),
                     it.tenant_generation.into(),
+                    now.into(),
                     it.expires_at.into(),
                     it.token_exp.into(),
                 ],
@@ -150,6 +151,33 @@ impl SessionTx {
     /// Of the database.
     pub async fn end_session(&self, sid: SessionId, reason: &str) -> Result<Option<Session>, StoreError> {
         end(&self.work, sid, reason).await
+    }
+
+    /// Ends every session of a user's but one, in all their tenants; answers the ones that were open.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the one that is to stay was ended meanwhile: then nothing is left to be kept.
+    pub async fn end_other_sessions(
+        &self,
+        user: UserId,
+        kept: SessionId,
+        reason: &str,
+    ) -> Result<Vec<Session>, StoreError> {
+        let (view, now) = (&self.work.view, self.work.now);
+        // Whatever opens or extends a session holds its generations. Waiting for them here lets the statements below
+        // see what was under way, and keeps out what comes after.
+        let sql = view.locking("SELECT generation FROM user_generations WHERE user_id = $1 ORDER BY tenant_id");
+        view.query(&sql, values![user]).await?;
+        let stays = self.session(kept).await?.filter(|session| session.user_id == user && session.is_open(now));
+        needed(stays, "session")?;
+        let sql = "UPDATE sessions SET ended_at = $3, end_reason = $4
+                   WHERE user_id = $1 AND sid <> $2 AND ended_at IS NULL AND (expires_at > $3 OR token_exp > $3)
+                   RETURNING *";
+        let ended = view.all(sql, values![user, kept, now, reason], read).await?;
+        for session in &ended {
+            self.work.insert_fact(&Fact::SessionEnded { sid: session.sid, exp: session.token_exp }).await?;
+        }
+        Ok(ended)
     }
 
     /// Refuses one access token until it expires.

@@ -18,6 +18,7 @@ mod identity;
 mod isolation;
 mod keys;
 mod log;
+mod menus;
 mod migration;
 mod routes;
 mod sessions;
@@ -100,6 +101,12 @@ conformance! {
         applying_the_changes_gives_the_snapshot,
         facts_are_numbered_without_gaps_while_everybody_writes,
         what_narrows_raises_the_lowest_revision;
+    menus:
+        a_menu_is_invisible_to_other_tenants,
+        a_tree_takes_no_cycle_no_stranger_and_no_ninth_level,
+        an_entry_reads_back_as_it_was_written,
+        favorites_are_a_members_own_and_go_with_what_they_name,
+        moves_made_at_once_close_no_cycle;
     migration:
         a_newer_schema_is_refused,
         migrating_twice_changes_nothing;
@@ -111,8 +118,10 @@ conformance! {
         the_ou_parameter_must_be_in_the_path;
     sessions:
         a_replayed_refresh_token_is_noticed,
+        ending_all_other_sessions_leaves_one_and_a_fact_each,
         failures_lock_a_name_whether_or_not_somebody_has_it,
         of_many_refreshes_at_once_one_wins,
+        of_sessions_that_end_each_other_at_once_one_stays,
         signing_out_everywhere_refuses_what_was_issued_before,
         signing_out_refuses_the_token_and_ends_the_session;
     tenants:

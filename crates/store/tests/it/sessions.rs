@@ -30,6 +30,7 @@ async fn sign_in(tx: &SessionTx, sid: SessionId) -> Result<(), StoreError> {
         user_id: ANN,
         system: false,
         method: AuthMethod::Password,
+        auth_time: NOW,
         ip: Some("::1".parse().unwrap()),
         user_agent: None,
         user_generation,
@@ -140,6 +141,7 @@ async fn signed_in_again(store: &Store) -> SessionId {
                 user_id: ANN,
                 system: false,
                 method: AuthMethod::Password,
+                auth_time: NOW,
                 ip: None,
                 user_agent: Some("test".into()),
                 user_generation,
@@ -185,4 +187,51 @@ pub(crate) async fn failures_lock_a_name_whether_or_not_somebody_has_it(db: Data
     }
     let folded = store.login_failures(CLOUD, &LoginSubject::Name(" nobody".into())).await.unwrap();
     assert_eq!(folded.failures, 0);
+}
+
+pub(crate) async fn ending_all_other_sessions_leaves_one_and_a_fact_each(db: Database) {
+    let store = world(&db).await;
+    let (first, kept, third) = (signed_in(&store).await, signed_in_again(&store).await, signed_in_again(&store).await);
+    store.tick(NOW).await.unwrap();
+    let scope = Scope::Project(CLOUD);
+    let ended = store.write_session(scope, NOW, async |tx| tx.end_other_sessions(ANN, kept, "others").await);
+    assert_eq!(ended.await.unwrap().len(), 2);
+    let open = store.open_sessions(ACME, ANN, NOW, Page::FIRST).await.unwrap();
+    assert_eq!(open.iter().map(|session| session.sid).collect::<Vec<_>>(), [kept]);
+    let mut facts: Vec<_> = store.tick(NOW).await.unwrap().facts.into_iter().map(|it| it.fact).collect();
+    let mut expected = [first, third].map(|sid| Fact::SessionEnded { sid, exp: NOW + HOUR }).to_vec();
+    for list in [&mut facts, &mut expected] {
+        list.sort_by_key(|fact| format!("{fact:?}"));
+    }
+    assert_eq!(facts, expected);
+    let gone = store.write_session(scope, NOW, async |tx| tx.end_other_sessions(ANN, first, "others").await).await;
+    assert!(matches!(gone, Err(StoreError::NotFound { what: "session" })), "{gone:?}");
+    assert!(store.session(kept).await.unwrap().unwrap().is_open(NOW));
+    let foreign = store.write_session(scope, NOW, async |tx| tx.end_other_sessions(GUS, kept, "others").await).await;
+    assert!(matches!(foreign, Err(StoreError::NotFound { .. })), "{foreign:?}");
+}
+
+pub(crate) async fn of_sessions_that_end_each_other_at_once_one_stays(db: Database) {
+    let store = world(&db).await;
+    let mut sessions = Vec::new();
+    for _ in 0..8 {
+        sessions.push(signed_in_again(&store).await);
+    }
+    let end = |kept| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let scope = Scope::Project(CLOUD);
+            store.write_session(scope, NOW, async |tx| tx.end_other_sessions(ANN, kept, "others").await).await
+        })
+    };
+    let tries: Vec<_> = sessions.into_iter().map(end).collect();
+    let mut winners = 0;
+    for attempt in tries {
+        match attempt.await.unwrap() {
+            Ok(ended) => winners += usize::from(ended.len() == 7),
+            Err(error) => assert!(matches!(error, StoreError::NotFound { .. }), "{error:?}"),
+        }
+    }
+    assert_eq!(winners, 1);
+    assert_eq!(store.open_sessions(ACME, ANN, NOW, Page::FIRST).await.unwrap().len(), 1);
 }
