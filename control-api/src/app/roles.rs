@@ -7,7 +7,7 @@ use domain::{
 };
 use store::{Commit, Page, read::*};
 
-use super::role_bindings::may_give;
+use super::role_bindings::{self, may_give};
 use crate::{
     App,
     caller::{Principal, Site},
@@ -62,7 +62,7 @@ pub(super) fn preview(app: &App, new: &NewRole) -> Role {
     }
 }
 
-/// Replaces a tenant's own role.
+/// Replaces a tenant's own role. One that the last administrator holds stays one of administrators.
 pub async fn replace_role(
     app: &App,
     principal: &Principal,
@@ -77,6 +77,7 @@ pub async fn replace_role(
             let (by, new) = (by.clone(), new.clone());
             async move {
                 let mut role = own(tx.role(new.id).await?, site)?;
+                let administered = role_bindings::administered(&tx, site).await?;
                 // What it holds now must be the caller's to take, too.
                 may_give(principal, &role)?;
                 role.version = version.unwrap_or(role.version);
@@ -84,7 +85,9 @@ pub async fn replace_role(
                 role.description = new.description;
                 role.permissions = new.permissions;
                 role.admin = new.admin;
-                Ok(tx.updated(tx.update_role(&by, role).await?).await?)
+                let replaced = tx.updated(tx.update_role(&by, role).await?).await?;
+                role_bindings::still_administered(&tx, principal, site, administered).await?;
+                Ok(replaced)
             }
         })
         .await

@@ -247,6 +247,28 @@ async fn a_tenant_keeps_its_last_administrator() {
     call("DELETE", &binding).bearer(&two.acme).send(&world.admin).await.expect(204);
 }
 
+/// By its own role, too: what holders of a role are may be changed while others administer, and not from the last.
+#[tokio::test]
+async fn the_role_of_the_last_administrator_stays_one_of_administrators() {
+    let world = World::new().await;
+    let staff = world.staff().await;
+    let tenant = world.tenant(&staff, "acme").await;
+    let role = json!({ "name": "chief", "permissions": ["tenant:*"], "admin": true });
+    let made = post(&format!("/v1/roles?tenant_id={tenant}"), &role).bearer(&staff).send(&world.admin).await;
+    let id = made.expect(201).id();
+    let ada = world.user(&staff, &tenant, "ada", &["chief"]).await;
+    let ada_token = world.login("acme", "ada").await;
+    let lesser = json!({ "name": "chief", "permissions": ["tenant:*"], "admin": false });
+    let replace = |token: &str| call("PUT", &format!("/v1/roles/{id}?tenant_id={tenant}")).json(&lesser).bearer(token);
+    replace(&ada_token).send(&world.admin).await.refused(409, "last_admin");
+    let kept = get(&format!("/v1/tenants/{tenant}/users/{ada}")).bearer(&staff).send(&world.admin).await;
+    kept.expect(200);
+    let info = get("/api/v1/tenant/auth/info").bearer(&ada_token).send(&world.admin).await.expect(200);
+    assert_eq!(info.body["user"]["is_admin"], true);
+    world.user(&staff, &tenant, "second", &["admin"]).await;
+    replace(&ada_token).send(&world.admin).await.expect(200);
+}
+
 /// The entities of a declarative file, as `portcullis apply` sends them.
 fn compiled(text: &str) -> Value {
     use domain::declarative::{self, RawFile, ReadAs};
