@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use domain::{HostName, HumanDuration};
@@ -263,17 +264,17 @@ impl fmt::Display for ListenAddress {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SessionsConfig {
-    /// Life of an access token. Default 15 m, at most 15 m: it bounds what an unheard revocation costs.
+    /// Life of an access token, 1 s to 15 m. Default 15 m; what it is bounds what an unheard revocation costs.
     pub access_token: HumanDuration,
-    /// Life of a refresh token. Default 7 d.
+    /// Life of a refresh token, from that of an access token to that of a session. Default 7 d.
     pub refresh_token: HumanDuration,
-    /// A session ends after this long, however often it is refreshed. Default 30 d.
+    /// A session ends after this long, however often it is refreshed and switched, at most 365 d. Default 30 d.
     pub session: HumanDuration,
-    /// A refresh token used a second time within this is a lost race, not a theft. Default 10 s.
+    /// A refresh token used a second time within this is a lost race, not a theft; 0 s to 60 s. Default 10 s.
     pub refresh_grace: HumanDuration,
-    /// Failed sign-ins in a row that lock a name. Default 5.
+    /// Failed sign-ins in a row that lock a name, at least 1. Default 5.
     pub lock_after: u32,
-    /// For how long. Default 15 m.
+    /// For how long, 1 s to 1 d. Default 15 m.
     pub lock_for: HumanDuration,
     /// Passwords hashed at once; more wait. Default: one for each two processors, at least one.
     pub password_hashers: Option<usize>,
@@ -289,6 +290,31 @@ impl Default for SessionsConfig {
             lock_after: 5,
             lock_for: HumanDuration::from_secs(900),
             password_hashers: None,
+        }
+    }
+}
+
+impl SessionsConfig {
+    fn check(&self, checks: &mut Checks<'_>) {
+        let (access, refresh, session) = (self.access_token.get(), self.refresh_token.get(), self.session.get());
+        let secs = Duration::from_secs;
+        if !(secs(1)..=secs(900)).contains(&access) {
+            checks.refuse("/sessions/access_token", "is not between 1s and 15m");
+        }
+        if !(access..=session).contains(&refresh) {
+            checks.refuse("/sessions/refresh_token", "is not between the lives of an access token and of a session");
+        }
+        if session > secs(365 * 86_400) {
+            checks.refuse("/sessions/session", "is longer than 365d");
+        }
+        if self.refresh_grace.get() > secs(60) {
+            checks.refuse("/sessions/refresh_grace", "is longer than 60s: a stolen token would go unnoticed");
+        }
+        if self.lock_after == 0 {
+            checks.refuse("/sessions/lock_after", "is 0: every name would be locked");
+        }
+        if !(secs(1)..=secs(86_400)).contains(&self.lock_for.get()) {
+            checks.refuse("/sessions/lock_for", "is not between 1s and 1d");
         }
     }
 }
@@ -433,15 +459,7 @@ impl Config {
         if self.roles.is_empty() {
             checks.refuse("/roles", "is empty: the process would do nothing");
         }
-        if self.sessions.access_token.get() > std::time::Duration::from_secs(900) {
-            checks.refuse("/sessions/access_token", "is longer than 15m");
-        }
-        if self.sessions.access_token.get().is_zero() || self.sessions.refresh_token.get().is_zero() {
-            checks.refuse("/sessions", "a token that lives 0 s is of no use");
-        }
-        if self.sessions.lock_after == 0 {
-            checks.refuse("/sessions/lock_after", "is 0: every name would be locked");
-        }
+        self.sessions.check(checks);
         let within = |given: HumanDuration, from: u64, to: u64| (from..=to).contains(&given.get().as_secs());
         if !within(self.enrolment.join_token, 60, 86_400) {
             checks.refuse("/enrolment/join_token", "is not within 1m and 24h");
@@ -503,7 +521,7 @@ mod tests {
     fn names_all_mistakes_at_once() {
         let mistakes = check(
             "environment: prod\nlisteners: { public: \"0.0.0.0:9081\", admin: \"0.0.0.0:9080\", internal: \"0.0.0.0:9090\", internal_plaintext: true }\n\
-             enrolment: { join_token: 59s, certificate: 8d }\nsessions: { access_token: 1h, lock_after: 0 }\n\
+             enrolment: { join_token: 59s, certificate: 8d }\nsessions: { access_token: 1h, refresh_token: 1m, session: 400d, refresh_grace: 5m, lock_after: 0, lock_for: 0s }\n\
              upstreams: { plaintext_on_loopback: true }\n",
         )
         .unwrap_err()
@@ -519,7 +537,11 @@ mod tests {
             "listeners.internal_plaintext",
             "listeners.internal_tls",
             "sessions.access_token",
+            "sessions.refresh_token",
+            "sessions.session",
+            "sessions.refresh_grace",
             "sessions.lock_after",
+            "sessions.lock_for",
             "upstreams.plaintext_on_loopback",
         ] {
             assert!(mistakes.contains(key), "{key} in {mistakes}");

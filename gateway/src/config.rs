@@ -197,7 +197,8 @@ pub struct TokenConfig {
     /// Verified tokens kept in memory.
     #[schemars(range(min = 1, max = 100_000_000))]
     pub cache_entries: usize,
-    /// A token this close to its end is answered with `x-token-refresh: advised`.
+    /// A token this close to its end is answered with `x-token-refresh: advised`, 0 s to 1 d. Default 5 m. An advice:
+    /// no refresh is refused for being early.
     pub refresh_threshold: HumanDuration,
     /// Users whose role bindings are kept in memory.
     #[schemars(range(min = 1, max = 100_000_000))]

@@ -1,10 +1,13 @@
 //! What no schema can say about a configuration.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use link::file::Checks;
 
 use super::{Environment, GatewayConfig, Revocations};
+
+/// No access token is meant to live longer.
+const MAX_REFRESH_THRESHOLD: Duration = Duration::from_secs(86_400);
 
 /// Collects what contradicts itself.
 pub(super) fn check(config: &GatewayConfig, checks: &mut Checks<'_>) {
@@ -16,6 +19,7 @@ pub(super) fn check(config: &GatewayConfig, checks: &mut Checks<'_>) {
 pub(super) fn check_fed(config: &GatewayConfig, checks: &mut Checks<'_>) {
     listeners(config, checks);
     redis(config, checks);
+    tokens(config, checks);
 }
 
 fn listeners(config: &GatewayConfig, checks: &mut Checks<'_>) {
@@ -74,5 +78,11 @@ fn redis(config: &GatewayConfig, checks: &mut Checks<'_>) {
     }
     if config.redis.cache.is_some() && config.redis.cache_key.is_none() {
         checks.refuse("/redis/cache_key", "is needed with `redis.cache`");
+    }
+}
+
+fn tokens(config: &GatewayConfig, checks: &mut Checks<'_>) {
+    if config.tokens.refresh_threshold.get() > MAX_REFRESH_THRESHOLD {
+        checks.refuse("/tokens/refresh_threshold", "is longer than 1d: every token would be close to its end");
     }
 }

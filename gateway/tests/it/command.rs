@@ -43,6 +43,20 @@ fn check_wants_exactly_one_feed() {
 }
 
 #[test]
+fn check_refuses_a_threshold_that_every_token_is_under() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("edge.yaml"), "tenants:\n  - { slug: acme }\n").unwrap();
+    for (threshold, code) in [("0s", 0), ("1d", 0), ("25h", 2)] {
+        let text = format!("feed: {{ file: edge.yaml }}\ntokens: {{ refresh_threshold: {threshold} }}\n");
+        std::fs::write(folder.path().join("gateway.yaml"), text).unwrap();
+        let output = gateway(&["check", "gateway.yaml"], folder.path());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{threshold}: {said}");
+        assert_eq!(said.contains("tokens.refresh_threshold"), code == 2, "{said}");
+    }
+}
+
+#[test]
 fn check_reads_the_declarative_file_too() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("gateway.yaml"), "feed: { file: edge.yaml }\n").unwrap();
