@@ -19,8 +19,18 @@ use store::read::*;
 
 use crate::{App, context::RequestContext, error::AppError};
 
-/// Paths a frozen tenant's principals may change something at: signing out is one.
-const SESSION_PATHS: [&str; 2] = ["/api/v1/tenant/auth/", "/api/v1/auth/"];
+/// Paths a frozen tenant's principals may change something at: they open, extend and end sessions.
+const SESSION_PATHS: [&str; 9] = [
+    "/api/v1/auth/login",
+    "/api/v1/auth/logout",
+    "/api/v1/auth/refresh",
+    "/api/v1/tenant/auth/login",
+    "/api/v1/tenant/auth/logout",
+    "/api/v1/tenant/auth/refresh",
+    "/api/v1/tenant/auth/switch",
+    "/v1/me/sessions",
+    "/v1/me/sign-out-everywhere",
+];
 
 /// An authenticated caller.
 #[derive(Clone, Debug)]
@@ -166,7 +176,10 @@ async fn authenticate(
         return Err(AppError::TokenRevoked);
     }
     bound_to(app, context, &claims, &project).await?;
-    let open = SESSION_PATHS.iter().any(|prefix| path.starts_with(prefix));
+    let open = SESSION_PATHS.iter().any(|known| {
+        let below = path.strip_prefix(known);
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
     served(&project, &tenant, open || method.is_safe())?;
 
     let bindings = scoped.bindings(tenant.id, claims.sub).await?;

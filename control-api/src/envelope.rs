@@ -145,7 +145,12 @@ async fn settled(app: &App, waits: bool, work: impl Future<Output = Response>) -
     }
 }
 
-async fn heard(app: &App, settle: Settle, patience: std::time::Duration) -> Result<Option<Waiting>, AppError> {
+/// Has a change numbered and waits for the gateways; none when all of them have applied it.
+pub(crate) async fn heard(
+    app: &App,
+    settle: Settle,
+    patience: std::time::Duration,
+) -> Result<Option<Waiting>, AppError> {
     let numbered = app.hub.number(settle.commit).await;
     let target: Ticked =
         numbered.map_err(|error| AppError::internal("the change was saved and not numbered", error))?;

@@ -16,8 +16,8 @@ use crate::{
     App,
     api::{
         apply, audit, certificates, customers, extract::MAX_BODY, gateways, health, hostnames, idempotency, issuers,
-        permissions, projects, role_bindings, roles, routes as route_api, services, sessions, signing_keys,
-        tenant_users, tenants, upstreams, users, well_known,
+        me, members, menus, navigation, permissions, projects, role_bindings, roles, routes as route_api, services,
+        sessions, signing_keys, tenant_users, tenants, upstreams, users, well_known,
     },
     envelope,
     error::AppError,
@@ -34,10 +34,20 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(sessions::tenant_refresh))
         .routes(routes!(sessions::tenant_logout))
         .routes(routes!(sessions::tenant_info))
+        .routes(routes!(sessions::switch_tenant))
+        .routes(routes!(navigation::tenant_menus))
+        .routes(routes!(navigation::tenant_init))
+        .routes(routes!(navigation::list_favorites, navigation::set_favorite))
         .routes(routes!(sessions::system_login))
         .routes(routes!(sessions::system_refresh))
         .routes(routes!(sessions::system_logout))
         .routes(routes!(sessions::system_userinfo))
+        .routes(routes!(navigation::system_menus))
+        .routes(routes!(me::read_me))
+        .routes(routes!(me::list_my_sessions))
+        .routes(routes!(me::end_my_session))
+        .routes(routes!(me::end_my_other_sessions))
+        .routes(routes!(me::sign_me_out_everywhere))
         .routes(routes!(tenant_users::list_tenant_users, tenant_users::create_tenant_user))
         .routes(routes!(
             tenant_users::read_tenant_user,
@@ -54,6 +64,8 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(roles::read_role, roles::replace_role, roles::delete_role))
         .routes(routes!(role_bindings::list_role_bindings, role_bindings::create_role_binding))
         .routes(routes!(role_bindings::delete_role_binding))
+        .routes(routes!(menus::list_menus, menus::create_menu))
+        .routes(routes!(menus::read_menu, menus::replace_menu, menus::delete_menu))
         .routes(routes!(permissions::list_permissions))
         .routes(routes!(audit::list_audit))
 }
@@ -82,6 +94,8 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(users::enable_user))
         .routes(routes!(users::disable_user))
         .routes(routes!(users::logout_user))
+        .routes(routes!(members::list_members))
+        .routes(routes!(members::put_member, members::delete_member))
         .routes(routes!(hostnames::list_hostnames, hostnames::create_hostname))
         .routes(routes!(hostnames::read_hostname, hostnames::update_hostname, hostnames::delete_hostname))
         .routes(routes!(hostnames::verify_hostname))

@@ -10,7 +10,7 @@ use domain::{
     model::{Role, Tenant, User},
     snapshot::TenantStatus,
 };
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ use crate::{
     },
     caller::Principal,
     context::RequestContext,
-    envelope::Settle,
+    envelope::{self, Settle, Waiting},
     error::AppError,
 };
 
@@ -66,11 +66,38 @@ pub struct Tokens {
     expires_in: u64,
 }
 
+/// The tenant to switch to, and the other half of the pair that is given up.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Switch {
+    /// Slug or id of one of the user's tenants in the same project.
+    tenant: String,
+    /// The refresh token of the session that asks.
+    #[schemars(with = "String")]
+    refresh_token: Secret<String>,
+}
+
+/// A pair for another tenant. With 202, gateways that may still accept the old one are named.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Switched {
+    /// The new pair.
+    #[serde(flatten)]
+    tokens: Tokens,
+    /// Who is waited for, and until when.
+    #[serde(flatten)]
+    waiting: Option<Waiting>,
+}
+
 /// That the session has ended.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SignedOut {
     /// `signed_out`.
     status: &'static str,
+}
+
+impl SignedOut {
+    /// It has.
+    pub(super) const DONE: Self = Self { status: "signed_out" };
 }
 
 /// Who the caller is and what it may do.
@@ -128,7 +155,7 @@ pub struct InfoUnitRole {
     pub role_id: RoleId,
 }
 
-wire!(Login, Refresh, Tokens, SignedOut, Info);
+wire!(Login, Refresh, Tokens, Switch, Switched, SignedOut, Info);
 
 impl From<TokenPair> for Tokens {
     fn from(pair: TokenPair) -> Self {
@@ -174,9 +201,12 @@ impl Info {
     }
 }
 
-/// Tokens are not for caches (RFC 6749 §5.1).
 fn tokens(pair: TokenPair) -> Response {
-    let mut response = Json(Tokens::from(pair)).into_response();
+    uncached(Json(Tokens::from(pair)).into_response())
+}
+
+/// Tokens are not for caches (RFC 6749 §5.1).
+fn uncached(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
@@ -193,18 +223,18 @@ async fn renew(app: App, context: RequestContext, door: Door, body: Refresh) -> 
 async fn sign_out(app: App, principal: Principal, door: Door) -> Result<Response, AppError> {
     at_door(&principal, door)?;
     app::sessions::logout(&app, &principal).await?;
-    let response = Json(SignedOut { status: "signed_out" }).into_response();
+    let response = Json(SignedOut::DONE).into_response();
     Ok(settling(response, Settle { commit: None, revokes: true }))
 }
 
-async fn who(app: App, principal: Principal, door: Door) -> Result<Json<Info>, AppError> {
+pub(super) async fn who(app: App, principal: Principal, door: Door) -> Result<Json<Info>, AppError> {
     at_door(&principal, door)?;
     let (user, tenant) = app::sessions::info(&app, &principal).await?;
     Ok(Json(Info::of(&principal, user, tenant)))
 }
 
 /// A token of one context is none at the other's door.
-fn at_door(principal: &Principal, door: Door) -> Result<(), AppError> {
+pub(super) fn at_door(principal: &Principal, door: Door) -> Result<(), AppError> {
     if principal.is_system() == (door == Door::System) { Ok(()) } else { Err(AppError::ContextMismatch) }
 }
 
@@ -235,6 +265,24 @@ pub async fn tenant_refresh(
     responses((status = 200, body = SignedOut)), security(("bearer" = [])))]
 pub async fn tenant_logout(principal: Principal, State(app): State<App>) -> Result<Response, AppError> {
     sign_out(app, principal, Door::Tenant).await
+}
+
+/// Exchanges the caller's session for one in another of its tenants. No gateway accepts the old one any more.
+#[utoipa::path(post, path = "/api/v1/tenant/auth/switch", tag = "tenant session", request_body = Switch,
+    responses((status = 200, body = Switched)), security(("bearer" = [])))]
+pub async fn switch_tenant(
+    principal: Principal,
+    context: RequestContext,
+    State(app): State<App>,
+    Body(body): Body<Switch>,
+) -> Result<Response, AppError> {
+    at_door(&principal, Door::Tenant)?;
+    let pair = app::switch::switch_tenant(&app, &context, &principal, &body.tenant, &body.refresh_token).await?;
+    // Waited for here and not by the envelope, whose 202 would drop the pair.
+    let settle = Settle { commit: None, revokes: true };
+    let waiting = envelope::heard(&app, settle, app.config.log.revoke_wait.get()).await?;
+    let status = if waiting.is_none() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok(uncached((status, Json(Switched { tokens: pair.into(), waiting })).into_response()))
 }
 
 /// Who the caller is.

@@ -191,7 +191,9 @@ async fn open(
     user: &User,
 ) -> Result<TokenPair, AppError> {
     may_sign_in(project, tenant, user)?;
-    let draft = Draft::new(app, project).await?;
+    let now = app.now();
+    let expires_at = now + app.config.sessions.session.get();
+    let draft = Draft::new(app, project, expires_at).await?;
     let roles = roles(app, tenant.id, user.id, door).await?;
     let holder = Holder {
         user: user.id,
@@ -200,9 +202,7 @@ async fn open(
         tenant: tenant.id,
         roles,
     };
-    let now = app.now();
     let sid = new_id(&*app.clock);
-    let expires_at = now + app.config.sessions.session.get();
     let actor = Actor { kind: ActorKind::User, id: Some(user.id.uuid()), name: user.display_name() };
     let (draft, holder, actor) = (&draft, &holder, &actor);
     let scope = Scope::Tenant(project.id, tenant.id);
@@ -225,6 +225,7 @@ async fn open(
                     user_id: user.id,
                     system: door == Door::System,
                     method: AuthMethod::Password,
+                    auth_time: now,
                     ip: origin.source_ip,
                     user_agent: origin.user_agent.clone(),
                     user_generation: generations.0,
@@ -243,7 +244,8 @@ async fn open(
     opened.await
 }
 
-fn may_sign_in(project: &Project, tenant: &Tenant, user: &User) -> Result<(), AppError> {
+/// Whether a user's sessions may be opened in a tenant as things stand.
+pub(super) fn may_sign_in(project: &Project, tenant: &Tenant, user: &User) -> Result<(), AppError> {
     if project.status == ProjectStatus::Suspended
         || matches!(tenant.status, TenantStatus::Suspended | TenantStatus::Deleted)
     {

@@ -1,13 +1,15 @@
 //! Sessions after they were opened: refreshed, looked at, ended.
 
+use std::time::Duration;
+
 use authz::Scope;
 use domain::{
     Secret,
-    audit::{Actor, ActorKind, AuditEntry, Crud},
+    audit::{Actor, ActorKind, AuditEntry, Crud, Origin},
     model::{Project, ProjectStatus, Session, Tenant, User},
     snapshot::TenantStatus,
 };
-use store::{Consumed, read::*};
+use store::{Consumed, SessionTx, StoreError, read::*};
 
 use super::{
     login::{Door, event, roles},
@@ -31,7 +33,7 @@ pub async fn refresh(
     let row = app.store.refresh_token(shown).await?.ok_or(AppError::RefreshInvalid)?;
     let session = app.store.session(row.sid).await?.ok_or(AppError::RefreshInvalid)?;
     let place = place(app, context, door, &session).await?;
-    let draft = Draft::new(app, &place.project).await?;
+    let draft = Draft::new(app, &place.project, session.expires_at).await?;
     let holder = Holder {
         user: session.user_id,
         username: place.user.username.clone().or_else(|| place.user.email.clone()),
@@ -46,30 +48,51 @@ pub async fn refresh(
     let outcome = app.store.write_session(scope, now, |tx| {
         let origin = context.origin();
         async move {
-            let used = match tx.consume_refresh(shown, grace).await? {
-                Consumed::Fresh(_, session) => session,
-                Consumed::Superseded(_) => return Ok(Err(AppError::RefreshSuperseded)),
-                Consumed::Replayed(session) => {
-                    tx.revoke_all_sessions(session.user_id).await?;
-                    let entry = event("refresh_replayed", Crud::D, &session).failed();
-                    tx.record(&actor(&place.user), &origin, &entry).await?;
-                    return Ok(Err(AppError::RefreshReplayed));
-                }
-                Consumed::Expired | Consumed::Unknown => return Ok(Err(AppError::RefreshInvalid)),
+            let used = match spend(&tx, shown, grace, &actor(&place.user), &origin).await? {
+                Ok(used) => used,
+                Err(refused) => return Ok(Err(refused)),
             };
             let generations = tx.generations(used.project_id, used.tenant_id, used.user_id).await?;
             let open = tx.session(used.sid).await?.filter(|session| session.is_open(now));
             let current = open.filter(|it| (it.user_generation, it.tenant_generation) == generations);
             let active = tx.bindings(used.tenant_id, used.user_id).await?.active;
             let Some(session) = current.filter(|_| active) else { return Ok(Err(AppError::RefreshInvalid)) };
-            tx.extend_session(session.sid, generations, draft.exp).await?;
+            match tx.extend_session(session.sid, generations, draft.exp).await {
+                // Signed out since it was read.
+                Err(StoreError::NotFound { .. }) => return Ok(Err(AppError::RefreshInvalid)),
+                extended => extended?,
+            }
             tx.replace_refresh(shown, &draft.refresh_row(session.sid, session.expires_at)).await?;
             draft.sign(&session, holder, generations).map(Ok)
         }
     });
-    let outcome: Result<TokenPair, AppError> = outcome.await?;
+    told(app, outcome.await?).await
+}
+
+/// Uses a refresh token; answers its session. What refuses is inside: what was written with it is to be committed.
+pub(super) async fn spend(
+    tx: &SessionTx,
+    shown: [u8; 32],
+    grace: Duration,
+    actor: &Actor,
+    origin: &Origin,
+) -> Result<Result<Session, AppError>, AppError> {
+    Ok(match tx.consume_refresh(shown, grace).await? {
+        Consumed::Fresh(_, session) => Ok(session),
+        Consumed::Superseded(_) => Err(AppError::RefreshSuperseded),
+        Consumed::Replayed(session) => {
+            tx.revoke_all_sessions(session.user_id).await?;
+            tx.record(actor, origin, &event("refresh_replayed", Crud::D, &session).failed()).await?;
+            Err(AppError::RefreshReplayed)
+        }
+        Consumed::Expired | Consumed::Unknown => Err(AppError::RefreshInvalid),
+    })
+}
+
+/// What the caller is told, once it was committed. A replay is numbered at once: whoever holds the copy may hold an
+/// access token too.
+pub(super) async fn told(app: &App, outcome: Result<TokenPair, AppError>) -> Result<TokenPair, AppError> {
     if matches!(outcome, Err(AppError::RefreshReplayed)) {
-        // At once: whoever holds the copy may hold an access token too.
         let ticked = app.hub.tick().await;
         ticked.map_err(|error| AppError::internal("the tick after a replay failed", error))?;
     }

@@ -58,11 +58,11 @@ pub struct Holder {
 }
 
 impl Draft {
-    /// With the project's active key and fresh random.
+    /// With the project's active key and fresh random, for a session that ends at `session_ends` at the latest.
     ///
     /// # Errors
     /// [`AppError::Internal`] without an active key.
-    pub async fn new(app: &App, project: &Project) -> Result<Self, AppError> {
+    pub async fn new(app: &App, project: &Project, session_ends: Timestamp) -> Result<Self, AppError> {
         let active = app.store.active_key(project.id, KeyPurpose::Tokens).await?;
         let (key, private) =
             active.ok_or(AppError::Internal { what: "the project has no active signing key", source: None })?;
@@ -70,17 +70,17 @@ impl Draft {
             .map_err(|error| AppError::internal("the active signing key cannot be used", error))?;
         let now = app.clock.unix_now();
         let issued_at = Timestamp::from_secs(now.secs());
-        let expires_in = app.config.sessions.access_token.get();
+        let exp = (issued_at + app.config.sessions.access_token.get()).min(Timestamp::from_secs(session_ends.secs()));
         Ok(Self {
             key,
             issuer: project.issuer.clone(),
             audience: project.audiences.first().cloned().unwrap_or_else(|| project.issuer.clone()),
             jti: new_id(&*app.clock),
-            exp: issued_at + expires_in,
+            exp,
             issued_at,
             refresh: random_token()?,
             refresh_expires: now + app.config.sessions.refresh_token.get(),
-            expires_in,
+            expires_in: exp.since(issued_at),
         })
     }
 

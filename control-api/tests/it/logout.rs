@@ -29,7 +29,7 @@ async fn signed_in(world: &World) -> String {
 }
 
 /// A gateway that has applied so much and holds a lease.
-async fn report(world: &World, name: &str, applied: Seq, revision: u64) {
+pub(crate) async fn report(world: &World, name: &str, applied: Seq, revision: u64) {
     let now = world.clock.unix_now();
     let id: GatewayId = Id::new(uuid::Uuid::from_u128(1));
     let node = GatewayNode {

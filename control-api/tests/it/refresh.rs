@@ -110,3 +110,72 @@ async fn of_many_at_once_one_wins_on_sqlite() {
 async fn of_many_at_once_one_wins_on_postgres() {
     on_postgres(async |world| one_winner(&world).await).await;
 }
+
+/// The threshold at the edge is an advice; here no refresh is too early.
+#[tokio::test]
+async fn a_refresh_is_never_refused_for_being_early() {
+    let world = World::new().await;
+    let mut tokens = signed_in(&world).await;
+    for _ in 0..5 {
+        tokens = refresh(&world, &tokens.text("refresh_token")).await.expect(200);
+        assert!(is_believed(&world, &tokens.text("access_token")).await);
+    }
+}
+
+#[tokio::test]
+async fn how_long_a_lost_race_is_forgiven_is_a_setting() {
+    let mut config = control_api::Config::default();
+    config.sessions.refresh_grace = domain::HumanDuration::from_secs(2);
+    let world = World::with(config).await;
+    let first = signed_in(&world).await;
+    let second = refresh(&world, &first.text("refresh_token")).await.expect(200);
+    world.clock.advance(Duration::from_secs(1));
+    refresh(&world, &first.text("refresh_token")).await.refused(401, "refresh_superseded");
+    assert!(is_believed(&world, &second.text("access_token")).await);
+    world.clock.advance(Duration::from_secs(1));
+    refresh(&world, &first.text("refresh_token")).await.refused(401, "refresh_replayed");
+    assert!(!is_believed(&world, &second.text("access_token")).await);
+}
+
+#[tokio::test]
+async fn a_replay_is_in_the_trail() {
+    let world = World::new().await;
+    let first = signed_in(&world).await;
+    refresh(&world, &first.text("refresh_token")).await.expect(200);
+    world.clock.advance(Duration::from_secs(11));
+    refresh(&world, &first.text("refresh_token")).await.refused(401, "refresh_replayed");
+    let staff = world.staff().await;
+    let trail = get("/v1/audit").bearer(&staff).send(&world.admin).await.expect(200);
+    let events = trail.body["items"].as_array().unwrap();
+    let replay = events.iter().find(|event| event["action"] == "refresh_replayed").unwrap();
+    assert_eq!((&replay["is_failure"], &replay["actor"]["name"]), (&json!(true), &json!("ada")));
+}
+
+/// Whichever comes first, nothing of the session is alive afterwards.
+async fn nothing_survives_logout(world: &World) {
+    let mut tokens = signed_in(world).await;
+    for _ in 0..10 {
+        let logout = post("/api/v1/tenant/auth/logout", &json!({})).bearer(&tokens.text("access_token"));
+        let token = tokens.text("refresh_token");
+        let (refreshed, ended) = tokio::join!(refresh(world, &token), logout.send(&world.admin));
+        ended.expect(200);
+        assert!(!is_believed(world, &tokens.text("access_token")).await);
+        if refreshed.status == 200 {
+            assert!(!is_believed(world, &refreshed.text("access_token")).await);
+            refresh(world, &refreshed.text("refresh_token")).await.refused(401, "refresh_invalid");
+        } else {
+            assert_eq!(refreshed.code(), "refresh_invalid", "{refreshed:?}");
+        }
+        tokens = world.try_login("acme", "ada", PASSWORD).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_and_a_logout_at_once_leave_nothing_alive_on_sqlite() {
+    nothing_survives_logout(&World::new().await).await;
+}
+
+#[tokio::test]
+async fn a_refresh_and_a_logout_at_once_leave_nothing_alive_on_postgres() {
+    on_postgres(async |world| nothing_survives_logout(&world).await).await;
+}

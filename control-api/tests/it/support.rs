@@ -1,6 +1,6 @@
 //! A control API in memory, and a client that talks to its routers without a socket.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{Router, body::Body};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -166,6 +166,29 @@ impl World {
         let body = json!({ "hostname": format!("{slug}.localhost"), "tenant_id": tenant, "services": [identity] });
         post("/v1/hostnames", &body).bearer(staff).send(&self.admin).await.expect(201);
         tenant
+    }
+
+    /// Tenants of the shared project, each with hostname `{slug}.localhost`, and their ids by slug.
+    pub(crate) async fn shared_tenants(&self, staff: &str, slugs: &[&'static str]) -> BTreeMap<&'static str, String> {
+        let body = json!({ "code": "shared", "name": "shared", "tenancy": "shared" });
+        let customer = post("/v1/customers", &body).bearer(staff).send(&self.admin).await.expect(201).id();
+        let kyc = call("PUT", &format!("/v1/customers/{customer}/kyc")).json(&json!({ "status": "completed" }));
+        kyc.bearer(staff).send(&self.admin).await.expect(200);
+        let mut tenants = BTreeMap::new();
+        for slug in slugs {
+            let body = json!({ "slug": slug, "name": slug, "customer_id": customer, "status": "active" });
+            let tenant = post("/v1/tenants", &body).bearer(staff).send(&self.admin).await.expect(201).id();
+            let body = json!({ "hostname": format!("{slug}.localhost"), "tenant_id": tenant });
+            post("/v1/hostnames", &body).bearer(staff).send(&self.admin).await.expect(201);
+            tenants.insert(*slug, tenant);
+        }
+        tenants
+    }
+
+    /// Makes a user of the tenant's project a member.
+    pub(crate) async fn join(&self, staff: &str, tenant: &str, user: &str) {
+        let member = call("PUT", &format!("/v1/tenants/{tenant}/members/{user}"));
+        member.bearer(staff).send(&self.admin).await.expect(200);
     }
 
     async fn identity(&self, staff: &str) -> String {

@@ -1,0 +1,121 @@
+//! `/v1/me`: one's own account and sessions, in both contexts.
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use domain::{
+    SessionId, Timestamp,
+    model::{AuthMethod, Session},
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    answer::{Gone, List, settling},
+    extract::{At, PageQuery, Paging},
+    schema::wire,
+    sessions::SignedOut,
+    users::UserView,
+};
+use crate::{App, app, caller::Principal, envelope::Settle, error::AppError};
+
+/// One of one's own sessions.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "MySession")]
+pub struct MySessionView {
+    /// Its id.
+    id: SessionId,
+    /// Whether it is the one that asks.
+    current: bool,
+    /// How it was opened.
+    method: AuthMethod,
+    /// When its user proved who they are; a switch of the tenant keeps this.
+    auth_time: Timestamp,
+    /// From which address.
+    ip: Option<String>,
+    /// With which program.
+    user_agent: Option<String>,
+    /// When it was opened.
+    created_at: Timestamp,
+    /// When it was last refreshed.
+    last_used_at: Timestamp,
+    /// When it ends at the latest.
+    expires_at: Timestamp,
+}
+
+/// How many sessions were ended.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct EndedSessions {
+    /// How many were open, in all tenants of the user's.
+    ended: usize,
+}
+
+wire!(MySessionView, EndedSessions);
+
+impl MySessionView {
+    fn of(session: Session, principal: &Principal) -> Self {
+        Self {
+            id: session.sid,
+            current: session.sid == principal.session,
+            method: session.method,
+            auth_time: session.auth_time,
+            ip: session.ip.map(|ip| ip.to_string()),
+            user_agent: session.user_agent,
+            created_at: session.created_at,
+            last_used_at: session.last_used_at,
+            expires_at: session.expires_at,
+        }
+    }
+}
+
+/// An ended session is answered for once no gateway accepts it any more.
+const ENDS: Settle = Settle { commit: None, revokes: true };
+
+/// Reads one's own account.
+#[utoipa::path(get, path = "/v1/me", tag = "me", responses((status = 200, body = UserView)),
+    security(("bearer" = [])))]
+pub async fn read_me(principal: Principal, State(app): State<App>) -> Result<Json<UserView>, AppError> {
+    app::me::read_me(&app, &principal).await.map(|user| Json(user.into()))
+}
+
+/// Lists one's own open sessions in the tenant.
+#[utoipa::path(get, path = "/v1/me/sessions", tag = "me", params(PageQuery),
+    responses((status = 200, body = List<MySessionView>)), security(("bearer" = [])))]
+pub async fn list_my_sessions(
+    principal: Principal,
+    State(app): State<App>,
+    Paging(page): Paging,
+) -> Result<Json<List<MySessionView>>, AppError> {
+    let rows = app::me::list_my_sessions(&app, &principal, page).await?;
+    Ok(Json(List::page(rows, page, |it| it.sid.uuid(), |it| MySessionView::of(it, &principal))))
+}
+
+/// Ends one of one's own sessions in the tenant.
+#[utoipa::path(delete, path = "/v1/me/sessions/{sid}", tag = "me", params(("sid" = String, Path)),
+    responses((status = 204)), security(("bearer" = [])))]
+pub async fn end_my_session(
+    principal: Principal,
+    State(app): State<App>,
+    At(sid): At<SessionId>,
+) -> Result<Gone, AppError> {
+    app::me::end_my_session(&app, &principal, sid).await?;
+    Ok(Gone(ENDS))
+}
+
+/// Ends all of one's own sessions but the one that asks, in every tenant.
+#[utoipa::path(post, path = "/v1/me/sessions/revoke-others", tag = "me",
+    responses((status = 200, body = EndedSessions)), security(("bearer" = [])))]
+pub async fn end_my_other_sessions(principal: Principal, State(app): State<App>) -> Result<Response, AppError> {
+    let ended = app::me::end_my_other_sessions(&app, &principal).await?;
+    Ok(settling(Json(EndedSessions { ended }).into_response(), ENDS))
+}
+
+/// Signs oneself out everywhere: every token and session in every tenant is refused, the one that asks too.
+#[utoipa::path(post, path = "/v1/me/sign-out-everywhere", tag = "me",
+    responses((status = 200, body = SignedOut)), security(("bearer" = [])))]
+pub async fn sign_me_out_everywhere(principal: Principal, State(app): State<App>) -> Result<Response, AppError> {
+    app::me::sign_me_out_everywhere(&app, &principal).await?;
+    Ok(settling(Json(SignedOut::DONE).into_response(), ENDS))
+}
