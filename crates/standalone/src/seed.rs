@@ -1,5 +1,7 @@
 //! Brings the demo into a node. Every step finds what an earlier start made, so that it can be run again at any point.
 
+mod menus;
+
 use std::{collections::HashMap, net::SocketAddr};
 
 use authz::{
@@ -90,7 +92,9 @@ pub async fn demo(node: &Node, demo: &Demo, front: &Front) -> Result<(), SeedErr
         for user in &tenant.users {
             ensure_user(app, tenant, user).await?;
         }
+        menus::ensure_tenants(app, &tenant.slug).await?;
     }
+    menus::ensure_staffs(app).await?;
     for hostname in [CONSOLE, CLOUD] {
         ensure_certificate(node, hostname).await?;
     }
