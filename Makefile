@@ -4,7 +4,7 @@
 #   make test     every test, on private PostgreSQL and Redis                        ARGS="-p gate"
 #   make check    what CI runs: test, format, clippy, docs, generated files unchanged
 
-.PHONY: dev test check bless load audit fmt docs clean
+.PHONY: dev test check bless load revocation-report bench audit fmt docs clean
 
 dev:
 	@scripts/dev.sh $(ARGS)
@@ -20,6 +20,12 @@ bless:
 
 load:
 	@scripts/load.sh
+
+revocation-report:
+	@scripts/revocation-report.sh $(ARGS)
+
+bench:
+	@cargo bench -p authz -p authn -p gate $(ARGS)
 
 audit:
 	@scripts/audit.sh

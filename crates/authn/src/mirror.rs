@@ -4,6 +4,8 @@
 //! everything up to the log's head is applied; it counts from the moment the proof was asked for, on the boot-time
 //! clock. What the mirror refuses it refuses at once; what it does not refuse counts only while the lease holds.
 
+mod refused;
+
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicU64, Ordering},
@@ -12,6 +14,8 @@ use std::{
 use arc_swap::ArcSwap;
 use domain::{BootInstant, Fact, NumberedFact, Position, Seq, SessionId, TenantId, Timestamp, TokenId, UserId};
 use parking_lot::{Mutex, RwLock};
+
+use self::refused::RefusedIds;
 
 /// Shards of the tables, so that applying a fact blocks few look-ups. A power of two.
 const SHARDS: usize = 64;
@@ -91,7 +95,7 @@ pub struct Mirror {
 
 #[derive(Debug)]
 struct Tables {
-    refused: Vec<RwLock<HashMap<u128, i64>>>,
+    refused: RefusedIds,
     user_generations: Vec<RwLock<HashMap<(u128, u128), u64>>>,
     tenant_generations: RwLock<HashMap<u128, u64>>,
     bindings: RwLock<ChangedBindings>,
@@ -107,7 +111,7 @@ struct ChangedBindings {
 impl Default for Tables {
     fn default() -> Self {
         Self {
-            refused: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            refused: RefusedIds::default(),
             user_generations: (0..SHARDS).map(|_| RwLock::default()).collect(),
             tenant_generations: RwLock::default(),
             bindings: RwLock::default(),
@@ -196,10 +200,10 @@ impl Mirror {
     /// The first [`Refusal`] that holds.
     pub fn judge(&self, token: &Identity) -> Result<(), Refusal> {
         let tables = self.tables.load();
-        if token.token.is_some_and(|jti| tables.refuses(jti.as_u128())) {
+        if token.token.is_some_and(|jti| tables.refused.contains(jti.as_u128())) {
             return Err(Refusal::Token);
         }
-        if token.session.is_some_and(|sid| tables.refuses(sid.as_u128())) {
+        if token.session.is_some_and(|sid| tables.refused.contains(sid.as_u128())) {
             return Err(Refusal::Session);
         }
         if let Some(tenant) = token.tenant {
@@ -228,27 +232,20 @@ impl Mirror {
 
     /// Forgets refusals of tokens that have expired by now on every clock. Called now and then.
     pub fn forget_expired(&self, now: Timestamp) {
-        let before = now.secs().saturating_sub(KEPT_PAST_EXPIRY_SECS);
-        for shard in &self.tables.load().refused {
-            let mut refused = shard.write();
-            refused.retain(|_, exp| *exp >= before);
-            if refused.capacity() > refused.len().saturating_mul(4) {
-                refused.shrink_to_fit();
-            }
-        }
+        self.tables.load().refused.forget_before(now.secs().saturating_sub(KEPT_PAST_EXPIRY_SECS));
     }
 
     /// How many tokens and sessions are refused now.
     pub fn refused_count(&self) -> usize {
-        self.tables.load().refused.iter().map(|s| s.read().len()).sum()
+        self.tables.load().refused.len()
     }
 }
 
 impl Tables {
     fn apply(&self, fact: &Fact, seq: Seq) {
         match fact {
-            Fact::TokenRefused { jti, exp } => self.refuse(jti.as_u128(), exp.secs()),
-            Fact::SessionEnded { sid, exp } => self.refuse(sid.as_u128(), exp.secs()),
+            Fact::TokenRefused { jti, exp } => self.refused.insert(jti.as_u128(), exp.secs()),
+            Fact::SessionEnded { sid, exp } => self.refused.insert(sid.as_u128(), exp.secs()),
             Fact::UserGeneration { tenant, user, generation } => {
                 let key = (tenant.as_u128(), user.as_u128());
                 if let Some(shard) = self.user_generations.get(shard(key.1)) {
@@ -271,18 +268,6 @@ impl Tables {
                 changed.newest.insert((tenant.as_u128(), user.as_u128()), seq);
             }
         }
-    }
-
-    fn refuse(&self, id: u128, exp_secs: i64) {
-        if let Some(shard) = self.refused.get(shard(id)) {
-            let mut refused = shard.write();
-            let held = refused.entry(id).or_insert(exp_secs);
-            *held = (*held).max(exp_secs);
-        }
-    }
-
-    fn refuses(&self, id: u128) -> bool {
-        self.refused.get(shard(id)).is_some_and(|s| s.read().contains_key(&id))
     }
 }
 

@@ -1,0 +1,5 @@
+//! What the mirror costs, counted.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod memory;
