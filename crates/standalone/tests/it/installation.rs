@@ -96,3 +96,9 @@ impl<'w> Installation<'w> {
         Process::start("gateway", self.world.folder.path(), &["--config", config], &[("REDIS_URL", &self.redis)])
     }
 }
+
+/// Loads the world's declarative folder; what was created, updated and left.
+pub(crate) fn apply(world: &World, admin: SocketAddr, password_file: &str) -> String {
+    let (folder, url) = (world.path("edge"), format!("http://{admin}"));
+    output("portcullis", &["apply", "-f", &folder, "--url", &url, "--password-file", password_file], &[])
+}

@@ -8,13 +8,25 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// A process of ours. Dropped, it is killed, and what it logged is shown.
+/// A process that we started. Dropped, it is killed; where the test fails, what it logged is shown.
 pub(crate) struct Process(Child, &'static str, PathBuf);
 
 impl Process {
+    /// Starts a binary of the workspace.
     pub(crate) fn start(name: &'static str, folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::run(name, &binary(name), folder, arguments, environment)
+    }
+
+    /// Starts any program.
+    pub(crate) fn run(
+        name: &'static str,
+        program: &Path,
+        folder: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let log = folder.join(format!("{name}-{}.log", free_port().port()));
-        let child = Command::new(binary(name))
+        let child = Command::new(program)
             .args(arguments)
             .envs(environment.iter().copied())
             .stdout(Stdio::null())
@@ -24,10 +36,20 @@ impl Process {
         Self(child, name, log)
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    /// Sends it a signal by its name, such as `STOP`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+    }
+
     /// Tells it to end, and waits until it has.
     pub(crate) fn terminate(mut self) {
-        let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("TERM");
         assert!(self.0.wait().unwrap().success());
     }
 

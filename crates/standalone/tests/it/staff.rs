@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use testkit::eventually;
 
@@ -35,12 +35,17 @@ impl Admin {
     }
 
     pub(crate) async fn send(&self, method: Method, path: &str, body: &Value) -> Value {
+        self.answer(method, path, body).await.1
+    }
+
+    /// The status too, which is one of success.
+    pub(crate) async fn answer(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
         let request = self.client.request(method, format!("http://{}{path}", self.address)).bearer_auth(&self.token);
         let answer = if body.is_null() { request } else { request.json(body) }.send().await.unwrap();
         let status = answer.status();
         let body: Value = answer.json().await.unwrap_or_default();
         assert!(status.is_success(), "{path}: {status} {body}");
-        body
+        (status, body)
     }
 
     pub(crate) async fn find(&self, path: &str, member: &str, value: &str) -> Value {

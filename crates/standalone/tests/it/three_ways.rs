@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use testkit::{TestIssuer, eventually};
 
 use crate::{
-    installation::Installation,
+    installation::{Installation, apply},
     node::problem,
-    process::{Process, free_port, output},
+    process::{Process, free_port},
     staff::{Admin, PASSWORD},
     world::{ISSUERS, World},
 };
@@ -91,14 +91,9 @@ async fn one_process() {
 
 /// Loads the declarative folder; a second time changes nothing.
 fn apply_twice(world: &World, admin: SocketAddr, password_file: &str) {
-    let (folder, url) = (world.path("edge"), format!("http://{admin}"));
-    let apply = || {
-        let arguments = ["apply", "-f", &folder, "--url", &url, "--password-file", password_file];
-        output("portcullis", &arguments, &[])
-    };
-    let first = apply();
+    let first = apply(world, admin, password_file);
     assert!(!first.starts_with("0 created"), "{first}");
-    let second = apply();
+    let second = apply(world, admin, password_file);
     assert!(second.starts_with("0 created, 0 updated, "), "{second}");
 }
 

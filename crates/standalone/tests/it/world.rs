@@ -31,13 +31,17 @@ pub(crate) struct World {
     edge_ca: TestCa,
     pub(crate) https: SocketAddr,
     metrics: SocketAddr,
+    /// Where the routes lead: the canary, unless a test says otherwise.
+    pub(crate) upstream: SocketAddr,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
+        let canary = Canary::start().await;
         let world = Self {
             folder: tempfile::tempdir().unwrap(),
-            canary: Canary::start().await,
+            upstream: canary.addr(),
+            canary,
             issuer: TestIssuer::new("https://id.example.test", Algorithm::Es256).with_audience("orders"),
             edge_ca: TestCa::new(),
             https: free_port(),
@@ -63,7 +67,7 @@ impl World {
 
     /// The declarative file; `issuers` only where the file is all there is.
     pub(crate) fn edge_file(&self, issuers: &str) -> String {
-        let upstream = self.canary.addr();
+        let upstream = self.upstream;
         let text = format!(
             r#"
 projects: [{{ slug: acme }}]
@@ -85,26 +89,28 @@ services:
       - {{ path: /orders, methods: [GET], permission: "orders:order:list" }}
       - {{ path: /echo/**, access: authenticated }}
       - {{ path: /strict, access: authenticated, on_unproven: refuse }}
+      - {{ path: /readable, access: authenticated, on_unproven: read_only }}
 "#
         );
         self.write("edge/edge.yaml", &text)
     }
 
     pub(crate) fn listen(&self) -> String {
-        format!("listen: {{ https: \"{}\", http: null, metrics: \"{}\" }}", self.https, self.metrics)
+        listen(self.https, self.metrics)
     }
 
-    pub(crate) fn client(&self) -> Client {
+    /// A client that trusts the edge's certificate and finds the hostname at an address.
+    pub(crate) fn client_at(&self, https: SocketAddr) -> Client {
         let ca = reqwest::Certificate::from_pem(self.edge_ca.ca_pem().as_bytes()).unwrap();
-        Client::builder().tls_certs_only([ca]).resolve(HOST, self.https).no_proxy().build().unwrap()
+        Client::builder().tls_certs_only([ca]).resolve(HOST, https).no_proxy().build().unwrap()
     }
 
     pub(crate) fn call(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client().request(method, format!("https://{HOST}:{}{path}", self.https.port()))
+        self.client_at(self.https).request(method, format!("https://{HOST}:{}{path}", self.https.port()))
     }
 
     pub(crate) fn token(&self, tenant: &str, roles: &[&str]) -> String {
-        let now = Timestamp::from_secs(i64::try_from(unix_now()).unwrap());
+        let now = unix_now();
         self.issuer.mint_as("JWT", self.issuer.external_claims(now).set("tid", tenant).set("roles", roles))
     }
 
@@ -116,7 +122,14 @@ services:
     }
 }
 
-fn unix_now() -> u64 {
+/// Where a gateway listens, as its configuration says it.
+pub(crate) fn listen(https: SocketAddr, metrics: SocketAddr) -> String {
+    format!("listen: {{ https: \"{https}\", http: null, metrics: \"{metrics}\" }}")
+}
+
+/// The wall clock, as the processes read it.
+pub(crate) fn unix_now() -> Timestamp {
     #[expect(clippy::disallowed_methods, reason = "the processes read the real clock")]
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap())
 }

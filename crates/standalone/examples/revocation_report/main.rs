@@ -1,0 +1,88 @@
+//! Measures how long a revoked credential is still accepted, healthy and while things fail: what
+//! `scripts/revocation-report.sh` runs.
+//!
+//! `revocation_report [--runs N] [--json FILE]` needs `DATABASE_URL`, the `redis-server` program, and the workspace's binaries
+//! of the same build. What is measured is described in `docs/revocation.md`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a measuring program"
+)]
+#![allow(dead_code, reason = "end-to-end tests use more of what is shared with them")]
+#![expect(clippy::print_stdout, reason = "it prints what it measured")]
+
+#[path = "../../tests/it/database.rs"]
+mod database;
+#[path = "../../tests/it/installation.rs"]
+mod installation;
+#[path = "../../tests/it/probing/mod.rs"]
+mod probing;
+#[path = "../../tests/it/process.rs"]
+mod process;
+#[path = "../../tests/it/staff.rs"]
+mod staff;
+mod table;
+#[path = "../../tests/it/world.rs"]
+mod world;
+
+use std::path::PathBuf;
+
+use clap::Parser as _;
+
+use crate::{
+    probing::{
+        Fault, Outcome,
+        cluster::{Cluster, world},
+    },
+    table::{HEAD, Line},
+};
+
+const GATEWAYS: usize = 3;
+
+const FAULTS: [Fault; 9] = [
+    Fault::None,
+    Fault::RedisKilled,
+    Fault::RedisRestartedEmpty,
+    Fault::RedisPaused,
+    Fault::RedisCutOff,
+    Fault::RedisFailedOver,
+    Fault::ControlApiKilled,
+    Fault::ControlApiKilledAndRedisCutOff,
+    Fault::GatewayPaused,
+];
+
+#[derive(clap::Parser)]
+struct Arguments {
+    /// Revocations for each fault.
+    #[arg(long, default_value_t = 20)]
+    runs: usize,
+    /// Where to write the numbers as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() {
+    let Arguments { runs, json } = Arguments::parse();
+    let (world, recorder) = world().await;
+    let mut cluster = Cluster::start(&world, recorder, GATEWAYS).await;
+    println!("{HEAD}");
+    let mut lines = Vec::new();
+    for fault in FAULTS {
+        let mut outcomes = Vec::new();
+        for _ in 0..runs {
+            outcomes.push(Outcome::of(fault, &mut cluster).await);
+        }
+        let line = Line::of(fault, &outcomes, GATEWAYS);
+        println!("{line}");
+        lines.push(line);
+    }
+    cluster.end().await;
+    if let Some(path) = json {
+        std::fs::write(path, serde_json::to_string_pretty(&lines).unwrap() + "\n").unwrap();
+    }
+    assert!(lines.iter().all(|line| line.accepted_too_late == 0), "a gateway accepted too late");
+}
