@@ -3,6 +3,8 @@
 #   make dev      build, run the standalone with demo data, print what to paste      ARGS="--free-ports"
 #   make test     every test, on private PostgreSQL and Redis                        ARGS="-p gate"
 #   make check    what CI runs: test, format, clippy, docs, generated files unchanged
+#   make revocation-report   how long a revoked credential is accepted, healthy and under faults   RUNS=20 PROFILE=dev
+#   make bench    what a decision, the mirror and a permission check cost
 
 .PHONY: dev test check bless load revocation-report bench audit fmt docs clean
 
