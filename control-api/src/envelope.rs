@@ -4,7 +4,7 @@
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -19,7 +19,8 @@ use crate::{
     bootstrap::CONTROL_API,
     context::{Listener, RequestContext, new_id},
     error::AppError,
-    internal::Ticked,
+    internal::{self, Ticked},
+    mutual_tls::Edge,
     problem::{self, Raised},
 };
 
@@ -99,6 +100,9 @@ async fn around(app: App, listener: Listener, request: Request, next: Next) -> R
 
 /// What is known of the request. Probes carry no assertion.
 async fn context(app: &App, listener: Listener, parts: &http::request::Parts) -> Result<RequestContext, AppError> {
+    if let Some(ConnectInfo(Edge { gateway, expires })) = parts.extensions.get() {
+        internal::forwards(app, gateway, *expires).await?;
+    }
     match listener {
         Listener::Public if !matches!(parts.uri.path(), "/healthz" | "/readyz") => {
             let upstream = app.store.upstream_by_name(CONTROL_API).await?.ok_or(AppError::AssertionInvalid)?;

@@ -37,7 +37,7 @@ use crate::{
     config::{Config, InternalTls, ListenAddress, ListenersConfig, ProcessRole, PublicTls},
     error::AppError,
     internal::{Certifier, Enrolled, Hub, Plane},
-    mutual_tls::{self, MutualTls, TlsError},
+    mutual_tls::{self, Edge, MutualTls, TlsError},
     problem, router,
 };
 
@@ -315,7 +315,8 @@ impl Door {
             return;
         };
         let listener = MutualTls::new(listener, tls);
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(until(stopped)).await {
+        let service = router.into_make_service_with_connect_info::<Edge>();
+        if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(until(stopped)).await {
             tracing::error!(listener = address, error = problem::chain(&error), "a listener failed");
         }
     }

@@ -1,12 +1,24 @@
 //! Mutual TLS under an axum router: whoever gets to speak HTTP has shown the certificate of an enrolled gateway.
 //!
+//! Each request says over whose connection it came ([`Edge`]), because a connection may outlive an enrolment.
+//!
 //! Handshakes go on beside each other, so that a slow client holds up nobody. Both ends are ours: TLS 1.3 only.
 
-use std::{future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future, io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use axum::serve::Listener;
-use domain::{HostName, Secret};
-use link::rpc::identity;
+use axum::{
+    extract::connect_info::Connected,
+    serve::{IncomingStream, Listener},
+};
+use domain::{HostName, Secret, Timestamp};
+use link::{log::GatewayIdentity, rpc::identity};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
@@ -15,6 +27,7 @@ use rustls::{
     version::TLS13,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
     task::AbortHandle,
@@ -113,7 +126,7 @@ fn is_for(chain: &[CertificateDer<'_>], name: &HostName) -> Result<(), TlsError>
 /// A listener that gives connections after their handshake.
 #[derive(Debug)]
 pub(crate) struct MutualTls {
-    shaken: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
+    shaken: mpsc::Receiver<(EdgeStream, SocketAddr)>,
     address: io::Result<SocketAddr>,
     accepting: AbortHandle,
 }
@@ -135,7 +148,7 @@ impl Drop for MutualTls {
 }
 
 impl Listener for MutualTls {
-    type Io = TlsStream<TcpStream>;
+    type Io = EdgeStream;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
@@ -154,7 +167,55 @@ impl Listener for MutualTls {
     }
 }
 
-type Shaken = mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>;
+/// A connection of a gateway.
+#[derive(Debug)]
+pub(crate) struct EdgeStream {
+    stream: TlsStream<TcpStream>,
+    edge: Edge,
+}
+
+impl AsyncRead for EdgeStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for EdgeStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The gateway over whose connection a request came.
+#[derive(Clone, Debug)]
+pub(crate) struct Edge {
+    /// Who it is.
+    pub(crate) gateway: GatewayIdentity,
+    /// When the certificate expires that it showed.
+    pub(crate) expires: Timestamp,
+}
+
+impl Edge {
+    /// None where the certificate names no gateway: not every client of the authority is one.
+    fn of(stream: &TlsStream<TcpStream>) -> Option<Self> {
+        let leaf = stream.get_ref().1.peer_certificates()?.first()?;
+        Some(Self { gateway: identity::of_certificate(leaf)?, expires: identity::expiry(leaf)? })
+    }
+}
+
+impl Connected<IncomingStream<'_, MutualTls>> for Edge {
+    fn connect_info(stream: IncomingStream<'_, MutualTls>) -> Self {
+        stream.io().edge.clone()
+    }
+}
+
+type Shaken = mpsc::Sender<(EdgeStream, SocketAddr)>;
 
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor, done: Shaken) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
@@ -179,8 +240,8 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, done: Shaken) {
     }
 }
 
-/// The handshake, and whether the certificate names a gateway. Not every client of the authority is one.
-async fn shake(stream: TcpStream, address: SocketAddr, acceptor: &TlsAcceptor) -> Option<TlsStream<TcpStream>> {
+/// The handshake, and whose it was.
+async fn shake(stream: TcpStream, address: SocketAddr, acceptor: &TlsAcceptor) -> Option<EdgeStream> {
     let refused = |why: &str| tracing::warn!(client.address = %address, why, "a connection to `public` is refused");
     let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -193,17 +254,16 @@ async fn shake(stream: TcpStream, address: SocketAddr, acceptor: &TlsAcceptor) -
             return None;
         }
     };
-    let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    if leaf.and_then(|leaf| identity::of_certificate(leaf)).is_none() {
+    let Some(edge) = Edge::of(&stream) else {
         refused("the certificate names no gateway");
         return None;
-    }
-    Some(stream)
+    };
+    Some(EdgeStream { stream, edge })
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, routing::get};
+    use axum::{Router, extract::ConnectInfo, routing::get};
     use testkit::{Leaf, TestCa, client_config};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio_rustls::TlsConnector;
@@ -219,8 +279,9 @@ mod tests {
     async fn serve(config: ServerConfig) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/", get(async || "in"));
-        tokio::spawn(async { axum::serve(MutualTls::new(listener, config), router).await });
+        let router = Router::new().route("/", get(async |ConnectInfo(edge): ConnectInfo<Edge>| edge.gateway.name));
+        let service = router.into_make_service_with_connect_info::<Edge>();
+        tokio::spawn(async { axum::serve(MutualTls::new(listener, config), service).await });
         address
     }
 
@@ -245,7 +306,7 @@ mod tests {
         let (ca, stranger) = (TestCa::new(), TestCa::new());
         let address = serve(config(&ca, &ca.leaf(&["localhost"]), "localhost").unwrap()).await;
         let answer = ask(address, &ca, Some(&ca.client_uri(GATEWAY))).await;
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("in"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("edge-1"), "{answer}");
         assert_eq!(ask(address, &ca, None).await, "", "no certificate");
         assert_eq!(ask(address, &ca, Some(&stranger.client_uri(GATEWAY))).await, "", "another authority");
         assert_eq!(ask(address, &ca, Some(&ca.client("edge-1"))).await, "", "a certificate that names no gateway");

@@ -10,9 +10,10 @@ use link::{
     log::{ControlPlane, GatewayIdentity},
     rpc::{Admit, identity::Peer},
 };
-use store::read::*;
+use store::{Store, read::*};
 
 use super::{Hub, Plane, plane};
+use crate::{App, error::AppError};
 
 /// Lets in who is enrolled, each to what its fleet is told.
 #[derive(Clone, Debug)]
@@ -56,20 +57,44 @@ impl Admitted {
     /// # Errors
     /// [`LinkError::Refused`].
     pub(super) async fn fleet(&self, hub: &Hub) -> Result<FleetName, LinkError> {
-        let now = hub.clock().unix_now();
-        if self.expires <= now {
-            return Err(refused("its certificate has expired"));
-        }
-        let found = hub.store().enrolment(self.gateway.id).await.map_err(|error| plane::failed(&error))?;
-        let found = found.ok_or_else(|| refused("it is not enrolled"))?;
-        if found.name != self.gateway.name || found.fleet.as_str() != self.gateway.fleet {
-            return Err(refused("its certificate names another gateway than its enrolment"));
-        }
-        if found.revoked_at.is_some() {
-            return Err(refused("it was revoked"));
-        }
-        Ok(found.fleet)
+        enrolled(hub.store(), &self.gateway, self.expires, hub.clock().unix_now()).await
     }
+}
+
+/// Refuses what the edge of a gateway forwards to `public` over a connection that outlived its enrolment.
+///
+/// # Errors
+/// [`AppError::AssertionInvalid`]: it comes through no edge of ours any more.
+pub(crate) async fn forwards(app: &App, gateway: &GatewayIdentity, expires: Timestamp) -> Result<(), AppError> {
+    match enrolled(&app.store, gateway, expires, app.clock.unix_now()).await {
+        Ok(_) => Ok(()),
+        Err(LinkError::Refused { reason, .. }) => {
+            tracing::warn!(gateway.name, gateway.id = %gateway.id, reason, "what a gateway forwarded is refused");
+            Err(AppError::AssertionInvalid)
+        }
+        Err(error) => Err(AppError::internal("the enrolment of a gateway cannot be read", error)),
+    }
+}
+
+/// The fleet of a gateway with a certificate until `expires`, if it would be let in now.
+async fn enrolled(
+    store: &Store,
+    gateway: &GatewayIdentity,
+    expires: Timestamp,
+    now: Timestamp,
+) -> Result<FleetName, LinkError> {
+    if expires <= now {
+        return Err(refused("its certificate has expired"));
+    }
+    let found = store.enrolment(gateway.id).await.map_err(|error| plane::failed(&error))?;
+    let found = found.ok_or_else(|| refused("it is not enrolled"))?;
+    if found.name != gateway.name || found.fleet.as_str() != gateway.fleet {
+        return Err(refused("its certificate names another gateway than its enrolment"));
+    }
+    if found.revoked_at.is_some() {
+        return Err(refused("it was revoked"));
+    }
+    Ok(found.fleet)
 }
 
 /// The same word for every reason would tell a gateway's operator nothing; that there is a certificate of ours is known.

@@ -9,6 +9,7 @@ mod hub;
 mod plane;
 
 pub use admission::Enrolled;
+pub(crate) use admission::forwards;
 pub use enroller::Certifier;
 pub use hub::{CLOCK_SKEW, Hub, Laggard, Ticked};
 pub use plane::Plane;

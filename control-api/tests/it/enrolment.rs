@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use control_api::{
     App, Config, ControlApi, RunningControlApi,
     app::gateways,
-    config::{InternalTls, ListenAddress},
+    config::{InternalTls, ListenAddress, PublicTls},
 };
 use domain::{Clock, GatewayId, Position, Secret, model::EnrolmentState, snapshot::EntityKind};
 use futures::StreamExt;
@@ -16,8 +16,13 @@ use link::{
 };
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
-use store::Store;
-use testkit::{FixedClock, TestCa};
+use store::{Store, read::*};
+use testkit::{FixedClock, Leaf, TestCa, client_config};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::support::{World, call, get, post, sealer};
 
@@ -58,12 +63,17 @@ impl Installation {
         config.listeners.public = loopback.clone();
         config.listeners.admin = loopback.clone();
         config.listeners.internal = loopback;
-        config.listeners.internal_tls = Some(InternalTls {
-            certificate: write("internal.crt", &server.chain_pem),
-            key: write("internal.key", &server.key_pem),
-            ca: write("ca.pem", &ca.ca_pem()),
-            ca_key: write("ca.key", &ca.key_pem()),
+        let (certificate, key) = (write("internal.crt", &server.chain_pem), write("internal.key", &server.key_pem));
+        let authority = write("ca.pem", &ca.ca_pem());
+        config.listeners.public_tls = Some(PublicTls {
+            name: "localhost".parse().unwrap(),
+            port: None,
+            certificate: certificate.clone(),
+            key: key.clone(),
+            ca: authority.clone(),
         });
+        let ca_key = write("ca.key", &ca.key_pem());
+        config.listeners.internal_tls = Some(InternalTls { certificate, key, ca: authority, ca_key });
         let store = Store::sqlite_in_memory(sealer()).unwrap().separate(READERS).unwrap();
         store.migrate().await.unwrap();
         // TLS reads the machine's clock, and so must what signs for it.
@@ -203,6 +213,40 @@ async fn a_revoked_gateway_is_refused_at_every_method_and_its_feed_ends() {
     };
     assert!(matches!(end, Some(Err(LinkError::Refused { .. }))), "{end:?}");
     other.client.prove(Position::default(), &other.me).await.unwrap();
+}
+
+/// Asks on a connection that stays open; answers the head of what comes back.
+async fn ask(connection: &mut TlsStream<TcpStream>, assertion: &str) -> String {
+    let head = format!(
+        "GET /api/v1/tenant/auth/info HTTP/1.1\r\nhost: localhost\r\nx-md-global-assertion: {assertion}\r\n\r\n"
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}") {
+        assert!(connection.read_buf(&mut answer).await.unwrap() > 0, "the connection stays open");
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_revoked_gateway_forwards_nothing_to_public_any_more() {
+    let installation = Installation::start().await;
+    let gateway = installation.gateway("default", "edge-1").await;
+    let leaf = Leaf { chain_pem: gateway.chain.clone(), key_pem: gateway.key.serialize_pem() };
+    let connector = TlsConnector::from(client_config(&installation.ca.ca_pem(), &["http/1.1"], Some(&leaf)));
+    let ListenAddress::Tcp(public) = installation.running.public() else { panic!("it listens on TCP") };
+    let stream = TcpStream::connect(public).await.unwrap();
+    let mut connection = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    let upstream = installation.app().store.upstream_by_name("control-api").await.unwrap().unwrap();
+    assert!(upstream.spec.tls.is_some_and(|tls| tls.control_plane));
+
+    let world = &installation.world;
+    let staff = world.staff().await;
+    let tenant = world.tenant(&staff, "acme").await;
+    let assertion = world.assertion("GET", "/api/v1/tenant/auth/info", "acme.localhost", Some(&tenant)).await;
+    assert!(ask(&mut connection, &assertion).await.contains("credential_missing"), "it is heard");
+    installation.revoke(gateway.me.id).await;
+    assert!(ask(&mut connection, &assertion).await.contains("assertion_invalid"), "on the connection it had");
 }
 
 #[tokio::test]
