@@ -4,7 +4,10 @@ use std::path::Path;
 
 use domain::Secret;
 use link::file::{SecretRef, SecretRefError};
-use store::{PostgresConfig, Sealer, Store, StoreError};
+use store::{
+    PostgresConfig, Sealer, Store, StoreError,
+    seal::{self, SealError},
+};
 
 use crate::config::DatabaseConfig;
 
@@ -14,8 +17,10 @@ use crate::config::DatabaseConfig;
 pub enum DatabaseError {
     #[error("the master key cannot be read")]
     Key(#[from] SecretRefError),
-    #[error("a master key is 64 hexadecimal digits")]
-    KeyForm,
+    #[error("`database.master_key` is missing")]
+    KeyMissing,
+    #[error(transparent)]
+    KeyForm(#[from] SealError),
     #[error("`{path}` cannot be read")]
     Ca { path: std::path::PathBuf, source: std::io::Error },
     #[error(transparent)]
@@ -27,9 +32,9 @@ pub enum DatabaseError {
 /// # Errors
 /// [`DatabaseError`].
 pub fn open(config: &DatabaseConfig) -> Result<Store, DatabaseError> {
-    let current = config.master_key.as_ref().ok_or(DatabaseError::KeyForm)?;
+    let current = config.master_key.as_ref().ok_or(DatabaseError::KeyMissing)?;
     let older = config.older_master_keys.iter().map(key).collect::<Result<Vec<_>, _>>()?;
-    let sealer = Sealer::new(&key(current)?, &older).map_err(StoreError::from)?;
+    let sealer = Sealer::new(&key(current)?, &older)?;
     if let Some(path) = config.url.strip_prefix("sqlite:") {
         return Ok(Store::sqlite(Path::new(path), sealer)?);
     }
@@ -43,26 +48,5 @@ pub fn open(config: &DatabaseConfig) -> Result<Store, DatabaseError> {
 }
 
 fn key(reference: &SecretRef) -> Result<Secret<Vec<u8>>, DatabaseError> {
-    let text = reference.resolve(Path::new("."))?;
-    let digits = text.expose().as_bytes();
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let byte = |pair: &[u8]| match pair {
-        [high, low] => Some(digit(high)? << 4 | digit(low)?),
-        _ => None,
-    };
-    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
-    bytes.filter(|bytes| bytes.len() == store::seal::MASTER_KEY_BYTES).map(Secret::new).ok_or(DatabaseError::KeyForm)
-}
-
-#[test]
-fn a_master_key_is_64_digits() {
-    let folder = tempfile::tempdir().unwrap();
-    let read = |text: &str| {
-        std::fs::write(folder.path().join("key"), text).unwrap();
-        key(&SecretRef::File(folder.path().join("key")))
-    };
-    assert_eq!(read(&"0f".repeat(32)).unwrap().expose(), &vec![15; 32]);
-    for wrong in ["0f".repeat(31), "zz".repeat(32), "0f".repeat(33), format!("{}f", "0f".repeat(31))] {
-        assert!(read(&wrong).is_err(), "{wrong}");
-    }
+    Ok(seal::read_master_key(&reference.resolve(Path::new("."))?)?)
 }

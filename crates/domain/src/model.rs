@@ -30,7 +30,7 @@ pub use project::{ExternalIssuer, NewProject, Project, ProjectKind, ProjectStatu
 pub use role::{NewRole, NewRoleBinding, Role, RoleBinding, RoleSubject, builtin};
 pub use service::{NewRoute, NewService, Route, RouteOwner, Service};
 pub use session::{AuthMethod, NewRefreshToken, NewSession, RefreshToken, Session};
-pub use signing_key::{KeyPurpose, KeyState, NewSigningKey, SigningKey};
+pub use signing_key::{KeyPurpose, KeySource, KeyState, NewSigningKey, SignerKind, SigningKey};
 pub use subject::Subject;
 pub use tenant::{ClaimState, NewTenant, Tenant, TenantStateConflict, TenantTransition};
 pub use upstream::{AssertionMode, NewUpstream, Upstream, UpstreamSpec};

@@ -15,7 +15,7 @@ use control_api::{ControlApi, RunningControlApi, config::ListenAddress};
 use domain::{Clock, Secret};
 use gateway::{Edge, EdgeError, EdgeParts, RunningEdge, Source};
 use link::log::{FactCarrier, MemoryCarrier};
-use store::{Sealer, Store, StoreError};
+use store::{Sealer, Store, StoreError, seal};
 
 use crate::{announce::Endpoints, authority::Authority, config::NodeConfig, private_file};
 
@@ -138,6 +138,11 @@ impl Node {
         tokio::time::timeout(APPLIED, reached).await.map_err(|_| NodeError::NotApplied)
     }
 
+    /// Reads the keys file again, as on SIGHUP.
+    pub async fn reload(&self) {
+        self.control.reload().await;
+    }
+
     /// Lets open requests finish, then ends.
     pub async fn shutdown(self) {
         self.edge.shutdown().await;
@@ -181,20 +186,11 @@ fn master_key(path: &Path) -> Result<Secret<Vec<u8>>, NodeError> {
     let wrong = || NodeError::MasterKey { path: path.into() };
     let failed = |source| NodeError::Folder { folder: path.into(), source };
     match fs::read_to_string(path) {
-        Ok(text) => {
-            let text = Secret::new(text);
-            let digits = text.expose().trim().as_bytes();
-            let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-            let key: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
-            key.filter(|key| key.len() == store::MASTER_KEY_BYTES).map(Secret::new).ok_or_else(wrong)
-        }
+        Ok(text) => seal::read_master_key(&Secret::new(text.trim_end().to_owned())).map_err(|_| wrong()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut bytes = vec![0; store::MASTER_KEY_BYTES];
-            aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NodeError::Random)?;
-            let key = Secret::new(bytes);
-            let text: String = key.expose().iter().map(|byte| format!("{byte:02x}")).collect();
-            private_file::write(path, &text).map_err(failed)?;
-            Ok(key)
+            let text = seal::new_master_key().map_err(|_| NodeError::Random)?;
+            private_file::write(path, text.expose()).map_err(failed)?;
+            seal::read_master_key(&text).map_err(|_| wrong())
         }
         Err(source) => Err(failed(source)),
     }

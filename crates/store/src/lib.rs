@@ -19,6 +19,7 @@ mod driver;
 mod error;
 mod log;
 mod postgres;
+pub mod reseal;
 pub mod seal;
 mod sqlite;
 mod store;
@@ -28,6 +29,7 @@ mod value;
 pub use aggregate::{
     audit::AuditQuery,
     idempotency::StoredResponse,
+    issuer_fetch::{Fetched, IssuerFetch, MIN_INTERVAL as MIN_FETCH_INTERVAL, no_keys},
     login::{LockPolicy, LoginFailures, LoginSubject},
     page::Page,
     refresh::Consumed,
@@ -48,9 +50,10 @@ pub mod read {
         aggregate::{
             audit::AuditTrail, binding::RoleBindings, certificate::Certificates, customer::Customers,
             enrolment::Enrolments, favorite::Favorites, gateway::Gateways, hostname::Hostnames, idempotency::Responses,
-            issuer::Issuers, login::Logins, membership::Memberships, menu::Menus, org_unit::OrgUnits,
-            project::Projects, refresh::RefreshTokens, role::Roles, route::Routes, service::Services,
-            session::Sessions, signing_key::SigningKeys, tenant::Tenants, upstream::Upstreams, user::Users,
+            issuer::Issuers, issuer_fetch::IssuerFetches, login::Logins, membership::Memberships, menu::Menus,
+            org_unit::OrgUnits, project::Projects, refresh::RefreshTokens, role::Roles, route::Routes,
+            service::Services, session::Sessions, signing_key::SigningKeys, tenant::Tenants, upstream::Upstreams,
+            user::Users,
         },
         log::{facts::Facts, feed::Feed},
         tx::Reader,

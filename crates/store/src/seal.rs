@@ -33,6 +33,30 @@ impl std::fmt::Debug for Sealer {
     }
 }
 
+/// Reads a master key as operators write it: 64 hexadecimal digits and nothing else.
+///
+/// # Errors
+/// [`SealError::MasterKeyForm`].
+pub fn read_master_key(text: &Secret<String>) -> Result<Secret<Vec<u8>>, SealError> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => Some(digit(high)? << 4 | digit(low)?),
+        _ => None,
+    };
+    let bytes: Option<Vec<u8>> = text.expose().as_bytes().chunks(2).map(byte).collect();
+    bytes.filter(|bytes| bytes.len() == MASTER_KEY_BYTES).map(Secret::new).ok_or(SealError::MasterKeyForm)
+}
+
+/// A new master key, as [`read_master_key`] reads it.
+///
+/// # Errors
+/// [`SealError::Random`].
+pub fn new_master_key() -> Result<Secret<String>, SealError> {
+    let mut bytes = [0; MASTER_KEY_BYTES];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| SealError::Random)?;
+    Ok(Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
 impl Sealer {
     /// Seals with `current`; opens what was sealed with it or any of `older`.
     ///
@@ -79,6 +103,11 @@ impl Sealer {
         Ok(Secret::new(plain))
     }
 
+    /// The id of the key that seals, as every sealed value carries it after its first byte.
+    pub(crate) fn key_id(&self) -> &[u8] {
+        &self.current.0
+    }
+
     /// Random bytes, for tags and keys.
     pub(crate) fn bytes<const N: usize>(&self) -> Result<[u8; N], SealError> {
         let mut bytes = [0; N];
@@ -103,6 +132,9 @@ pub enum SealError {
         /// What it has.
         bytes: usize,
     },
+    /// The text is no master key.
+    #[error("a master key is 64 hexadecimal digits")]
+    MasterKeyForm,
     /// Sealed with a master key we were not given.
     #[error("`{place}` was sealed with an unknown master key")]
     UnknownKey {
@@ -150,6 +182,21 @@ mod tests {
         assert_eq!(rotated.open("a", &sealed).unwrap().expose(), b"secret");
         let lost = Sealer::new(&key(2), &[]).unwrap();
         assert_eq!(lost.open("a", &sealed).unwrap_err(), SealError::UnknownKey { place: "a".into() });
+    }
+
+    #[test]
+    fn a_master_key_is_64_hexadecimal_digits() {
+        let read = |text: &str| read_master_key(&Secret::new(text.into()));
+        assert_eq!(read(&"0f".repeat(32)).unwrap().expose(), &vec![15; 32]);
+        assert_eq!(read(&"0F".repeat(32)).unwrap().expose(), &vec![15; 32]);
+        for wrong in
+            ["0f".repeat(31), "zz".repeat(32), "0f".repeat(33), format!("{}f", "0f".repeat(31)), "+f".repeat(32)]
+        {
+            assert_eq!(read(&wrong).unwrap_err(), SealError::MasterKeyForm, "{wrong}");
+        }
+        assert!(read(&format!("{}\n", "0f".repeat(32))).is_err());
+        let (one, two) = (new_master_key().unwrap(), new_master_key().unwrap());
+        assert_ne!(read_master_key(&one).unwrap().expose(), read_master_key(&two).unwrap().expose());
     }
 
     #[test]

@@ -173,6 +173,11 @@ pub(crate) trait Cell: Sized {
     fn read(cell: &Value) -> Option<Self>;
 }
 
+impl Cell for Value {
+    fn read(cell: &Value) -> Option<Self> {
+        Some(cell.clone())
+    }
+}
 impl<T: Cell> Cell for Option<T> {
     fn read(cell: &Value) -> Option<Self> {
         if *cell == Value::Null { Some(None) } else { T::read(cell).map(Some) }

@@ -30,6 +30,30 @@ pub enum KeyState {
     Retired,
 }
 
+/// Where a key comes from, and so who decides what becomes of it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySource {
+    /// Somebody asked for it.
+    #[default]
+    Made,
+    /// The schedule made it as the active key's successor.
+    Schedule,
+    /// The keys file.
+    File,
+}
+
+/// Who holds the private part.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignerKind {
+    /// The database, sealed.
+    #[default]
+    Local,
+    /// AWS Key Management Service.
+    KmsAws,
+}
+
 /// A signing key.
 #[derive(Clone, Debug)]
 pub struct SigningKey {
@@ -45,6 +69,14 @@ pub struct SigningKey {
     pub public_jwk: serde_json::Value,
     /// Where it is in its life.
     pub state: KeyState,
+    /// Where it comes from.
+    pub source: KeySource,
+    /// Who holds the private part.
+    pub signer: SignerKind,
+    /// When a pending key starts to sign; none: when somebody activates it.
+    pub not_before: Option<Timestamp>,
+    /// When it signs no more at the latest; none: when another does.
+    pub expires_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed state.
@@ -59,7 +91,11 @@ pub struct NewSigningKey {
     pub project_id: ProjectId,
     pub purpose: KeyPurpose,
     pub algorithm: Algorithm,
-    /// PKCS #8 DER; sealed before it reaches the database.
-    pub private_pkcs8: Secret<Vec<u8>>,
+    /// PKCS #8 DER of a local key, the name of one that KMS holds; sealed before it reaches the database.
+    pub material: Secret<Vec<u8>>,
     pub public_jwk: serde_json::Value,
+    pub source: KeySource,
+    pub signer: SignerKind,
+    pub not_before: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
 }

@@ -10,6 +10,7 @@ use super::{needed, one, page::Page, scope_of, within};
 use crate::{
     StoreError, Tx, Unaudited, View,
     log::publish::{self, Effect},
+    reseal::SealedColumn,
     tx::Reader,
     value::{Row, Value, values},
 };
@@ -34,6 +35,10 @@ fn read(row: &Row) -> Result<Certificate, StoreError> {
 fn place(id: CertificateId) -> String {
     format!("certificates.key_enc:{id}")
 }
+
+/// What [`Store::reseal`](crate::Store::reseal) seals anew.
+pub(crate) const SEALED: SealedColumn =
+    SealedColumn { table: "certificates", column: "key_enc", key: &["id"], place: |row| Ok(place(row.at("id")?)) };
 
 /// A certificate's key, for the change log.
 pub(crate) async fn key(view: &View, id: CertificateId) -> Result<Secret<String>, StoreError> {

@@ -4,6 +4,7 @@ use domain::Secret;
 
 use crate::{
     StoreError, Tx,
+    reseal::SealedColumn,
     tx::Reader,
     value::{Row, values},
 };
@@ -22,6 +23,17 @@ pub struct StoredResponse {
 fn place(principal: &str, path: &str, key: &str) -> String {
     format!("idempotency_keys.response_enc:{}:{principal}:{}:{path}:{key}", principal.len(), path.len())
 }
+
+/// What [`Store::reseal`](crate::Store::reseal) seals anew.
+pub(crate) const SEALED: SealedColumn = SealedColumn {
+    table: "idempotency_keys",
+    column: "response_enc",
+    key: &["principal", "path", "key"],
+    place: |row| {
+        let part = |name| row.at::<String>(name);
+        Ok(place(&part("principal")?, &part("path")?, &part("key")?))
+    },
+};
 
 /// Reads of stored answers.
 pub trait Responses: Reader {

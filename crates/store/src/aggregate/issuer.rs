@@ -3,7 +3,7 @@
 use authz::{Authorized, Scope, action::ManageIssuers};
 use domain::{IssuerId, ProjectId, model::ExternalIssuer};
 
-use super::{needed, one, project::Projects, within};
+use super::{issuer_fetch::no_keys, needed, one, project::Projects, within};
 use crate::{
     StoreError, Tx, Unaudited,
     log::publish::{self, Effect},
@@ -67,6 +67,7 @@ impl Tx {
                 all,
             )
             .await?;
+        self.expect_fetches(&new, None).await?;
         publish::external_issuer(&self.work, new.id, Effect::Widens).await?;
         Ok(self.unaudited(new))
     }
@@ -82,7 +83,12 @@ impl Tx {
     ) -> Result<Unaudited<ExternalIssuer>, StoreError> {
         let before = needed(self.issuer(changed.id).await?, "issuer")?;
         within(by, Scope::Project(before.project_id))?;
-        let changed = ExternalIssuer { project_id: before.project_id, ..changed };
+        let mut changed = ExternalIssuer { project_id: before.project_id, ..changed };
+        if changed.jwks_url.is_some() {
+            // What was fetched from a place is good for that place only.
+            let fetched = changed.jwks_url == before.jwks_url;
+            changed.jwks = if fetched { before.jwks.clone() } else { no_keys() };
+        }
         self.check(&changed).await?;
         let mut all = values![changed.id];
         all.extend(columns(&changed)?);
@@ -90,6 +96,7 @@ impl Tx {
                        jwks_url = $7
                    WHERE id = $1";
         one(&self.work.view, "issuer", sql, all).await?;
+        self.expect_fetches(&changed, before.jwks_url.as_ref()).await?;
         publish::external_issuer(&self.work, changed.id, Effect::Narrows).await?;
         Ok(self.unaudited(changed))
     }

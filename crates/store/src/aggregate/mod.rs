@@ -15,6 +15,7 @@ pub(crate) mod generation;
 pub(crate) mod hostname;
 pub(crate) mod idempotency;
 pub(crate) mod issuer;
+pub(crate) mod issuer_fetch;
 pub(crate) mod login;
 pub(crate) mod membership;
 pub(crate) mod menu;

@@ -3,7 +3,7 @@
 use authz::{Authorized, Scope, action::ManageSigningKeys};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
-    ProjectId, Secret, SigningKeyId, UpstreamId,
+    ProjectId, Secret, SigningKeyId, Slug, Timestamp, UpstreamId,
     model::{KeyPurpose, KeyState, NewSigningKey, SigningKey},
 };
 
@@ -11,11 +11,13 @@ use super::{needed, one, project::Projects, within};
 use crate::{
     StoreError, Tx, Unaudited, View,
     log::publish::{self, Effect},
+    reseal::SealedColumn,
     tx::Reader,
     value::{Row, Value, values},
 };
 
-const SELECT: &str = "SELECT kid, project_id, purpose, algorithm, public_jwk, state, created_at, changed_at
+const SELECT: &str = "SELECT kid, project_id, purpose, algorithm, public_jwk, state, source, signer, not_before,
+                          expires_at, created_at, changed_at
                       FROM signing_keys";
 
 fn read(row: &Row) -> Result<SigningKey, StoreError> {
@@ -26,6 +28,10 @@ fn read(row: &Row) -> Result<SigningKey, StoreError> {
         algorithm: row.word("algorithm")?,
         public_jwk: row.at("public_jwk")?,
         state: row.word("state")?,
+        source: row.word("source")?,
+        signer: row.word("signer")?,
+        not_before: row.at("not_before")?,
+        expires_at: row.at("expires_at")?,
         created_at: row.at("created_at")?,
         changed_at: row.at("changed_at")?,
     })
@@ -34,6 +40,14 @@ fn read(row: &Row) -> Result<SigningKey, StoreError> {
 fn place(kid: SigningKeyId) -> String {
     format!("signing_keys.private_enc:{kid}")
 }
+
+/// What [`Store::reseal`](crate::Store::reseal) seals anew.
+pub(crate) const SEALED: SealedColumn = SealedColumn {
+    table: "signing_keys",
+    column: "private_enc",
+    key: &["kid"],
+    place: |row| Ok(place(row.at("kid")?)),
+};
 
 /// The fleet's active assertion key: its id and PKCS #8, base64url.
 pub(crate) async fn fleet_key(view: &View) -> Result<(SigningKeyId, Secret<String>), StoreError> {
@@ -71,7 +85,37 @@ pub trait SigningKeys: Reader {
         }
     }
 
-    /// The key that signs, with its private part (PKCS #8 DER).
+    /// The keys of all projects about which something may be due: those not retired, but of the active ones only those
+    /// that sign since before `aged`, expire by `now`, or have a pending key whose time has come.
+    fn keys_in_motion(
+        &self,
+        now: Timestamp,
+        aged: Timestamp,
+    ) -> impl Future<Output = Result<Vec<SigningKey>, StoreError>> + Send {
+        async move {
+            let sql = format!(
+                "{SELECT} AS mine WHERE state IN ('pending', 'retiring') OR (state = 'active' AND (
+                     changed_at <= $2 OR expires_at <= $1 OR EXISTS (
+                         SELECT 1 FROM signing_keys AS other WHERE other.project_id = mine.project_id
+                             AND other.purpose = mine.purpose AND other.state = 'pending' AND other.not_before <= $1)))
+                 ORDER BY project_id, purpose, created_at, kid"
+            );
+            self.view().await?.all(&sql, values![now, aged], read).await
+        }
+    }
+
+    /// Projects without a key that signs their tokens.
+    fn projects_without_key(&self) -> impl Future<Output = Result<Vec<Slug>, StoreError>> + Send {
+        async move {
+            let sql = "SELECT slug FROM projects WHERE NOT EXISTS (
+                           SELECT 1 FROM signing_keys WHERE project_id = projects.id AND purpose = 'tokens'
+                               AND state = 'active')
+                       ORDER BY slug";
+            self.view().await?.all(sql, Vec::new(), |row| row.parsed("slug")).await
+        }
+    }
+
+    /// The key that signs, with its private part (PKCS #8 DER; what [`NewSigningKey::material`] was).
     #[expect(clippy::type_complexity, reason = "a key and its secret, kept apart so that the key can be logged")]
     fn active_key(
         &self,
@@ -115,23 +159,31 @@ impl Tx {
             algorithm: new.algorithm,
             public_jwk: new.public_jwk,
             state: KeyState::Pending,
+            source: new.source,
+            signer: new.signer,
+            not_before: new.not_before,
+            expires_at: new.expires_at,
             created_at: now,
             changed_at: now,
         };
         let view = &self.work.view;
         view.execute(
             "INSERT INTO signing_keys (kid, project_id, purpose, algorithm, private_enc, public_jwk, state, created_at,
-                 changed_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
+                 changed_at, source, signer, not_before, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10, $11, $12)",
             vec![
                 key.kid.into(),
                 key.project_id.into(),
                 Value::word(&key.purpose),
                 Value::word(&key.algorithm),
-                view.sealer().seal(&place(key.kid), new.private_pkcs8.expose())?.into(),
+                view.sealer().seal(&place(key.kid), new.material.expose())?.into(),
                 Value::json(&key.public_jwk)?,
                 Value::word(&key.state),
                 now.into(),
+                Value::word(&key.source),
+                Value::word(&key.signer),
+                key.not_before.into(),
+                key.expires_at.into(),
             ],
         )
         .await?;
@@ -159,11 +211,46 @@ impl Tx {
                    WHERE project_id = $1 AND purpose = $2 AND state = 'active' AND kid <> $4";
         let values = vec![key.project_id.into(), Value::word(&key.purpose), now.into(), kid.into()];
         view.execute(sql, values).await?;
-        let sql = "UPDATE signing_keys SET state = 'active', changed_at = $2 WHERE kid = $1";
-        one(view, "signing-key", sql, values![kid, now]).await?;
-        key.state = KeyState::Active;
-        key.changed_at = now;
+        self.set_state(&mut key, KeyState::Active).await?;
         self.publish_keys(&key, Effect::Widens).await?;
+        Ok(self.unaudited(key))
+    }
+
+    /// Ends the signing of an active key that has expired, though no other takes its place.
+    ///
+    /// # Errors
+    /// [`StoreError::Rule`] (`signing_key_state`) for a key that is not active or not expired; [`StoreError::NotFound`].
+    pub async fn expire_signing_key(
+        &self,
+        by: &Authorized<ManageSigningKeys>,
+        kid: SigningKeyId,
+    ) -> Result<Unaudited<SigningKey>, StoreError> {
+        let mut key = self.own_key(by, kid).await?;
+        if key.state != KeyState::Active || key.expires_at.is_none_or(|at| at > self.work.now) {
+            return Err(StoreError::rule("signing_key_state", "only an active key that has expired stops by itself"));
+        }
+        self.set_state(&mut key, KeyState::Retiring).await?;
+        self.publish_keys(&key, Effect::Widens).await?;
+        Ok(self.unaudited(key))
+    }
+
+    /// Changes from when to when a key signs.
+    ///
+    /// # Errors
+    /// [`StoreError::Rule`] (`signing_key_state`) for a key that signs no more; [`StoreError::NotFound`].
+    pub async fn reschedule_signing_key(
+        &self,
+        by: &Authorized<ManageSigningKeys>,
+        kid: SigningKeyId,
+        (not_before, expires_at): (Option<Timestamp>, Option<Timestamp>),
+    ) -> Result<Unaudited<SigningKey>, StoreError> {
+        let mut key = self.own_key(by, kid).await?;
+        if matches!(key.state, KeyState::Retiring | KeyState::Retired) {
+            return Err(StoreError::rule("signing_key_state", "a key that was retired does not sign again"));
+        }
+        let sql = "UPDATE signing_keys SET not_before = $2, expires_at = $3 WHERE kid = $1";
+        one(&self.work.view, "signing-key", sql, values![kid, not_before, expires_at]).await?;
+        (key.not_before, key.expires_at) = (not_before, expires_at);
         Ok(self.unaudited(key))
     }
 
@@ -180,12 +267,17 @@ impl Tx {
         if key.state == KeyState::Active {
             return Err(StoreError::rule("signing_key_state", "activate another key before retiring the active one"));
         }
-        let sql = "UPDATE signing_keys SET state = 'retired', changed_at = $2 WHERE kid = $1";
-        one(&self.work.view, "signing-key", sql, values![kid, self.work.now]).await?;
-        key.state = KeyState::Retired;
-        key.changed_at = self.work.now;
+        self.set_state(&mut key, KeyState::Retired).await?;
         self.publish_keys(&key, Effect::Narrows).await?;
         Ok(self.unaudited(key))
+    }
+
+    async fn set_state(&self, key: &mut SigningKey, state: KeyState) -> Result<(), StoreError> {
+        let sql = "UPDATE signing_keys SET state = $2, changed_at = $3 WHERE kid = $1";
+        let values = vec![key.kid.into(), Value::word(&state), self.work.now.into()];
+        one(&self.work.view, "signing-key", sql, values).await?;
+        (key.state, key.changed_at) = (state, self.work.now);
+        Ok(())
     }
 
     async fn own_key(&self, by: &Authorized<ManageSigningKeys>, kid: SigningKeyId) -> Result<SigningKey, StoreError> {

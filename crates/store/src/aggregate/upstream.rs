@@ -11,6 +11,7 @@ use super::{needed, one, page::Page, swap, within};
 use crate::{
     StoreError, Tx, Unaudited, View,
     log::publish::{self, Effect},
+    reseal::SealedColumn,
     tx::Reader,
     value::{Row, Value, values},
 };
@@ -32,6 +33,14 @@ fn read(row: &Row) -> Result<Upstream, StoreError> {
 fn place(id: UpstreamId) -> String {
     format!("upstreams.assertion_key_enc:{id}")
 }
+
+/// What [`Store::reseal`](crate::Store::reseal) seals anew.
+pub(crate) const SEALED: SealedColumn = SealedColumn {
+    table: "upstreams",
+    column: "assertion_key_enc",
+    key: &["id"],
+    place: |row| Ok(place(row.at("id")?)),
+};
 
 /// Key id and key (base64url, 32 bytes) of an upstream's HMAC assertions.
 pub(crate) async fn assertion_key(view: &View, id: UpstreamId) -> Result<(String, Secret<String>), StoreError> {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::audience;
 use crate::{
     StoreError, View,
+    reseal::SealedColumn,
     tx::Reader,
     value::{Row, Value, values},
 };
@@ -170,6 +171,18 @@ fn from_slice<T: DeserializeOwned>(plain: &Secret<Vec<u8>>) -> Result<T, StoreEr
 pub(super) fn place(key: &EntityKey) -> String {
     format!("change_log:{}:{}", key.kind.as_str(), key.id)
 }
+
+/// What [`Store::reseal`](crate::Store::reseal) seals anew.
+pub(crate) const SEALED_CHANGES: SealedColumn = SealedColumn {
+    table: "change_log",
+    column: "sealed",
+    key: &["kind", "entity_id"],
+    place: |row| Ok(place(&EntityKey { kind: row.word("kind")?, id: row.at("entity_id")? })),
+};
+
+/// The same of what waits for the tick.
+pub(crate) const SEALED_PENDING: SealedColumn =
+    SealedColumn { table: "pending_changes", key: &["id", "kind", "entity_id"], ..SEALED_CHANGES };
 
 /// How an entity is stored: `(body, sealed)`. Kinds that hold secrets are sealed whole.
 pub(super) fn stored(view: &View, key: &EntityKey, entity: &Entity) -> Result<(Value, Value), StoreError> {

@@ -24,7 +24,14 @@ enum Behind {
 }
 
 pub(crate) fn sealer() -> Sealer {
-    Sealer::new(&Secret::new(vec![7; 32]), &[]).unwrap()
+    sealer_of(7, &[])
+}
+
+/// A sealer with master keys that are one byte over and over.
+pub(crate) fn sealer_of(current: u8, older: &[u8]) -> Sealer {
+    let key = |byte: u8| Secret::new(vec![byte; 32]);
+    let older: Vec<_> = older.iter().map(|byte| key(*byte)).collect();
+    Sealer::new(&key(current), &older).unwrap()
 }
 
 pub(crate) async fn on_sqlite<F: Future<Output = ()>>(case: impl FnOnce(Database) -> F) {
@@ -78,6 +85,14 @@ async fn execute(url: &str, sql: &str) {
 }
 
 impl Database {
+    /// The same database, opened with other master keys.
+    pub(crate) fn reopened(&self, sealer: Sealer) -> Store {
+        match &self.behind {
+            Behind::Sqlite(path) => Store::sqlite(path, sealer).unwrap(),
+            Behind::Postgres(url) => Store::postgres(PostgresConfig::new(Secret::new(url.clone())), sealer).unwrap(),
+        }
+    }
+
     /// Runs a statement as the database's owner, without the store.
     pub(crate) async fn behind(&self, sql: &str) {
         match &self.behind {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     Fact, SigningKeyId,
-    model::{ExternalIssuer, KeyPurpose, KeyState, NewSigningKey},
+    model::{ExternalIssuer, KeyPurpose, KeySource, KeyState, NewSigningKey, SignerKind},
     snapshot::{Algorithm, Entity, EntityKind, ExternalBinding, TenantBinding},
 };
 use serde_json::json;
@@ -15,14 +15,18 @@ use crate::{
     world::*,
 };
 
-fn key(kid: SigningKeyId) -> NewSigningKey {
+pub(crate) fn key(kid: SigningKeyId) -> NewSigningKey {
     NewSigningKey {
         kid,
         project_id: CLOUD,
         purpose: KeyPurpose::Tokens,
         algorithm: Algorithm::Es256,
-        private_pkcs8: vec![1, 2, 3].into(),
+        material: vec![1, 2, 3].into(),
         public_jwk: json!({ "kty": "EC", "kid": kid.to_string() }),
+        source: KeySource::Made,
+        signer: SignerKind::Local,
+        not_before: None,
+        expires_at: None,
     }
 }
 
@@ -68,6 +72,53 @@ pub(crate) async fn the_key_set_holds_every_key_that_was_not_retired(db: Databas
     let tick = store.tick(NOW).await.unwrap();
     assert_eq!((keys(&tick), tick.min_revision), (Some(1), tick.revision));
     let again = change!(store, |tx| tx.activate_signing_key(&system(), first));
+    assert!(matches!(again, Err(StoreError::Rule { code: "signing_key_state", .. })), "{again:?}");
+}
+
+pub(crate) async fn of_many_successors_made_at_once_one_is_stored(db: Database) {
+    let store = world(&db).await;
+    let makers = (0..8).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let successor = NewSigningKey { source: KeySource::Schedule, not_before: Some(NOW), ..key(fresh()) };
+            let successor = &successor;
+            change!(store, |tx, successor| tx.insert_signing_key(&system(), (*successor).clone()))
+        })
+    });
+    let mut made = 0;
+    for maker in makers.collect::<Vec<_>>() {
+        match maker.await.unwrap() {
+            Ok(_) => made += 1,
+            Err(error) => assert!(error.is_conflict("signing_keys", "project_id"), "{error:?}"),
+        }
+    }
+    assert_eq!((made, store.signing_keys(CLOUD).await.unwrap().len()), (1, 1));
+}
+
+pub(crate) async fn keys_in_motion_are_those_something_may_be_due_for(db: Database) {
+    let store = world(&db).await;
+    let motion = async |aged: u64| {
+        let aged = NOW - std::time::Duration::from_secs(aged);
+        let keys = store.keys_in_motion(NOW, aged).await.unwrap();
+        keys.into_iter().map(|key| (key.kid, key.state)).collect::<Vec<_>>()
+    };
+    let [first, second] = two_keys(&store).await;
+    assert_eq!(
+        store.projects_without_key().await.unwrap().iter().map(|it| it.as_str()).collect::<Vec<_>>(),
+        ["cloud", "root"]
+    );
+    change!(store, |tx| tx.activate_signing_key(&system(), first)).unwrap();
+    assert_eq!(store.projects_without_key().await.unwrap().len(), 1);
+    assert_eq!(motion(1).await, [(second, KeyState::Pending)]);
+    assert_eq!(motion(0).await.len(), 2);
+    let due = Some(NOW);
+    change!(store, |tx| tx.reschedule_signing_key(&system(), second, (due, due))).unwrap();
+    assert_eq!(motion(1).await.len(), 2, "the active key is to be compared with the pending one");
+    change!(store, |tx| tx.activate_signing_key(&system(), second)).unwrap();
+    assert_eq!(motion(1).await.len(), 2, "the active key has expired");
+    change!(store, |tx| tx.expire_signing_key(&system(), second)).unwrap();
+    assert!(store.active_key(CLOUD, KeyPurpose::Tokens).await.unwrap().is_none());
+    let again = change!(store, |tx| tx.expire_signing_key(&system(), second));
     assert!(matches!(again, Err(StoreError::Rule { code: "signing_key_state", .. })), "{again:?}");
 }
 

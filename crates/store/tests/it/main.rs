@@ -16,10 +16,12 @@ mod fleets;
 mod harness;
 mod identity;
 mod isolation;
+mod issuer_fetches;
 mod keys;
 mod log;
 mod menus;
 mod migration;
+mod reseal;
 mod routes;
 mod sessions;
 mod tenants;
@@ -89,8 +91,16 @@ conformance! {
         a_route_is_invisible_to_other_tenants,
         a_tenants_administrator_works_within_the_walls,
         members_and_sessions_are_invisible_to_other_tenants;
+    issuer_fetches:
+        a_claim_that_another_followed_changes_nothing,
+        an_issuer_that_is_asked_for_waits_for_its_interval_and_longer_when_it_brings_nothing,
+        keys_that_are_too_old_are_taken_out_of_force_once,
+        of_many_claims_at_once_one_wins_and_none_follows_for_a_while,
+        what_was_fetched_from_one_place_is_not_kept_for_another;
     keys:
         an_ambiguous_issuer_is_refused,
+        keys_in_motion_are_those_something_may_be_due_for,
+        of_many_successors_made_at_once_one_is_stored,
         of_two_activations_at_once_one_key_is_active,
         the_key_set_holds_every_key_that_was_not_retired;
     log:
@@ -110,6 +120,9 @@ conformance! {
     migration:
         a_newer_schema_is_refused,
         migrating_twice_changes_nothing;
+    reseal:
+        every_sealed_value_is_sealed_anew_in_parts_and_by_two_at_once,
+        no_sealed_column_is_forgotten;
     routes:
         a_hostnames_own_route_wins_without_a_tie,
         a_tie_between_services_of_one_hostname_is_refused,
