@@ -44,6 +44,7 @@ use crate::{
     control_tls::ControlTls,
     enrolment::Enrolled,
     feed::{Applier, disk::DiskError},
+    issuer_keys::{self, IssuerKeys},
     listen::{Bound, ListenError},
     metrics::Metrics,
     permissions::Permissions,
@@ -155,6 +156,7 @@ impl Edge {
             Source::ControlPlane { plane, .. } => Some(Arc::clone(plane)),
             Source::File(_) => None,
         };
+        let (keys, lacking) = IssuerKeys::new();
         let permissions = Arc::new(Permissions {
             mirror: Arc::clone(&mirror),
             metrics: Arc::clone(&metrics),
@@ -162,6 +164,7 @@ impl Edge {
             shared: bindings,
             plane,
             store: revocations,
+            issuer_keys: keys,
             follower: OnceLock::new(),
         });
         let https_port = https.address().map_or(443, |address| address.port());
@@ -200,6 +203,7 @@ impl Edge {
         tasks.status(&handle, status, record.is_some() || matches!(source, Source::ControlPlane { .. }))?;
         match source {
             Source::ControlPlane { plane, carrier } => {
+                handle.spawn(issuer_keys::tell(Arc::clone(&plane), lacking));
                 tasks.control_plane(&handle, plane, carrier).await?;
                 if timeout(config.snapshot.wait.get(), applier.loaded()).await.is_err() {
                     tracing::error!("there is no snapshot yet; every request is refused until there is one");

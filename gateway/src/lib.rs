@@ -16,6 +16,7 @@ pub mod edge;
 
 mod enrolment;
 mod feed;
+mod issuer_keys;
 mod listen;
 mod metrics;
 mod permissions;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use authn::{Mirror, mirror::Identity};
-use domain::{TenantId, UserId, fact::Bindings};
+use domain::{IssuerId, TenantId, UserId, fact::Bindings};
 use gate::{BindingsError, Link, LookUp, link::Waiting};
 use link::{
     bindings_cache::BindingsCache,
@@ -19,7 +19,7 @@ use link::{
 use moka::future::Cache;
 use tokio::time::timeout;
 
-use crate::metrics::Metrics;
+use crate::{issuer_keys::IssuerKeys, metrics::Metrics};
 
 /// Longest wait for bindings, over all levels.
 const BINDINGS_DEADLINE: Duration = Duration::from_millis(500);
@@ -41,6 +41,7 @@ pub(crate) struct Permissions {
     pub(crate) shared: Option<BindingsCache>,
     pub(crate) plane: Option<Arc<dyn ControlPlane>>,
     pub(crate) store: Option<RedisCarrier>,
+    pub(crate) issuer_keys: IssuerKeys,
     /// Set once the log is followed.
     pub(crate) follower: OnceLock<Arc<LogFollower>>,
 }
@@ -112,6 +113,10 @@ impl Link for Permissions {
                 follower.renewal(RENEWAL).await;
             }
         })
+    }
+
+    fn key_unknown(&self, issuer: IssuerId) {
+        self.issuer_keys.lacking(issuer);
     }
 
     fn look_up(&self, token: Identity) -> Waiting<'_, LookUp> {

@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use authn::mirror::Identity;
-use domain::{TenantId, UserId, fact::Bindings};
+use domain::{IssuerId, TenantId, UserId, fact::Bindings};
 
 /// A boxed future: only cold paths wait.
 pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -16,6 +16,10 @@ pub trait Link: Send + Sync {
 
     /// Ends as soon as the lease was renewed, or after the longest time a request may wait for that (100 ms).
     fn renewal(&self) -> Waiting<'_, ()>;
+
+    /// Hears that a token of an external issuer named a `kid` which its key set does not have. Must return at once; the
+    /// token is refused whatever becomes of it. A link that leads to nobody who fetches key sets does nothing.
+    fn key_unknown(&self, _issuer: IssuerId) {}
 
     /// Asks the revocation store itself whether it refuses a token, for routes that are served without proof.
     fn look_up(&self, token: Identity) -> Waiting<'_, LookUp>;

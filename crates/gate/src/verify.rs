@@ -12,6 +12,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use authn::{
     Issuer, TokenError, VerifiedToken,
+    issuer::Reading,
     verify::{Presented, TokenKind},
 };
 use domain::Clock;
@@ -116,7 +117,13 @@ pub(crate) fn verify(
     let presented = Presented::read(text).map_err(Denial::from)?;
     let issuer = issuer(site, &presented)?;
     gate.limits.may_check_signature(request, clock)?;
-    let checked = presented.check(issuer, now).map_err(Denial::from)?;
+    let checked = presented.check(issuer, now).inspect_err(|error| {
+        // Our own sets come with the feed; those of others may have a key by now that nobody has fetched.
+        if *error == TokenError::KeyUnknown && matches!(issuer.reading, Reading::External { .. }) {
+            gate.link.key_unknown(issuer.id);
+        }
+    });
+    let checked = checked.map_err(Denial::from)?;
     let token = checked.verify().inspect_err(|error| {
         if *error == TokenError::Signature {
             gate.limits.signature_failed(request, clock);

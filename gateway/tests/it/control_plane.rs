@@ -11,10 +11,10 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
-    Clock, Fact, NumberedFact, Position, Seq, Tag, TenantId, TokenId, UserId,
+    Clock, Fact, IssuerId, NumberedFact, Position, Seq, Tag, TenantId, TokenId, UserId,
     declarative::ReadAs,
     fact::{Bindings, Proof},
-    snapshot::{Algorithm, Change, Entity, READER},
+    snapshot::{Algorithm, Change, Entity, READER, TenantBinding},
 };
 use futures::{
     StreamExt,
@@ -28,7 +28,7 @@ use link::{
 };
 use parking_lot::Mutex;
 use testkit::{
-    Canary, TestCa, TestIssuer, eventually,
+    Canary, TestCa, TestIssuer, TestKey, eventually,
     raw::{self, Response},
 };
 use tokio::sync::broadcast;
@@ -45,6 +45,7 @@ struct Plane {
     feed: broadcast::Sender<FeedMessage>,
     down: AtomicBool,
     reports: Mutex<Vec<GatewayStatus>>,
+    lacking: Mutex<Vec<IssuerId>>,
     resumed_from: Mutex<Vec<Option<u64>>>,
 }
 
@@ -58,6 +59,7 @@ impl Plane {
             feed: broadcast::Sender::new(64),
             down: AtomicBool::new(false),
             reports: Mutex::default(),
+            lacking: Mutex::default(),
             resumed_from: Mutex::default(),
         })
     }
@@ -113,6 +115,11 @@ impl ControlPlane for Plane {
             Some((message, feed))
         });
         Ok(stream::iter(first).chain(later).map(Ok).boxed())
+    }
+    async fn refresh_issuer(&self, issuer: IssuerId) -> Result<(), LinkError> {
+        self.lacking.lock().push(issuer);
+        // Whoever waited for this would wait long.
+        std::future::pending().await
     }
     async fn report(&self, status: GatewayStatus) -> Result<(), LinkError> {
         self.up()?;
@@ -268,6 +275,38 @@ async fn bindings_come_from_the_control_plane_once_and_again_after_they_changed(
     fleet.plane.bind(tenant, user, Bindings { active: true, ..Bindings::default() });
     fleet.plane.commit(Fact::BindingsChanged { tenant, user });
     eventually("the role is gone", async || fleet.ask(&Ask::get("/orders").bearer(&token)).await.status == 403).await;
+}
+
+#[tokio::test]
+async fn j10_tokens_of_unknown_keys_are_refused_at_once_and_name_their_issuer_once() {
+    let fleet = Fleet::start().await;
+    let mut external = TestIssuer::new("https://ext.example.test", Algorithm::Es256).with_audience("orders");
+    let row = |issuer: &TestIssuer| domain::snapshot::Issuer {
+        id: IssuerId::new(Uuid::from_u128(77)),
+        ..issuer.external_row(fleet.world.project(), TenantBinding::Tenant(ACME_ID.parse().unwrap()))
+    };
+    let send = |issuer: &TestIssuer, revision: u64| {
+        let entity = Entity::Issuer(row(issuer));
+        let change = Change { revision, key: entity.key(), min_reader: READER, entity: Some(entity) };
+        fleet.plane.feed.send(FeedMessage::Delta { changes: vec![change], revision }).unwrap();
+    };
+    let token = |issuer: &TestIssuer| issuer.mint(issuer.external_claims(SystemClock.unix_now()));
+    let get = async |token: &str| fleet.ask(&Ask::get("/echo/x").bearer(token)).await;
+    let known = token(&external);
+    send(&external, 11);
+    eventually("the issuer is believed", async || get(&known).await.status == 200).await;
+
+    external.rotate(TestKey::generate(Algorithm::Es256).with_kid("new"));
+    let fresh = token(&external);
+    for _ in 0..50 {
+        let refused = get(&fresh).await;
+        assert_eq!((refused.status, refused.json()["code"].as_str()), (401, Some("key_unknown")));
+    }
+    eventually("the control plane has heard", async || !fleet.plane.lacking.lock().is_empty()).await;
+    assert_eq!(*fleet.plane.lacking.lock(), [IssuerId::new(Uuid::from_u128(77))]);
+    send(&external, 12);
+    eventually("the new key came by the feed", async || get(&fresh).await.status == 200).await;
+    assert_eq!(get(&known).await.status, 200, "the former key is still in the set");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ mod tick;
 
 use async_trait::async_trait;
 use domain::{
-    Fact, GatewayId, NumberedFact, Position, Tag, TenantId, UserId,
+    Fact, GatewayId, IssuerId, NumberedFact, Position, Tag, TenantId, UserId,
     fact::{Bindings, Proof},
     snapshot::Change,
 };
@@ -59,6 +59,12 @@ pub trait ControlPlane: Send + Sync {
 
     /// The snapshot and then its changes, from a revision already held or from nothing. Ends when the connection does.
     async fn feed(&self, from: Option<u64>) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError>;
+
+    /// Asks for the key set of an external issuer to be fetched: a token named a `kid` that it does not have. Whether and
+    /// when is the control plane's to decide; one that fetches nothing does nothing.
+    async fn refresh_issuer(&self, _issuer: IssuerId) -> Result<(), LinkError> {
+        Ok(())
+    }
 
     /// Says what this gateway has applied. Sent when that changed, and with every proof.
     async fn report(&self, status: GatewayStatus) -> Result<(), LinkError>;

@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
-    NumberedFact, Position, Secret, TenantId, UserId,
+    IssuerId, NumberedFact, Position, Secret, TenantId, UserId,
     fact::{Bindings, Proof},
 };
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
@@ -190,6 +190,11 @@ impl ControlPlane for RpcClient {
             async { Some(message.transpose()) }
         });
         Ok(whole.filter_map(|message| async { message }).boxed())
+    }
+
+    async fn refresh_issuer(&self, issuer: IssuerId) -> Result<(), LinkError> {
+        let request = proto::RefreshIssuerRequest { issuer: issuer.to_string() };
+        answer(self.grpc.clone().refresh_issuer(request).await).map(|_| ())
     }
 
     async fn report(&self, status: GatewayStatus) -> Result<(), LinkError> {

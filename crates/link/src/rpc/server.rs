@@ -242,6 +242,15 @@ impl gateway_link_server::GatewayLink for RpcServer {
         Ok(Response::new(parts.boxed()))
     }
 
+    async fn refresh_issuer(
+        &self,
+        request: Request<proto::RefreshIssuerRequest>,
+    ) -> Result<Response<proto::RefreshIssuerReply>, Status> {
+        let (_, plane) = self.plane(&request).await?;
+        plane.refresh_issuer(wire::to_id(&request.into_inner().issuer, GATEWAY)?).await?;
+        Ok(Response::new(proto::RefreshIssuerReply {}))
+    }
+
     async fn report(&self, request: Request<proto::ReportRequest>) -> Result<Response<proto::ReportReply>, Status> {
         let (peer, plane) = self.plane(&request).await?;
         let status = wire::to_status(request.into_inner())?;
