@@ -14,6 +14,33 @@ pub struct Metrics {
     requests: IntCounterVec,
     durations: HistogramVec,
     revision: IntGauge,
+    fetches: IntCounterVec,
+    late_issuers: IntGauge,
+    oldest_keys: IntGauge,
+}
+
+/// What became of fetching an issuer's keys.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FetchOutcome {
+    /// Other keys are in force.
+    Changed,
+    /// The same keys are.
+    Unchanged,
+    /// None came; the last good ones are.
+    Failed,
+    /// None came for too long; none are.
+    Dropped,
+}
+
+impl FetchOutcome {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+        }
+    }
 }
 
 impl Metrics {
@@ -29,11 +56,20 @@ impl Metrics {
             .buckets(vec![0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0]);
         let durations = HistogramVec::new(durations, &["listener"]).map_err(failed)?;
         let revision = IntGauge::new("control_api_revision", "The newest revision of the feed").map_err(failed)?;
+        let fetches = Opts::new("control_api_issuer_fetches_total", "Fetches of issuers' key sets by outcome");
+        let fetches = IntCounterVec::new(fetches, &["outcome"]).map_err(failed)?;
+        let late = "Issuers whose keys in force were last fetched longer ago than twice `issuers.refresh`";
+        let late_issuers = IntGauge::new("control_api_issuers_late", late).map_err(failed)?;
+        let oldest = "Age of the oldest of those keys, 0 for none";
+        let oldest_keys = IntGauge::new("control_api_issuer_keys_oldest_seconds", oldest).map_err(failed)?;
         let registry = Registry::new();
+        registry.register(Box::new(fetches.clone())).map_err(failed)?;
+        registry.register(Box::new(late_issuers.clone())).map_err(failed)?;
+        registry.register(Box::new(oldest_keys.clone())).map_err(failed)?;
         registry.register(Box::new(requests.clone())).map_err(failed)?;
         registry.register(Box::new(durations.clone())).map_err(failed)?;
         registry.register(Box::new(revision.clone())).map_err(failed)?;
-        Ok(Self { registry, requests, durations, revision })
+        Ok(Self { registry, requests, durations, revision, fetches, late_issuers, oldest_keys })
     }
 
     /// Counts an answered request.
@@ -46,6 +82,17 @@ impl Metrics {
         };
         self.requests.with_label_values(&[listener.name(), class]).inc();
         self.durations.with_label_values(&[listener.name()]).observe(took.as_secs_f64());
+    }
+
+    /// Counts a fetch of an issuer's keys.
+    pub fn fetched(&self, outcome: FetchOutcome) {
+        self.fetches.with_label_values(&[outcome.name()]).inc();
+    }
+
+    /// Notes how many issuers' keys are late, and how old the oldest are.
+    pub fn late_issuers(&self, count: usize, oldest: Option<Duration>) {
+        self.late_issuers.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.oldest_keys.set(oldest.map_or(0, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)));
     }
 
     /// The text of `/metrics`.

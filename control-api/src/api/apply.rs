@@ -1,7 +1,7 @@
 //! `POST /v1/apply`: what a declarative file says, in force as a whole or not at all.
 
 use axum::extract::State;
-use domain::snapshot::Entity;
+use domain::{IssuerId, snapshot::Entity};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,10 @@ pub struct ApplyRequest {
     /// The entities, in the order in which they refer to each other.
     #[schemars(with = "Vec<serde_json::Value>")]
     pub entities: Vec<Entity>,
+    /// Where the key sets of external issuers are fetched from, by the issuer's id.
+    #[serde(default)]
+    #[schemars(with = "Vec<(String, String)>")]
+    pub jwks_urls: Vec<(IssuerId, String)>,
     /// The edge's HTTPS port, where it is not 443.
     pub public_port: Option<u16>,
 }
@@ -46,6 +50,7 @@ pub async fn apply(
     Body(body): Body<ApplyRequest>,
 ) -> Result<Changed<ApplyResponse>, AppError> {
     let writer = Writer::of(&principal)?;
-    let (outcome, commit) = app::apply::apply(&app, &writer, &body.entities, body.public_port).await?;
+    let ApplyRequest { entities, jwks_urls, public_port } = body;
+    let (outcome, commit) = app::apply::apply(&app, &writer, &entities, &jwks_urls, public_port).await?;
     Ok(Changed { version: None, body: ApplyResponse { outcome }, commit, revokes: outcome.updated > 0 })
 }

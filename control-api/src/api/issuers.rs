@@ -17,7 +17,7 @@ use super::{
     schema::wire,
     signing_keys::ProjectQuery,
 };
-use crate::{App, app, caller::Principal, context::new_id, error::AppError};
+use crate::{App, app, caller::Principal, context::new_id, error::AppError, issuer_keys::fetch::DISCOVERY};
 
 /// An external issuer. Exactly one of `tenant` and `tenant_claim` says which tenant its subjects act in.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -33,8 +33,11 @@ pub struct Issuer {
     audiences: Vec<String>,
     /// Accepted algorithms.
     algorithms: Vec<Algorithm>,
-    /// The key set (RFC 7517 §5).
-    jwks: serde_json::Value,
+    /// The key set (RFC 7517 §5). With a URL: what was fetched last, and not read.
+    jwks: Option<serde_json::Value>,
+    /// Where the key set is fetched from, over https; a URL that ends with `/.well-known/openid-configuration` is of a
+    /// document that names the place. With neither key set nor URL it is that document of the issuer.
+    jwks_url: Option<String>,
     /// Always this tenant.
     tenant: Option<TenantId>,
     /// The tenant whose id or slug this claim holds.
@@ -62,7 +65,8 @@ impl From<ExternalIssuer> for Issuer {
             issuer: it.issuer,
             audiences: it.audiences,
             algorithms: it.algorithms,
-            jwks: it.jwks,
+            jwks: Some(it.jwks),
+            jwks_url: it.jwks_url,
             tenant,
             tenant_claim,
             subject_claim: Some(it.binding.subject_claim),
@@ -91,6 +95,11 @@ impl Issuer {
         if self.algorithms.is_empty() {
             return Err(AppError::field("/algorithms", "required", "at least one is needed"));
         }
+        let (jwks, jwks_url) = match (self.jwks, self.jwks_url) {
+            (_, Some(url)) => (store::no_keys(), Some(url)),
+            (Some(jwks), None) => (jwks, None),
+            (None, None) => (store::no_keys(), Some(format!("{}{DISCOVERY}", self.issuer.trim_end_matches('/')))),
+        };
         Ok(ExternalIssuer {
             id,
             project_id: self.project_id,
@@ -103,8 +112,8 @@ impl Issuer {
                 roles_claim: self.roles_claim,
                 required_claims: self.required_claims,
             },
-            jwks: self.jwks,
-            jwks_url: None,
+            jwks,
+            jwks_url,
         })
     }
 }

@@ -14,7 +14,7 @@ use authz::{
     },
 };
 use domain::{
-    CertificateId, CustomerId, FleetName, HostName, ProjectId, ServiceId, Slug, TenantId, UpstreamId,
+    CertificateId, CustomerId, FleetName, HostName, IssuerId, ProjectId, ServiceId, Slug, TenantId, UpstreamId,
     model::{
         AssertionMode, ClaimState, CustomerKind, ExternalIssuer, HostnameKind, KycKind, NewCertificate, NewCustomer,
         NewHostname, NewProject, NewRole, NewRoute, NewService, NewSigningKey, NewTenant, NewUpstream, ProjectKind,
@@ -117,6 +117,7 @@ pub async fn apply(
     app: &App,
     writer: &Writer,
     entities: &[Entity],
+    jwks_urls: &[(IssuerId, String)],
     public_port: Option<u16>,
 ) -> Result<(Outcome, Commit), AppError> {
     for entity in entities {
@@ -128,7 +129,7 @@ pub async fn apply(
     let issuers = &issuers;
     app.store
         .write(&writer.projects, app.now(), |tx| async move {
-            let mut run = Run { app, tx, writer, issuers, ids: HashMap::new(), outcome: Outcome::default() };
+            let mut run = Run { app, tx, writer, issuers, jwks_urls, ids: HashMap::new(), outcome: Outcome::default() };
             for entity in entities {
                 run.entity(entity).await?;
             }
@@ -154,6 +155,8 @@ struct Run<'a> {
     tx: Tx,
     writer: &'a Writer,
     issuers: &'a HashMap<ProjectId, String>,
+    /// Where the key sets of external issuers are fetched from.
+    jwks_urls: &'a [(IssuerId, String)],
     /// Ids of the file to ids of the store, where a thing of that name was there before.
     ids: HashMap<Uuid, Uuid>,
     outcome: Outcome,
@@ -405,6 +408,7 @@ impl Run<'_> {
             *tenant = self.stored(*tenant);
         }
         let project_id: ProjectId = self.stored(declared.project_id);
+        let jwks_url = self.jwks_urls.iter().find(|(id, _)| *id == declared.id).map(|(_, url)| url.clone());
         let wanted = ExternalIssuer {
             id: declared.id,
             project_id,
@@ -413,9 +417,9 @@ impl Run<'_> {
             algorithms: declared.algorithms.clone(),
             binding,
             jwks: declared.jwks.clone(),
-            jwks_url: None,
+            jwks_url,
         };
-        issuers::usable(&wanted)?;
+        issuers::usable(self.app, &wanted)?;
         let found = self
             .tx
             .issuers(project_id)
@@ -424,7 +428,10 @@ impl Run<'_> {
             .find(|issuer| issuer.issuer == wanted.issuer && issuer.audiences == wanted.audiences);
         match found {
             Some(found) => {
-                let wanted = ExternalIssuer { id: found.id, ..wanted };
+                let mut wanted = ExternalIssuer { id: found.id, ..wanted };
+                if wanted.jwks_url.is_some() && wanted.jwks_url == found.jwks_url {
+                    wanted.jwks.clone_from(&found.jwks);
+                }
                 if same(&found, &wanted)? {
                     self.outcome.unchanged += 1;
                 } else {

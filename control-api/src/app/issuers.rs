@@ -4,7 +4,7 @@ use authz::action::ManageIssuers;
 use domain::{IssuerId, ProjectId, model::ExternalIssuer};
 use store::{Commit, read::*};
 
-use crate::{App, caller::Principal, error::AppError};
+use crate::{App, caller::Principal, error::AppError, issuer_keys::fetch};
 
 /// A project's external issuers.
 pub async fn list_issuers(
@@ -30,7 +30,7 @@ pub async fn create_issuer(
     new: ExternalIssuer,
 ) -> Result<(ExternalIssuer, Commit), AppError> {
     let by = principal.may::<ManageIssuers>("create")?;
-    usable(&new)?;
+    usable(app, &new)?;
     app.store
         .write(&by, app.now(), |tx| {
             let (by, new) = (by.clone(), new.clone());
@@ -46,7 +46,7 @@ pub async fn replace_issuer(
     new: ExternalIssuer,
 ) -> Result<(ExternalIssuer, Commit), AppError> {
     let by = principal.may::<ManageIssuers>("update")?;
-    usable(&new)?;
+    usable(app, &new)?;
     app.store
         .write(&by, app.now(), |tx| {
             let (by, new) = (by.clone(), new.clone());
@@ -65,8 +65,12 @@ pub async fn delete_issuer(app: &App, principal: &Principal, id: IssuerId) -> Re
     deleted.await.map(|(_, commit)| commit)
 }
 
-/// Whether the key set is one that verifies.
-pub(super) fn usable(issuer: &ExternalIssuer) -> Result<(), AppError> {
+/// Whether the key set is one that verifies, or comes from a place that may be asked.
+pub(super) fn usable(app: &App, issuer: &ExternalIssuer) -> Result<(), AppError> {
+    if let Some(url) = &issuer.jwks_url {
+        let source = fetch::source(url, app.config.issuers.on_loopback);
+        return source.map(|_| ()).map_err(|error| AppError::field("/jwks_url", "invalid", error.to_string()));
+    }
     let keys =
         authn::Jwks::parse(&issuer.jwks).map_err(|error| AppError::field("/jwks", "invalid", error.to_string()))?;
     if keys.is_empty() {

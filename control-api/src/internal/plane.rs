@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use authz::Scope;
 use domain::{
-    FleetName, NumberedFact, Position, Seq, TenantId, Timestamp, UserId,
+    FleetName, IssuerId, NumberedFact, Position, Seq, TenantId, Timestamp, UserId,
     fact::{Bindings, Proof},
     model::{GatewayNode, GatewayReport},
     snapshot::Change,
@@ -140,6 +140,14 @@ impl ControlPlane for Plane {
             drop(feeder.messages.send(Err(error)).await);
         });
         Ok(ReceiverStream::new(feed).boxed())
+    }
+
+    async fn refresh_issuer(&self, issuer: IssuerId) -> Result<(), LinkError> {
+        let now = self.hub.clock().unix_now();
+        let store = self.hub.store();
+        let asked = store
+            .write_session(Scope::Platform, now, |tx| async move { tx.ask_issuer_fetch(issuer).await.map(|_| ()) });
+        asked.await.map_err(|error: StoreError| failed(&error))
     }
 
     async fn report(&self, status: GatewayStatus) -> Result<(), LinkError> {
