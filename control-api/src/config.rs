@@ -17,6 +17,10 @@ use link::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod keys;
+
+pub use keys::{IssuersConfig, KEY_SET_LIFE, KmsAwsConfig, SigningConfig};
+
 /// Names other programs rely on, beside `PORTCULLIS_SECTION__KEY`.
 pub const ALIASES: [(&str, &str); 2] = [("DATABASE_URL", "/database/url"), ("REDIS_URL", "/redis/revocation")];
 
@@ -36,6 +40,10 @@ pub struct Config {
     pub listeners: ListenersConfig,
     /// Sign-in, sessions and tokens.
     pub sessions: SessionsConfig,
+    /// Keys that sign tokens and assertions.
+    pub signing: SigningConfig,
+    /// Keys of external issuers.
+    pub issuers: IssuersConfig,
     /// The log of restrictions.
     pub log: LogConfig,
     /// How gateways are enrolled.
@@ -57,6 +65,8 @@ impl Default for Config {
             redis: RedisConfig::default(),
             listeners: ListenersConfig::default(),
             sessions: SessionsConfig::default(),
+            signing: SigningConfig::default(),
+            issuers: IssuersConfig::default(),
             log: LogConfig::default(),
             enrolment: EnrolmentConfig::default(),
             upstreams: UpstreamsConfig::default(),
@@ -425,6 +435,14 @@ impl Config {
         self.database.older_master_keys.iter_mut().for_each(secret);
         self.bootstrap.admin_password.iter_mut().for_each(secret);
         self.database.ca.iter_mut().for_each(file);
+        self.signing.keys_file.iter_mut().for_each(file);
+        if let Some(kms) = &mut self.signing.kms_aws {
+            [&mut kms.access_key_id, &mut kms.secret_access_key]
+                .into_iter()
+                .chain(&mut kms.session_token)
+                .for_each(secret);
+        }
+        self.issuers.ca.iter_mut().for_each(file);
         if let Some(path) = self.database.url.strip_prefix("sqlite:") {
             self.database.url = format!("sqlite:{}", base.join(path).display());
         }
@@ -467,6 +485,8 @@ impl Config {
         if !within(self.enrolment.certificate, 3600, 7 * 86_400) {
             checks.refuse("/enrolment/certificate", "is not within 1h and 7d");
         }
+        self.signing.check(self.environment, checks);
+        self.issuers.check(self.environment, checks);
         if !self.listeners.admin.is_local() {
             checks.refuse("/listeners/admin", "is plain HTTP and must be on loopback or a Unix socket");
         }
@@ -522,7 +542,9 @@ mod tests {
         let mistakes = check(
             "environment: prod\nlisteners: { public: \"0.0.0.0:9081\", admin: \"0.0.0.0:9080\", internal: \"0.0.0.0:9090\", internal_plaintext: true }\n\
              enrolment: { join_token: 59s, certificate: 8d }\nsessions: { access_token: 1h, refresh_token: 1m, session: 400d, refresh_grace: 5m, lock_after: 0, lock_for: 0s }\n\
-             upstreams: { plaintext_on_loopback: true }\n",
+             upstreams: { plaintext_on_loopback: true }\n\
+             signing: { publish_ahead: 1m, rotate_every: 1m, check_every: 0s }\n\
+             issuers: { refresh: 1s, keep: 0s, on_loopback: true }\n",
         )
         .unwrap_err()
         .to_string();
@@ -543,6 +565,12 @@ mod tests {
             "sessions.lock_after",
             "sessions.lock_for",
             "upstreams.plaintext_on_loopback",
+            "signing.publish_ahead",
+            "signing.rotate_every",
+            "signing.check_every",
+            "issuers.refresh",
+            "issuers.keep",
+            "issuers.on_loopback",
         ] {
             assert!(mistakes.contains(key), "{key} in {mistakes}");
         }

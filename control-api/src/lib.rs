@@ -21,10 +21,13 @@ pub mod database;
 pub mod envelope;
 pub mod error;
 pub mod internal;
+pub mod issuer_keys;
+pub mod keys_file;
 pub mod metrics;
 pub mod passwords;
 pub mod problem;
 pub mod router;
+pub mod signer;
 
 mod listeners;
 mod mutual_tls;

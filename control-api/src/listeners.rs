@@ -32,13 +32,19 @@ use tokio::{
 
 use crate::{
     App,
+    app::key_schedule,
     authority::{Authority, AuthorityError},
     bootstrap::{self, Bootstrapped, WayIn},
     config::{Config, InternalTls, ListenAddress, ListenersConfig, ProcessRole, PublicTls},
     error::AppError,
     internal::{Certifier, Enrolled, Hub, Plane},
+    issuer_keys::{
+        self,
+        fetch::{FetchError, Fetcher},
+    },
+    keys_file::{self, KeysFileError},
     mutual_tls::{self, Edge, MutualTls, TlsError},
-    problem, router,
+    problem, router, signer,
 };
 
 /// How long open requests may take after the end was asked for.
@@ -74,6 +80,12 @@ pub enum StartError {
     Store(#[source] StoreError),
     #[error("the authority of gateways' certificates cannot be used")]
     Authority(#[from] AuthorityError),
+    #[error("keys of external issuers cannot be fetched")]
+    Issuers(#[from] FetchError),
+    #[error(transparent)]
+    KeysFile(#[from] KeysFileError),
+    #[error("nobody could sign in")]
+    SigningKeys(#[source] AppError),
     #[error("the control API cannot be put together")]
     Setup(#[source] AppError),
 }
@@ -97,6 +109,7 @@ impl ControlApi {
             Hub::start(feed_store, store.clone(), Arc::clone(&clock), carrier)
         };
         let app = App::over(config, store, hub, clock).map_err(StartError::Setup)?;
+        let fetcher = Arc::new(Fetcher::new(&app.config.issuers)?);
         let taken = |role, address: &ListenAddress| Some(address.clone()).filter(|_| roles.contains(&role));
         let public = Door::open(taken(ProcessRole::Identity, &listeners.public)).await?;
         let admin = Door::open(taken(ProcessRole::Admin, &listeners.admin)).await?;
@@ -115,6 +128,15 @@ impl ControlApi {
         let way = public.as_ref().map(|door| way_in(&listeners, &door.address));
         let bootstrapped = bootstrap::ensure(&app, way).await;
         let bootstrapped = bootstrapped.map_err(StartError::Bootstrap)?;
+
+        if let Some(file) = &app.config.signing.keys_file {
+            keys_file::take_over(&app, file).await.map_err(StartError::KeysFile)?;
+        }
+        key_schedule::run_due(&app).await.map_err(StartError::SigningKeys)?;
+        // Who only feeds gateways signs nothing, and goes on feeding them.
+        if roles.contains(&ProcessRole::Identity) || roles.contains(&ProcessRole::Admin) {
+            signer::check(&app).await.map_err(StartError::SigningKeys)?;
+        }
 
         let (stop, stopped) = watch::channel(false);
         let mut serving = JoinSet::new();
@@ -143,6 +165,7 @@ impl ControlApi {
             }
         }
         let jobs = feed.handle().spawn(Arc::clone(&app.hub).run_jobs(app.config.log.clone()));
+        let upkeep = tokio::spawn(look_after_keys(app.clone(), fetcher));
         Ok(RunningControlApi {
             app,
             bootstrapped,
@@ -153,6 +176,7 @@ impl ControlApi {
             stop,
             serving,
             jobs,
+            upkeep,
             _feed: feed,
         })
     }
@@ -183,6 +207,11 @@ impl Drop for FeedRuntime {
     }
 }
 
+/// What becomes of keys by themselves, ours and those of others. Never ends.
+async fn look_after_keys(app: App, fetcher: Arc<Fetcher>) {
+    tokio::join!(key_schedule::run(app.clone()), issuer_keys::run(app, fetcher));
+}
+
 /// A control API that runs. Dropping it ends it at once.
 pub struct RunningControlApi {
     app: App,
@@ -194,6 +223,7 @@ pub struct RunningControlApi {
     stop: watch::Sender<bool>,
     serving: JoinSet<()>,
     jobs: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
     _feed: FeedRuntime,
 }
 
@@ -233,6 +263,16 @@ impl RunningControlApi {
         self.metrics
     }
 
+    /// Reads the keys file again, if there is one. With mistakes in it, the keys stay as they are.
+    pub async fn reload(&self) {
+        let Some(file) = &self.app.config.signing.keys_file else { return };
+        if let Err(error) = keys_file::take_over(&self.app, file).await {
+            tracing::error!(error = problem::chain(&error), "the keys stay as they are");
+        } else if let Err(error) = key_schedule::run_due(&self.app).await {
+            tracing::error!(error = problem::chain(&error), "signing keys were not looked after");
+        }
+    }
+
     /// Takes no more requests, lets open ones finish for a while, then ends.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
@@ -247,6 +287,7 @@ impl RunningControlApi {
 impl Drop for RunningControlApi {
     fn drop(&mut self) {
         self.jobs.abort();
+        self.upkeep.abort();
     }
 }
 

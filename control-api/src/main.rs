@@ -3,24 +3,30 @@
 use std::{io::Write as _, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
-use authz::{Authorized, action::ManageGateways};
+use authz::{
+    Authorized,
+    action::{ManageGateways, ManageSigningKeys},
+};
 use clap::{Parser, Subcommand};
 use control_api::{
     App, Config, ControlApi,
-    api::gateways::GatewayView,
-    app::gateways,
+    api::{gateways::GatewayView, signing_keys::SigningKeyView},
+    app::{gateways, signing_keys},
     bootstrap,
     config::{ALIASES, Environment},
     database,
 };
-use domain::{Clock, FleetName, model::EnrolmentState};
+use domain::{
+    Clock, FleetName,
+    model::{EnrolmentState, KeyPurpose},
+};
 use link::{
     clock::SystemClock,
     file::{Mistakes, Overrides},
     log::{FactCarrier, NoCarrier, RedisCarrier},
     redis, telemetry,
 };
-use store::{Store, StoreError};
+use store::{Store, StoreError, read::*};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What a shell is told when a file, the command line or the database's schema does not fit this program.
@@ -52,6 +58,37 @@ enum Command {
     /// Gateways.
     #[command(subcommand)]
     Gateways(Gateways),
+    /// Keys that sign tokens and assertions.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// The key that secrets in the database are sealed with.
+    #[command(subcommand)]
+    MasterKey(MasterKey),
+}
+
+#[derive(Debug, Subcommand)]
+enum Keys {
+    /// Make the successor of a project's active key; prints it as JSON. It signs after `signing.publish_ahead`.
+    Rotate {
+        /// Slug of the project.
+        #[arg(long)]
+        project: String,
+        /// Follow the key of the fleet's assertions (project `root`), not that of the project's tokens.
+        #[arg(long)]
+        assertions: bool,
+        /// Let it sign as soon as every live gateway knows it.
+        #[arg(long)]
+        now: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum MasterKey {
+    /// Seal everything with `database.master_key` that one of `database.older_master_keys` sealed. Stopped, it goes on
+    /// where it was when it is run again.
+    Reseal,
+    /// Say how much is sealed with an older key.
+    Status,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -115,6 +152,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Some(Command::Check { .. }) => Ok(()),
             Some(Command::Migrate(step)) => migrate(&config, step).await,
             Some(Command::Bootstrap) => ensure(config).await,
+            Some(Command::Keys(Keys::Rotate { project, assertions, now })) => {
+                rotate(config, &project, if assertions { KeyPurpose::Assertions } else { KeyPurpose::Tokens }, now)
+                    .await
+            }
+            Some(Command::MasterKey(step)) => master_key(&config, step).await,
             Some(Command::Gateways(command)) => manage_gateways(config, command).await,
         }
     })
@@ -137,6 +179,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let carrier = carrier(&config, &clock).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let running = ControlApi::start(config, store, carrier, clock).await?;
     if running.bootstrapped().platform_admin.is_some() {
         tracing::warn!(
@@ -150,9 +193,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         metrics = ?running.metrics(),
         "serving"
     );
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => running.reload().await,
+        }
     }
     tracing::info!("stopping");
     running.shutdown().await;
@@ -230,6 +276,34 @@ async fn manage_gateways(config: Config, command: Gateways) -> anyhow::Result<()
             say(&format!("revoked {} of fleet {}", gateway.name, gateway.fleet))
         }
     }
+}
+
+async fn rotate(config: Config, project: &str, purpose: KeyPurpose, at_once: bool) -> anyhow::Result<()> {
+    let store = open(&config).await?;
+    let app = App::new(config, store, Arc::new(NoCarrier), Arc::new(SystemClock))?;
+    let found = app.store.project_by_slug(project).await?;
+    let found = found.with_context(|| format!("there is no project `{project}`"))?;
+    let by = Authorized::<ManageSigningKeys>::system("keys-rotate");
+    let (key, _) = signing_keys::rotate_signing_key(&app, &by, found.id, purpose, at_once).await?;
+    say(&serde_json::to_string(&SigningKeyView::from(key))?)
+}
+
+/// Values sealed anew in one transaction.
+const RESEALED_AT_ONCE: u32 = 100;
+
+async fn master_key(config: &Config, step: MasterKey) -> anyhow::Result<()> {
+    let store = open(config).await?;
+    let mut resealed = 0;
+    if matches!(step, MasterKey::Reseal) {
+        loop {
+            match store.reseal(RESEALED_AT_ONCE).await? {
+                0 => break,
+                done => resealed += done,
+            }
+        }
+    }
+    let left = store.sealed_with_older_keys().await?;
+    say(&serde_json::json!({ "resealed": resealed, "left": left }).to_string())
 }
 
 fn say(text: &str) -> anyhow::Result<()> {

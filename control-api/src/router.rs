@@ -111,6 +111,7 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(route_api::test_route))
         .routes(routes!(route_api::read_route, route_api::replace_route, route_api::delete_route))
         .routes(routes!(signing_keys::list_signing_keys, signing_keys::create_signing_key))
+        .routes(routes!(signing_keys::rotate_signing_key))
         .routes(routes!(signing_keys::activate_signing_key))
         .routes(routes!(signing_keys::retire_signing_key))
         .routes(routes!(issuers::list_issuers, issuers::create_issuer))

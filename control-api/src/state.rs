@@ -35,6 +35,9 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The log.
     pub hub: Arc<Hub>,
+    /// Keys that AWS KMS holds.
+    #[cfg(feature = "kms-aws")]
+    pub kms: Option<Arc<crate::signer::kms_aws::Kms>>,
     /// Password hashing.
     pub passwords: Passwords,
     /// What Prometheus is told.
@@ -64,7 +67,7 @@ impl App {
     /// Puts the parts together. Must be called on a Tokio runtime.
     ///
     /// # Errors
-    /// When password hashing does not work.
+    /// When password hashing does not work, or KMS is set wrongly.
     pub fn new(
         config: Config,
         store: Store,
@@ -83,12 +86,18 @@ impl App {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let passwords = Passwords::new(config.sessions.password_hashers.unwrap_or(processors.div_ceil(2)))?;
         let metrics = Metrics::new()?;
+        #[cfg(feature = "kms-aws")]
+        let kms = config.signing.kms_aws.as_ref().map(crate::signer::kms_aws::Kms::new).transpose();
+        #[cfg(feature = "kms-aws")]
+        let kms = kms.map_err(|error| AppError::internal("KMS cannot be used", error))?.map(Arc::new);
         let doors = RwLock::new(Vec::new());
         Ok(Self(Arc::new(Parts {
             config,
             store,
             clock,
             hub,
+            #[cfg(feature = "kms-aws")]
+            kms,
             passwords,
             metrics,
             idempotency: Turns::default(),

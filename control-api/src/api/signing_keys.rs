@@ -1,13 +1,15 @@
 //! `/v1/signing-keys`: platform staff only. Private keys never leave.
 
+use authz::action::ManageSigningKeys;
 use axum::{Json, extract::State};
 use domain::{
     ProjectId, SigningKeyId, Timestamp,
-    model::{KeyPurpose, KeyState, SigningKey},
+    model::{KeyPurpose, KeySource, KeyState, SignerKind, SigningKey},
     snapshot::Algorithm,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::read::*;
 
 use super::{
     answer::{Changed, Created, List},
@@ -27,6 +29,10 @@ pub struct SigningKeyView {
     pub algorithm: Algorithm,
     pub public_jwk: serde_json::Value,
     pub state: KeyState,
+    pub source: KeySource,
+    pub signer: SignerKind,
+    pub not_before: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub changed_at: Timestamp,
 }
@@ -40,6 +46,10 @@ impl From<SigningKey> for SigningKeyView {
             algorithm: it.algorithm,
             public_jwk: it.public_jwk,
             state: it.state,
+            source: it.source,
+            signer: it.signer,
+            not_before: it.not_before,
+            expires_at: it.expires_at,
             created_at: it.created_at,
             changed_at: it.changed_at,
         }
@@ -57,6 +67,24 @@ pub struct CreateSigningKey {
     /// What it signs. Default the project's tokens.
     #[serde(default)]
     purpose: KeyPurpose,
+    /// Id or ARN of a key of AWS KMS that signs in the place of one that is made; its algorithm is the key's own. Of tokens
+    /// only.
+    kms_key_id: Option<String>,
+}
+
+/// Whose key is to be followed by another.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateSigningKey {
+    /// Whose key.
+    pub project_id: ProjectId,
+    /// What it signs. Default the project's tokens.
+    #[serde(default)]
+    pub purpose: KeyPurpose,
+    /// Whether the new key signs as soon as every live gateway knows it, and not after `signing.publish_ahead` only. Who
+    /// verifies by a key set it keeps may refuse tokens until it asks for it again.
+    #[serde(default)]
+    pub at_once: bool,
 }
 
 /// Which project.
@@ -68,7 +96,7 @@ pub struct ProjectQuery {
     pub(super) project_id: ProjectId,
 }
 
-wire!(SigningKeyView, CreateSigningKey);
+wire!(SigningKeyView, CreateSigningKey, RotateSigningKey);
 
 /// Lists a project's signing keys.
 #[utoipa::path(get, path = "/v1/signing-keys", tag = "keys", params(ProjectQuery),
@@ -90,13 +118,39 @@ pub async fn create_signing_key(
     State(app): State<App>,
     Body(body): Body<CreateSigningKey>,
 ) -> Result<Created<SigningKeyView>, AppError> {
-    let algorithm = body.algorithm.unwrap_or(match body.purpose {
-        KeyPurpose::Tokens => Algorithm::Es256,
-        KeyPurpose::Assertions => Algorithm::EdDsa,
-    });
+    if let Some(key_id) = &body.kms_key_id {
+        if body.algorithm.is_some() || body.purpose != KeyPurpose::Tokens {
+            return Err(AppError::field(
+                "/kms_key_id",
+                "choice",
+                "a key of KMS has its algorithm, and signs tokens only",
+            ));
+        }
+        let (made, commit) = app::signing_keys::create_kms_key(&app, &principal, body.project_id, key_id).await?;
+        let location = format!("/v1/signing-keys/{}", made.kid);
+        return Ok(Created { location, version: None, body: made.into(), commit });
+    }
+    let algorithm = body.algorithm.unwrap_or_else(|| app::signing_keys::default_algorithm(body.purpose));
     let made =
         app::signing_keys::create_signing_key(&app, &principal, body.project_id, algorithm, body.purpose).await?;
     let (made, commit) = made;
+    let location = format!("/v1/signing-keys/{}", made.kid);
+    Ok(Created { location, version: None, body: made.into(), commit })
+}
+
+/// Makes the active key's successor, which signs when its time has come.
+#[utoipa::path(post, path = "/v1/signing-keys/rotate", tag = "keys", params(WaitQuery), request_body = RotateSigningKey,
+    responses((status = 201, body = SigningKeyView)), security(("bearer" = [])))]
+pub async fn rotate_signing_key(
+    principal: Principal,
+    State(app): State<App>,
+    Body(body): Body<RotateSigningKey>,
+) -> Result<Created<SigningKeyView>, AppError> {
+    principal.may::<ManageSigningKeys>("create")?;
+    let by = principal.may::<ManageSigningKeys>("activate")?;
+    app.store.project(body.project_id).await?.ok_or(AppError::NotFound("project"))?;
+    let rotated = app::signing_keys::rotate_signing_key(&app, &by, body.project_id, body.purpose, body.at_once);
+    let (made, commit) = rotated.await?;
     let location = format!("/v1/signing-keys/{}", made.kid);
     Ok(Created { location, version: None, body: made.into(), commit })
 }

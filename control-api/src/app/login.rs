@@ -238,7 +238,7 @@ async fn open(
             tx.clear_login_failures(project.id, &subject(context, user)).await?;
             tx.note_login(user.id).await?;
             tx.record(actor, &origin, &event("login_success", Crud::C, &session)).await?;
-            draft.sign(&session, holder, generations)
+            draft.sign(&session, holder, generations).await
         }
     });
     opened.await

@@ -7,6 +7,7 @@ pub mod customers;
 pub mod gateways;
 pub mod hostnames;
 pub mod issuers;
+pub mod key_schedule;
 pub mod login;
 pub mod me;
 pub mod members;

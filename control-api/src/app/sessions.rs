@@ -63,7 +63,7 @@ pub async fn refresh(
                 extended => extended?,
             }
             tx.replace_refresh(shown, &draft.refresh_row(session.sid, session.expires_at)).await?;
-            draft.sign(&session, holder, generations).map(Ok)
+            draft.sign(&session, holder, generations).await.map(Ok)
         }
     });
     told(app, outcome.await?).await

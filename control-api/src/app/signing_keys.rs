@@ -1,16 +1,20 @@
 //! Signing keys: made pending, published, then active, then retiring, then gone.
+//!
+//! A key may sign only once everybody who verifies knows it: a key set of ours may be kept for
+//! [`KEY_SET_LIFE`](crate::config::KEY_SET_LIFE), and gateways learn of a key by the feed. What becomes of keys by
+//! themselves is [`super::key_schedule`]'s.
 
 use authn::{SigningKey as PrivateKey, mint};
 use authz::{Authorized, action::ManageSigningKeys};
 use domain::{
-    ProjectId, SigningKeyId,
-    model::{KeyPurpose, NewSigningKey, SigningKey},
+    Position, ProjectId, SigningKeyId, Timestamp,
+    model::{KeyPurpose, KeySource, NewSigningKey, SignerKind, SigningKey},
     snapshot::Algorithm,
 };
 use serde_json::{Value, json};
 use store::{Audited, Commit, Tx, read::*};
 
-use crate::{App, caller::Principal, context::new_id, error::AppError};
+use crate::{App, caller::Principal, context::new_id, error::AppError, internal::Ticked};
 
 /// All keys of a project.
 pub async fn list_signing_keys(
@@ -43,19 +47,133 @@ pub async fn create_signing_key(
         .await
 }
 
-/// Lets a key sign; the one that did retires.
+/// Takes up a key that KMS holds, pending. KMS is asked for its public half and for one signature.
+#[cfg(feature = "kms-aws")]
+pub async fn create_kms_key(
+    app: &App,
+    principal: &Principal,
+    project: ProjectId,
+    key_id: &str,
+) -> Result<(SigningKey, Commit), AppError> {
+    use crate::signer::{self, kms_aws::KmsError};
+
+    let by = principal.may::<ManageSigningKeys>("create")?;
+    let found = app.store.project(project).await?;
+    found.ok_or_else(|| AppError::field("/project_id", "unknown", "there is no such project"))?;
+    let wrong = |detail: String| AppError::field("/kms_key_id", "invalid", detail);
+    let kms = app.kms.as_ref().ok_or_else(|| wrong("`signing.kms_aws` is not set".into()))?;
+    let described = kms.describe(key_id, &*app.clock).await.map_err(|error| match error {
+        error @ (KmsError::Kind { .. } | KmsError::Refused { .. }) => wrong(error.to_string()),
+        other => AppError::internal("KMS gives no public key", other),
+    })?;
+    let kid: SigningKeyId = new_id(&*app.clock);
+    let mut public_jwk = described.jwk;
+    if let Some(members) = public_jwk.as_object_mut() {
+        members.insert("kid".into(), kid.to_string().into());
+    }
+    let new = NewSigningKey {
+        kid,
+        project_id: project,
+        purpose: KeyPurpose::Tokens,
+        algorithm: described.algorithm,
+        material: key_id.as_bytes().to_vec().into(),
+        public_jwk,
+        source: KeySource::Made,
+        signer: SignerKind::KmsAws,
+        not_before: None,
+        expires_at: None,
+    };
+    signer::probe_kms(app, &new).await.map_err(|error| wrong(crate::problem::chain(&error)))?;
+    app.store
+        .write(&by, app.now(), |tx| {
+            let (by, new) = (by.clone(), new.clone());
+            async move { Ok(tx.created(tx.insert_signing_key(&by, new).await?).await?) }
+        })
+        .await
+}
+
+/// Takes up a key that KMS holds, pending.
+#[cfg(not(feature = "kms-aws"))]
+pub async fn create_kms_key(
+    _: &App,
+    principal: &Principal,
+    _: ProjectId,
+    _: &str,
+) -> Result<(SigningKey, Commit), AppError> {
+    principal.may::<ManageSigningKeys>("create")?;
+    Err(AppError::field("/kms_key_id", "unsupported", "this control API was built without the feature `kms-aws`"))
+}
+
+/// Makes the successor of a project's active key, of its algorithm. It signs after `signing.publish_ahead`, or at once
+/// when asked; even then every live gateway has heard of it before.
+pub async fn rotate_signing_key(
+    app: &App,
+    by: &Authorized<ManageSigningKeys>,
+    project: ProjectId,
+    purpose: KeyPurpose,
+    at_once: bool,
+) -> Result<(SigningKey, Commit), AppError> {
+    let (active, _) = app.store.active_key(project, purpose).await?.unzip();
+    let algorithm = active.map_or_else(|| default_algorithm(purpose), |key| key.algorithm);
+    let not_before = (!at_once).then(|| app.now() + app.config.signing.publish_ahead.get());
+    let new = NewSigningKey { purpose, not_before, ..key(app, project, algorithm)? };
+    let made = app.store.write(by, app.now(), |tx| {
+        let new = new.clone();
+        async move { Ok::<_, AppError>(tx.created(tx.insert_signing_key(by, new).await?).await?) }
+    });
+    let (made, commit) = made.await?;
+    if !at_once {
+        return Ok((made, commit));
+    }
+    published(app).await?;
+    activate(app, by, made.kid).await
+}
+
+/// What a key signs with that nobody chose otherwise.
+pub const fn default_algorithm(purpose: KeyPurpose) -> Algorithm {
+    match purpose {
+        KeyPurpose::Tokens => Algorithm::Es256,
+        KeyPurpose::Assertions => Algorithm::EdDsa,
+    }
+}
+
+/// Lets a key sign; the one that did retires. Every live gateway has heard of the key before.
 pub async fn activate_signing_key(
     app: &App,
     principal: &Principal,
     kid: SigningKeyId,
 ) -> Result<(SigningKey, Commit), AppError> {
     let by = principal.may::<ManageSigningKeys>("activate")?;
-    app.store
-        .write(&by, app.now(), |tx| {
-            let by = by.clone();
-            async move { Ok(tx.done("activated", tx.activate_signing_key(&by, kid).await?).await?) }
-        })
-        .await
+    app.store.signing_key(kid).await?.ok_or(AppError::NotFound("signing-key"))?;
+    published(app).await?;
+    activate(app, &by, kid).await
+}
+
+async fn activate(
+    app: &App,
+    by: &Authorized<ManageSigningKeys>,
+    kid: SigningKeyId,
+) -> Result<(SigningKey, Commit), AppError> {
+    let activated = app.store.write(by, app.now(), |tx| async move {
+        Ok::<_, AppError>(tx.done("activated", tx.activate_signing_key(by, kid).await?).await?)
+    });
+    activated.await
+}
+
+/// Waits until every live gateway has applied all that was committed before.
+///
+/// # Errors
+/// [`AppError::Conflict`] (`signing_key_unpublished`) names those that have not in time: they would refuse what the key
+/// signs.
+async fn published(app: &App) -> Result<(), AppError> {
+    let ticked = Ticked { head: Position::default(), ..app.hub.tick().await? };
+    let behind = app.hub.applied(ticked, app.config.log.applied_wait.get()).await?;
+    if behind.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = behind.into_iter().map(|it| format!("{}/{}", it.fleet, it.name)).collect();
+    let detail = format!("these gateways do not know the key yet: {}", names.join(", "));
+    Err(AppError::Conflict { code: "signing_key_unpublished", detail })
 }
 
 /// Takes a key out of the key set: its tokens are refused.
@@ -98,7 +216,24 @@ fn key(app: &App, project: ProjectId, algorithm: Algorithm) -> Result<NewSigning
     let kid: SigningKeyId = new_id(&*app.clock);
     let private_pkcs8 = mint::generate(algorithm).map_err(failed)?;
     let public_jwk = PrivateKey::from_pkcs8(&kid.to_string(), algorithm, &private_pkcs8).map_err(failed)?.public_jwk();
-    Ok(NewSigningKey { kid, project_id: project, purpose: KeyPurpose::Tokens, algorithm, private_pkcs8, public_jwk })
+    Ok(NewSigningKey {
+        kid,
+        project_id: project,
+        purpose: KeyPurpose::Tokens,
+        algorithm,
+        material: private_pkcs8,
+        public_jwk,
+        source: KeySource::Made,
+        signer: SignerKind::Local,
+        not_before: None,
+        expires_at: None,
+    })
+}
+
+/// A key that takes the place of another, signing from `not_before` on.
+pub(super) fn successor(app: &App, of: &SigningKey, not_before: Timestamp) -> Result<NewSigningKey, AppError> {
+    let new = key(app, of.project_id, of.algorithm)?;
+    Ok(NewSigningKey { purpose: of.purpose, source: KeySource::Schedule, not_before: Some(not_before), ..new })
 }
 
 /// In a transaction: a project's first key, active at once because nobody can hold a token of another.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use authn::{AccessClaims, ContextKind, SigningKey as PrivateKey, claims::ACCESS_TOKEN_TYPE};
+use authn::{AccessClaims, ContextKind, claims::ACCESS_TOKEN_TYPE};
 use aws_lc_rs::{
     digest,
     rand::{SecureRandom, SystemRandom},
@@ -10,11 +10,15 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
     Clock, ProjectId, Secret, SessionId, TenantId, Timestamp, TokenId, UserId,
-    model::{KeyPurpose, NewRefreshToken, Project, Role, Session},
+    model::{NewRefreshToken, Project, Role, Session},
 };
-use store::read::*;
 
-use crate::{App, context::new_id, error::AppError};
+use crate::{
+    App,
+    context::new_id,
+    error::AppError,
+    signer::{self, Signer},
+};
 
 /// What a client gets.
 #[derive(Debug)]
@@ -29,7 +33,7 @@ pub struct TokenPair {
 
 /// Everything of a pair that is decided before the transaction that opens or extends its session.
 pub struct Draft {
-    key: PrivateKey,
+    key: Box<dyn Signer>,
     issuer: String,
     audience: String,
     /// Id of the access token.
@@ -63,11 +67,7 @@ impl Draft {
     /// # Errors
     /// [`AppError::Internal`] without an active key.
     pub async fn new(app: &App, project: &Project, session_ends: Timestamp) -> Result<Self, AppError> {
-        let active = app.store.active_key(project.id, KeyPurpose::Tokens).await?;
-        let (key, private) =
-            active.ok_or(AppError::Internal { what: "the project has no active signing key", source: None })?;
-        let key = PrivateKey::from_pkcs8(&key.kid.to_string(), key.algorithm, &private)
-            .map_err(|error| AppError::internal("the active signing key cannot be used", error))?;
+        let key = signer::active(app, project.id).await?;
         let now = app.clock.unix_now();
         let issued_at = Timestamp::from_secs(now.secs());
         let exp = (issued_at + app.config.sessions.access_token.get()).min(Timestamp::from_secs(session_ends.secs()));
@@ -99,7 +99,7 @@ impl Draft {
     ///
     /// # Errors
     /// [`AppError::Internal`].
-    pub fn sign(&self, session: &Session, holder: &Holder, (ug, tg): (u64, u64)) -> Result<TokenPair, AppError> {
+    pub async fn sign(&self, session: &Session, holder: &Holder, (ug, tg): (u64, u64)) -> Result<TokenPair, AppError> {
         let claims = AccessClaims {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
@@ -124,7 +124,7 @@ impl Draft {
             acr: None,
             amr: vec!["pwd".into()],
         };
-        let token = self.key.sign(ACCESS_TOKEN_TYPE, &claims);
+        let token = signer::sign(&*self.key, ACCESS_TOKEN_TYPE, &claims).await;
         let token = token.map_err(|error| AppError::internal("an access token cannot be signed", error))?;
         Ok(TokenPair {
             access_token: Secret::new(token),

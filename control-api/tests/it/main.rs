@@ -15,12 +15,17 @@ mod edge_door;
 mod enrolment;
 mod gateways;
 mod idempotency;
+mod issuer_keys;
+mod key_server;
+#[cfg(feature = "kms-aws")]
+mod kms;
 mod login;
 mod logout;
 mod me;
 mod menus;
 mod openapi;
 mod refresh;
+mod signing_keys;
 mod support;
 mod switch;
 mod tenants;

@@ -61,6 +61,27 @@ pub fn generate(algorithm: Algorithm) -> Result<Secret<Vec<u8>>, MintError> {
     Ok(Secret::new(pkcs8))
 }
 
+/// What is signed of a compact JWS: its header and claims (RFC 7515 §5.1).
+///
+/// # Errors
+/// [`MintError::Claims`].
+pub fn signing_input(algorithm: Algorithm, kid: &str, typ: &str, claims: &impl Serialize) -> Result<String, MintError> {
+    let header = json!({"alg": algorithm_name(algorithm), "kid": kid, "typ": typ});
+    let claims = serde_json::to_vec(claims).map_err(|_| MintError::Claims)?;
+    let mut input = URL_SAFE_NO_PAD.encode(header.to_string());
+    input.push('.');
+    URL_SAFE_NO_PAD.encode_string(claims, &mut input);
+    Ok(input)
+}
+
+/// A compact JWS of what was signed and its signature.
+pub fn compact(signing_input: String, signature: &[u8]) -> String {
+    let mut token = signing_input;
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    token
+}
+
 impl SigningKey {
     /// From PKCS #8 DER.
     ///
@@ -127,18 +148,16 @@ impl SigningKey {
     /// # Errors
     /// [`MintError::Claims`] or [`MintError::Library`].
     pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, MintError> {
-        let header = json!({"alg": algorithm_name(self.algorithm()), "kid": self.kid, "typ": typ});
-        let claims = serde_json::to_vec(claims).map_err(|_| MintError::Claims)?;
-        let mut token = URL_SAFE_NO_PAD.encode(header.to_string());
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
-        let signature = self.signature(token.as_bytes())?;
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-        Ok(token)
+        let input = signing_input(self.algorithm(), &self.kid, typ, claims)?;
+        let signature = self.signature(input.as_bytes())?;
+        Ok(compact(input, &signature))
     }
 
-    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, MintError> {
+    /// The signature of a message as a JWS carries it (RFC 7518 §3, RFC 8037 §3.1).
+    ///
+    /// # Errors
+    /// [`MintError::Library`].
+    pub fn signature(&self, message: &[u8]) -> Result<Vec<u8>, MintError> {
         let random = SystemRandom::new();
         match &self.pair {
             Pair::Ec(pair) => pair.sign(&random, message).map(|s| s.as_ref().to_vec()).map_err(|_| MintError::Library),
