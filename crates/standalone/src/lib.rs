@@ -1,12 +1,14 @@
 //! Gateway, control API and SQLite in one process: what the `portcullis` command runs, its demo, and the home of the
 //! end-to-end tests.
 
+pub mod admin;
 pub mod announce;
 pub mod apply;
 pub mod authority;
 pub mod config;
 pub mod demo;
 pub mod echo;
+pub mod keys;
 pub mod node;
 pub mod seed;
 

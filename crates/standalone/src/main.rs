@@ -17,6 +17,7 @@ use standalone::{
     node::{Node, NodeError},
     seed::{self, Front},
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// An edge gateway for multi-tenant services, with its control plane, in one process.
 #[derive(Parser)]
@@ -43,6 +44,9 @@ enum Command {
     },
     /// Loads a declarative file or folder into a running control API. Doing it twice changes nothing.
     Apply(standalone::apply::Apply),
+    /// Lists or rotates the keys that a running control API signs with.
+    #[command(subcommand)]
+    Keys(standalone::keys::Keys),
 }
 
 #[derive(Args)]
@@ -96,6 +100,7 @@ fn main() -> ExitCode {
         Command::Dev(dev) => runtime.block_on(run_dev(dev)),
         Command::Serve { config } => runtime.block_on(run_serve(config)),
         Command::Check { file } => NodeConfig::load(&file).map(|_| ()).map_err(anyhow::Error::from),
+        Command::Keys(keys) => runtime.block_on(standalone::keys::run(keys)).map(|report| say(&report)),
         Command::Apply(apply) => runtime.block_on(standalone::apply::run(apply)).map(|report| say(&report)),
     };
     match done {
@@ -127,7 +132,15 @@ async fn run_serve(path: PathBuf) -> anyhow::Result<()> {
     let _guard = telemetry::init(&config.gateway.telemetry, "portcullis")?;
     let node = Node::start(config, Arc::new(SystemClock)).await?;
     tracing::info!(edge.https = %node.endpoint(), "ready");
-    stopped().await?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let stopped = stopped();
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            stopped = &mut stopped => break stopped?,
+            _ = hangup.recv() => node.reload().await,
+        }
+    }
     node.shutdown().await;
     Ok(())
 }
@@ -171,7 +184,6 @@ async fn run_dev(dev: Dev) -> anyhow::Result<()> {
 
 /// SIGINT or SIGTERM.
 async fn stopped() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
         _ = interrupt.recv() => {}

@@ -86,7 +86,7 @@ pub async fn demo(node: &Node, demo: &Demo, front: &Front) -> Result<(), SeedErr
     let app = node.app();
     let entities = entities(node, front).await?;
     let port = node.endpoint().port();
-    let (_, commit) = apply::apply(app, &apply::Writer::system(JOB), &entities, Some(port)).await?;
+    let (_, commit) = apply::apply(app, &apply::Writer::system(JOB), &entities, &[], Some(port)).await?;
     let ticked = app.hub.number(Some(commit)).await.map_err(AppError::from)?;
     for tenant in &demo.tenants {
         for user in &tenant.users {

@@ -12,6 +12,7 @@ mod enrolment;
 mod faults;
 mod headers;
 mod installation;
+mod key_rotation;
 mod live_changes;
 mod node;
 mod policies;
