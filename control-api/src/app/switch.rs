@@ -81,7 +81,7 @@ pub async fn switch_tenant(
             let opened = opened.await?;
             tx.insert_refresh(&draft.refresh_row(sid, opened.expires_at)).await?;
             tx.record(actor, &origin, &event("session_switched_in", Crud::C, &opened)).await?;
-            draft.sign(&opened, holder, generations).map(Ok)
+            draft.sign(&opened, holder, generations).await.map(Ok)
         }
     });
     told(app, outcome.await?).await

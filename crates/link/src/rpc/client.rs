@@ -194,7 +194,7 @@ impl ControlPlane for RpcClient {
 
     async fn refresh_issuer(&self, issuer: IssuerId) -> Result<(), LinkError> {
         let request = proto::RefreshIssuerRequest { issuer: issuer.to_string() };
-        answer(self.grpc.clone().refresh_issuer(request).await).map(|_| ())
+        answer(self.grpc().refresh_issuer(request).await).map(|_| ())
     }
 
     async fn report(&self, status: GatewayStatus) -> Result<(), LinkError> {
