@@ -4,7 +4,7 @@
 //! since it was minted is read from SQL: its session, the generations, the principal's state, its roles. Nothing of that
 //! is cached, and nothing the token says of rights counts.
 
-use authn::{AccessClaims, ContextKind, Issuer, jws::Jws, verify::Presented};
+use authn::{AccessClaims, ContextKind, Issuer, verify::Presented};
 use authz::{Action, Authorized, Caller, Context, PermissionSet, Scope};
 use axum::extract::FromRequestParts;
 use domain::{
@@ -231,13 +231,12 @@ fn bearer(headers: &HeaderMap) -> Result<&str, AppError> {
 /// The claims of an access token of ours.
 async fn verified(app: &App, token: &str) -> Result<AccessClaims, AppError> {
     let presented = Presented::read(token)?;
-    let claims = Jws::parse(token).map_err(authn::TokenError::Malformed)?.claims;
     // Which project's keys to try is asked of the token; that they are its issuer's is checked.
-    let named = claims.0.get("pid").and_then(serde_json::Value::as_str).and_then(|text| text.parse().ok());
+    let named = presented.claims().get("pid").and_then(serde_json::Value::as_str).and_then(|text| text.parse().ok());
     let issuer = own_issuer(app, named.ok_or(authn::TokenError::IssuerUnknown)?).await?;
     let issuer = std::sync::Arc::new(issuer.ok_or(authn::TokenError::IssuerUnknown)?);
     presented.check(&issuer, app.clock.unix_now())?.verify()?;
-    AccessClaims::deserialize(serde_json::Value::Object(claims.0))
+    AccessClaims::deserialize(presented.claims())
         .map_err(|_| authn::TokenError::Claim { name: "of an access token".into() }.into())
 }
 

@@ -155,7 +155,7 @@ impl AppError {
     pub fn public(&self) -> (StatusCode, &'static str) {
         match self {
             Self::CredentialMissing => (StatusCode::UNAUTHORIZED, "credential_missing"),
-            Self::Token(error) => (StatusCode::UNAUTHORIZED, token_code(error)),
+            Self::Token(error) => (StatusCode::UNAUTHORIZED, error.code()),
             Self::TokenRevoked => (StatusCode::UNAUTHORIZED, "token_revoked"),
             Self::PrincipalInactive => (StatusCode::UNAUTHORIZED, "principal_inactive"),
             Self::TenantMismatch => (StatusCode::FORBIDDEN, "tenant_mismatch"),
@@ -262,21 +262,5 @@ fn store_code(error: &StoreError) -> (StatusCode, &'static str) {
         | StoreError::Seal(_)
         | StoreError::Corrupt { .. }
         | StoreError::Database(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-    }
-}
-
-/// The codes the edge uses for the same failures.
-const fn token_code(error: &TokenError) -> &'static str {
-    match error {
-        TokenError::Malformed(_) => "token_malformed",
-        TokenError::IssuerUnknown => "issuer_unknown",
-        TokenError::KeyUnknown => "key_unknown",
-        TokenError::Algorithm => "token_algorithm",
-        TokenError::Type => "token_type",
-        TokenError::Audience => "token_audience",
-        TokenError::Expired => "token_expired",
-        TokenError::NotYetValid => "token_not_yet_valid",
-        TokenError::Signature => "token_signature",
-        TokenError::Claim { .. } => "token_claim",
     }
 }

@@ -65,6 +65,24 @@ pub enum TokenError {
     },
 }
 
+impl TokenError {
+    /// Stable public code. Codes are API: add, never reuse.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "token_malformed",
+            Self::IssuerUnknown => "issuer_unknown",
+            Self::KeyUnknown => "key_unknown",
+            Self::Algorithm => "token_algorithm",
+            Self::Type => "token_type",
+            Self::Audience => "token_audience",
+            Self::Expired => "token_expired",
+            Self::NotYetValid => "token_not_yet_valid",
+            Self::Signature => "token_signature",
+            Self::Claim { .. } => "token_claim",
+        }
+    }
+}
+
 /// Whose kind of token it was.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TokenKind {
@@ -160,6 +178,11 @@ impl<'t> Presented<'t> {
     /// The issuer the token claims.
     pub fn issuer(&self) -> &str {
         self.jws.claims.0.get("iss").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Every claim as it was read. What is asked here before [`Checked::verify`] may only choose what to verify with.
+    pub const fn claims(&self) -> &Map<String, Value> {
+        &self.jws.claims.0
     }
 
     /// The audiences the token claims (RFC 7519 §4.1.3: a text or a list of texts); nothing for another type.

@@ -168,7 +168,7 @@ impl Denial {
             Self::CredentialMissing => (StatusCode::UNAUTHORIZED, "credential_missing"),
             Self::CredentialAmbiguous => (StatusCode::BAD_REQUEST, "credential_ambiguous"),
             Self::CredentialRefused => (StatusCode::UNAUTHORIZED, "credential_refused"),
-            Self::Token(error) => (StatusCode::UNAUTHORIZED, token_code(error)),
+            Self::Token(error) => (StatusCode::UNAUTHORIZED, error.code()),
             Self::TokenRevoked(_) => (StatusCode::UNAUTHORIZED, "token_revoked"),
             Self::RevocationUnproven => (StatusCode::SERVICE_UNAVAILABLE, "revocation_unproven"),
             Self::TenantMismatch => (StatusCode::FORBIDDEN, "tenant_mismatch"),
@@ -216,20 +216,5 @@ impl Denial {
             denial if denial.public().0 == StatusCode::UNAUTHORIZED => Some(r#"Bearer error="invalid_token""#),
             _ => None,
         }
-    }
-}
-
-const fn token_code(error: &TokenError) -> &'static str {
-    match error {
-        TokenError::Malformed(_) => "token_malformed",
-        TokenError::IssuerUnknown => "issuer_unknown",
-        TokenError::KeyUnknown => "key_unknown",
-        TokenError::Algorithm => "token_algorithm",
-        TokenError::Type => "token_type",
-        TokenError::Audience => "token_audience",
-        TokenError::Expired => "token_expired",
-        TokenError::NotYetValid => "token_not_yet_valid",
-        TokenError::Signature => "token_signature",
-        TokenError::Claim { .. } => "token_claim",
     }
 }

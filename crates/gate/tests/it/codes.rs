@@ -1,12 +1,13 @@
 //! The codes of refusals, their statuses and their documentation are one thing.
 
 const SOURCE: &str = include_str!("../../src/denial.rs");
+const TOKENS: &str = include_str!("../../../authn/src/verify.rs");
 const DOCS: &str = include_str!("../../../../docs/errors.md");
 
 /// Every code that the source gives a refusal.
 fn codes() -> Vec<&'static str> {
     let body = SOURCE.split("fn title").next().unwrap().split("pub fn public").nth(1).unwrap();
-    let token_codes = SOURCE.split("const fn token_code").nth(1).unwrap();
+    let token_codes = TOKENS.split("const fn code").nth(1).unwrap().split("\n    }\n").next().unwrap();
     let quoted = |text: &'static str| text.split('"').skip(1).step_by(2);
     let mut codes: Vec<_> = quoted(body).chain(quoted(token_codes)).collect();
     codes.sort_unstable();
