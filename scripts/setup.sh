@@ -23,6 +23,7 @@ find_missing() {
     need make make "make"
     $with_services || return 0
     need valgrind valgrind "valgrind"
+    need go golang-go "Go 1.19 or newer (go)"
     if [[ -z "${REDIS_URL:-}" ]]; then
         need redis-server redis-server "redis-server (or set REDIS_URL)"
     fi

@@ -17,8 +17,9 @@ else
     echo "test: cargo-nextest is not installed, using cargo test"
     cargo test --no-fail-fast --all-targets "$@" || status=$?
 fi
-# nextest does not run the examples in the docs.
+# nextest runs neither the examples in the docs nor Go.
 if [[ "$*" == "--workspace" ]]; then
+    (cd clients/go && GOFLAGS=-mod=mod GOTOOLCHAIN=local && export GOFLAGS GOTOOLCHAIN && go vet ./... && go test ./...) || status=$?
     cargo test --doc --workspace || status=$?
 fi
 exit "$status"

@@ -19,6 +19,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("control-api", &["store", "link", "authn", "authz", "domain"]),
     ("standalone", &["gateway", "control-api", "store", "link", "gate", "authn", "authz", "domain"]),
     ("testkit", &["authn", "domain"]),
+    // What services behind the gateway link: nothing of ours.
+    ("portcullis-assertion", &[]),
 ];
 
 /// Each crate and what it must not link, by whatever way.
@@ -30,6 +32,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("store", &["pingora-core", "axum", "redis", "tonic"]),
     ("gateway", &["store", "control-api", "tokio-postgres", "rusqlite"]),
     ("control-api", &["gateway", "gate", "pingora-core"]),
+    ("portcullis-assertion", &["tokio", "axum", "hyper", "rustls"]),
 ];
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod account;
 mod assertions;
+mod clients;
 mod conf;
 mod database;
 mod demo;
