@@ -8,8 +8,8 @@ use authn::{AccessClaims, ContextKind, Issuer, verify::Presented};
 use authz::{Action, Authorized, Caller, Context, PermissionSet, Scope};
 use axum::extract::FromRequestParts;
 use domain::{
-    OrgUnitId, Permission, ProjectId, RoleId, SessionId, TenantId, Timestamp, TokenId, UserId,
-    audit::{Actor, ActorKind},
+    OrgUnitId, Permission, ProjectId, RoleId, Seq, SessionId, TenantId, Timestamp, TokenId, UserId,
+    audit::{Actor, ActorKind, Origin},
     model::{KeyPurpose, Project, ProjectStatus, Role, Tenant},
     snapshot::{self, RoleScope, TenantStatus},
 };
@@ -145,6 +145,130 @@ impl FromRequestParts<App> for Principal {
     }
 }
 
+/// A token that holds: believed, its session open, nothing revoked since.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub(crate) claims: AccessClaims,
+    pub(crate) project: Project,
+    pub(crate) tenant: Tenant,
+}
+
+impl Standing {
+    /// Of a bearer text.
+    ///
+    /// # Errors
+    /// [`AppError::Token`], [`AppError::TokenRevoked`].
+    pub(crate) async fn of(app: &App, token: &str) -> Result<Self, AppError> {
+        let claims = verified(app, token).await?;
+        let system = claims.ctx == ContextKind::System;
+        let project = app.store.project(claims.pid).await?.ok_or(AppError::TokenRevoked)?;
+        // A system token is one of the root project; no other project's key may say `sys`.
+        if system && !project.is_root() {
+            return Err(AppError::TokenRevoked);
+        }
+        let tenant_id = claims.tid.ok_or(AppError::TokenRevoked)?;
+        let tenant = app.store.tenant(tenant_id).await?.filter(|tenant| tenant.project_id == project.id);
+        let tenant = tenant.ok_or(AppError::TokenRevoked)?;
+        let site = Site { project: project.id, tenant: tenant.id };
+
+        let session = app.store.within(site.scope()).session(claims.sid).await?;
+        let session = session.filter(|session| session.is_open(app.now())).ok_or(AppError::TokenRevoked)?;
+        if session.user_id != claims.sub
+            || session.tenant_id != tenant.id
+            || session.system != system
+            || claims.ug < session.user_generation
+            || claims.tg < tenant.generation
+        {
+            return Err(AppError::TokenRevoked);
+        }
+        Ok(Self { claims, project, tenant })
+    }
+
+    /// Where it acts.
+    pub(crate) fn site(&self) -> Site {
+        Site { project: self.project.id, tenant: self.tenant.id }
+    }
+
+    /// Whether the tenant's state lets the request pass.
+    pub(crate) fn served(&self, harmless: bool) -> Result<(), AppError> {
+        served(&self.project, &self.tenant, harmless)
+    }
+
+    /// Whoever acts, with the rights it has now.
+    ///
+    /// # Errors
+    /// [`AppError::PrincipalInactive`].
+    pub(crate) async fn principal(self, app: &App, origin: Origin) -> Result<Principal, AppError> {
+        let Self { claims, project, tenant } = self;
+        let system = claims.ctx == ContextKind::System;
+        let rights = Rights::of(app, Site { project: project.id, tenant: tenant.id }, claims.sub, system).await?;
+        if !rights.active {
+            return Err(AppError::PrincipalInactive);
+        }
+        let username = claims.username.clone();
+        let actor = Actor {
+            kind: ActorKind::User,
+            id: Some(claims.sub.uuid()),
+            name: username.clone().unwrap_or_else(|| claims.sub.to_string()),
+        };
+        Ok(Principal {
+            caller: rights.caller(actor, origin),
+            user: claims.sub,
+            username,
+            project: project.id,
+            tenant: tenant.id,
+            session: claims.sid,
+            token: claims.jti,
+            token_exp: Timestamp::from_secs(claims.exp),
+            roles: rights.roles,
+            unit_roles: rights.unit_roles,
+        })
+    }
+}
+
+/// What a user may do in a tenant, as SQL says it now.
+#[derive(Clone, Debug)]
+pub(crate) struct Rights {
+    /// How far the log went in the state this was read from.
+    pub(crate) as_of: Seq,
+    /// Whether the user is an active member.
+    pub(crate) active: bool,
+    /// The context in which they count.
+    pub(crate) context: Context,
+    /// Roles that count in that context.
+    pub(crate) roles: Vec<Role>,
+    /// Roles in one organisational unit.
+    pub(crate) unit_roles: Vec<(OrgUnitId, RoleId)>,
+}
+
+impl Rights {
+    /// In the platform's context (`system`), or as a tenant's principal.
+    pub(crate) async fn of(app: &App, site: Site, user: UserId, system: bool) -> Result<Self, AppError> {
+        let bindings = app.store.within(site.scope()).bindings(site.tenant, user).await?;
+        let (context, counts) = if system {
+            (Context::System, RoleScope::Platform)
+        } else {
+            (Context::Tenant(site.project, site.tenant), RoleScope::Tenant)
+        };
+        let mut roles = crate::app::login::roles_by_id(app, &bindings.roles).await?;
+        roles.retain(|role| role.scope == counts);
+        Ok(Self { as_of: bindings.as_of, active: bindings.active, context, roles, unit_roles: bindings.unit_roles })
+    }
+
+    /// Somebody who has these rights.
+    pub(crate) fn caller(&self, actor: Actor, origin: Origin) -> Caller {
+        let system = self.context == Context::System;
+        Caller {
+            actor,
+            origin,
+            context: self.context,
+            permissions: PermissionSet::new(self.roles.iter().flat_map(|role| &role.permissions)),
+            is_admin: self.roles.iter().any(|role| role.admin),
+            is_super_admin: system && self.roles.iter().any(|role| role.super_admin),
+        }
+    }
+}
+
 async fn authenticate(
     app: &App,
     context: &RequestContext,
@@ -152,72 +276,18 @@ async fn authenticate(
     method: &Method,
     path: &str,
 ) -> Result<Principal, AppError> {
-    let claims = verified(app, bearer(headers)?).await?;
-    let system = claims.ctx == ContextKind::System;
-    let project = app.store.project(claims.pid).await?.ok_or(AppError::TokenRevoked)?;
-    // A system token is one of the root project; no other project's key may say `sys`.
-    if system && !project.is_root() {
-        return Err(AppError::TokenRevoked);
-    }
-    let tenant_id = claims.tid.ok_or(AppError::TokenRevoked)?;
-    let tenant = app.store.tenant(tenant_id).await?.filter(|tenant| tenant.project_id == project.id);
-    let tenant = tenant.ok_or(AppError::TokenRevoked)?;
-    let site = Site { project: project.id, tenant: tenant.id };
-    let scoped = app.store.within(site.scope());
-
-    let session = scoped.session(claims.sid).await?.filter(|session| session.is_open(app.clock.unix_now()));
-    let session = session.ok_or(AppError::TokenRevoked)?;
-    if session.user_id != claims.sub
-        || session.tenant_id != tenant.id
-        || session.system != system
-        || claims.ug < session.user_generation
-        || claims.tg < tenant.generation
-    {
-        return Err(AppError::TokenRevoked);
-    }
-    bound_to(app, context, &claims, &project).await?;
+    let standing = Standing::of(app, bearer(headers)?).await?;
+    bound_to(app, context, &standing.claims, &standing.project).await?;
     let open = SESSION_PATHS.iter().any(|known| {
         let below = path.strip_prefix(known);
         below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     });
-    served(&project, &tenant, open || method.is_safe())?;
-
-    let bindings = scoped.bindings(tenant.id, claims.sub).await?;
-    if !bindings.active {
-        return Err(AppError::PrincipalInactive);
-    }
-    let counts = if system { RoleScope::Platform } else { RoleScope::Tenant };
-    let mut roles = crate::app::login::roles_by_id(app, &bindings.roles).await?;
-    roles.retain(|role| role.scope == counts);
-    let username = claims.username.clone();
-    let caller = Caller {
-        actor: Actor {
-            kind: ActorKind::User,
-            id: Some(claims.sub.uuid()),
-            name: username.clone().unwrap_or_else(|| claims.sub.to_string()),
-        },
-        origin: context.origin(),
-        context: if system { Context::System } else { Context::Tenant(project.id, tenant.id) },
-        permissions: PermissionSet::new(roles.iter().flat_map(|role| &role.permissions)),
-        is_admin: roles.iter().any(|role| role.admin),
-        is_super_admin: system && roles.iter().any(|role| role.super_admin),
-    };
-    Ok(Principal {
-        caller,
-        user: claims.sub,
-        username,
-        project: project.id,
-        tenant: tenant.id,
-        session: claims.sid,
-        token: claims.jti,
-        token_exp: Timestamp::from_secs(claims.exp),
-        roles,
-        unit_roles: bindings.unit_roles,
-    })
+    standing.served(open || method.is_safe())?;
+    standing.principal(app, context.origin()).await
 }
 
 /// The one bearer token of a request.
-fn bearer(headers: &HeaderMap) -> Result<&str, AppError> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, AppError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return Err(AppError::CredentialMissing) };
     let text = value.to_str().map_err(|_| AppError::CredentialMissing)?;

@@ -38,6 +38,8 @@ pub struct Config {
     pub redis: RedisConfig,
     /// Where to listen.
     pub listeners: ListenersConfig,
+    /// What services may ask on the `internal` listener.
+    pub internal: InternalConfig,
     /// Sign-in, sessions and tokens.
     pub sessions: SessionsConfig,
     /// Keys that sign tokens and assertions.
@@ -64,6 +66,7 @@ impl Default for Config {
             database: DatabaseConfig::default(),
             redis: RedisConfig::default(),
             listeners: ListenersConfig::default(),
+            internal: InternalConfig::default(),
             sessions: SessionsConfig::default(),
             signing: SigningConfig::default(),
             issuers: IssuersConfig::default(),
@@ -159,13 +162,14 @@ pub struct ListenersConfig {
     pub public: ListenAddress,
     /// Those and platform operations, on loopback only. Default `127.0.0.1:9080`.
     pub admin: ListenAddress,
-    /// Feed and lease for gateways, mTLS. Default `127.0.0.1:9090`.
+    /// Feed and lease for gateways, mTLS; auth RPC and internal REST for services. Default `127.0.0.1:9090`.
     pub internal: ListenAddress,
     /// `/metrics`. Default none.
     pub metrics: Option<ListenAddress>,
     /// Mutual TLS of `public`, for gateways on other machines. None: `public` is plain HTTP, on this machine only.
     pub public_tls: Option<PublicTls>,
-    /// Certificate, key and clients' authority of `internal`. None: no gateway is served there, only health.
+    /// Certificate, key and clients' authority of `internal`. None: no gateway is served there, only services with a
+    /// key, in the clear and on this machine.
     pub internal_tls: Option<InternalTls>,
     /// Serve gateways on `internal` without TLS: every process of this machine is given all there is, the keys of
     /// certificates too. Allowed in `dev` on loopback only. Default false.
@@ -219,6 +223,48 @@ pub struct InternalTls {
     pub ca: PathBuf,
     /// Its key, which signs gateways' certificates.
     pub ca_key: PathBuf,
+}
+
+/// What services may ask on the `internal` listener.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct InternalConfig {
+    /// Keys of services that ask about tokens and rights. Default none: only gateways' certificates are good there.
+    pub service_keys: Vec<ServiceKey>,
+}
+
+/// A key of a service. While one is exchanged, list the new one beside the old.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceKey {
+    /// The service, as the audit trail and the log name it: 1 to 63 of `a-z`, `0-9`, `-`, `.` and `_`. Unique.
+    pub name: String,
+    /// Its key, by reference: 32 bytes or more, of random. Sent as `Authorization: Bearer KEY`.
+    pub key: SecretRef,
+    /// What it may ask; at least one.
+    pub methods: Vec<ServiceMethod>,
+}
+
+/// What a service may ask.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceMethod {
+    /// Whether a token holds.
+    VerifyToken,
+    /// What a user may do.
+    GetUserPermissions,
+    /// Whether a user holds a permission; one or several.
+    CheckPermission,
+    /// A new pair for a refresh token.
+    RefreshToken,
+    /// The end of a token and its session.
+    InvalidateToken,
+}
+
+impl ServiceMethod {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::VerifyToken, Self::GetUserPermissions, Self::CheckPermission, Self::RefreshToken, Self::InvalidateToken];
 }
 
 /// `IP:PORT` or `unix:PATH`.
@@ -434,6 +480,7 @@ impl Config {
         self.database.master_key.iter_mut().for_each(secret);
         self.database.older_master_keys.iter_mut().for_each(secret);
         self.bootstrap.admin_password.iter_mut().for_each(secret);
+        self.internal.service_keys.iter_mut().map(|key| &mut key.key).for_each(secret);
         self.database.ca.iter_mut().for_each(file);
         self.signing.keys_file.iter_mut().for_each(file);
         if let Some(kms) = &mut self.signing.kms_aws {
@@ -509,6 +556,18 @@ impl Config {
         if self.listeners.internal_plaintext && self.listeners.internal_tls.is_some() {
             checks.refuse("/listeners/internal_plaintext", "contradicts `listeners.internal_tls`");
         }
+        for (at, key) in self.internal.service_keys.iter().enumerate() {
+            let place = format!("/internal/service_keys/{at}");
+            if !link::rpc::identity::is_name(&key.name) {
+                checks.refuse(&format!("{place}/name"), "is not 1 to 63 of `a-z`, `0-9`, `-`, `.` and `_`");
+            }
+            if self.internal.service_keys.iter().take(at).any(|other| other.name == key.name) {
+                checks.refuse(&format!("{place}/name"), "is the name of another key, too");
+            }
+            if key.methods.is_empty() {
+                checks.refuse(&format!("{place}/methods"), "is empty: such a key is good for nothing");
+            }
+        }
         if self.environment == Environment::Prod && self.upstreams.plaintext_on_loopback {
             checks.refuse("/upstreams/plaintext_on_loopback", "is not allowed in `prod`");
         }
@@ -544,7 +603,8 @@ mod tests {
              enrolment: { join_token: 59s, certificate: 8d }\nsessions: { access_token: 1h, refresh_token: 1m, session: 400d, refresh_grace: 5m, lock_after: 0, lock_for: 0s }\n\
              upstreams: { plaintext_on_loopback: true }\n\
              signing: { publish_ahead: 1m, rotate_every: 1m, check_every: 0s }\n\
-             issuers: { refresh: 1s, keep: 0s, on_loopback: true }\n",
+             issuers: { refresh: 1s, keep: 0s, on_loopback: true }\n\
+             internal: { service_keys: [{ name: A, key: \"env:K\", methods: [] }, { name: A, key: \"env:K\", methods: [verify_token] }] }\n",
         )
         .unwrap_err()
         .to_string();
@@ -553,6 +613,9 @@ mod tests {
             "database.master_key",
             "enrolment.certificate",
             "enrolment.join_token",
+            "internal.service_keys[0].name",
+            "internal.service_keys[0].methods",
+            "internal.service_keys[1].name",
             "listeners.admin",
             "listeners.public",
             "listeners.internal",

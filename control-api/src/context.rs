@@ -2,7 +2,7 @@
 //! hostname.
 //!
 //! On `public` all of this is what the edge asserts and nothing else; `X-Forwarded-*` and `x-md-global-*` are never
-//! read. On `admin` it is what the socket and the Host say.
+//! read. On `admin` it is what the socket and the Host say; on `internal`, what the socket says.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -39,6 +39,8 @@ pub enum Listener {
     Public,
     /// On this machine.
     Admin,
+    /// For gateways and services.
+    Internal,
 }
 
 impl Listener {
@@ -47,6 +49,7 @@ impl Listener {
         match self {
             Self::Public => "public",
             Self::Admin => "admin",
+            Self::Internal => "internal",
         }
     }
 }
@@ -91,6 +94,19 @@ impl RequestContext {
             user_agent: user_agent(&parts.headers),
             host: host.and_then(|host| without_port(host).parse().ok()),
             project_key: text(&parts.headers, "x-project-key").map(Into::into),
+            asserted: None,
+        }
+    }
+
+    /// From a request at the `internal` door. Its Host names no tenant: what is asked about does.
+    pub fn at_internal(parts: &Parts, clock: &dyn Clock) -> Self {
+        Self {
+            listener: Listener::Internal,
+            request_id: new_id(clock),
+            client: link::rpc::address_of(&parts.extensions).map(|address| address.ip()),
+            user_agent: user_agent(&parts.headers),
+            host: None,
+            project_key: None,
             asserted: None,
         }
     }

@@ -57,6 +57,11 @@ pub async fn admin(State(app): State<App>, request: Request, next: Next) -> Resp
     around(app, Listener::Admin, request, next).await
 }
 
+/// The envelope of the `internal` door.
+pub async fn internal(State(app): State<App>, request: Request, next: Next) -> Response {
+    around(app, Listener::Internal, request, next).await
+}
+
 async fn around(app: App, listener: Listener, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let context = context(&app, listener, &parts).await;
@@ -109,6 +114,7 @@ async fn context(app: &App, listener: Listener, parts: &http::request::Parts) ->
             let (_, key) = app.store.upstream_assertion_key(upstream.id).await?;
             RequestContext::at_public(parts, &key, &*app.clock)
         }
+        Listener::Internal => Ok(RequestContext::at_internal(parts, &*app.clock)),
         Listener::Public | Listener::Admin => {
             Ok(RequestContext { listener, ..RequestContext::at_admin(parts, &*app.clock) })
         }
@@ -181,7 +187,7 @@ fn accepted(answer: &Response, waiting: &Waiting) -> Response {
 }
 
 /// Failures of ours are logged here, once, with their causes.
-fn report(error: &AppError, request_id: &str) {
+pub(crate) fn report(error: &AppError, request_id: &str) {
     let (status, code) = error.public();
     if status.is_server_error() {
         tracing::error!(request.id = request_id, code, error = problem::chain(error), "a request failed");

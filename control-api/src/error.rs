@@ -27,7 +27,7 @@ impl FieldError {
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// No bearer token where one is needed.
-    #[error("a bearer token is needed")]
+    #[error("a credential is needed")]
     CredentialMissing,
     /// The token cannot be believed.
     #[error(transparent)]
@@ -50,6 +50,12 @@ pub enum AppError {
     /// A tenant's token at the staff's door, or the other way round.
     #[error("the token is for another context")]
     ContextMismatch,
+    /// On `internal`, the service key is none of ours.
+    #[error("the service key is not known")]
+    ServiceKeyInvalid,
+    /// On `internal`, the service key does not name the method.
+    #[error("the service key is not good for this method")]
+    ServiceKeyScope,
     /// On `public`, the edge's assertion is missing or does not hold.
     #[error("the request did not come through the edge")]
     AssertionInvalid,
@@ -162,6 +168,8 @@ impl AppError {
             Self::TenantSuspended => (StatusCode::FORBIDDEN, "tenant_suspended"),
             Self::TenantFrozen => (StatusCode::FORBIDDEN, "tenant_frozen"),
             Self::ContextMismatch => (StatusCode::FORBIDDEN, "context_mismatch"),
+            Self::ServiceKeyInvalid => (StatusCode::UNAUTHORIZED, "service_key_invalid"),
+            Self::ServiceKeyScope => (StatusCode::FORBIDDEN, "service_key_scope"),
             Self::AssertionInvalid => (StatusCode::FORBIDDEN, "assertion_invalid"),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "permission_denied"),
             Self::Escalation { .. } => (StatusCode::FORBIDDEN, "permission_escalation"),

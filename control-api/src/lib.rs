@@ -5,7 +5,7 @@
 //! router ─▶ api (parse, call, map) ─▶ app (authorize, transact, audit) ─▶ store
 //!             ▲ caller: who asks, judged before the body is read
 //! envelope: request context, time limit, problem bodies, waiting for the gateways
-//! internal: tick, proofs, feed ─▶ gateways, in this process or over gRPC
+//! internal: tick, proofs, feed ─▶ gateways, in this process or over gRPC; tokens and rights ─▶ services
 //! ```
 //!
 //! [`ControlApi::start`] runs it inside another process; `main` is the same with a file for configuration.
@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod passwords;
 pub mod problem;
 pub mod router;
+pub mod service_caller;
 pub mod signer;
 
 mod listeners;

@@ -1,8 +1,9 @@
 //! The doors: bound, served and closed.
 //!
-//! `public` is reached through the edge only, from other machines by mutual TLS, `admin` from this machine, `internal` by gateways over mTLS, `metrics` by
-//! Prometheus. Without TLS `internal` answers whether the process is well and nothing else, unless a developer says
-//! otherwise: what gateways are given holds the keys of all certificates. Ports are bound before anything is written, so that a port in use costs nothing.
+//! `public` is reached through the edge only, from other machines by mutual TLS, `admin` from this machine, `internal` by
+//! gateways over mTLS and by services with a key, `metrics` by Prometheus. Without TLS `internal` serves no gateway, unless
+//! a developer says otherwise: what gateways are given holds the keys of all certificates. Ports are bound before anything
+//! is written, so that a port in use costs nothing.
 
 use std::{
     io,
@@ -19,8 +20,9 @@ use domain::{
     snapshot::{Peer, UpstreamTls},
 };
 use link::{
+    LinkError,
     log::{ControlPlane, FactCarrier},
-    rpc::{Enroller, RpcServer, ServerTls},
+    rpc::{Admit, Enroller, Routes, RpcServer, ServerTls},
 };
 use store::{Store, StoreError};
 use tokio::{
@@ -86,6 +88,8 @@ pub enum StartError {
     KeysFile(#[from] KeysFileError),
     #[error("nobody could sign in")]
     SigningKeys(#[source] AppError),
+    #[error("the auth RPC cannot be described")]
+    Rpc(#[source] LinkError),
     #[error("the control API cannot be put together")]
     Setup(#[source] AppError),
 }
@@ -158,11 +162,11 @@ impl ControlApi {
             serving.spawn(metrics.serve(router::metrics(&app), stopped.clone()));
         }
         if let (Some(internal), Some(gateways)) = (internal, gateways) {
-            if tls.is_some() || listeners.internal_plaintext {
-                serving.spawn_on(internal.serve_gateways(gateways, tls, stopped), feed.handle());
-            } else {
-                serving.spawn_on(internal.serve(router::health(&app), stopped), feed.handle());
-            }
+            let services = router::internal(&app, gateways.admit());
+            let routes = link::rpc::auth::described(Routes::from(services)).await.map_err(StartError::Rpc)?;
+            let served = tls.is_some() || listeners.internal_plaintext;
+            let routes = if served { gateways.onto(routes) } else { routes };
+            serving.spawn_on(internal.serve_internal(routes, tls, stopped), feed.handle());
         }
         let jobs = feed.handle().spawn(Arc::clone(&app.hub).run_jobs(app.config.log.clone()));
         let upkeep = tokio::spawn(look_after_keys(app.clone(), fetcher));
@@ -362,13 +366,13 @@ impl Door {
         }
     }
 
-    async fn serve_gateways(self, server: RpcServer, tls: Option<ServerTls>, stopped: watch::Receiver<bool>) {
+    /// Gateways are served over TCP only: over a Unix socket their service says that it knows nobody.
+    async fn serve_internal(self, routes: Routes, tls: Option<ServerTls>, stopped: watch::Receiver<bool>) {
         let address = self.address.to_string();
         let Socket::Tcp(listener) = self.socket else {
-            tracing::error!(listener = address, "gateways are served over TCP only");
-            return;
+            return self.serve(routes.prepare().into_axum_router(), stopped).await;
         };
-        if let Err(error) = link::rpc::serve(listener, tls.as_ref(), server, until(stopped)).await {
+        if let Err(error) = link::rpc::serve(listener, tls.as_ref(), routes, until(stopped)).await {
             tracing::error!(listener = address, error = problem::chain(&error), "a listener failed");
         }
     }

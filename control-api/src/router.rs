@@ -1,11 +1,14 @@
 //! One table that mounts and documents every route.
 
+use std::sync::Arc;
+
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State},
     middleware,
     routing::get,
 };
+use link::rpc::{Admit, Routes, auth::AuthServer};
 use utoipa::openapi::{
     Info, OpenApi,
     security::{Http, HttpAuthScheme, SecurityScheme},
@@ -15,12 +18,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     App,
     api::{
-        apply, audit, certificates, customers, extract::MAX_BODY, gateways, health, hostnames, idempotency, issuers,
-        me, members, menus, navigation, permissions, projects, role_bindings, roles, routes as route_api, services,
-        sessions, signing_keys, tenant_users, tenants, upstreams, users, well_known,
+        apply, audit, auth_rpc, certificates, customers, extract::MAX_BODY, gateways, health, hostnames, idempotency,
+        issuers, me, members, menus, navigation, permissions, projects, role_bindings, roles, routes as route_api,
+        services, sessions, signing_keys, tenant_users, tenants, upstreams, users, well_known,
     },
     envelope,
     error::AppError,
+    internal::Answers,
+    service_caller,
 };
 
 /// What the edge forwards to: public, user and tenant operations.
@@ -135,8 +140,38 @@ pub fn admin(app: &App) -> Router {
     inner(router, app).layer(middleware::from_fn_with_state(app.clone(), envelope::admin)).with_state(app.clone())
 }
 
-/// The router of an `internal` listener that serves no gateways.
-pub fn health(app: &App) -> Router {
+/// What the `internal` listener serves to services over REST; its gRPC twin is beside it.
+fn internal_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(auth_rpc::verify_token))
+        .routes(routes!(auth_rpc::refresh_token))
+        .routes(routes!(auth_rpc::invalidate_token))
+        .routes(routes!(auth_rpc::user_permissions))
+        .routes(routes!(auth_rpc::check_permission))
+}
+
+/// The router of the `internal` listener, but for the gateways' own service: REST and gRPC for services. `admit` says
+/// which gateways are let in.
+pub fn internal(app: &App, admit: Arc<dyn Admit>) -> Router {
+    let (router, _) = internal_routes().split_for_parts();
+    let described = internal_openapi();
+    let router = router
+        .route("/openapi.json", get(move || std::future::ready(Json(described.clone()))))
+        .fallback(|| std::future::ready(AppError::NoRoute))
+        .method_not_allowed_fallback(|| std::future::ready(AppError::NoMethod))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(app.clone());
+    let grpc = AuthServer::new(Arc::new(Answers::new(app.clone())));
+    grpc.onto(Routes::from(router))
+        .into_axum_router()
+        .layer(middleware::from_fn_with_state((app.clone(), admit), service_caller::identify))
+        .layer(middleware::from_fn_with_state(app.clone(), envelope::internal))
+}
+
+/// Whether the process is well.
+fn health(app: &App) -> Router {
     Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz)).with_state(app.clone())
 }
 
@@ -156,11 +191,22 @@ fn inner(router: Router<App>, app: &App) -> Router<App> {
 
 /// The description of everything the `admin` listener serves.
 pub fn openapi() -> OpenApi {
-    let (_, mut described) = public_routes().merge(platform_routes()).split_for_parts();
-    described.info = Info::new("Portcullis control API", env!("CARGO_PKG_VERSION"));
+    let (_, described) = public_routes().merge(platform_routes()).split_for_parts();
+    titled(described, "Portcullis control API", "bearer")
+}
+
+/// The description of what the `internal` listener serves over REST.
+pub fn internal_openapi() -> OpenApi {
+    let (_, described) = internal_routes().split_for_parts();
+    titled(described, "Portcullis internal API", "service_key")
+}
+
+/// With a title, and the one way to authenticate: a bearer, be it a token or a service key.
+fn titled(mut described: OpenApi, title: &str, scheme: &str) -> OpenApi {
+    described.info = Info::new(title, env!("CARGO_PKG_VERSION"));
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     let mut components = described.components.take().unwrap_or_default();
-    components.add_security_scheme("bearer", bearer);
+    components.add_security_scheme(scheme, bearer);
     described.components = Some(components);
     described
 }

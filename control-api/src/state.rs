@@ -18,6 +18,7 @@ use crate::{
     internal::Hub,
     metrics::Metrics,
     passwords::Passwords,
+    service_caller::ServiceKeys,
     turns::Turns,
 };
 
@@ -40,6 +41,8 @@ pub struct Parts {
     pub kms: Option<Arc<crate::signer::kms_aws::Kms>>,
     /// Password hashing.
     pub passwords: Passwords,
+    /// Keys of services on the `internal` listener.
+    pub service_keys: ServiceKeys,
     /// What Prometheus is told.
     pub metrics: Metrics,
     /// Requests that carry an idempotency key, one at a time for each key.
@@ -67,7 +70,7 @@ impl App {
     /// Puts the parts together. Must be called on a Tokio runtime.
     ///
     /// # Errors
-    /// When password hashing does not work, or KMS is set wrongly.
+    /// When password hashing does not work, KMS is set wrongly, or a service key cannot be had.
     pub fn new(
         config: Config,
         store: Store,
@@ -85,6 +88,7 @@ impl App {
     pub fn over(config: Config, store: Store, hub: Arc<Hub>, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let passwords = Passwords::new(config.sessions.password_hashers.unwrap_or(processors.div_ceil(2)))?;
+        let service_keys = ServiceKeys::read(&config.internal.service_keys)?;
         let metrics = Metrics::new()?;
         #[cfg(feature = "kms-aws")]
         let kms = config.signing.kms_aws.as_ref().map(crate::signer::kms_aws::Kms::new).transpose();
@@ -99,6 +103,7 @@ impl App {
             #[cfg(feature = "kms-aws")]
             kms,
             passwords,
+            service_keys,
             metrics,
             idempotency: Turns::default(),
             sign_ins: Turns::default(),

@@ -1,4 +1,4 @@
-//! The verifier as a [`tower`] layer.
+//! The verifier as a tower layer.
 
 use std::{
     future::{Ready, ready},
@@ -9,7 +9,8 @@ use std::{
 
 use futures::future::Either;
 use http::{Request, Response, StatusCode};
-use tower::{Layer, Service};
+use tower_layer::Layer;
+use tower_service::Service;
 
 use crate::Verifier;
 

@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod apply;
 pub mod audit;
+pub mod auth_rpc;
 pub mod certificates;
 pub mod customers;
 pub mod extract;

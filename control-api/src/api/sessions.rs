@@ -201,7 +201,7 @@ impl Info {
     }
 }
 
-fn tokens(pair: TokenPair) -> Response {
+pub(super) fn tokens(pair: TokenPair) -> Response {
     uncached(Json(Tokens::from(pair)).into_response())
 }
 

@@ -119,7 +119,7 @@ async fn authenticate(
 /// Whose failures a user's are: at the edge they do not count on the control API's own listener.
 fn subject(context: &RequestContext, user: &User) -> LoginSubject {
     match context.listener {
-        Listener::Admin => LoginSubject::Direct(user.id),
+        Listener::Admin | Listener::Internal => LoginSubject::Direct(user.id),
         Listener::Public => LoginSubject::User(user.id),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod audit;
+pub mod auth_rpc;
 pub mod certificates;
 pub mod customers;
 pub mod gateways;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use authz::Scope;
 use domain::{
-    Secret,
+    Secret, SessionId, Timestamp, TokenId,
     audit::{Actor, ActorKind, AuditEntry, Crud, Origin},
     model::{Project, ProjectStatus, Session, Tenant, User},
     snapshot::TenantStatus,
@@ -16,7 +16,12 @@ use super::{
     site,
     tokens::{Draft, Holder, TokenPair, hash},
 };
-use crate::{App, caller::Principal, context::RequestContext, error::AppError};
+use crate::{
+    App,
+    caller::{Principal, Site},
+    context::RequestContext,
+    error::AppError,
+};
 
 /// Exchanges a refresh token for a new pair. Of any number of callers that show one token at once, one succeeds.
 ///
@@ -132,11 +137,23 @@ fn in_service(project: &Project, tenant: &Tenant) -> Result<(), AppError> {
 
 /// Ends the caller's session and refuses its token.
 pub async fn logout(app: &App, principal: &Principal) -> Result<(), AppError> {
-    let scope = Scope::Tenant(principal.project, principal.tenant);
-    let (actor, origin) = (&principal.caller.actor, &principal.caller.origin);
-    let ended = app.store.write_session(scope, app.now(), |tx| async move {
-        tx.refuse_token(principal.token, principal.token_exp).await?;
-        if let Some(session) = tx.end_session(principal.session, "signed_out").await? {
+    let site = Site { project: principal.project, tenant: principal.tenant };
+    let token = (principal.token, principal.token_exp);
+    end(app, site, token, principal.session, &principal.caller.actor, &principal.caller.origin).await
+}
+
+/// Ends a session and refuses one of its tokens (id and expiry).
+pub(super) async fn end(
+    app: &App,
+    site: Site,
+    (jti, exp): (TokenId, Timestamp),
+    sid: SessionId,
+    actor: &Actor,
+    origin: &Origin,
+) -> Result<(), AppError> {
+    let ended = app.store.write_session(site.scope(), app.now(), |tx| async move {
+        tx.refuse_token(jti, exp).await?;
+        if let Some(session) = tx.end_session(sid, "signed_out").await? {
             let entry: AuditEntry = event("logout", Crud::D, &session);
             tx.record(actor, origin, &entry).await?;
         }

@@ -1,7 +1,7 @@
 //! Which project and tenant a request is for, before anybody is authenticated.
 
 use domain::{
-    TenantId,
+    HostName, TenantId,
     model::{Project, Tenant, VerifyState},
 };
 use store::read::*;
@@ -43,6 +43,11 @@ pub async fn realm(app: &App, context: &RequestContext) -> Result<Option<Realm>,
 /// The realm of a request's hostname. An unverified hostname has none.
 pub async fn realm_of_host(app: &App, context: &RequestContext) -> Result<Option<Realm>, AppError> {
     let Some(host) = &context.host else { return Ok(None) };
+    realm_of_name(app, host).await
+}
+
+/// The realm of a hostname. An unverified hostname has none.
+pub async fn realm_of_name(app: &App, host: &HostName) -> Result<Option<Realm>, AppError> {
     let found = app.store.hostname_by_name(host).await?;
     let Some(hostname) = found.filter(|it| it.verify_state == VerifyState::Verified) else { return Ok(None) };
     let project = app.store.project(hostname.project_id).await?.ok_or(AppError::NotFound("project"))?;

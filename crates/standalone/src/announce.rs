@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use domain::Secret;
 use serde::Serialize;
 
 use crate::demo::{CONSOLE, Demo, DemoTenant, Login};
@@ -41,6 +42,8 @@ struct Ready<'a> {
     metrics: SocketAddr,
     upstream: SocketAddr,
     ca: &'a Path,
+    #[serde(serialize_with = "domain::secret::exposed")]
+    service_key: &'a Secret<String>,
     console_hostname: &'static str,
     platform_admin: &'a Login,
     tenants: &'a [DemoTenant],
@@ -50,7 +53,7 @@ struct Ready<'a> {
 ///
 /// # Errors
 /// A path that is not Unicode.
-pub fn json(endpoints: &Endpoints, demo: &Demo) -> serde_json::Result<String> {
+pub fn json(endpoints: &Endpoints, demo: &Demo, service_key: &Secret<String>) -> serde_json::Result<String> {
     serde_json::to_string(&Ready {
         ready: true,
         pid: std::process::id(),
@@ -61,6 +64,7 @@ pub fn json(endpoints: &Endpoints, demo: &Demo) -> serde_json::Result<String> {
         metrics: endpoints.metrics,
         upstream: endpoints.upstream,
         ca: &endpoints.ca,
+        service_key,
         console_hostname: CONSOLE,
         platform_admin: &demo.platform_admin,
         tenants: &demo.tenants,

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use domain::{Id, TenantId};
+use domain::{Id, Secret, TenantId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -122,6 +122,27 @@ impl Demo {
         Ok(path)
     }
 
+    /// The key of services that ask about tokens and rights on the `internal` listener: made once, kept in `service.key`.
+    ///
+    /// # Errors
+    /// [`DemoError`].
+    pub fn service_key(folder: &Path) -> Result<(PathBuf, Secret<String>), DemoError> {
+        let path = folder.join("service.key");
+        let file = |source| DemoError::File { path: path.clone(), source };
+        let key = match fs::read_to_string(&path) {
+            Ok(text) => Secret::new(text.trim_end().to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut bytes = [0_u8; 32];
+                aws_lc_rs::rand::fill(&mut bytes).map_err(|_| DemoError::Random)?;
+                let key = Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+                private_file::write(&path, key.expose()).map_err(file)?;
+                key
+            }
+            Err(source) => return Err(file(source)),
+        };
+        Ok((path, key))
+    }
+
     fn invent() -> Result<Self, DemoError> {
         let user = |role: &str| Ok(DemoUser { role: role.into(), username: role.into(), password: password()? });
         let tenant = |(slug, id): (&str, u128)| {
@@ -160,6 +181,7 @@ fn a_second_start_finds_the_same_demo() {
     let folder = tempfile::tempdir().unwrap();
     let first = Demo::open(folder.path()).unwrap();
     assert_eq!(Demo::open(folder.path()).unwrap(), first);
+    assert_eq!(Demo::service_key(folder.path()).unwrap(), Demo::service_key(folder.path()).unwrap());
     let all: std::collections::HashSet<_> =
         first.tenants.iter().flat_map(|t| &t.users).map(|u| u.password.clone()).collect();
     assert_eq!(all.len(), 6);

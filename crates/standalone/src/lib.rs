@@ -10,6 +10,7 @@ pub mod demo;
 pub mod echo;
 pub mod keys;
 pub mod node;
+pub mod rpc;
 pub mod seed;
 
 mod private_file;

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, Parser, Subcommand};
+use control_api::config::{ServiceKey, ServiceMethod};
 use gateway::config::ListenAddress as EdgeAddress;
 use link::{
     clock::SystemClock,
@@ -47,6 +48,8 @@ enum Command {
     /// Lists or rotates the keys that a running control API signs with.
     #[command(subcommand)]
     Keys(standalone::keys::Keys),
+    /// Asks a running control API about tokens and rights, as services do: JSON in and out.
+    Rpc(standalone::rpc::Rpc),
 }
 
 #[derive(Args)]
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         Command::Check { file } => NodeConfig::load(&file).map(|_| ()).map_err(anyhow::Error::from),
         Command::Keys(keys) => runtime.block_on(standalone::keys::run(keys)).map(|report| say(&report)),
         Command::Apply(apply) => runtime.block_on(standalone::apply::run(apply)).map(|report| say(&report)),
+        Command::Rpc(rpc) => runtime.block_on(standalone::rpc::run(rpc)).map(|answer| say(&answer)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -169,8 +173,9 @@ async fn run_dev(dev: Dev) -> anyhow::Result<()> {
     };
     seed::demo(&node, &demo, &front).await?;
     let endpoints = node.endpoints(front.address());
+    let (_, service_key) = Demo::service_key(&dev.data_dir)?;
     if dev.print_json {
-        say(&announce::json(&endpoints, &demo)?);
+        say(&announce::json(&endpoints, &demo, &service_key)?);
     } else {
         say(&announce::text(&endpoints, &demo, front.example_path()));
     }
@@ -204,6 +209,11 @@ impl Dev {
         config.control_api.listeners.admin = loopback(port(self.admin_port));
         config.control_api.listeners.internal = loopback(port(self.internal_port));
         config.control_api.environment = control_api::config::Environment::Dev;
+        config.control_api.internal.service_keys = vec![ServiceKey {
+            name: "standalone".into(),
+            key: SecretRef::File(Demo::service_key(&self.data_dir)?.0),
+            methods: ServiceMethod::ALL.to_vec(),
+        }];
         let bootstrap = &mut config.control_api.bootstrap;
         bootstrap.console_hostname = Some(CONSOLE.parse()?);
         bootstrap.cloud_hostname = Some(CLOUD.parse()?);

@@ -3,17 +3,24 @@
 //! A gateway has an [`RpcClient`]; the control API wraps what answers in an [`RpcServer`]. Who asks is decided by the
 //! client certificate: its URI name holds the [`GatewayIdentity`](crate::log::GatewayIdentity), see [`identity`]. An
 //! [`Enroller`] gives gateways their certificates.
+//!
+//! Beside it, on the same listener, [`auth`] answers services (`proto/portcullis/v1/auth.proto`).
 
+pub mod auth;
+mod auth_client;
 mod client;
 mod enrolment;
 pub mod identity;
 mod server;
 mod wire;
 
+pub use tonic::service::Routes;
+
 pub use self::{
+    auth_client::{AuthClient, CallError},
     client::{RpcClient, Target, TlsFiles},
     enrolment::{Enroller, join},
-    server::{Admit, AdmitAll, RpcServer, ServerTls, serve},
+    server::{Admit, AdmitAll, RpcServer, ServerTls, address_of, certified, serve},
 };
 
 /// What `build.rs` made of the `.proto` files.

@@ -1,6 +1,6 @@
 //! The control API's side.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::Secret;
@@ -8,7 +8,8 @@ use futures::{StreamExt, stream, stream::BoxStream};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
-    Request, Response, Status,
+    Extensions, Request, Response, Status,
+    service::Routes,
     transport::{
         Certificate, Identity, Server, ServerTlsConfig,
         server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo},
@@ -72,9 +73,17 @@ impl RpcServer {
         Self { enroller: Some(enroller), ..self }
     }
 
-    /// The service, for a router.
-    pub fn into_service(self) -> gateway_link_server::GatewayLinkServer<Self> {
-        gateway_link_server::GatewayLinkServer::new(self)
+    /// The service, beside what is there.
+    pub fn onto(self, mut routes: Routes) -> Routes {
+        if let Some(enrolment) = self.enrolment_service() {
+            routes = routes.add_service(enrolment);
+        }
+        routes.add_service(gateway_link_server::GatewayLinkServer::new(self))
+    }
+
+    /// Who decides which gateways are let in.
+    pub fn admit(&self) -> Arc<dyn Admit> {
+        Arc::clone(&self.admit)
     }
 
     fn enrolment_service(&self) -> Option<enrolment_server::EnrolmentServer<EnrolmentServer>> {
@@ -96,36 +105,50 @@ pub struct ServerTls {
     pub chain: String,
     /// Its key.
     pub key: Secret<String>,
-    /// Authorities trusted for gateways' certificates. Without one a client may join and nothing else.
+    /// Authorities trusted for gateways' certificates. Who shows none is no gateway: it may join, or ask with a key.
     pub client_ca: String,
 }
 
-/// Serves gateways on a listener until `shutdown` is ready; then finishes what was begun. Without TLS, only callers on
-/// this machine are answered.
+/// Serves gateways and services on a listener until `shutdown` is ready; then finishes what was begun. Without TLS, only
+/// callers on this machine are answered as gateways.
 ///
 /// # Errors
 /// When the certificates cannot be used, or the listener fails.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<&ServerTls>,
-    server: RpcServer,
+    routes: Routes,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), LinkError> {
     let failed = |error: tonic::transport::Error| LinkError::failed(WHO, &error);
-    let mut builder = Server::builder().tcp_nodelay(true);
+    let mut builder = Server::builder().tcp_nodelay(true).accept_http1(true);
     if let Some(tls) = tls {
         super::install_crypto();
         let config = ServerTlsConfig::new()
             .identity(Identity::from_pem(&tls.chain, tls.key.expose()))
             .client_ca_root(Certificate::from_pem(&tls.client_ca))
-            // Who joins has none yet. Every other method asks for it.
-            .client_auth_optional(server.enroller.is_some())
+            // Who joins has none yet, and services come with a key of theirs. Every other method asks for it.
+            .client_auth_optional(true)
             .timeout(HANDSHAKE);
         builder = builder.tls_config(config).map_err(failed)?;
     }
-    let enrolment = server.enrolment_service();
-    let router = builder.add_service(server.into_service()).add_optional_service(enrolment);
+    let router = builder.add_routes(routes.prepare());
     router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown).await.map_err(failed)
+}
+
+/// The gateway that the client certificate of a request's connection names, if there is one.
+pub fn certified(extensions: &Extensions) -> Option<Peer> {
+    let certificates = extensions.get::<TlsConnectInfo<TcpConnectInfo>>()?.peer_certs()?;
+    let leaf = certificates.first()?;
+    Some(Peer::Gateway { gateway: identity::of_certificate(leaf)?, expires: identity::expiry(leaf)? })
+}
+
+/// Where a request's connection comes from.
+pub fn address_of(extensions: &Extensions) -> Option<SocketAddr> {
+    match extensions.get::<TlsConnectInfo<TcpConnectInfo>>() {
+        Some(info) => info.get_ref().remote_addr(),
+        None => extensions.get::<TcpConnectInfo>()?.remote_addr(),
+    }
 }
 
 /// Who asks. A connection that proves nothing is nobody's.

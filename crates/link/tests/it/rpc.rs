@@ -8,7 +8,7 @@ use link::{
     LinkError,
     log::{ControlPlane, FeedMessage, GatewayIdentity, GatewayStatus, NoCarrier},
     rpc::{
-        Admit, AdmitAll, Enroller, RpcClient, RpcServer, ServerTls, Target, TlsFiles,
+        Admit, AdmitAll, Enroller, Routes, RpcClient, RpcServer, ServerTls, Target, TlsFiles,
         identity::{self, Peer},
         join,
         proto::{FeedRequest, RenewRequest, enrolment_client::EnrolmentClient, gateway_link_client::GatewayLinkClient},
@@ -85,7 +85,7 @@ async fn running(tls: Option<ServerTls>, admit: impl FnOnce(Arc<dyn ControlPlane
     let plane = FakePlane::new(sql.clone(), Arc::new(NoCarrier));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = RpcServer::new(admit(plane.clone()));
+    let server = RpcServer::new(admit(plane.clone())).onto(Routes::default());
     tokio::spawn(async move { serve(listener, tls.as_ref(), server, std::future::pending()).await });
     Running { address, sql, plane }
 }
@@ -206,7 +206,7 @@ async fn a_client_finds_a_control_api_that_comes_back() {
     assert!(matches!(client.prove(Position::default(), &gateway()).await, Err(LinkError::Unreachable { .. })));
     let plane = FakePlane::new(Arc::new(FakeSql::default()), Arc::new(NoCarrier));
     let listener = TcpListener::bind(address).await.unwrap();
-    let server = RpcServer::new(Arc::new(AdmitAll(plane)));
+    let server = RpcServer::new(Arc::new(AdmitAll(plane))).onto(Routes::default());
     tokio::spawn(async move { serve(listener, None, server, std::future::pending()).await });
     let found = async { while client.prove(Position::default(), &gateway()).await.is_err() {} };
     tokio::time::timeout(std::time::Duration::from_secs(20), found).await.unwrap();

@@ -49,16 +49,21 @@ impl Received {
     }
 
     fn go(&self) -> Value {
-        json!({
+        let mut question = json!({
             "Request": {
                 "Method": self.seen["method"], "Target": self.seen["target"], "Host": "",
                 "Header": self.seen["headers"],
             },
             "Audience": self.audience,
-            "HMAC": self.hmac.iter().map(|(kid, key)| (kid.clone(), json!(key))).collect::<serde_json::Map<_, _>>(),
-            "JWKS": self.jwks,
             "Now": self.now,
-        })
+        });
+        if let Some((kid, key)) = &self.hmac {
+            question["HMAC"][kid] = json!(key);
+        }
+        if let Some(jwks) = &self.jwks {
+            question["JWKS"] = jwks.clone();
+        }
+        question
     }
 
     fn with(&self, change: impl FnOnce(&mut Self)) -> Self {
