@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use aws_lc_rs::hmac;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use domain::{Clock, HostName, Id, RequestId, Secret, TenantId, audit::Origin};
+use domain::{Clock, HostName, Id, RequestId, Secret, TenantId, audit::Origin, model::AssertionKeys};
 use http::{HeaderMap, header, request::Parts};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -115,11 +115,11 @@ impl RequestContext {
     ///
     /// # Errors
     /// [`AppError::AssertionInvalid`] when there is none, or one for another request, upstream or time.
-    pub fn at_public(parts: &Parts, key: &Secret<String>, clock: &dyn Clock) -> Result<Self, AppError> {
+    pub fn at_public(parts: &Parts, keys: &AssertionKeys, clock: &dyn Clock) -> Result<Self, AppError> {
         let mut tokens = parts.headers.get_all(ASSERTION_HEADER).iter();
         let (Some(token), None) = (tokens.next(), tokens.next()) else { return Err(AppError::AssertionInvalid) };
         let token = token.to_str().map_err(|_| AppError::AssertionInvalid)?;
-        let claims = verify(token, key, clock).ok_or(AppError::AssertionInvalid)?;
+        let claims = verify(token, keys, clock).ok_or(AppError::AssertionInvalid)?;
         if claims.htm != parts.method.as_str() || claims.htu != parts.uri.path() {
             return Err(AppError::AssertionInvalid);
         }
@@ -169,12 +169,14 @@ struct Claims {
     cip: Option<IpAddr>,
 }
 
-fn verify(token: &str, key: &Secret<String>, clock: &dyn Clock) -> Option<Claims> {
+fn verify(token: &str, keys: &AssertionKeys, clock: &dyn Clock) -> Option<Claims> {
     let jws = authn::jws::Jws::parse(token).ok()?;
     if jws.header.alg != "HS256" || jws.header.typ.as_deref() != Some(ASSERTION_TYPE) {
         return None;
     }
-    let bytes = Secret::new(URL_SAFE_NO_PAD.decode(key.expose()).ok()?);
+    let kid = jws.header.kid.as_deref()?;
+    let key = keys.iter().find(|key| key.kid == kid)?;
+    let bytes = Secret::new(URL_SAFE_NO_PAD.decode(key.key.expose()).ok()?);
     let key = hmac::Key::new(hmac::HMAC_SHA256, bytes.expose());
     hmac::verify(&key, jws.signing_input, &jws.signature).ok()?;
     let claims: Claims = serde_json::from_value(serde_json::Value::Object(jws.claims.0)).ok()?;
@@ -215,13 +217,22 @@ fn without_port(host: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use domain::model::{AssertionKey, OtherKey};
     use serde_json::json;
     use testkit::FixedClock;
 
     use super::*;
 
-    fn key() -> Secret<String> {
-        Secret::new(URL_SAFE_NO_PAD.encode([7_u8; 32]))
+    fn keys() -> AssertionKeys {
+        let key = |kid: &str, byte: u8| AssertionKey {
+            kid: kid.into(),
+            key: Secret::new(URL_SAFE_NO_PAD.encode([byte; 32])),
+        };
+        AssertionKeys { active: key("new", 7), other: Some((OtherKey::Previous, key("old", 6))) }
+    }
+
+    fn header() -> serde_json::Value {
+        json!({"alg": "HS256", "kid": "new", "typ": "assertion+jwt"})
     }
 
     fn assertion(header: serde_json::Value, claims: &serde_json::Value, key: &[u8]) -> String {
@@ -248,8 +259,8 @@ mod tests {
     #[test]
     fn the_edge_says_who_where_and_from_where() {
         let clock = FixedClock::default();
-        let token = assertion(json!({"alg": "HS256", "typ": "assertion+jwt"}), &claims(&clock), &[7; 32]);
-        let context = RequestContext::at_public(&parts(&token), &key(), &clock).unwrap();
+        let token = assertion(header(), &claims(&clock), &[7; 32]);
+        let context = RequestContext::at_public(&parts(&token), &keys(), &clock).unwrap();
         assert_eq!(context.host.unwrap().as_str(), "acme.localhost");
         assert_eq!(context.client, Some("192.0.2.7".parse().unwrap()));
         let asserted = context.asserted.unwrap();
@@ -258,13 +269,27 @@ mod tests {
     }
 
     #[test]
+    fn while_the_key_is_exchanged_both_are_believed() {
+        let clock = FixedClock::default();
+        let old = json!({"alg": "HS256", "kid": "old", "typ": "assertion+jwt"});
+        for token in [assertion(header(), &claims(&clock), &[7; 32]), assertion(old, &claims(&clock), &[6; 32])] {
+            assert!(RequestContext::at_public(&parts(&token), &keys(), &clock).is_ok());
+        }
+    }
+
+    #[test]
     fn refuses_an_assertion_for_anything_else() {
         let clock = FixedClock::default();
-        let good = json!({"alg": "HS256", "typ": "assertion+jwt"});
+        let good = header();
         let with = |name: &str, value: serde_json::Value| {
             let mut claims = claims(&clock);
             claims[name] = value;
             assertion(good.clone(), &claims, &[7; 32])
+        };
+        let headed = |name: &str, value: &str| {
+            let mut header = header();
+            header[name] = json!(value);
+            assertion(header, &claims(&clock), &[7; 32])
         };
         let now = clock.unix_now().secs();
         for (what, token) in [
@@ -274,15 +299,17 @@ mod tests {
             ("another time", with("exp", json!(now - 31))),
             ("the future", with("iat", json!(now + 31))),
             ("another key", assertion(good.clone(), &claims(&clock), &[8; 32])),
-            ("an access token's type", assertion(json!({"alg": "HS256", "typ": "at+jwt"}), &claims(&clock), &[7; 32])),
-            ("no algorithm", assertion(json!({"alg": "none", "typ": "assertion+jwt"}), &claims(&clock), &[7; 32])),
+            ("the other key's name", assertion(good.clone(), &claims(&clock), &[6; 32])),
+            ("an unknown key's name", headed("kid", "newer")),
+            ("an access token's type", headed("typ", "at+jwt")),
+            ("no algorithm", headed("alg", "none")),
             ("garbage", "x.y.z".into()),
         ] {
-            assert!(RequestContext::at_public(&parts(&token), &key(), &clock).is_err(), "{what}");
+            assert!(RequestContext::at_public(&parts(&token), &keys(), &clock).is_err(), "{what}");
         }
         let mut twice = parts(&with("htm", json!("POST")));
         let again = twice.headers[ASSERTION_HEADER].clone();
         twice.headers.append(ASSERTION_HEADER, again);
-        assert!(RequestContext::at_public(&twice, &key(), &clock).is_err(), "two assertions");
+        assert!(RequestContext::at_public(&twice, &keys(), &clock).is_err(), "two assertions");
     }
 }

@@ -111,8 +111,8 @@ async fn context(app: &App, listener: Listener, parts: &http::request::Parts) ->
     match listener {
         Listener::Public if !matches!(parts.uri.path(), "/healthz" | "/readyz") => {
             let upstream = app.store.upstream_by_name(CONTROL_API).await?.ok_or(AppError::AssertionInvalid)?;
-            let (_, key) = app.store.upstream_assertion_key(upstream.id).await?;
-            RequestContext::at_public(parts, &key, &*app.clock)
+            let keys = app.store.upstream_assertion_keys(upstream.id).await?;
+            RequestContext::at_public(parts, &keys, &*app.clock)
         }
         Listener::Internal => Ok(RequestContext::at_internal(parts, &*app.clock)),
         Listener::Public | Listener::Admin => {

@@ -3,11 +3,12 @@
 use axum::{Json, extract::State};
 use domain::{
     HostName, HumanDuration, Secret, Timestamp, UpstreamId,
-    model::{AssertionMode, NewUpstream, Upstream, UpstreamSpec},
+    model::{AssertionKeys, AssertionMode, NewUpstream, OtherKey, Upstream, UpstreamSpec},
     snapshot::{HostPolicy, Peer, UpstreamTls},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::{Commit, read::*};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
@@ -106,7 +107,8 @@ pub struct WriteUpstream {
     write_timeout: Option<HumanDuration>,
 }
 
-/// The key an upstream's operator checks HMAC assertions with.
+/// The key that signs an upstream's HMAC assertions, and the other one that its operator checks with while it is
+/// exchanged.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct AssertionKey {
     /// Names the key in the header of assertions.
@@ -115,9 +117,49 @@ pub struct AssertionKey {
     #[serde(serialize_with = "domain::secret::exposed")]
     #[schemars(with = "String")]
     key: Secret<String>,
+    /// The other valid key.
+    other: Option<OtherAssertionKey>,
 }
 
-wire!(UpstreamView, WriteUpstream, AssertionKey);
+/// The key beside the one that signs.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct OtherAssertionKey {
+    /// Whether it signs next or did before.
+    state: OtherKey,
+    /// Names the key in the header of assertions.
+    kid: String,
+    /// 32 bytes, base64url.
+    #[serde(serialize_with = "domain::secret::exposed")]
+    #[schemars(with = "String")]
+    key: Secret<String>,
+}
+
+impl From<AssertionKeys> for AssertionKey {
+    fn from(AssertionKeys { active, other }: AssertionKeys) -> Self {
+        let other = other.map(|(state, key)| OtherAssertionKey { state, kid: key.kid, key: key.key });
+        Self { kid: active.kid, key: active.key, other }
+    }
+}
+
+/// Which key is which; the keys themselves are read one by one and never repeated.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AssertionKeyIds {
+    /// The one that signs.
+    kid: String,
+    /// The one that signs next.
+    next: Option<String>,
+    /// The one that signed before and is still valid.
+    previous: Option<String>,
+}
+
+impl From<AssertionKeys> for AssertionKeyIds {
+    fn from(AssertionKeys { active, other }: AssertionKeys) -> Self {
+        let kid = |wanted| other.as_ref().filter(|(state, _)| *state == wanted).map(|(_, key)| key.kid.clone());
+        Self { kid: active.kid, next: kid(OtherKey::Next), previous: kid(OtherKey::Previous) }
+    }
+}
+
+wire!(UpstreamView, WriteUpstream, AssertionKey, AssertionKeyIds);
 
 fn text(peer: &Peer) -> String {
     match peer {
@@ -216,8 +258,50 @@ pub async fn read_assertion_key(
     State(app): State<App>,
     At(id): At<UpstreamId>,
 ) -> Result<Json<AssertionKey>, AppError> {
-    let (kid, key) = app::upstreams::read_assertion_key(&app, &principal, id).await?;
-    Ok(Json(AssertionKey { kid, key }))
+    Ok(Json(app::upstreams::read_assertion_key(&app, &principal, id).await?.into()))
+}
+
+/// Makes the key that will sign HMAC assertions next. Gateways go on with the old one; the upstream's operator reads the
+/// new one and checks with both.
+#[utoipa::path(post, path = "/v1/upstreams/{id}/assertion-key/next", tag = "routes", params(("id" = String, Path)),
+    responses((status = 200, body = AssertionKeyIds)), security(("bearer" = [])))]
+pub async fn prepare_assertion_key(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<UpstreamId>,
+) -> Result<Changed<AssertionKeyIds>, AppError> {
+    let commit = app::upstreams::prepare_assertion_key(&app, &principal, id).await?;
+    key_ids(&app, id, commit).await
+}
+
+/// Lets the next key sign; the one that did stays valid until it is removed. With `?wait=applied`, 200 says that no
+/// live gateway signs with the old one any more.
+#[utoipa::path(post, path = "/v1/upstreams/{id}/assertion-key/activate", tag = "routes",
+    params(("id" = String, Path), WaitQuery), responses((status = 200, body = AssertionKeyIds)),
+    security(("bearer" = [])))]
+pub async fn activate_assertion_key(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<UpstreamId>,
+) -> Result<Changed<AssertionKeyIds>, AppError> {
+    let commit = app::upstreams::activate_assertion_key(&app, &principal, id).await?;
+    key_ids(&app, id, commit).await
+}
+
+/// Removes the key that does not sign: the upstream's operator may forget it.
+#[utoipa::path(delete, path = "/v1/upstreams/{id}/assertion-key/{kid}", tag = "routes",
+    params(("id" = String, Path), ("kid" = String, Path)), responses((status = 204)), security(("bearer" = [])))]
+pub async fn delete_assertion_key(
+    principal: Principal,
+    State(app): State<App>,
+    At((id, kid)): At<(UpstreamId, String)>,
+) -> Result<Gone, AppError> {
+    app::upstreams::delete_assertion_key(&app, &principal, id, &kid).await.map(Gone::by)
+}
+
+async fn key_ids(app: &App, id: UpstreamId, commit: Commit) -> Result<Changed<AssertionKeyIds>, AppError> {
+    let body = app.store.upstream_assertion_keys(id).await?.into();
+    Ok(Changed { version: None, body, commit, revokes: false })
 }
 
 /// Replaces an upstream's settings. Its assertion key stays.

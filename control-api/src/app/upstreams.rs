@@ -9,8 +9,8 @@ use std::{
 
 use authz::action::ManageUpstreams;
 use domain::{
-    Secret, UpstreamId,
-    model::{NewUpstream, Upstream, UpstreamSpec, Version},
+    UpstreamId,
+    model::{AssertionKeys, NewUpstream, Upstream, UpstreamSpec, Version},
     snapshot::Peer,
 };
 use store::{Commit, Page, read::*};
@@ -34,14 +34,45 @@ pub async fn read_upstream(app: &App, principal: &Principal, id: UpstreamId) -> 
     app.store.upstream(id).await?.ok_or(AppError::NotFound("upstream"))
 }
 
-/// The key its operator checks assertions with: id and base64url of 32 bytes.
-pub async fn read_assertion_key(
+/// The keys its operator checks assertions with: one, and two while it is exchanged.
+pub async fn read_assertion_key(app: &App, principal: &Principal, id: UpstreamId) -> Result<AssertionKeys, AppError> {
+    principal.may::<ManageUpstreams>("assertion-key")?;
+    Ok(app.store.upstream_assertion_keys(id).await?)
+}
+
+/// Makes the key that will sign next, for the operator to install beside the one that signs.
+pub async fn prepare_assertion_key(app: &App, principal: &Principal, id: UpstreamId) -> Result<Commit, AppError> {
+    let by = principal.may::<ManageUpstreams>("rotate-key")?;
+    let by = &by;
+    let prepared = app.store.write(by, app.now(), |tx| async move {
+        Ok::<_, AppError>(tx.done("assertion_key_prepared", tx.prepare_assertion_key(by, id).await?).await?)
+    });
+    prepared.await.map(|(_, commit)| commit)
+}
+
+/// Lets the next key sign; the one that did stays valid until it is removed.
+pub async fn activate_assertion_key(app: &App, principal: &Principal, id: UpstreamId) -> Result<Commit, AppError> {
+    let by = principal.may::<ManageUpstreams>("rotate-key")?;
+    let by = &by;
+    let activated = app.store.write(by, app.now(), |tx| async move {
+        Ok::<_, AppError>(tx.done("assertion_key_activated", tx.activate_assertion_key(by, id).await?).await?)
+    });
+    activated.await.map(|(_, commit)| commit)
+}
+
+/// Removes the key that does not sign.
+pub async fn delete_assertion_key(
     app: &App,
     principal: &Principal,
     id: UpstreamId,
-) -> Result<(String, Secret<String>), AppError> {
-    principal.may::<ManageUpstreams>("assertion-key")?;
-    Ok(app.store.upstream_assertion_key(id).await?)
+    kid: &str,
+) -> Result<Commit, AppError> {
+    let by = principal.may::<ManageUpstreams>("rotate-key")?;
+    let by = &by;
+    let removed = app.store.write(by, app.now(), |tx| async move {
+        Ok::<_, AppError>(tx.done("assertion_key_removed", tx.remove_assertion_key(by, id, kid).await?).await?)
+    });
+    removed.await.map(|(_, commit)| commit)
 }
 
 /// Makes an upstream.

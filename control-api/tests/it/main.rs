@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod auth_rpc;
 mod boundary;
 mod catalogue;
 mod edge_door;

@@ -33,14 +33,19 @@ fn operations(described: &Value) -> Vec<(String, String, Value)> {
 }
 
 #[test]
-fn the_committed_description_is_the_routers() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
-    let text = serde_json::to_string_pretty(&described()).unwrap() + "\n";
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&path, &text).unwrap();
+fn the_committed_descriptions_are_the_routers() {
+    for (name, described) in [
+        ("openapi.json", described()),
+        ("openapi-internal.json", serde_json::to_value(router::internal_openapi()).unwrap()),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let text = serde_json::to_string_pretty(&described).unwrap() + "\n";
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(committed == text, "control-api/{name} is not what the router serves: run `make bless`");
     }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == text, "control-api/openapi.json is not what the router serves: run `make bless`");
 }
 
 #[test]

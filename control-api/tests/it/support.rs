@@ -7,12 +7,16 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use control_api::{
     App, Config,
     bootstrap::{self, WayIn},
+    internal::Plane,
     router,
 };
-use domain::{Clock, Id, Secret, snapshot::Peer};
+use domain::{Clock, Id, Secret, model::AssertionKey, snapshot::Peer};
 use futures::FutureExt;
 use http::{HeaderMap, Method, Request, StatusCode, header};
-use link::log::{GatewayIdentity, MemoryCarrier};
+use link::{
+    log::{GatewayIdentity, MemoryCarrier},
+    rpc::AdmitAll,
+};
 use serde_json::{Value, json};
 use store::{PostgresConfig, Sealer, Store};
 use testkit::FixedClock;
@@ -27,6 +31,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) admin: Router,
     pub(crate) public: Router,
+    pub(crate) internal: Router,
     pub(crate) staff_password: String,
 }
 
@@ -117,6 +122,11 @@ pub(crate) fn edge() -> GatewayIdentity {
     GatewayIdentity { id: Id::new(uuid::Uuid::from_u128(1)), name: "gw-1".into(), fleet: "default".into() }
 }
 
+/// The `internal` listener's router, for services; it lets every gateway in.
+pub(crate) fn internal(app: &App) -> Router {
+    router::internal(app, Arc::new(AdmitAll(Arc::new(Plane::new(Arc::clone(&app.hub))))))
+}
+
 pub(crate) fn sealer() -> Sealer {
     Sealer::new(&Secret::new(vec![7; 32]), &[]).unwrap()
 }
@@ -143,8 +153,8 @@ impl World {
 
     /// The routers of a control API that was started already.
     pub(crate) fn over(app: App, clock: Arc<FixedClock>, staff_password: &str) -> Self {
-        let (admin, public) = (router::admin(&app), router::public(&app));
-        Self { admin, public, staff_password: staff_password.to_owned(), app, clock }
+        let (admin, public, internal) = (router::admin(&app), router::public(&app), internal(&app));
+        Self { admin, public, internal, staff_password: staff_password.to_owned(), app, clock }
     }
 
     /// The platform administrator's access token.
@@ -226,7 +236,7 @@ impl World {
     pub(crate) async fn assertion(&self, method: &str, path: &str, host: &str, tenant: Option<&str>) -> String {
         use store::read::*;
         let upstream = self.app.store.upstream_by_name(bootstrap::CONTROL_API).await.unwrap().unwrap();
-        let (kid, key) = self.app.store.upstream_assertion_key(upstream.id).await.unwrap();
+        let AssertionKey { kid, key } = self.app.store.upstream_assertion_keys(upstream.id).await.unwrap().active;
         let now = self.clock.unix_now().secs();
         let header = json!({ "alg": "HS256", "typ": "assertion+jwt", "kid": kid });
         let mut claims = json!({

@@ -30,10 +30,10 @@ pub use project::{ExternalIssuer, NewProject, Project, ProjectKind, ProjectStatu
 pub use role::{NewRole, NewRoleBinding, Role, RoleBinding, RoleSubject, builtin};
 pub use service::{NewRoute, NewService, Route, RouteOwner, Service};
 pub use session::{AuthMethod, NewRefreshToken, NewSession, RefreshToken, Session};
-pub use signing_key::{KeyPurpose, KeySource, KeyState, NewSigningKey, SignerKind, SigningKey};
+pub use signing_key::{ASSERTION_KEY_LEAD, KeyPurpose, KeySource, KeyState, NewSigningKey, SignerKind, SigningKey};
 pub use subject::Subject;
 pub use tenant::{ClaimState, NewTenant, Tenant, TenantStateConflict, TenantTransition};
-pub use upstream::{AssertionMode, NewUpstream, Upstream, UpstreamSpec};
+pub use upstream::{AssertionKey, AssertionKeys, AssertionMode, NewUpstream, OtherKey, Upstream, UpstreamSpec};
 pub use user::{Membership, MembershipSource, MembershipStatus, NewOrgUnit, NewUser, OrgUnit, User, UserStatus, fold};
 
 use serde::{Deserialize, Serialize};

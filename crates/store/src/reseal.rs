@@ -22,10 +22,11 @@ pub(crate) struct SealedColumn {
 }
 
 /// All of them. A test looks for columns that are missing here.
-const COLUMNS: [SealedColumn; 6] = [
+const COLUMNS: [SealedColumn; 7] = [
     signing_key::SEALED,
     certificate::SEALED,
-    upstream::SEALED,
+    upstream::SEALED_ACTIVE,
+    upstream::SEALED_OTHER,
     idempotency::SEALED,
     feed::SEALED_PENDING,
     feed::SEALED_CHANGES,

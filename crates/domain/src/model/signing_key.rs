@@ -1,5 +1,7 @@
 //! Signing keys.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ProjectId, Secret, SigningKeyId, Timestamp, snapshot::Algorithm};
@@ -53,6 +55,9 @@ pub enum SignerKind {
     /// AWS Key Management Service.
     KmsAws,
 }
+
+/// How long a key of the fleet's assertions is published before it signs: upstreams read the key set that seldom.
+pub const ASSERTION_KEY_LEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// A signing key.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Version;
 use crate::{
-    HumanDuration, Timestamp, UpstreamId,
+    HumanDuration, Secret, Timestamp, UpstreamId,
     snapshot::{HostPolicy, Peer, UpstreamTls},
 };
 
@@ -19,6 +19,42 @@ pub enum AssertionMode {
     Eddsa,
     /// Not at all.
     Off,
+}
+
+/// A key of an upstream's HMAC assertions.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AssertionKey {
+    /// Names it in the header of assertions.
+    pub kid: String,
+    /// 32 bytes, base64url.
+    pub key: Secret<String>,
+}
+
+/// What the key beside the one that signs is there for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OtherKey {
+    /// To sign next: the upstream learns it first.
+    #[default]
+    Next,
+    /// Signed before: some gateway may still use it.
+    Previous,
+}
+
+/// The keys that an upstream's operator checks HMAC assertions with: one, and two while it is exchanged.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AssertionKeys {
+    /// The one that signs.
+    pub active: AssertionKey,
+    /// The other one.
+    pub other: Option<(OtherKey, AssertionKey)>,
+}
+
+impl AssertionKeys {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &AssertionKey> {
+        std::iter::once(&self.active).chain(self.other.as_ref().map(|(_, key)| key))
+    }
 }
 
 /// An upstream's settings.

@@ -1,6 +1,7 @@
 //! The log over every transport, gRPC over mTLS, and Redis as it is.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod auth;
 mod conformance;
 mod fake;
 mod faulty;

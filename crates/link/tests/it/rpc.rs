@@ -11,7 +11,10 @@ use link::{
         Admit, AdmitAll, Enroller, Routes, RpcClient, RpcServer, ServerTls, Target, TlsFiles,
         identity::{self, Peer},
         join,
-        proto::{FeedRequest, RenewRequest, enrolment_client::EnrolmentClient, gateway_link_client::GatewayLinkClient},
+        proto::{
+            FeedRequest, ProveRequest, RenewRequest, enrolment_client::EnrolmentClient,
+            gateway_link_client::GatewayLinkClient,
+        },
         serve,
     },
 };
@@ -25,16 +28,16 @@ use tonic::{
 use crate::fake::{FakePlane, FakeSql, refused};
 
 /// An authority that signs what a test asks for.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.as_ref().pem()
     }
 
@@ -46,7 +49,7 @@ impl Authority {
         (params.signed_by(&key, &self.0).unwrap().pem(), Secret::new(key.serialize_pem()))
     }
 
-    fn server(&self) -> ServerTls {
+    pub(crate) fn server(&self) -> ServerTls {
         let (chain, key) = self.sign(vec![SanType::DnsName("localhost".try_into().unwrap())]);
         ServerTls { chain, key, client_ca: self.pem() }
     }
@@ -179,6 +182,12 @@ async fn only_gateways_with_a_certificate_of_ours_that_names_them_are_answered()
         let answer = tls(&running, files).prove(Position::default(), &gateway()).await;
         assert!(matches!(answer, Err(LinkError::Refused { .. } | LinkError::Unreachable { .. })), "{what}: {answer:?}");
     }
+    // Services come without a certificate; gateways do not.
+    let bare = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ours.pem()));
+    let url = format!("https://localhost:{}", running.address.port());
+    let channel = Endpoint::from_shared(url).unwrap().tls_config(bare).unwrap().connect_lazy();
+    let answer = GatewayLinkClient::new(channel).prove(ProveRequest::default()).await;
+    assert_eq!(answer.unwrap_err().code(), Code::Unauthenticated);
     let plain = RpcClient::new(&Target::Loopback(running.address)).unwrap();
     assert!(plain.prove(Position::default(), &gateway()).await.is_err(), "plain HTTP to a TLS listener");
 }
@@ -237,7 +246,7 @@ async fn without_a_certificate_a_client_may_join_and_nothing_else() {
     let plane = FakePlane::new(Arc::new(FakeSql::default()), Arc::new(NoCarrier));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-    let server = RpcServer::new(Arc::new(FleetEu(plane))).enrolling(Arc::new(Signs));
+    let server = RpcServer::new(Arc::new(FleetEu(plane))).enrolling(Arc::new(Signs)).onto(Routes::default());
     let tls = authority.server();
     tokio::spawn(async move { serve(listener, Some(&tls), server, std::future::pending()).await });
 

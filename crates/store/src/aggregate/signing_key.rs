@@ -4,7 +4,7 @@ use authz::{Authorized, Scope, action::ManageSigningKeys};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
     ProjectId, Secret, SigningKeyId, Slug, Timestamp, UpstreamId,
-    model::{KeyPurpose, KeyState, NewSigningKey, SigningKey},
+    model::{ASSERTION_KEY_LEAD, KeyPurpose, KeyState, NewSigningKey, SigningKey},
 };
 
 use super::{needed, one, project::Projects, within};
@@ -194,7 +194,8 @@ impl Tx {
     /// Lets a key sign; the one that did retires. Activating the active key changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::Rule`] (`signing_key_state`) for a key that was active before; [`StoreError::NotFound`].
+    /// [`StoreError::Rule`] (`signing_key_state`) for a key that was active before, (`signing_key_unpublished`) for one of
+    /// the fleet's that upstreams may not know yet; [`StoreError::NotFound`].
     pub async fn activate_signing_key(
         &self,
         by: &Authorized<ManageSigningKeys>,
@@ -205,6 +206,14 @@ impl Tx {
             return Err(StoreError::rule("signing_key_state", "a key that was retired does not sign again"));
         }
         let (view, now) = (&self.work.view, self.work.now);
+        if key.purpose == KeyPurpose::Assertions && now < key.created_at + ASSERTION_KEY_LEAD {
+            // The first one may sign at once: nobody has read a key set without it.
+            let known = view.published_keys(key.project_id, KeyPurpose::Assertions).await?;
+            if known.iter().any(|other| matches!(other.state, KeyState::Active | KeyState::Retiring)) {
+                let detail = "a key for assertions is published for 24 hours before it signs";
+                return Err(StoreError::rule("signing_key_unpublished", detail));
+            }
+        }
         // Two activations at once meet at this row: one of them is tried again.
         view.execute("UPDATE projects SET updated_at = $2 WHERE id = $1", values![key.project_id, now]).await?;
         let sql = "UPDATE signing_keys SET state = 'retiring', changed_at = $3

@@ -4,7 +4,7 @@ use authz::{Authorized, Scope, action::ManageUpstreams};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
     Secret, UpstreamId,
-    model::{NewUpstream, Upstream, Version},
+    model::{AssertionKey, AssertionKeys, NewUpstream, OtherKey, Upstream, Version},
 };
 
 use super::{needed, one, page::Page, swap, within};
@@ -35,20 +35,46 @@ fn place(id: UpstreamId) -> String {
 }
 
 /// What [`Store::reseal`](crate::Store::reseal) seals anew.
-pub(crate) const SEALED: SealedColumn = SealedColumn {
+pub(crate) const SEALED_ACTIVE: SealedColumn = SealedColumn {
     table: "upstreams",
     column: "assertion_key_enc",
     key: &["id"],
     place: |row| Ok(place(row.at("id")?)),
 };
 
-/// Key id and key (base64url, 32 bytes) of an upstream's HMAC assertions.
-pub(crate) async fn assertion_key(view: &View, id: UpstreamId) -> Result<(String, Secret<String>), StoreError> {
-    let sql = "SELECT assertion_kid, assertion_key_enc FROM upstreams WHERE id = $1";
-    let read = |row: &Row| Ok((row.at::<String>("assertion_kid")?, row.at::<Vec<u8>>("assertion_key_enc")?));
-    let (kid, sealed) = needed(view.first(sql, values![id], read).await?, "upstream")?;
-    let plain = view.sealer().open(&place(id), &sealed)?;
-    Ok((kid, Secret::new(URL_SAFE_NO_PAD.encode(plain.expose()))))
+/// The same of the other key.
+pub(crate) const SEALED_OTHER: SealedColumn = SealedColumn {
+    table: "upstreams",
+    column: "other_key_enc",
+    key: &["id"],
+    place: |row| Ok(other_place(row.at("id")?)),
+};
+
+fn other_place(id: UpstreamId) -> String {
+    format!("upstreams.other_key_enc:{id}")
+}
+
+/// The keys of an upstream's HMAC assertions.
+pub(crate) async fn assertion_keys(view: &View, id: UpstreamId) -> Result<AssertionKeys, StoreError> {
+    let sql = "SELECT assertion_kid, assertion_key_enc, other_kid, other_key_enc, other_state FROM upstreams
+               WHERE id = $1";
+    let rows = view.query(sql, values![id]).await?;
+    let row = needed(rows.first(), "upstream")?;
+    let open = |place: String, kid: String, sealed: Vec<u8>| {
+        let plain = view.sealer().open(&place, &sealed)?;
+        Ok::<_, StoreError>(AssertionKey { kid, key: Secret::new(URL_SAFE_NO_PAD.encode(plain.expose())) })
+    };
+    let active = open(place(id), row.at("assertion_kid")?, row.at("assertion_key_enc")?)?;
+    let other = match row.at::<Option<String>>("other_kid")? {
+        Some(kid) => Some((row.word("other_state")?, open(other_place(id), kid, row.at("other_key_enc")?)?)),
+        None => None,
+    };
+    Ok(AssertionKeys { active, other })
+}
+
+fn fresh_kid(view: &View, name: &str) -> Result<String, StoreError> {
+    let [a, b, c, d]: [u8; 4] = view.sealer().bytes()?;
+    Ok(format!("{name}-{a:02x}{b:02x}{c:02x}{d:02x}"))
 }
 
 /// Reads of upstreams.
@@ -71,12 +97,12 @@ pub trait Upstreams: Reader {
         }
     }
 
-    /// Key id and key (base64url, 32 bytes) that an upstream's operator checks HMAC assertions with.
-    fn upstream_assertion_key(
+    /// The keys that an upstream's operator checks HMAC assertions with.
+    fn upstream_assertion_keys(
         &self,
         id: UpstreamId,
-    ) -> impl Future<Output = Result<(String, Secret<String>), StoreError>> + Send {
-        async move { assertion_key(&self.view().await?, id).await }
+    ) -> impl Future<Output = Result<AssertionKeys, StoreError>> + Send {
+        async move { assertion_keys(&self.view().await?, id).await }
     }
 }
 impl<R: Reader> Upstreams for R {}
@@ -95,8 +121,7 @@ impl Tx {
         within(by, Scope::Platform)?;
         let (view, now) = (&self.work.view, self.work.now);
         let key: [u8; 32] = view.sealer().bytes()?;
-        let [a, b, c, d]: [u8; 4] = view.sealer().bytes()?;
-        let kid = format!("{}-{a:02x}{b:02x}{c:02x}{d:02x}", new.name);
+        let kid = fresh_kid(view, &new.name)?;
         let upstream = Upstream {
             id: new.id,
             name: new.name,
@@ -147,6 +172,84 @@ impl Tx {
         changed.updated_at = self.work.now;
         publish::upstream(&self.work, changed.id, Effect::Widens).await?;
         Ok(self.unaudited(changed))
+    }
+
+    /// Makes the key that will sign an upstream's HMAC assertions next. Until it does, gateways sign with the old one and
+    /// the upstream's operator checks with both.
+    ///
+    /// # Errors
+    /// [`StoreError::Rule`] (`assertion_key_overlap`) while there are two already; [`StoreError::NotFound`].
+    pub async fn prepare_assertion_key(
+        &self,
+        by: &Authorized<ManageUpstreams>,
+        id: UpstreamId,
+    ) -> Result<Unaudited<Upstream>, StoreError> {
+        let upstream = self.keyed_upstream(by, id).await?;
+        let view = &self.work.view;
+        let key: [u8; 32] = view.sealer().bytes()?;
+        let sql = "UPDATE upstreams SET other_key_enc = $2, other_kid = $3, other_state = 'next'
+                   WHERE id = $1 AND other_kid IS NULL";
+        let sealed = view.sealer().seal(&other_place(id), &key)?;
+        if view.execute(sql, values![id, sealed, fresh_kid(view, &upstream.name)?]).await? == 0 {
+            return Err(StoreError::rule("assertion_key_overlap", "two keys are valid already; remove one first"));
+        }
+        Ok(self.unaudited(upstream))
+    }
+
+    /// Lets the next key sign; the one that did stays valid until it is removed.
+    ///
+    /// # Errors
+    /// [`StoreError::Rule`] (`assertion_key_state`) when there is no next key; [`StoreError::NotFound`].
+    pub async fn activate_assertion_key(
+        &self,
+        by: &Authorized<ManageUpstreams>,
+        id: UpstreamId,
+    ) -> Result<Unaudited<Upstream>, StoreError> {
+        let upstream = self.keyed_upstream(by, id).await?;
+        let view = &self.work.view;
+        let keys = assertion_keys(view, id).await?;
+        let Some((OtherKey::Next, next)) = keys.other else {
+            return Err(StoreError::rule("assertion_key_state", "there is no next key; make one first"));
+        };
+        let seal = |place: String, key: &Secret<String>| {
+            let plain = URL_SAFE_NO_PAD.decode(key.expose()).map(Secret::new);
+            let plain = plain.map_err(|error| StoreError::corrupt("assertion_key_enc", error))?;
+            Ok::<_, StoreError>(view.sealer().seal(&place, plain.expose())?)
+        };
+        let sql = "UPDATE upstreams SET assertion_key_enc = $2, assertion_kid = $3, other_key_enc = $4, other_kid = $5,
+                       other_state = 'previous'
+                   WHERE id = $1 AND other_kid = $3";
+        let (next_sealed, previous_sealed) = (seal(place(id), &next.key)?, seal(other_place(id), &keys.active.key)?);
+        one(view, "upstream", sql, values![id, next_sealed, next.kid, previous_sealed, keys.active.kid]).await?;
+        publish::upstream(&self.work, id, Effect::Widens).await?;
+        Ok(self.unaudited(upstream))
+    }
+
+    /// Removes the key that does not sign.
+    ///
+    /// # Errors
+    /// [`StoreError::Rule`] (`assertion_key_state`) for the one that signs; [`StoreError::NotFound`].
+    pub async fn remove_assertion_key(
+        &self,
+        by: &Authorized<ManageUpstreams>,
+        id: UpstreamId,
+        kid: &str,
+    ) -> Result<Unaudited<Upstream>, StoreError> {
+        let upstream = self.keyed_upstream(by, id).await?;
+        let view = &self.work.view;
+        if assertion_keys(view, id).await?.active.kid == kid {
+            return Err(StoreError::rule("assertion_key_state", "the key signs; let another sign first"));
+        }
+        let sql = "UPDATE upstreams SET other_key_enc = NULL, other_kid = NULL, other_state = NULL
+                   WHERE id = $1 AND other_kid = $2";
+        one(view, "assertion-key", sql, values![id, kid]).await?;
+        Ok(self.unaudited(upstream))
+    }
+
+    /// An upstream whose keys are about to change.
+    async fn keyed_upstream(&self, by: &Authorized<ManageUpstreams>, id: UpstreamId) -> Result<Upstream, StoreError> {
+        within(by, Scope::Platform)?;
+        needed(self.upstream(id).await?, "upstream")
     }
 
     /// Deletes an upstream that nothing goes to.

@@ -164,8 +164,8 @@ pub(crate) async fn upstream(work: &Work, id: UpstreamId, effect: Effect) -> Res
     let assertion = match upstream.assertion {
         AssertionMode::Off => Assertion::Off,
         AssertionMode::Hmac => {
-            let (kid, key) = upstream::assertion_key(&work.view, id).await?;
-            Assertion::Hmac { key, kid }
+            let key = upstream::assertion_keys(&work.view, id).await?.active;
+            Assertion::Hmac { key: key.key, kid: key.kid }
         }
         AssertionMode::Eddsa => {
             let (kid, key): (SigningKeyId, _) = signing_key::fleet_key(&work.view).await?;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use domain::{
     Id,
-    model::{CertificateSource, GatewayNode, GatewayReport, NewCertificate, VerifyState},
+    model::{
+        AssertionKey, AssertionKeys, CertificateSource, GatewayNode, GatewayReport, NewCertificate, OtherKey,
+        VerifyState,
+    },
     snapshot::{Assertion, Change, Entity, EntityKind, KycStatus, PaymentStatus},
 };
 use store::{StoreError, read::*};
@@ -87,7 +90,7 @@ pub(crate) async fn a_hostname_is_told_of_once_it_is_verified(db: Database) {
 
 pub(crate) async fn an_upstream_is_told_of_with_its_key_and_stored_sealed(db: Database) {
     let store = world(&db).await;
-    let (kid, key) = store.upstream_assertion_key(ORDERS).await.unwrap();
+    let AssertionKey { kid, key } = store.upstream_assertion_keys(ORDERS).await.unwrap().active;
     assert_eq!(key.expose().len(), 43, "32 bytes, base64url");
     let snapshot = store.snapshot().await.unwrap();
     let told = snapshot.changes.iter().find_map(|change| match &change.entity {
@@ -99,6 +102,61 @@ pub(crate) async fn an_upstream_is_told_of_with_its_key_and_stored_sealed(db: Da
     assert_eq!(db.number("SELECT COUNT(*) FROM change_log WHERE kind = 'upstream' AND body IS NOT NULL").await, 0);
     let used = change!(store, |tx| tx.delete_upstream(&system(), ORDERS));
     assert!(matches!(used, Err(StoreError::Reference)), "{used:?}");
+}
+
+pub(crate) async fn an_upstreams_key_is_exchanged_with_two_valid_in_between(db: Database) {
+    let store = world(&db).await;
+    let keys = async || store.upstream_assertion_keys(ORDERS).await.unwrap();
+    let signing = |tick: &store::Tick| {
+        tick.changes.iter().find_map(|change| match &change.entity {
+            Some(Entity::Upstream(it)) => match &it.assertion {
+                Assertion::Hmac { key, kid } => Some((kid.clone(), key.clone())),
+                Assertion::Eddsa { .. } | Assertion::Off => None,
+            },
+            _ => None,
+        })
+    };
+    store.tick(NOW).await.unwrap();
+    let first = keys().await.active;
+    let early = change!(store, |tx| tx.activate_assertion_key(&system(), ORDERS));
+    assert!(matches!(early, Err(StoreError::Rule { code: "assertion_key_state", .. })), "{early:?}");
+
+    change!(store, |tx| tx.prepare_assertion_key(&system(), ORDERS)).unwrap();
+    let prepared = keys().await;
+    let (state, next) = prepared.other.clone().unwrap();
+    assert_eq!((&prepared.active, state), (&first, OtherKey::Next));
+    assert!(next.kid != first.kid && next.key != first.key);
+    assert_eq!(signing(&store.tick(NOW).await.unwrap()), None, "gateways are not told of a key that does not sign");
+    let again = change!(store, |tx| tx.prepare_assertion_key(&system(), ORDERS));
+    assert!(matches!(again, Err(StoreError::Rule { code: "assertion_key_overlap", .. })), "{again:?}");
+
+    change!(store, |tx| tx.activate_assertion_key(&system(), ORDERS)).unwrap();
+    let exchanged = keys().await;
+    assert_eq!((&exchanged.active, &exchanged.other), (&next, &Some((OtherKey::Previous, first.clone()))));
+    assert_eq!(signing(&store.tick(NOW).await.unwrap()), Some((next.kid.clone(), next.key.clone())));
+    let active = change!(store, |tx, next| tx.remove_assertion_key(&system(), ORDERS, &next.kid));
+    assert!(matches!(active, Err(StoreError::Rule { code: "assertion_key_state", .. })), "{active:?}");
+
+    change!(store, |tx, first| tx.remove_assertion_key(&system(), ORDERS, &first.kid)).unwrap();
+    assert_eq!(keys().await, AssertionKeys { active: next, other: None });
+    let gone = change!(store, |tx, first| tx.remove_assertion_key(&system(), ORDERS, &first.kid));
+    assert!(matches!(gone, Err(StoreError::NotFound { .. })), "{gone:?}");
+}
+
+pub(crate) async fn of_two_exchanges_at_once_one_is_begun(db: Database) {
+    let store = world(&db).await;
+    let begun = [(); 2].map(|()| {
+        let store = store.clone();
+        tokio::spawn(async move { change!(store, |tx| tx.prepare_assertion_key(&system(), ORDERS)) })
+    });
+    let mut won = 0;
+    for begun in begun {
+        match begun.await.unwrap() {
+            Ok(_) => won += 1,
+            Err(error) => assert!(matches!(error, StoreError::Rule { code: "assertion_key_overlap", .. }), "{error:?}"),
+        }
+    }
+    assert_eq!(won, 1);
 }
 
 pub(crate) async fn gateways_are_known_by_their_last_report(db: Database) {

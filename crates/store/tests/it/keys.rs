@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     Fact, SigningKeyId,
-    model::{ExternalIssuer, KeyPurpose, KeySource, KeyState, NewSigningKey, SignerKind},
+    model::{ASSERTION_KEY_LEAD, ExternalIssuer, KeyPurpose, KeySource, KeyState, NewSigningKey, SignerKind},
     snapshot::{Algorithm, Entity, EntityKind, ExternalBinding, TenantBinding},
 };
 use serde_json::json;
@@ -52,6 +52,24 @@ pub(crate) async fn of_two_activations_at_once_one_key_is_active(db: Database) {
     assert!(states.contains(&KeyState::Active) && states.contains(&KeyState::Retiring), "{states:?}");
     let (active, private) = store.active_key(CLOUD, KeyPurpose::Tokens).await.unwrap().unwrap();
     assert_eq!((active.state, private.expose().as_slice()), (KeyState::Active, &[1, 2, 3][..]));
+}
+
+pub(crate) async fn a_key_of_the_fleet_signs_a_day_after_it_was_published(db: Database) {
+    let store = world(&db).await;
+    let [first, second] = [fresh(), fresh()];
+    for kid in [first, second] {
+        let new = NewSigningKey { purpose: KeyPurpose::Assertions, project_id: ROOT, ..key(kid) };
+        change!(store, |tx, new| tx.insert_signing_key(&system(), new.clone())).unwrap();
+    }
+    change!(store, |tx| tx.activate_signing_key(&system(), first)).unwrap();
+    let early = change!(store, |tx| tx.activate_signing_key(&system(), second));
+    assert!(matches!(early, Err(StoreError::Rule { code: "signing_key_unpublished", .. })), "{early:?}");
+    let by = system::<authz::action::ManageSigningKeys>();
+    let by = &by;
+    let a_day_later = store.write(by, NOW + ASSERTION_KEY_LEAD, |tx| async move {
+        tx.done("activated", tx.activate_signing_key(by, second).await?).await
+    });
+    a_day_later.await.unwrap();
 }
 
 pub(crate) async fn the_key_set_holds_every_key_that_was_not_retired(db: Database) {

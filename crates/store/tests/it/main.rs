@@ -67,7 +67,9 @@ conformance! {
         a_hostname_is_told_of_once_it_is_verified,
         a_lease_is_noted_before_any_report_and_never_moves_back,
         an_upstream_is_told_of_with_its_key_and_stored_sealed,
-        gateways_are_known_by_their_last_report;
+        an_upstreams_key_is_exchanged_with_two_valid_in_between,
+        gateways_are_known_by_their_last_report,
+        of_two_exchanges_at_once_one_is_begun;
     enrolment:
         a_certificate_is_renewed_for_the_key_that_joined_only,
         a_join_token_that_is_unknown_expired_or_revoked_is_worth_nothing,
@@ -98,6 +100,7 @@ conformance! {
         of_many_claims_at_once_one_wins_and_none_follows_for_a_while,
         what_was_fetched_from_one_place_is_not_kept_for_another;
     keys:
+        a_key_of_the_fleet_signs_a_day_after_it_was_published,
         an_ambiguous_issuer_is_refused,
         keys_in_motion_are_those_something_may_be_due_for,
         of_many_successors_made_at_once_one_is_stored,

@@ -1,0 +1,317 @@
+//! What services ask on the `internal` listener: the same over REST and over gRPC.
+
+use control_api::{
+    Config,
+    config::{ServiceKey, ServiceMethod},
+};
+use domain::Secret;
+use link::{
+    file::SecretRef,
+    rpc::{AuthClient, CallError, Routes, serve},
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::support::{Answer, PASSWORD, World, call, get, post};
+
+/// Good for everything.
+const KEY: &str = "test-service-key-that-is-good-for-everything";
+/// Good for one method.
+const CHECKER: &str = "test-service-key-that-only-checks-permissions";
+
+const VERIFY: &str = "/v1/internal/tokens/verify";
+const REFRESH: &str = "/v1/internal/tokens/refresh";
+const INVALIDATE: &str = "/v1/internal/tokens/invalidate";
+const CHECK: &str = "/v1/internal/permissions/check";
+const INFO: &str = "/api/v1/tenant/auth/info";
+
+/// Two tenants, each with a user: acme's is an administrator.
+struct Two {
+    world: World,
+    staff: String,
+    acme: String,
+    globex: String,
+    /// acme's user and its tokens.
+    ada: String,
+    access: String,
+    refresh: String,
+    /// Holds the keys' files until the test ends.
+    _folder: tempfile::TempDir,
+}
+
+async fn two() -> Two {
+    let folder = tempfile::tempdir().unwrap();
+    let key = |name: &str, text: &str, methods: &[ServiceMethod]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        ServiceKey { name: name.into(), key: SecretRef::File(path), methods: methods.to_vec() }
+    };
+    let mut config = Config::default();
+    config.internal.service_keys =
+        vec![key("orders", KEY, &ServiceMethod::ALL), key("checker", CHECKER, &[ServiceMethod::CheckPermission])];
+    let world = World::with(config).await;
+    let staff = world.staff().await;
+    let acme = world.tenant(&staff, "acme").await;
+    let globex = world.tenant(&staff, "globex").await;
+    let ada = world.user(&staff, &acme, "ada", &["admin"]).await;
+    world.user(&staff, &globex, "bob", &["member"]).await;
+    let pair = world.try_login("acme", "ada", PASSWORD).await.expect(200);
+    let (access, refresh) = (pair.text("access_token"), pair.text("refresh_token"));
+    Two { world, staff, acme, globex, ada, access, refresh, _folder: folder }
+}
+
+impl Two {
+    async fn ask(&self, path: &str, body: &Value) -> Answer {
+        post(path, body).bearer(KEY).send(&self.world.internal).await
+    }
+
+    async fn still_works(&self, token: &str) -> bool {
+        get(INFO).bearer(token).send(&self.world.admin).await.status == 200
+    }
+
+    /// The same router behind a socket, and a gRPC client of it.
+    async fn grpc(&self, key: &str) -> AuthClient {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let routes = Routes::from(self.world.internal.clone());
+        tokio::spawn(async move { serve(listener, None, routes, std::future::pending()).await });
+        AuthClient::new(&url, None, &Secret::new(key.into())).unwrap()
+    }
+}
+
+fn code(answer: Result<Value, CallError>) -> (String, String) {
+    match answer.unwrap_err() {
+        CallError::Refused { status, code, .. } => (status, code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_verified_at_its_own_tenant_and_hostname_and_nowhere_else() {
+    let two = two().await;
+    for place in [json!({ "tenant_id": two.acme }), json!({ "hostname": "acme.localhost" })] {
+        let mut asked = place.clone();
+        asked["token"] = json!(two.access);
+        let said = two.ask(VERIFY, &asked).await.expect(200);
+        assert_eq!((said.text("user_id"), said.text("tenant_id")), (two.ada.clone(), two.acme.clone()));
+        assert_eq!((&said.body["roles"], &said.body["context"]), (&json!(["admin"]), &json!("tenant")));
+        assert_eq!((&said.body["is_admin"], &said.body["tenant_status"]), (&json!(true), &json!("active")));
+    }
+    let token = &two.access;
+    for (asked, status, code) in [
+        (json!({ "token": token, "tenant_id": two.globex }), 401, "issuer_unknown"),
+        (json!({ "token": token, "hostname": "globex.localhost" }), 401, "issuer_unknown"),
+        (json!({ "token": token, "hostname": "acme.localhost", "audience": "https://other" }), 401, "token_audience"),
+        (json!({ "token": token, "hostname": "nobody.localhost" }), 404, "not_found"),
+        (json!({ "token": token }), 422, "validation_failed"),
+        (json!({ "token": token, "tenant_id": two.acme, "hostname": "acme.localhost" }), 422, "validation_failed"),
+        (json!({ "token": "garbage", "tenant_id": two.acme }), 401, "token_malformed"),
+        (json!({ "token": format!("{token}x"), "tenant_id": two.acme }), 401, "token_signature"),
+        (json!({ "token": two.refresh, "tenant_id": two.acme }), 401, "token_malformed"),
+    ] {
+        two.ask(VERIFY, &asked).await.refused(status, code);
+    }
+    let asked = json!({ "token": token, "hostname": "acme.localhost", "audience": "https://acme.localhost" });
+    two.ask(VERIFY, &asked).await.expect(200);
+}
+
+/// J8: a user's token is no service key, a service key is no user's token, and being near is no credential.
+#[tokio::test]
+async fn j8_every_kind_of_credential_is_good_at_its_own_door_only() {
+    let two = two().await;
+    let asked = json!({ "token": two.access, "tenant_id": two.acme });
+    post(VERIFY, &asked).send(&two.world.internal).await.refused(401, "credential_missing");
+    for key in [two.access.as_str(), two.staff.as_str(), two.refresh.as_str(), &KEY[1..], "x"] {
+        post(VERIFY, &asked).bearer(key).send(&two.world.internal).await.refused(401, "service_key_invalid");
+    }
+    let twice = post(VERIFY, &asked).bearer(KEY).bearer(KEY);
+    twice.send(&two.world.internal).await.refused(401, "credential_missing");
+    let assertion = two.world.assertion("POST", VERIFY, "acme.localhost", Some(&two.acme)).await;
+    let forged = post(VERIFY, &asked).header("x-md-global-assertion", &assertion);
+    forged.send(&two.world.internal).await.refused(401, "credential_missing");
+    for path in [INFO, "/v1/tenants"] {
+        get(path).bearer(KEY).send(&two.world.admin).await.refused(401, "token_malformed");
+    }
+    // Nothing of the internal listener is served elsewhere, and nothing else there.
+    post(VERIFY, &asked).bearer(KEY).send(&two.world.admin).await.refused(404, "route_not_found");
+    get("/v1/tenants").bearer(&two.staff).send(&two.world.internal).await.refused(404, "route_not_found");
+}
+
+#[tokio::test]
+async fn a_key_is_good_for_the_methods_it_names() {
+    let two = two().await;
+    let check = json!({ "tenant_id": two.acme, "user_id": two.ada, "permission": "tenant:user:list" });
+    let ask = async |path: &str, body: &Value| post(path, body).bearer(CHECKER).send(&two.world.internal).await;
+    ask(CHECK, &check).await.expect(200);
+    let token = json!({ "token": two.access, "tenant_id": two.acme });
+    ask(VERIFY, &token).await.refused(403, "service_key_scope");
+    ask(INVALIDATE, &token).await.refused(403, "service_key_scope");
+    let refresh = json!({ "refresh_token": two.refresh, "tenant_id": two.acme });
+    ask(REFRESH, &refresh).await.refused(403, "service_key_scope");
+    let path = format!("/v1/internal/users/{}/permissions?tenant_id={}", two.ada, two.acme);
+    get(&path).bearer(CHECKER).send(&two.world.internal).await.refused(403, "service_key_scope");
+    assert!(two.still_works(&two.access).await);
+    let grpc = two.grpc(CHECKER).await;
+    assert_eq!(code(grpc.call("verify-token", token).await), ("PermissionDenied".into(), "service_key_scope".into()));
+    grpc.call("check-permission", check).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_revoked_since_is_refused_by_the_edges_own_code() {
+    let two = two().await;
+    let verify = async |token: &str| two.ask(VERIFY, &json!({ "token": token, "tenant_id": two.acme })).await;
+    call("POST", "/api/v1/tenant/auth/logout").bearer(&two.access).send(&two.world.admin).await.expect(200);
+    verify(&two.access).await.refused(401, "token_revoked");
+
+    let again = two.world.login("acme", "ada").await;
+    verify(&again).await.expect(200);
+    let path = format!("/v1/tenants/{}/suspend", two.acme);
+    call("POST", &path).bearer(&two.staff).send(&two.world.admin).await.expect(200);
+    let refused = verify(&again).await;
+    assert!(matches!(refused.code(), "tenant_suspended" | "token_revoked"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_invalidated_token_and_its_session_have_ended() {
+    let two = two().await;
+    let asked = json!({ "token": two.access, "tenant_id": two.acme });
+    let other = json!({ "token": two.access, "tenant_id": two.globex });
+    two.ask(INVALIDATE, &other).await.refused(401, "issuer_unknown");
+    assert!(two.still_works(&two.access).await, "another tenant's question ends nothing");
+
+    assert_eq!(two.ask(INVALIDATE, &asked).await.expect(200).text("status"), "invalidated");
+    get(INFO).bearer(&two.access).send(&two.world.admin).await.refused(401, "token_revoked");
+    let refresh = json!({ "refresh_token": two.refresh, "tenant_id": two.acme });
+    two.ask(REFRESH, &refresh).await.refused(401, "refresh_invalid");
+    two.ask(INVALIDATE, &asked).await.expect(200);
+    two.ask(INVALIDATE, &json!({ "token": "garbage", "tenant_id": two.acme })).await.refused(401, "token_malformed");
+
+    let path = format!("/v1/audit?tenant_id={}", two.acme);
+    let audit = get(&path).bearer(&two.staff).send(&two.world.admin).await.expect(200);
+    let entry = audit.body["items"].as_array().unwrap().iter().find(|it| it["action"] == "logout").unwrap().clone();
+    assert_eq!((&entry["actor"]["kind"], &entry["actor"]["name"]), (&json!("service"), &json!("orders")));
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_good_once_and_at_its_own_tenant() {
+    let two = two().await;
+    let at = |tenant: &str| json!({ "refresh_token": two.refresh, "tenant_id": tenant });
+    two.ask(REFRESH, &at(&two.globex)).await.refused(401, "refresh_invalid");
+    let pair = two.ask(REFRESH, &at(&two.acme)).await.expect(200);
+    assert_eq!(pair.headers["cache-control"], "no-store");
+    assert!(two.still_works(&pair.text("access_token")).await);
+    two.ask(REFRESH, &at(&two.acme)).await.refused(401, "refresh_superseded");
+    let next = json!({ "refresh_token": pair.text("refresh_token"), "hostname": "acme.localhost" });
+    two.ask(REFRESH, &next).await.expect(200);
+}
+
+#[tokio::test]
+async fn of_many_that_refresh_at_once_over_both_protocols_one_succeeds() {
+    let two = two().await;
+    let grpc = two.grpc(KEY).await;
+    let asked = json!({ "refresh_token": two.refresh, "tenant_id": two.acme });
+    let rest = (0..4).map(|_| async { two.ask(REFRESH, &asked).await.status == 200 });
+    let calls = (0..4).map(|_| async { grpc.call("refresh-token", asked.clone()).await.is_ok() });
+    let (rest, calls) = futures::future::join(futures::future::join_all(rest), futures::future::join_all(calls)).await;
+    assert_eq!(rest.into_iter().chain(calls).filter(|won| *won).count(), 1);
+}
+
+#[tokio::test]
+async fn permissions_are_those_of_now_and_of_the_tenant_that_is_named() {
+    let two = two().await;
+    let rights = async |user: &str, tenant: &str| {
+        let path = format!("/v1/internal/users/{user}/permissions?tenant_id={tenant}");
+        get(&path).bearer(KEY).send(&two.world.internal).await
+    };
+    let here = rights(&two.ada, &two.acme).await.expect(200);
+    assert_eq!((&here.body["active"], &here.body["roles"]), (&json!(true), &json!(["admin"])));
+    assert_eq!(here.body["is_admin"], json!(true));
+    let there = rights(&two.ada, &two.globex).await.expect(200);
+    assert_eq!((&there.body["active"], &there.body["roles"]), (&json!(false), &json!([])));
+    assert_eq!((&there.body["permissions"], &there.body["is_admin"]), (&json!([]), &json!(false)));
+    rights(&two.ada, "00000000-0000-0000-0000-00000000dead").await.refused(404, "not_found");
+
+    let question = |user: &str, tenant: &str, permission: &str| json!({ "user_id": user, "tenant_id": tenant, "permission": permission });
+    let checks = json!({ "checks": [
+        question(&two.ada, &two.acme, "tenant:user:delete"),
+        question(&two.ada, &two.globex, "tenant:user:delete"),
+        question(&two.ada, &two.acme, "orders:order:delete"),
+        question(&two.ada, &two.acme, "platform:tenant:delete"),
+    ]});
+    let answers = two.ask(CHECK, &checks).await.expect(200);
+    let allowed: Vec<bool> =
+        answers.body["results"].as_array().unwrap().iter().map(|it| it["allowed"].as_bool().unwrap()).collect();
+    assert_eq!(allowed, [true, false, false, false]);
+
+    let before = two.ask(CHECK, &question(&two.ada, &two.acme, "tenant:user:delete")).await.expect(200);
+    let path = format!("/v1/users/{}/disable", two.ada);
+    call("POST", &path).bearer(&two.staff).send(&two.world.admin).await.expect(200);
+    let after = two.ask(CHECK, &question(&two.ada, &two.acme, "tenant:user:delete")).await.expect(200);
+    assert_eq!((&before.body["allowed"], &after.body["allowed"]), (&json!(true), &json!(false)));
+    let seq = |answer: &Answer| answer.body["as_of_seq"].as_u64().unwrap();
+    assert!(seq(&after) > seq(&before), "{after:?}");
+}
+
+#[tokio::test]
+async fn a_check_names_its_question() {
+    let two = two().await;
+    let one = json!({ "tenant_id": two.acme, "user_id": two.ada, "permission": "tenant:user:list" });
+    let many: Vec<&Value> = vec![&one; 101];
+    for (asked, pointer) in [
+        (json!({ "tenant_id": two.acme, "user_id": two.ada }), "/permission"),
+        (json!({ "checks": [], "user_id": two.ada }), "/checks"),
+        (json!({ "checks": [] }), "/checks"),
+        (json!({ "checks": many }), "/checks"),
+        (json!({ "checks": [{ "tenant_id": two.acme }] }), "/checks/0"),
+        (json!({ "tenant_id": two.acme, "user_id": two.ada, "permission": "list" }), "/permission"),
+    ] {
+        let refused = two.ask(CHECK, &asked).await.refused(422, "validation_failed");
+        assert_eq!(refused.body["errors"][0]["pointer"], pointer, "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn grpc_says_what_rest_says_by_the_same_codes() {
+    let two = two().await;
+    let grpc = two.grpc(KEY).await;
+    let good = json!({ "token": two.access, "tenant_id": two.acme });
+    let said = grpc.call("verify-token", good.clone()).await.unwrap();
+    assert_eq!((&said["user_id"], &said["roles"]), (&json!(two.ada), &json!(["admin"])));
+    for (asked, status) in [
+        (json!({ "token": two.access, "tenant_id": two.globex }), "Unauthenticated"),
+        (json!({ "token": "garbage", "tenant_id": two.acme }), "Unauthenticated"),
+        (json!({ "token": two.access, "hostname": "nobody.localhost" }), "NotFound"),
+        (json!({ "token": two.access }), "InvalidArgument"),
+        (json!({ "token": two.access, "tenant_id": "acme" }), "InvalidArgument"),
+    ] {
+        let rest = two.ask(VERIFY, &asked).await;
+        let expected = (status.to_owned(), rest.code().to_owned());
+        assert_eq!(code(grpc.call("verify-token", asked.clone()).await), expected, "{asked}");
+    }
+    let person = json!({ "tenant_id": two.acme, "user_id": two.ada });
+    let rights = grpc.call("get-user-permissions", person.clone()).await.unwrap();
+    let path = format!("/v1/internal/users/{}/permissions?tenant_id={}", two.ada, two.acme);
+    assert_eq!(rights, get(&path).bearer(KEY).send(&two.world.internal).await.expect(200).body);
+    let mut check = person;
+    check["permission"] = json!("tenant:user:list");
+    assert_eq!(grpc.call("check-permission", check.clone()).await.unwrap()["allowed"], json!(true));
+    let batch = grpc.call("batch-check-permission", json!({ "checks": [check] })).await.unwrap();
+    assert_eq!(batch["results"][0]["allowed"], json!(true));
+
+    let ended = grpc.call("invalidate-token", good.clone()).await.unwrap();
+    assert_eq!(ended, json!({ "applied": true, "waiting_for": [], "until": null }));
+    let refused = ("Unauthenticated".to_owned(), "token_revoked".to_owned());
+    assert_eq!(code(grpc.call("verify-token", good.clone()).await), refused);
+
+    let nobody = two.grpc("another-key-that-nobody-has-been-given").await;
+    let refused = ("Unauthenticated".to_owned(), "service_key_invalid".to_owned());
+    assert_eq!(code(nobody.call("verify-token", good).await), refused);
+}
+
+#[tokio::test]
+async fn probes_and_the_description_need_no_key() {
+    let two = two().await;
+    for path in ["/healthz", "/readyz", "/openapi.json"] {
+        get(path).send(&two.world.internal).await.expect(200);
+    }
+}
