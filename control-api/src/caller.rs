@@ -181,6 +181,10 @@ impl Standing {
         {
             return Err(AppError::TokenRevoked);
         }
+        // A single token is refused by a fact alone; its session may be another's to use.
+        if app.store.is_token_refused(claims.jti, app.now()).await? {
+            return Err(AppError::TokenRevoked);
+        }
         Ok(Self { claims, project, tenant })
     }
 

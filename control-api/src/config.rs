@@ -558,7 +558,7 @@ impl Config {
         }
         for (at, key) in self.internal.service_keys.iter().enumerate() {
             let place = format!("/internal/service_keys/{at}");
-            if !link::rpc::identity::is_name(&key.name) {
+            if !domain::fleet::is_name(&key.name) {
                 checks.refuse(&format!("{place}/name"), "is not 1 to 63 of `a-z`, `0-9`, `-`, `.` and `_`");
             }
             if self.internal.service_keys.iter().take(at).any(|other| other.name == key.name) {

@@ -22,7 +22,7 @@ use domain::{
 use link::{
     LinkError,
     log::{ControlPlane, FactCarrier},
-    rpc::{Admit, Enroller, Routes, RpcServer, ServerTls},
+    rpc::{Enroller, Routes, RpcServer, ServerTls},
 };
 use store::{Store, StoreError};
 use tokio::{

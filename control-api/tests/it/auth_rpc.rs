@@ -4,7 +4,7 @@ use control_api::{
     Config,
     config::{ServiceKey, ServiceMethod},
 };
-use domain::Secret;
+use domain::{Clock, Secret, TokenId};
 use link::{
     file::SecretRef,
     rpc::{AuthClient, CallError, Routes, serve},
@@ -169,6 +169,24 @@ async fn what_was_revoked_since_is_refused_by_the_edges_own_code() {
     call("POST", &path).bearer(&two.staff).send(&two.world.admin).await.expect(200);
     let refused = verify(&again).await;
     assert!(matches!(refused.code(), "tenant_suspended" | "token_revoked"), "{refused:?}");
+}
+
+/// As other services refuse single tokens: by a fact, while the session goes on.
+#[tokio::test]
+async fn a_token_that_a_fact_refuses_is_refused_everywhere_and_its_session_is_not() {
+    let two = two().await;
+    let asked = json!({ "token": two.access, "tenant_id": two.acme });
+    let jti: TokenId = two.ask(VERIFY, &asked).await.expect(200).text("token_id").parse().unwrap();
+    let now = two.world.clock.unix_now();
+    let exp = now + std::time::Duration::from_secs(900);
+    let store = &two.world.app.store;
+    let refused = store.write_session(authz::Scope::Platform, now, |tx| async move { tx.refuse_token(jti, exp).await });
+    refused.await.map_err(|error: store::StoreError| error).unwrap();
+    two.ask(VERIFY, &asked).await.refused(401, "token_revoked");
+    get(INFO).bearer(&two.access).send(&two.world.admin).await.refused(401, "token_revoked");
+    let refresh = json!({ "refresh_token": two.refresh, "tenant_id": two.acme });
+    let next = two.ask(REFRESH, &refresh).await.expect(200).text("access_token");
+    assert!(two.still_works(&next).await);
 }
 
 #[tokio::test]

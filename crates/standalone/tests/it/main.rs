@@ -20,6 +20,7 @@ mod policies;
 mod probing;
 mod process;
 mod staff;
+mod rpc;
 mod start;
 mod three_ways;
 mod traces;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{Fact, NumberedFact, Position, Seq, Tag, Timestamp};
+use domain::{Fact, NumberedFact, Position, Seq, Tag, Timestamp, TokenId};
 
 use crate::{
     StoreError, View,
@@ -61,6 +61,15 @@ pub trait Facts: Reader {
             let sql = "SELECT tag FROM facts WHERE seq = $1";
             let tag = view.first(sql, values![position.seq.0], |row| row.at::<u64>("tag")).await?;
             Ok(tag == Some(position.tag.0))
+        }
+    }
+
+    /// Whether a fact refuses this token, whoever left it and whether or not it is numbered.
+    fn is_token_refused(&self, jti: TokenId, now: Timestamp) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        async move {
+            let sql = "SELECT id FROM facts WHERE body ->> 'jti' = $1 AND expires > $2 LIMIT 1";
+            let found = self.view().await?.first(sql, values![jti.to_string(), now], |row| row.at::<i64>("id")).await?;
+            Ok(found.is_some())
         }
     }
 

@@ -106,6 +106,7 @@ pub(crate) async fn signing_out_refuses_the_token_and_ends_the_session(db: Datab
     let store = world(&db).await;
     let (sid, jti) = (signed_in(&store).await, fresh());
     store.tick(NOW).await.unwrap();
+    assert!(!store.is_token_refused(jti, NOW).await.unwrap());
     for _ in 0..2 {
         let out = store.write_session(SCOPE, NOW, |tx| async move {
             tx.refuse_token(jti, NOW + HOUR).await?;
@@ -113,6 +114,9 @@ pub(crate) async fn signing_out_refuses_the_token_and_ends_the_session(db: Datab
         });
         out.await.unwrap();
     }
+    assert!(store.is_token_refused(jti, NOW).await.unwrap(), "before it is numbered, too");
+    assert!(!store.is_token_refused(fresh(), NOW).await.unwrap());
+    assert!(!store.is_token_refused(jti, NOW + HOUR + HOUR).await.unwrap());
     let facts: Vec<_> = store.tick(NOW).await.unwrap().facts.into_iter().map(|it| it.fact).collect();
     let refused = Fact::TokenRefused { jti, exp: NOW + HOUR };
     assert_eq!(facts, [refused.clone(), Fact::SessionEnded { sid, exp: NOW + HOUR }, refused]);

@@ -1,5 +1,6 @@
 //! The libraries for services behind the gateway, in Rust and in Go, against what the gateway really sends.
 
+mod exchange;
 mod paths;
 mod requests;
 

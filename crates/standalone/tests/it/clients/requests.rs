@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method, Uri};
 use portcullis_assertion::{HEADER, KeySet, Verifier};
 use serde_json::{Value, json};
 
@@ -21,12 +21,19 @@ struct Received {
     now: u64,
 }
 
-impl Received {
-    fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        let fields = self.seen["headers"].as_object().unwrap().iter();
-        fields.flat_map(|(name, values)| values.as_array().unwrap().iter().map(|it| (&**name, it.as_str().unwrap())))
+/// The echo's answer as a library wants it: method, target, header fields.
+pub(super) fn parts(seen: &Value) -> (Method, Uri, HeaderMap) {
+    let mut headers = HeaderMap::new();
+    for (name, values) in seen["headers"].as_object().unwrap() {
+        for value in values.as_array().unwrap() {
+            headers.append(HeaderName::try_from(name.as_str()).unwrap(), value.as_str().unwrap().parse().unwrap());
+        }
     }
+    let method = seen["method"].as_str().unwrap().parse().unwrap();
+    (method, seen["target"].as_str().unwrap().parse().unwrap(), headers)
+}
 
+impl Received {
     fn rust(&self) -> String {
         let mut keys = KeySet::default();
         if let Some((kid, key)) = &self.hmac {
@@ -35,12 +42,7 @@ impl Received {
         if let Some(jwks) = &self.jwks {
             keys = keys.jwks(&jwks.to_string()).unwrap();
         }
-        let mut headers = HeaderMap::new();
-        for (name, value) in self.headers() {
-            headers.append(HeaderName::try_from(name).unwrap(), value.parse().unwrap());
-        }
-        let method: Method = self.seen["method"].as_str().unwrap().parse().unwrap();
-        let target = self.seen["target"].as_str().unwrap().parse().unwrap();
+        let (method, target, headers) = parts(&self.seen);
         let now = UNIX_EPOCH + Duration::from_secs(self.now);
         match Verifier::new(self.audience, keys).verify(&method, &target, &headers, now) {
             Ok(_) => "ok".into(),
