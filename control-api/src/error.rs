@@ -27,7 +27,7 @@ impl FieldError {
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// No bearer token where one is needed.
-    #[error("a credential is needed")]
+    #[error("a bearer token is needed")]
     CredentialMissing,
     /// The token cannot be believed.
     #[error(transparent)]
