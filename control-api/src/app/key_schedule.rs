@@ -302,7 +302,7 @@ mod tests {
     fn an_expired_key_does_not_sign() {
         let expired = |key: SigningKey| SigningKey { expires_at: Some(NOW), ..key };
         let active = expired(from_file(1, KeyState::Active, NOW - DAY));
-        assert_eq!(steps(&[active.clone()]), ["expire 1"]);
+        assert_eq!(steps(std::slice::from_ref(&active)), ["expire 1"]);
         assert_eq!(steps(&[active, from_file(2, KeyState::Pending, NOW - DAY * 2)]), ["activate 2"]);
         assert_eq!(steps(&[expired(from_file(1, KeyState::Pending, NOW - DAY))]), ["retire 1"]);
     }
