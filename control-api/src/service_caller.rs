@@ -76,7 +76,13 @@ impl ServiceKeys {
     /// Whoever has this key. Every key is compared, in constant time.
     fn holder(&self, shown: &str) -> Option<&ServiceCaller> {
         let shown = Secret::new(hash(shown));
-        self.0.iter().filter(|known| known.hash == shown).map(|known| &known.caller).last()
+        let mut holder = None;
+        for known in &self.0 {
+            if known.hash == shown {
+                holder = Some(&known.caller);
+            }
+        }
+        holder
     }
 }
 

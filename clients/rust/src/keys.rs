@@ -1,6 +1,6 @@
 //! Keys that assertions are verified with: the service's own (HS256), the fleet's (EdDSA), or where to ask for one.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use aws_lc_rs::{
     hmac,
@@ -15,7 +15,7 @@ pub struct Key(Kind);
 
 #[derive(Clone)]
 enum Kind {
-    Hmac(hmac::Key),
+    Hmac(Arc<hmac::Key>),
     Ed25519([u8; 32]),
 }
 
@@ -58,7 +58,7 @@ impl Key {
     /// `None` for what is not base64url of at least 32 bytes.
     pub fn hmac(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok().filter(|bytes| bytes.len() >= 32)?;
-        Some(Self(Kind::Hmac(hmac::Key::new(hmac::HMAC_SHA256, &bytes))))
+        Some(Self(Kind::Hmac(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))))
     }
 
     /// An Ed25519 public key: `x` of its JWK (RFC 8037 §2).

@@ -1,12 +1,12 @@
 //! An upstream's assertion key is exchanged, by API, while requests come: each is verified.
 
-use std::time::SystemTime;
+use std::time::{Duration, UNIX_EPOCH};
 
 use portcullis_assertion::{AssertionError, HEADER, KeySet, Verifier};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::requests::parts;
+use super::requests::{now, parts};
 use crate::node::{Node, echo};
 
 /// The control API as platform staff sees it.
@@ -30,7 +30,7 @@ fn verifier(keys: &[&Value]) -> Verifier {
 
 fn verified(verifier: &Verifier, seen: &Value) -> Result<(), AssertionError> {
     let (method, target, headers) = parts(seen);
-    verifier.verify(&method, &target, &headers, SystemTime::now()).map(drop)
+    verifier.verify(&method, &target, &headers, UNIX_EPOCH + Duration::from_secs(now())).map(drop)
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! What the echo received through the edge is verified by both libraries, in both modes; and is refused by both, with
 //! one code, once anything that counts is swapped.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
+use domain::Clock as _;
 use http::{HeaderMap, HeaderName, Method, Uri};
+use link::clock::SystemClock;
 use portcullis_assertion::{HEADER, KeySet, Verifier};
 use serde_json::{Value, json};
 
@@ -19,6 +21,11 @@ struct Received {
     hmac: Option<(String, String)>,
     jwks: Option<Value>,
     now: u64,
+}
+
+/// The time, in whole seconds since the epoch.
+pub(super) fn now() -> u64 {
+    SystemClock.unix_now().secs().unsigned_abs()
 }
 
 /// The echo's answer as a library wants it: method, target, header fields.
@@ -129,7 +136,7 @@ async fn both_libraries_verify_what_the_gateway_sends_and_nothing_else() {
     let list = ask(Method::GET, "/v1/upstreams", None).await;
     let mut upstream = list["items"].as_array().unwrap().iter().find(|item| item["name"] == "echo").unwrap().clone();
     let path = format!("/v1/upstreams/{}", upstream["id"].as_str().unwrap());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = now();
     let (acme, globex) = (node.login("acme", "member").await.access, node.login("globex", "member").await.access);
     let key = ask(Method::GET, &format!("{path}/assertion-key"), None).await;
     let text = |name: &str| key[name].as_str().unwrap().to_owned();
