@@ -147,11 +147,20 @@ impl Default for DatabaseConfig {
 }
 
 /// Redis.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisConfig {
     /// Carries revocations (noeviction). None: gateways fetch every fact themselves.
     pub revocation: Option<String>,
+    /// What keys begin with by which other services refuse tokens; the rest of such a key's name is the token's `jti`.
+    /// They are taken over into the log within two seconds. Empty: none are. Default `bl:jti:`, as S3's services write.
+    pub foreign_prefix: String,
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self { revocation: None, foreign_prefix: "bl:jti:".into() }
+    }
 }
 
 /// Where to listen. Port 0 picks one.

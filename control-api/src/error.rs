@@ -2,7 +2,7 @@
 
 use authn::TokenError;
 use http::StatusCode;
-use link::log::TickError;
+use link::{LinkError, log::TickError};
 use store::StoreError;
 
 /// One field of a request that is wrong.
@@ -133,6 +133,9 @@ pub enum AppError {
     /// It took too long.
     #[error("the request took too long")]
     TimedOut,
+    /// Redis may forget what it is told to refuse.
+    #[error("the revocation store is not fit for use")]
+    RevocationStoreUnfit(#[source] LinkError),
     /// The store said no, or nothing.
     #[error(transparent)]
     Store(StoreError),
@@ -191,6 +194,7 @@ impl AppError {
             Self::NoRoute => (StatusCode::NOT_FOUND, "route_not_found"),
             Self::NoMethod => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed_out"),
+            Self::RevocationStoreUnfit(_) => (StatusCode::SERVICE_UNAVAILABLE, "revocation_store_unfit"),
             Self::Store(error) => store_code(error),
             Self::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }

@@ -15,15 +15,17 @@ use control_api::{
     bootstrap,
     config::{ALIASES, Environment},
     database,
+    internal::CLOCK_SKEW,
 };
 use domain::{
     Clock, FleetName,
     model::{EnrolmentState, KeyPurpose},
 };
 use link::{
+    LinkError,
     clock::SystemClock,
     file::{Mistakes, Overrides},
-    log::{FactCarrier, NoCarrier, RedisCarrier},
+    log::{FactCarrier, LEASE, NoCarrier, RedisCarrier},
     redis, telemetry,
 };
 use store::{Store, StoreError, read::*};
@@ -64,6 +66,15 @@ enum Command {
     /// The key that secrets in the database are sealed with.
     #[command(subcommand)]
     MasterKey(MasterKey),
+    /// The log of restrictions.
+    #[command(subcommand)]
+    Log(Log),
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Log {
+    /// After a restored backup, before anything serves: let gateways forget what the database has forgotten.
+    NewHistory,
 }
 
 #[derive(Debug, Subcommand)]
@@ -151,6 +162,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             None => serve(config).await,
             Some(Command::Check { .. }) => Ok(()),
             Some(Command::Migrate(step)) => migrate(&config, step).await,
+            Some(Command::Log(Log::NewHistory)) => new_history(&config).await,
             Some(Command::Bootstrap) => ensure(config).await,
             Some(Command::Keys(Keys::Rotate { project, assertions, now })) => {
                 rotate(config, &project, if assertions { KeyPurpose::Assertions } else { KeyPurpose::Tokens }, now)
@@ -208,15 +220,19 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 /// What carries facts early: Redis where there is one.
 async fn carrier(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn FactCarrier>> {
     let Some(url) = &config.redis.revocation else { return Ok(Arc::new(NoCarrier)) };
-    let redis = redis::connect(url, redis::Role::Revocation).await?;
-    match redis.check_fitness().await {
-        // A developer's Redis may evict: facts are fetched then.
-        Err(error) if config.environment == Environment::Dev => {
-            tracing::warn!(error = %error, "Redis may lose revocations; they are fetched");
+    let redis = match redis::connect(url, redis::Role::Revocation).await {
+        // A developer's Redis may evict: it carries nothing then, and facts are fetched.
+        Err(error @ LinkError::Unfit { .. }) if config.environment == Environment::Dev => {
+            tracing::warn!(error = %error, "doing without Redis");
+            return Ok(Arc::new(NoCarrier));
         }
-        fit => fit?,
-    }
-    Ok(Arc::new(RedisCarrier::new(redis, Arc::clone(clock))))
+        connected => connected?,
+    };
+    let carrier = RedisCarrier::new(redis, Arc::clone(clock));
+    Ok(Arc::new(match config.redis.foreign_prefix.as_str() {
+        "" => carrier,
+        prefix => carrier.adopting(prefix),
+    }))
 }
 
 async fn migrate(config: &Config, step: Migrate) -> anyhow::Result<()> {
@@ -232,6 +248,17 @@ async fn migrate(config: &Config, step: Migrate) -> anyhow::Result<()> {
         }
         Migrate::Version => say(&store.schema_version().await?.to_string()),
     }
+}
+
+/// Begins another history, and waits until every lease of the lost one has run out that a gateway may hold and this
+/// database does not know of.
+async fn new_history(config: &Config) -> anyhow::Result<()> {
+    let store = open(config).await?;
+    let lost = store.head().await?.history;
+    let begun = store.begin_history(lost).await?;
+    tokio::time::sleep(LEASE + CLOCK_SKEW).await;
+    let history = store.head().await?.history;
+    say(&serde_json::json!({ "begun": begun, "history": format!("{:016x}", history.0) }).to_string())
 }
 
 /// The bootstrap on its own. The upstream that leads here is ensured when the listener's address is known: by `serve`.

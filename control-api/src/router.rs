@@ -126,6 +126,7 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(issuers::read_issuer, issuers::replace_issuer, issuers::delete_issuer))
         .routes(routes!(gateways::list_gateways))
         .routes(routes!(gateways::delete_gateway))
+        .routes(routes!(permissions::drop_permission_cache))
         .routes(routes!(apply::apply))
 }
 

@@ -200,7 +200,8 @@ impl Edge {
         if let Some((enrolled, client)) = renewal {
             handle.spawn(enrolled.keep_renewing(client, Arc::clone(&control_tls), Arc::clone(&clock)));
         }
-        tasks.status(&handle, status, record.is_some() || matches!(source, Source::ControlPlane { .. }))?;
+        let revocations = record.is_some() || matches!(source, Source::ControlPlane { .. });
+        tasks.status(&handle, status, revocations, record.clone())?;
         match source {
             Source::ControlPlane { plane, carrier } => {
                 handle.spawn(issuer_keys::tell(Arc::clone(&plane), lacking));

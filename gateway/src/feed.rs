@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{BootInstant, Clock, snapshot::Change};
+use domain::{BootInstant, Clock, History, SnapshotVersion, snapshot::Change};
 use gate::{ApplyReport, Gate};
 use tokio::sync::watch;
 
@@ -34,8 +34,8 @@ pub(crate) struct Applier {
     gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    /// The revision in force, for who waits for one.
-    revision: watch::Sender<u64>,
+    /// The version in force, for who waits for one.
+    version: watch::Sender<SnapshotVersion>,
     /// Whether any state is in force.
     loaded: watch::Sender<bool>,
     /// When the state was last confirmed, on the boot clock; 0 for never.
@@ -44,20 +44,22 @@ pub(crate) struct Applier {
 
 impl Applier {
     pub(crate) fn new(gate: Arc<Gate>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        let (revision, loaded) = (watch::Sender::new(0), watch::Sender::new(false));
-        Self { gate, clock, metrics, revision, loaded, confirmed_at: AtomicU64::new(0) }
+        let (version, loaded) = (watch::Sender::new(SnapshotVersion::default()), watch::Sender::new(false));
+        Self { gate, clock, metrics, version, loaded, confirmed_at: AtomicU64::new(0) }
     }
 
     /// Takes these for the whole state.
-    pub(crate) fn replace(&self, changes: Vec<Change>, revision: u64) {
-        let report = self.gate.snapshot().replace(changes, revision);
-        self.in_force(&report);
+    pub(crate) fn replace(&self, changes: Vec<Change>, version: SnapshotVersion) {
+        let report = self.gate.snapshot().replace(changes, version.revision);
+        self.in_force(&report, version.history);
     }
 
     /// Adds these to the state.
     pub(crate) fn apply(&self, changes: Vec<Change>, revision: u64) {
         let report = self.gate.snapshot().apply(changes, revision);
-        self.in_force(&report);
+        // Let go of before it is written.
+        let history = self.version.borrow().history;
+        self.in_force(&report, history);
     }
 
     /// Notes that the source was heard of, and says that the state is current.
@@ -88,9 +90,9 @@ impl Applier {
         &self.metrics
     }
 
-    /// The revision in force.
-    pub(crate) fn revision(&self) -> watch::Receiver<u64> {
-        self.revision.subscribe()
+    /// The version in force.
+    pub(crate) fn version(&self) -> watch::Receiver<SnapshotVersion> {
+        self.version.subscribe()
     }
 
     /// Ends when a state is in force.
@@ -111,13 +113,13 @@ impl Applier {
         }
     }
 
-    fn in_force(&self, report: &ApplyReport) {
+    fn in_force(&self, report: &ApplyReport, history: History) {
         for (key, reason) in &report.refused {
             tracing::error!(entity.kind = key.kind.as_str(), entity.id = %key.id, reason, "an entity is refused");
         }
         self.metrics.feed_refused.set(i64::try_from(report.refused.len()).unwrap_or(i64::MAX));
         self.confirmed();
-        self.revision.send_replace(report.revision);
+        self.version.send_replace(SnapshotVersion { history, revision: report.revision });
         self.loaded.send_replace(true);
     }
 }

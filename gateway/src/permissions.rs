@@ -48,7 +48,7 @@ pub(crate) struct Permissions {
 
 impl Permissions {
     async fn current_bindings(&self, tenant: TenantId, user: UserId) -> Result<Arc<Bindings>, BindingsError> {
-        let is_current = |bindings: &Bindings| self.mirror.bindings_current(tenant, user, bindings.as_of);
+        let is_current = |bindings: &Bindings| self.mirror.bindings_current(tenant, user, bindings);
         let key = (tenant, user);
         for _ in 0..BINDINGS_ATTEMPTS {
             if let Some(known) = self.memory.get(&key).await {
@@ -68,7 +68,7 @@ impl Permissions {
 
     async fn ask(&self, tenant: TenantId, user: UserId) -> Result<Arc<Bindings>, BindingsError> {
         match self.shared_bindings(tenant, user).await {
-            Some(bindings) if self.mirror.bindings_current(tenant, user, bindings.as_of) => {
+            Some(bindings) if self.mirror.bindings_current(tenant, user, &bindings) => {
                 self.metrics.bindings("shared");
                 return Ok(Arc::new(bindings));
             }

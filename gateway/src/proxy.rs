@@ -10,7 +10,7 @@
 //! logging                  one line and the metrics
 //! ```
 //!
-//! Around all of them stands `watch`, which cuts off streams whose permit does not hold any more.
+//! Around all of them stands `watch`, which cuts off what lasts and whose permit does not hold any more.
 
 mod access_log;
 mod answer;
@@ -98,7 +98,7 @@ impl ProxyHttp for EdgeProxy {
         match decision {
             Ok(permit) => {
                 ctx.wire = Wire { bytes: None, ..Wire::of(session) };
-                ctx.watch.permitted(permit);
+                ctx.watch.permitted(permit, session.req_header().uri.clone());
                 Ok(false)
             }
             Err(stop) => {
@@ -129,12 +129,10 @@ impl ProxyHttp for EdgeProxy {
     ) -> pingora::Result<()> {
         let Shared { gate, clock, .. } = &*self.shared;
         ctx.judged_at = clock.boot_now();
-        let prepared = match ctx.watch.permit() {
-            None => Err(Denial::RouteNotFound),
-            Some(permit) => match gate.still_holds(permit, clock) {
-                Err(denial) => Err(denial),
-                Ok(()) => upstream_head::prepare(permit, upstream, head::client(session), clock),
-            },
+        let prepared = match (ctx.watch.still_holds(gate, clock).await, ctx.watch.permit()) {
+            (Err(denial), _) => Err(denial),
+            (Ok(()), None) => Err(Denial::RouteNotFound),
+            (Ok(()), Some(permit)) => upstream_head::prepare(permit, upstream, head::client(session), clock),
         };
         match prepared {
             Ok(()) => trace::forward(&ctx.span, upstream),
@@ -155,7 +153,7 @@ impl ProxyHttp for EdgeProxy {
             return Ok(());
         }
         ctx.judged_at = now;
-        ctx.watch.judge(gate, clock).map_err(|denial| ctx.refuse(denial))
+        ctx.watch.judge(gate, clock).await.map_err(|denial| ctx.refuse(denial))
     }
 
     async fn response_filter(

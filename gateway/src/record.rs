@@ -30,9 +30,12 @@ pub(crate) struct RecordFollower {
 #[derive(Debug, Default)]
 struct Known {
     refused: HashMap<u128, Timestamp>,
-    users: HashMap<(TenantId, UserId), u64>,
-    tenants: HashMap<TenantId, u64>,
+    users: HashMap<(TenantId, UserId), Floor>,
+    tenants: HashMap<TenantId, Floor>,
 }
+
+/// A generation and a cutoff, as far as they were raised.
+type Floor = (u64, Option<Timestamp>);
 
 impl RecordFollower {
     pub(crate) fn new(record: RedisRecord, mirror: Arc<Mirror>, clock: Arc<dyn Clock>) -> Self {
@@ -85,9 +88,13 @@ impl Known {
         match fact {
             Fact::TokenRefused { jti, exp } => grown(&mut self.refused, jti.as_u128(), *exp, SAME_EXPIRY),
             Fact::SessionEnded { sid, exp } => grown(&mut self.refused, sid.as_u128(), *exp, SAME_EXPIRY),
-            Fact::UserGeneration { tenant, user, generation } => raised(&mut self.users, (*tenant, *user), *generation),
-            Fact::TenantGeneration { tenant, generation } => raised(&mut self.tenants, *tenant, *generation),
-            Fact::BindingsChanged { .. } => true,
+            Fact::UserGeneration { tenant, user, generation, cutoff } => {
+                raised(&mut self.users, (*tenant, *user), (*generation, *cutoff))
+            }
+            Fact::TenantGeneration { tenant, generation, cutoff } => {
+                raised(&mut self.tenants, *tenant, (*generation, *cutoff))
+            }
+            Fact::BindingsChanged { .. } | Fact::AllBindingsChanged => true,
         }
     }
 }
@@ -100,10 +107,10 @@ fn grown(known: &mut HashMap<u128, Timestamp>, id: u128, exp: Timestamp, by: Dur
     news
 }
 
-fn raised<K: Eq + std::hash::Hash>(known: &mut HashMap<K, u64>, id: K, generation: u64) -> bool {
+fn raised<K: Eq + std::hash::Hash>(known: &mut HashMap<K, Floor>, id: K, (generation, cutoff): Floor) -> bool {
     let held = known.entry(id).or_default();
-    let news = generation > *held;
-    *held = generation.max(*held);
+    let news = generation > held.0 || cutoff > held.1;
+    *held = (generation.max(held.0), cutoff.max(held.1));
     news
 }
 
@@ -114,8 +121,13 @@ fn a_fact_is_news_once_and_again_when_it_says_more() {
     assert!(known.is_news(&refused(100)));
     assert!(!known.is_news(&refused(101)));
     assert!(known.is_news(&refused(1000)));
-    let generation = |generation| Fact::TenantGeneration { tenant: uuid::Uuid::from_u128(1).into(), generation };
+    let tenant = uuid::Uuid::from_u128(1).into();
+    let generation = |generation| Fact::TenantGeneration { tenant, generation, cutoff: None };
     assert!(known.is_news(&generation(2)));
     assert!(!known.is_news(&generation(1)));
     assert!(known.is_news(&generation(3)));
+    let cutoff = |secs| Fact::TenantGeneration { tenant, generation: 0, cutoff: Some(Timestamp::from_secs(secs)) };
+    assert!(known.is_news(&cutoff(7)));
+    assert!(!known.is_news(&cutoff(7)));
+    assert!(known.is_news(&cutoff(8)));
 }

@@ -9,6 +9,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use link::redis_record::RedisRecord;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -27,6 +28,8 @@ pub(crate) struct Status {
     pub(crate) clock: Arc<dyn Clock>,
     /// Whether there is a revocation list at all.
     pub(crate) revocations: bool,
+    /// The record of a gateway on its own.
+    pub(crate) record: Option<RedisRecord>,
 }
 
 impl Status {
@@ -78,16 +81,18 @@ impl Status {
         }
     }
 
-    /// Ready is who has a snapshot. A gateway without a lease serves what its routes allow without one; were it not
+    /// Ready is who has a snapshot, and on its own a record that keeps what it is told. A gateway without a lease serves what its routes allow without one; were it not
     /// ready, one silent control plane would take the whole fleet out of its balancer.
     fn readiness(&self) -> (bool, Value) {
         let gate = self.applier.gate();
-        let ready = gate.snapshot().is_usable();
+        let unfit = self.record.as_ref().and_then(|record| record.fitness().err());
+        let ready = gate.snapshot().is_usable() && unfit.is_none();
         let revocations = if self.revocations {
             json!({
                 "applied": gate.mirror().position().seq,
                 "lease_seconds": self.lease().as_secs_f64(),
                 "proven": !self.lease().is_zero(),
+                "unfit": unfit.map(|error| error.to_string()),
             })
         } else {
             json!("none: there is no revocation list, tokens are good until they expire")

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    answer::List,
-    extract::{Asked, TenantQuery},
+    answer::{Gone, List},
+    extract::{Asked, TenantQuery, WaitQuery},
     schema::wire,
 };
 use crate::{App, app, app::permissions::PermissionContext, caller::Principal, error::AppError};
@@ -23,6 +23,13 @@ pub struct PermissionView {
 }
 
 wire!(PermissionView);
+
+/// Has every gateway forget what it keeps of anybody's roles, and ask anew.
+#[utoipa::path(delete, path = "/v1/permission-cache", tag = "roles", params(WaitQuery),
+    responses((status = 204)), security(("bearer" = [])))]
+pub async fn drop_permission_cache(principal: Principal, State(app): State<App>) -> Result<Gone, AppError> {
+    app::permissions::drop_permission_cache(&app, &principal).await.map(Gone::by)
+}
 
 /// Lists the permissions that routes ask for.
 #[utoipa::path(get, path = "/v1/permissions", tag = "roles", params(TenantQuery),

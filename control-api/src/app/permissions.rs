@@ -1,10 +1,14 @@
-//! The permissions there are: what routes ask for and the control API itself.
+//! The permissions there are: what routes ask for and the control API itself; and the copies of who holds them.
 
 use std::collections::BTreeMap;
 
-use authz::action::ManageRoles;
-use domain::{Permission, snapshot::Access};
-use store::{Page, read::*};
+use authz::action::{ManagePermissionCache, ManageRoles};
+use domain::{
+    Permission,
+    audit::{AuditEntry, Crud, Target},
+    snapshot::Access,
+};
+use store::{Commit, Page, read::*};
 
 use crate::{
     App,
@@ -20,6 +24,28 @@ pub enum PermissionContext {
     Tenant,
     /// For the platform's staff.
     Sys,
+}
+
+/// Drops every gateway's cached bindings.
+pub async fn drop_permission_cache(app: &App, principal: &Principal) -> Result<Commit, AppError> {
+    let by = principal.may::<ManagePermissionCache>("delete")?;
+    let dropped = app.store.write(&by, app.now(), |tx| {
+        let by = by.clone();
+        async move {
+            let entry = AuditEntry {
+                action: "permission_cache.dropped".into(),
+                crud: Crud::D,
+                target: Target { kind: "permission_cache".into(), id: "all".into(), name: "all".into() },
+                project_id: None,
+                tenant_id: None,
+                is_failure: false,
+                fields: serde_json::Value::Null,
+            };
+            Ok::<_, AppError>(tx.audit(entry, tx.drop_cached_bindings(&by).await?).await?)
+        }
+    });
+    let ((), commit): ((), Commit) = dropped.await?;
+    Ok(commit)
 }
 
 /// What routes ask for, with its context. Staff sees both contexts, a tenant's principals their own.

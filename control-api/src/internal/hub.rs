@@ -2,9 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{Clock, NumberedFact, Position, Seq, Tag, Timestamp, model::GatewayNode};
-use link::log::{FactCarrier, Hint, TickError, TickQueue};
-use store::{Commit, Store, StoreError, read::*};
+use authz::Scope;
+use domain::{Clock, History, NumberedFact, Position, Seq, Tag, Timestamp, model::GatewayNode};
+use link::{
+    LinkError,
+    foreign_keys::ForeignRefusal,
+    log::{FactCarrier, Hint, TickError, TickQueue},
+};
+use store::{Commit, Standing, Store, StoreError, read::*};
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
@@ -27,8 +32,22 @@ const CHAINING: Duration = Duration::from_secs(1);
 /// Longer than the lease of a gateway that was revoked can last.
 const REVOKED: Duration = Duration::from_secs(60);
 
+/// Pause after foreign refusals could not be taken over.
+const ADOPTION_PAUSE: Duration = Duration::from_millis(250);
+
 /// Rows chained in one transaction: it shares the database's only writer (SQLite) with everything else.
 const CHAINED: u32 = 1000;
+
+/// Why foreign refusals were not taken over.
+#[derive(Debug, thiserror::Error)]
+enum AdoptionError {
+    #[error("they cannot be read")]
+    Read(#[from] LinkError),
+    #[error("they cannot be written")]
+    Write(#[from] StoreError),
+    #[error("they cannot be numbered")]
+    Number(#[from] TickError<StoreError>),
+}
 
 /// Where the log stood when a tick ended.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -61,6 +80,7 @@ pub struct Hub {
     clock: Arc<dyn Clock>,
     ticks: TickQueue<Ticked, StoreError>,
     revision: watch::Receiver<u64>,
+    carrier: Arc<dyn FactCarrier>,
     reported: Notify,
 }
 
@@ -75,7 +95,7 @@ impl Hub {
     /// so that many of them keep no proof from `store`.
     pub fn start(store: Store, waiting: Store, clock: Arc<dyn Clock>, carrier: Arc<dyn FactCarrier>) -> Arc<Self> {
         let (newest, revision) = watch::channel(0);
-        let hints = publish_from(carrier);
+        let hints = publish_from(Arc::clone(&carrier));
         let ticker = Arc::new(Ticker { store: store.clone(), clock: Arc::clone(&clock), hints, newest });
         // One tick at a time: what the last one found is the queue's own.
         let last = Arc::new(tokio::sync::Mutex::new(None::<Position>));
@@ -83,7 +103,7 @@ impl Hub {
             let (ticker, last) = (Arc::clone(&ticker), Arc::clone(&last));
             async move { ticker.tick(&mut *last.lock().await).await }
         });
-        Arc::new(Self { store, waiting, clock, ticks, revision, reported: Notify::new() })
+        Arc::new(Self { store, waiting, clock, ticks, revision, carrier, reported: Notify::new() })
     }
 
     /// The result of a tick that began after this call.
@@ -107,6 +127,42 @@ impl Hub {
     /// Follows the newest revision.
     pub fn revisions(&self) -> watch::Receiver<u64> {
         self.revision.clone()
+    }
+
+    /// Judges a place in the log that a gateway says it has read up to. Where this database says of its own history
+    /// that it was never there, it was restored from a backup: from now on it has another history.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn standing(&self, at: Position) -> Result<Standing, StoreError> {
+        let standing = self.store.standing(at).await?;
+        if standing == Standing::Lost && self.store.begin_history(at.history).await? {
+            tracing::error!(
+                log.seq = at.seq.0,
+                "a gateway has read what this database never held: it was restored from a backup, and begins a new \
+                 history"
+            );
+        }
+        Ok(standing)
+    }
+
+    /// Judges a revision that a gateway says it serves, as [`Hub::standing`] does a place in the log.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn reached(&self, history: History, revision: u64) -> Result<(), StoreError> {
+        if revision <= *self.revision.borrow() {
+            return Ok(());
+        }
+        // Another replica may have ticked since.
+        let newest = self.store.version().await?;
+        if newest.history == history && newest.revision < revision && self.store.begin_history(history).await? {
+            tracing::error!(
+                snapshot.revision = revision,
+                "a gateway serves what this database never held: it was restored from a backup, and begins a new history"
+            );
+        }
+        Ok(())
     }
 
     /// Says that a gateway has reported.
@@ -165,13 +221,56 @@ impl Hub {
         Ok(behind.map(|node| Laggard { lease_until: over(&node), name: node.name, fleet: node.fleet }).collect())
     }
 
-    /// Ticks, prunes and chains the audit trail for as long as it is polled. None of them waits for another.
+    /// Whether what carries the facts suits its purpose.
+    ///
+    /// # Errors
+    /// [`LinkError::Unfit`] for a Redis that evicts.
+    pub fn fitness(&self) -> Result<(), LinkError> {
+        self.carrier.fitness()
+    }
+
+    /// Ticks, prunes, chains the audit trail and takes over what other services refuse, for as long as it is polled. None
+    /// of them waits for another.
     pub async fn run_jobs(self: Arc<Self>, config: LogConfig) {
         tokio::join!(
             every(config.tick.get(), || self.run_tick()),
             every(config.prune.get(), || self.run_prune()),
             every(CHAINING, || self.run_chaining()),
+            self.run_adoption(),
         );
+    }
+
+    /// Takes over what other services refuse by themselves. Any replica may; each refusal becomes one fact.
+    async fn run_adoption(&self) {
+        let Some(mut foreign) = self.carrier.foreign() else { return };
+        let mut failing = false;
+        loop {
+            let outcome = match foreign.next().await {
+                Ok(refusals) => self.adopt(&refusals).await.map(|()| foreign.taken_over(&refusals)),
+                Err(error) => Err(error.into()),
+            };
+            match outcome {
+                Ok(()) => failing = false,
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::error!(error = problem::chain(&error), "foreign refusals are not taken over");
+                    }
+                    tokio::time::sleep(ADOPTION_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn adopt(&self, refusals: &[ForeignRefusal]) -> Result<(), AdoptionError> {
+        let now = self.clock.unix_now();
+        let adopted = self.waiting.write_session(Scope::Platform, now, |tx| async move {
+            tx.adopt(refusals.iter().map(|refusal| (refusal.jti, refusal.exp))).await
+        });
+        let count: Result<usize, StoreError> = adopted.await;
+        if count? > 0 {
+            self.tick().await?;
+        }
+        Ok(())
     }
 
     async fn run_tick(&self) {
@@ -270,6 +369,6 @@ impl Ticker {
         let held = self.store.facts_after(Seq(seq.0.saturating_sub(1)), 1).await?;
         // A fact that was pruned: nobody stands on it any more, so any tag will do.
         let tag = held.first().filter(|fact| fact.seq == seq).map_or(Tag::default(), |fact| fact.tag);
-        Ok(Position { seq, tag })
+        Ok(Position { seq, tag, ..Position::default() })
     }
 }

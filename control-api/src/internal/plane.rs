@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use authz::Scope;
 use domain::{
-    FleetName, IssuerId, NumberedFact, Position, Seq, TenantId, Timestamp, UserId,
+    FleetName, IssuerId, NumberedFact, Position, Seq, SnapshotVersion, TenantId, Timestamp, UserId,
     fact::{Bindings, Proof},
     model::{GatewayNode, GatewayReport},
     snapshot::Change,
@@ -15,7 +15,7 @@ use link::{
     LinkError,
     log::{ControlPlane, FeedMessage, GatewayIdentity, GatewayStatus, LEASE, LiveFacts},
 };
-use store::{Delta, StoreError, read::*};
+use store::{Delta, Standing, StoreError, read::*};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -97,8 +97,8 @@ impl ControlPlane for Plane {
             self.hub.store().write_session(Scope::Platform, now, |tx| async move { tx.lease_gateway(node).await });
         noted.await.map_err(not_noted)?;
         let ticked = self.hub.tick().await.map_err(|error| failed(&error))?;
-        let known = self.hub.store().knows(at).await.map_err(|error| failed(&error))?;
-        Ok(Proof { head: ticked.head, min_revision: ticked.min_revision, resync: !known })
+        let standing = self.hub.standing(at).await.map_err(|error| failed(&error))?;
+        Ok(Proof { head: ticked.head, min_revision: ticked.min_revision, resync: standing != Standing::Known })
     }
 
     async fn facts_after(&self, at: Position) -> Result<Vec<NumberedFact>, LinkError> {
@@ -126,7 +126,10 @@ impl ControlPlane for Plane {
         self.hub.store().bindings(tenant, user).await.map_err(|error| failed(&error))
     }
 
-    async fn feed(&self, from: Option<u64>) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
+    async fn feed(
+        &self,
+        from: Option<SnapshotVersion>,
+    ) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
         let (messages, feed) = mpsc::channel(BUFFERED);
         let Self { hub, fleet, admitted } = self.clone();
         tokio::spawn(async move {
@@ -150,8 +153,12 @@ impl ControlPlane for Plane {
         asked.await.map_err(|error: StoreError| failed(&error))
     }
 
+    /// What was applied of a history that this database does not have counts for nothing.
     async fn report(&self, status: GatewayStatus) -> Result<(), LinkError> {
         let now = self.hub.clock().unix_now();
+        let history = status.applied.history;
+        self.hub.standing(status.applied).await.map_err(|error| failed(&error))?;
+        self.hub.reached(history, status.applied_revision).await.map_err(|error| failed(&error))?;
         let report = GatewayReport {
             revision: status.applied_revision,
             applied: status.applied.seq,
@@ -160,8 +167,10 @@ impl ControlPlane for Plane {
             lease_until: now + Duration::from_millis(status.lease_remaining_ms).min(LEASE),
         };
         let node = &node(status.gateway, report, now);
-        let noted =
-            self.hub.store().write_session(Scope::Platform, now, |tx| async move { tx.report_gateway(node).await });
+        let noted = self
+            .hub
+            .store()
+            .write_session(Scope::Platform, now, |tx| async move { tx.report_gateway(node, history).await });
         noted.await.map_err(not_noted)?;
         self.hub.reported();
         Ok(())
@@ -189,8 +198,8 @@ struct Feeder {
     hub: Arc<Hub>,
     fleet: Option<FleetName>,
     admitted: Option<Admitted>,
-    /// The revision the reader has; none for nothing.
-    at: Option<u64>,
+    /// The version the reader has; none for nothing.
+    at: Option<SnapshotVersion>,
     messages: mpsc::Sender<Result<FeedMessage, LinkError>>,
 }
 
@@ -203,17 +212,20 @@ impl Feeder {
             if let Some(admitted) = &self.admitted {
                 admitted.fleet(&self.hub).await.map_err(Ended::Refused)?;
             }
-            let revision = match self.at {
+            let version = match self.at {
                 None => self.full().await?,
                 Some(at) => match self.changes_after(at).await? {
                     Delta::Resync => {
                         self.at = None;
                         continue;
                     }
-                    Delta::Changes { changes, complete, head } => self.delta(changes, complete, head, at).await?,
+                    Delta::Changes { changes, complete, head } => {
+                        let revision = self.delta(changes, complete, head, at.revision).await?;
+                        SnapshotVersion { revision, ..at }
+                    }
                 },
             };
-            let behind = self.at.replace(revision).is_none_or(|before| before != revision);
+            let behind = self.at.replace(version).is_none_or(|before| before != version);
             if behind {
                 continue;
             }
@@ -222,19 +234,19 @@ impl Feeder {
                 changed = revisions.changed() => if changed.is_err() {
                     return Err(Ended::Gone);
                 },
-                () = tokio::time::sleep(HEARTBEAT) => self.send(FeedMessage::Heartbeat { revision }).await?,
+                () = tokio::time::sleep(HEARTBEAT) => self.send(FeedMessage::Heartbeat { revision: version.revision }).await?,
             }
         }
     }
 
-    async fn changes_after(&self, revision: u64) -> Result<Delta, StoreError> {
+    async fn changes_after(&self, version: SnapshotVersion) -> Result<Delta, StoreError> {
         match &self.fleet {
-            None => self.hub.store().changes_after(revision, BATCH).await,
-            Some(fleet) => self.hub.store().changes_of(fleet, revision, BATCH).await,
+            None => self.hub.store().changes_after(version, BATCH).await,
+            Some(fleet) => self.hub.store().changes_of(fleet, version, BATCH).await,
         }
     }
 
-    async fn full(&self) -> Result<u64, Ended> {
+    async fn full(&self) -> Result<SnapshotVersion, Ended> {
         let snapshot = match &self.fleet {
             None => self.hub.store().snapshot().await?,
             Some(fleet) => self.hub.store().snapshot_of(fleet).await?,
@@ -247,12 +259,12 @@ impl Feeder {
             }
         }
         let last_part = parts.pop().unwrap_or_default();
-        let revision = snapshot.revision;
+        let version = snapshot.version;
         for changes in parts {
-            self.send(FeedMessage::Full { changes, last: false, revision }).await?;
+            self.send(FeedMessage::Full { changes, last: false, version }).await?;
         }
-        self.send(FeedMessage::Full { changes: last_part, last: true, revision }).await?;
-        Ok(revision)
+        self.send(FeedMessage::Full { changes: last_part, last: true, version }).await?;
+        Ok(version)
     }
 
     async fn delta(&self, changes: Vec<Change>, complete: bool, head: u64, at: u64) -> Result<u64, Ended> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use control_api::internal::Plane;
-use domain::{Position, snapshot::EntityKind};
+use domain::{History, Position, SnapshotVersion, snapshot::EntityKind};
 use futures::StreamExt;
 use link::log::{ControlPlane, FeedMessage};
 use serde_json::json;
@@ -20,7 +20,7 @@ async fn the_feed_brings_everything_and_then_what_changes() {
     let plane = plane(&world);
     world.app.hub.tick().await.unwrap();
     let mut feed = plane.feed(None).await.unwrap();
-    let Some(Ok(FeedMessage::Full { changes, last: true, revision })) = feed.next().await else { panic!("no state") };
+    let Some(Ok(FeedMessage::Full { changes, last: true, version })) = feed.next().await else { panic!("no state") };
     let kinds: Vec<EntityKind> = changes.iter().map(|change| change.key.kind).collect();
     for kind in [EntityKind::Project, EntityKind::Tenant, EntityKind::Role, EntityKind::Issuer, EntityKind::Service] {
         assert!(kinds.contains(&kind), "{kind:?}");
@@ -31,7 +31,7 @@ async fn the_feed_brings_everything_and_then_what_changes() {
     loop {
         match feed.next().await.unwrap().unwrap() {
             FeedMessage::Delta { changes, revision: next } => {
-                assert!(next > revision);
+                assert!(next > version.revision);
                 assert_eq!(changes[0].key.kind, EntityKind::Upstream);
                 break;
             }
@@ -45,12 +45,19 @@ async fn the_feed_brings_everything_and_then_what_changes() {
 async fn a_feed_resumes_where_its_reader_was() {
     let world = World::new().await;
     let plane = plane(&world);
-    let revision = world.app.hub.tick().await.unwrap().revision;
-    let mut feed = plane.feed(Some(revision)).await.unwrap();
+    let ticked = world.app.hub.tick().await.unwrap();
+    let (history, revision) = (ticked.head.history, ticked.revision);
+    let held = SnapshotVersion { history, revision };
+    let mut feed = plane.feed(Some(held)).await.unwrap();
     let next = feed.next().await.unwrap().unwrap();
     assert!(matches!(next, FeedMessage::Heartbeat { revision: at } if at == revision), "{next:?}");
-    let mut unknown = plane.feed(Some(revision + 1000)).await.unwrap();
-    assert!(matches!(unknown.next().await.unwrap().unwrap(), FeedMessage::Full { .. }));
+    let ahead = SnapshotVersion { revision: revision + 1000, ..held };
+    let lost = SnapshotVersion { history: History(history.0 ^ 1), ..held };
+    for unknown in [ahead, lost] {
+        let mut feed = plane.feed(Some(unknown)).await.unwrap();
+        let first = feed.next().await.unwrap().unwrap();
+        assert!(matches!(first, FeedMessage::Full { version, .. } if version == held), "{first:?}");
+    }
 }
 
 #[tokio::test]
@@ -73,10 +80,14 @@ async fn an_unknown_position_is_told_to_read_everything_anew() {
     let plane = plane(&world);
     let head = plane.prove(Position::default(), &edge()).await.unwrap().head;
     assert!(!plane.prove(head, &edge()).await.unwrap().resync);
-    let foreign = Position { tag: domain::Tag(head.tag.0 ^ 1), ..head };
-    assert!(plane.prove(foreign, &edge()).await.unwrap().resync);
-    plane.facts_after(foreign).await.unwrap_err();
-    assert_eq!(plane.live_facts().await.unwrap().head, head);
+    let lost = Position { tag: domain::Tag(head.tag.0 ^ 1), ..head };
+    plane.facts_after(lost).await.unwrap_err();
+    assert!(plane.prove(lost, &edge()).await.unwrap().resync);
+    // Who was there read what this database never held: it was restored, and its numbers are of another history now.
+    assert!(plane.prove(head, &edge()).await.unwrap().resync);
+    let head = plane.live_facts().await.unwrap().head;
+    assert_ne!(head.history, lost.history);
+    assert!(!plane.prove(head, &edge()).await.unwrap().resync);
     let bindings = plane.bindings(tenant.parse().unwrap(), ada.parse().unwrap()).await.unwrap();
     assert!(bindings.active);
     assert_eq!(bindings.roles, [domain::model::builtin::MEMBER]);

@@ -40,8 +40,10 @@ pub(crate) async fn report(world: &World, name: &str, applied: Seq, revision: u6
         last_seen: now,
     };
     let node = &node;
+    let store = &world.app.store;
+    let history = store.head().await.unwrap().history;
     let noted =
-        world.app.store.write_session(authz::Scope::Platform, now, |tx| async move { tx.report_gateway(node).await });
+        store.write_session(authz::Scope::Platform, now, |tx| async move { tx.report_gateway(node, history).await });
     noted.await.map_err(|error: StoreError| error).unwrap();
 }
 

@@ -8,6 +8,7 @@
     reason = "tests: a step that fails is a test that fails, and says where"
 )]
 
+mod adoption;
 mod audit;
 mod auth_rpc;
 mod boundary;
@@ -15,6 +16,7 @@ mod catalogue;
 mod edge_door;
 mod enrolment;
 mod gateways;
+mod history;
 mod idempotency;
 mod issuer_keys;
 mod key_server;
@@ -25,6 +27,7 @@ mod logout;
 mod me;
 mod menus;
 mod openapi;
+mod permission_cache;
 mod refresh;
 mod signing_keys;
 mod support;

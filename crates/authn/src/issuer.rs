@@ -7,7 +7,7 @@ use domain::{
     snapshot::{self, Algorithm, TenantBinding},
 };
 
-use crate::jwks::{Jwks, JwksError};
+use crate::jwks::{Jwks, JwksError, Thumbprint};
 
 /// An issuer with its keys parsed.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Issuer {
 }
 
 /// How an issuer's tokens are read.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Reading {
     /// As our own.
     Own,
@@ -75,6 +75,16 @@ impl Issuer {
             algorithms: issuer.algorithms.clone(),
             keys,
         })
+    }
+
+    /// Whether a token that `before` was believed for by `key` would still be believed: the same issuer, read in the same
+    /// way, that still has the key.
+    pub fn still_believes(&self, before: &Self, key: &Thumbprint) -> bool {
+        self.id == before.id
+            && self.issuer == before.issuer
+            && self.reading == before.reading
+            && before.audiences.iter().all(|audience| self.audiences.contains(audience))
+            && self.keys.holds(key, &self.algorithms)
     }
 
     /// Whether one of `audiences` is the issuer's.

@@ -59,6 +59,11 @@ impl Jwks {
         Ok(Self { keys })
     }
 
+    /// Whether it has this key, for one of these algorithms.
+    pub fn holds(&self, key: &Thumbprint, algorithms: &[Algorithm]) -> bool {
+        self.keys.values().any(|own| own.thumbprint() == key && algorithms.contains(&own.algorithm()))
+    }
+
     /// The key of this id.
     pub fn key(&self, kid: &str) -> Option<&PublicKey> {
         self.keys.get(kid)

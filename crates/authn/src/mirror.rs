@@ -9,13 +9,18 @@ mod refused;
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use domain::{BootInstant, Fact, NumberedFact, Position, Seq, SessionId, TenantId, Timestamp, TokenId, UserId};
+use domain::{
+    BootInstant, Fact, History, NumberedFact, Position, Seq, SessionId, TenantId, Timestamp, TokenId, UserId,
+    fact::{Bindings, CUTOFF_REMEMBERED},
+};
 use parking_lot::{Mutex, RwLock};
 
 use self::refused::RefusedIds;
+use crate::verify::CLOCK_SKEW;
 
 /// Shards of the tables, so that applying a fact blocks few look-ups. A power of two.
 const SHARDS: usize = 64;
@@ -37,6 +42,10 @@ pub enum Refusal {
     UserGeneration,
     /// The tenant's tokens of its generation were refused.
     TenantGeneration,
+    /// The user's foreign tokens issued until then were refused.
+    UserCutoff,
+    /// The tenant's foreign tokens issued until then were refused.
+    TenantCutoff,
 }
 
 /// What the mirror asks of a token.
@@ -48,12 +57,14 @@ pub struct Identity {
     pub session: Option<SessionId>,
     /// `tid`
     pub tenant: Option<TenantId>,
-    /// `sub`, where it is one of our users.
+    /// `sub`, where it is one of our users, or a foreign one that can be named by a UUID.
     pub user: Option<UserId>,
     /// `ug`; a token of ours without one counts as generation 0.
     pub user_generation: u64,
     /// `tg`; a token of ours without one counts as generation 0.
     pub tenant_generation: u64,
+    /// `iat` of a foreign token, the epoch where it says none; none for ours, which are judged by generation.
+    pub foreign_iat: Option<Timestamp>,
 }
 
 /// What became of a fact.
@@ -96,13 +107,24 @@ pub struct Mirror {
 #[derive(Debug)]
 struct Tables {
     refused: RefusedIds,
-    user_generations: Vec<RwLock<HashMap<(u128, u128), u64>>>,
-    tenant_generations: RwLock<HashMap<u128, u64>>,
+    users: Vec<RwLock<HashMap<(u128, u128), Floor>>>,
+    tenants: RwLock<HashMap<u128, Floor>>,
     bindings: RwLock<ChangedBindings>,
+}
+
+/// What tokens of a user or tenant have to be above.
+#[derive(Clone, Copy, Debug)]
+struct Floor {
+    /// Tokens of ours below this generation are refused.
+    generation: u64,
+    /// Foreign tokens issued in this second or before are refused.
+    second: i64,
 }
 
 #[derive(Debug, Default)]
 struct ChangedBindings {
+    /// Bindings of another history are stale for everybody.
+    history: History,
     /// Bindings read before this are stale for everybody.
     floor: Seq,
     newest: HashMap<(u128, u128), Seq>,
@@ -112,8 +134,8 @@ impl Default for Tables {
     fn default() -> Self {
         Self {
             refused: RefusedIds::default(),
-            user_generations: (0..SHARDS).map(|_| RwLock::default()).collect(),
-            tenant_generations: RwLock::default(),
+            users: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            tenants: RwLock::default(),
             bindings: RwLock::default(),
         }
     }
@@ -142,7 +164,7 @@ impl Mirror {
             return Applied::Gap;
         }
         self.tables.load().apply(&numbered.fact, numbered.seq);
-        *position = Position { seq: numbered.seq, tag: numbered.tag };
+        *position = Position { seq: numbered.seq, tag: numbered.tag, ..*position };
         self.version.fetch_add(1, Ordering::Release);
         Applied::Yes
     }
@@ -153,7 +175,8 @@ impl Mirror {
         let mut held = self.position.lock();
         self.lease_until.store(0, Ordering::SeqCst);
         let tables = Tables::default();
-        tables.bindings.write().floor = position.seq;
+        *tables.bindings.write() =
+            ChangedBindings { history: position.history, floor: position.seq, newest: HashMap::new() };
         for fact in facts {
             tables.apply(fact, position.seq);
         }
@@ -207,32 +230,41 @@ impl Mirror {
             return Err(Refusal::Session);
         }
         if let Some(tenant) = token.tenant {
-            let tenant_generation = tables.tenant_generations.read().get(&tenant.as_u128()).copied();
-            if tenant_generation.is_some_and(|g| token.tenant_generation < g) {
-                return Err(Refusal::TenantGeneration);
-            }
+            let floor = tables.tenants.read().get(&tenant.as_u128()).copied();
+            let (generation, cutoff) = (Refusal::TenantGeneration, Refusal::TenantCutoff);
+            floor
+                .map_or(Ok(()), |floor| floor.judge(token.tenant_generation, generation, token.foreign_iat, cutoff))?;
             if let Some(user) = token.user {
                 let key = (tenant.as_u128(), user.as_u128());
-                let generation = tables.user_generations.get(shard(key.1)).and_then(|s| s.read().get(&key).copied());
-                if generation.is_some_and(|g| token.user_generation < g) {
-                    return Err(Refusal::UserGeneration);
-                }
+                let floor = tables.users.get(shard(key.1)).and_then(|s| s.read().get(&key).copied());
+                let (generation, cutoff) = (Refusal::UserGeneration, Refusal::UserCutoff);
+                floor.map_or(Ok(()), |floor| {
+                    floor.judge(token.user_generation, generation, token.foreign_iat, cutoff)
+                })?;
             }
         }
         Ok(())
     }
 
-    /// Whether bindings of this user read at `as_of` are still the newest the log knows of.
-    pub fn bindings_current(&self, tenant: TenantId, user: UserId, as_of: Seq) -> bool {
-        let tables = self.tables.load();
+    /// Whether bindings of this user are still the newest the log knows of.
+    pub fn bindings_current(&self, tenant: TenantId, user: UserId, bindings: &Bindings) -> bool {
+        let (tables, as_of) = (self.tables.load(), bindings.as_of);
         let changed = tables.bindings.read();
-        as_of >= changed.floor
+        bindings.history == changed.history
+            && as_of >= changed.floor
             && changed.newest.get(&(tenant.as_u128(), user.as_u128())).is_none_or(|newest| as_of >= *newest)
     }
 
-    /// Forgets refusals of tokens that have expired by now on every clock. Called now and then.
+    /// Forgets refusals of tokens that have expired by now on every clock, and of users what reaches no living token
+    /// any more. Called now and then.
     pub fn forget_expired(&self, now: Timestamp) {
-        self.tables.load().refused.forget_before(now.secs().saturating_sub(KEPT_PAST_EXPIRY_SECS));
+        let tables = self.tables.load();
+        let before = (now - CUTOFF_REMEMBERED).secs();
+        for shard in &tables.users {
+            // A floor without a cutoff says nothing of its age and stays.
+            shard.write().retain(|_, floor| floor.second == Floor::NO_SECOND || floor.second >= before);
+        }
+        tables.refused.forget_before(now.secs().saturating_sub(KEPT_PAST_EXPIRY_SECS));
     }
 
     /// How many tokens and sessions are refused now.
@@ -241,23 +273,55 @@ impl Mirror {
     }
 }
 
+impl Floor {
+    /// The second of who has no cutoff: nothing was issued before it.
+    const NO_SECOND: i64 = i64::MIN;
+    /// Refuses nothing.
+    const NONE: Self = Self { generation: 0, second: Self::NO_SECOND };
+
+    fn raise(&mut self, generation: u64, cutoff: Option<Timestamp>) {
+        self.generation = self.generation.max(generation);
+        self.second = self.second.max(cutoff.map_or(Self::NO_SECOND, last_second));
+    }
+
+    fn judge(
+        self,
+        generation: u64,
+        too_old: Refusal,
+        foreign_iat: Option<Timestamp>,
+        cut_off: Refusal,
+    ) -> Result<(), Refusal> {
+        match foreign_iat {
+            None if generation < self.generation => Err(too_old),
+            Some(iat) if iat.secs() <= self.second => Err(cut_off),
+            None | Some(_) => Ok(()),
+        }
+    }
+}
+
+/// Whether a foreign token is refused by a cutoff. Its issuer's clock is not ours and writes whole seconds, so that the
+/// cutoff is rounded up to the second, and the skew is added that verification allows.
+pub fn cut_off(iat: Timestamp, cutoff: Timestamp) -> bool {
+    iat.secs() <= last_second(cutoff)
+}
+
+fn last_second(cutoff: Timestamp) -> i64 {
+    (cutoff + Duration::from_millis(999) + CLOCK_SKEW).secs()
+}
+
 impl Tables {
     fn apply(&self, fact: &Fact, seq: Seq) {
         match fact {
             Fact::TokenRefused { jti, exp } => self.refused.insert(jti.as_u128(), exp.secs()),
             Fact::SessionEnded { sid, exp } => self.refused.insert(sid.as_u128(), exp.secs()),
-            Fact::UserGeneration { tenant, user, generation } => {
+            Fact::UserGeneration { tenant, user, generation, cutoff } => {
                 let key = (tenant.as_u128(), user.as_u128());
-                if let Some(shard) = self.user_generations.get(shard(key.1)) {
-                    let mut generations = shard.write();
-                    let held = generations.entry(key).or_default();
-                    *held = (*held).max(*generation);
+                if let Some(shard) = self.users.get(shard(key.1)) {
+                    shard.write().entry(key).or_insert(Floor::NONE).raise(*generation, *cutoff);
                 }
             }
-            Fact::TenantGeneration { tenant, generation } => {
-                let mut generations = self.tenant_generations.write();
-                let held = generations.entry(tenant.as_u128()).or_default();
-                *held = (*held).max(*generation);
+            Fact::TenantGeneration { tenant, generation, cutoff } => {
+                self.tenants.write().entry(tenant.as_u128()).or_insert(Floor::NONE).raise(*generation, *cutoff);
             }
             Fact::BindingsChanged { tenant, user } => {
                 let mut changed = self.bindings.write();
@@ -266,6 +330,11 @@ impl Tables {
                     changed.floor = seq;
                 }
                 changed.newest.insert((tenant.as_u128(), user.as_u128()), seq);
+            }
+            Fact::AllBindingsChanged => {
+                let mut changed = self.bindings.write();
+                changed.newest.clear();
+                changed.floor = seq;
             }
         }
     }
@@ -278,8 +347,6 @@ const fn shard(id: u128) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use domain::{Id, Tag};
     use uuid::Uuid;
 
@@ -287,6 +354,10 @@ mod tests {
 
     fn id<K>(n: u128) -> Id<K> {
         Id::new(Uuid::from_u128(n))
+    }
+
+    fn read_at(seq: u64) -> Bindings {
+        Bindings { as_of: Seq(seq), ..Bindings::default() }
     }
 
     fn numbered(seq: u64, fact: Fact) -> NumberedFact {
@@ -304,7 +375,7 @@ mod tests {
         assert_eq!(mirror.apply(&numbered(1, refused_token(1))), Applied::Yes);
         assert_eq!(mirror.apply(&numbered(1, refused_token(1))), Applied::AlreadyKnown);
         assert_eq!(mirror.apply(&numbered(2, refused_token(2))), Applied::Yes);
-        assert_eq!(mirror.position(), Position { seq: Seq(2), tag: Tag(14) });
+        assert_eq!(mirror.position(), Position { seq: Seq(2), tag: Tag(14), ..Position::default() });
         let token = Identity { token: Some(id(2)), ..Identity::default() };
         assert_eq!(mirror.judge(&token), Err(Refusal::Token));
     }
@@ -315,8 +386,8 @@ mod tests {
         let (acme, globex, ann, ben) = (id(1), id(2), id(11), id(12));
         let facts = [
             Fact::SessionEnded { sid: id(21), exp: Timestamp::from_secs(1000) },
-            Fact::UserGeneration { tenant: acme, user: ann, generation: 3 },
-            Fact::TenantGeneration { tenant: globex, generation: 2 },
+            Fact::UserGeneration { tenant: acme, user: ann, generation: 3, cutoff: None },
+            Fact::TenantGeneration { tenant: globex, generation: 2, cutoff: None },
         ];
         for (seq, fact) in facts.into_iter().enumerate() {
             mirror.apply(&numbered(seq as u64 + 1, fact));
@@ -339,35 +410,99 @@ mod tests {
     #[test]
     fn an_older_generation_never_lowers_a_newer_one() {
         let mirror = Mirror::default();
-        mirror.apply(&numbered(1, Fact::TenantGeneration { tenant: id(1), generation: 5 }));
-        mirror.apply(&numbered(2, Fact::TenantGeneration { tenant: id(1), generation: 4 }));
+        mirror.apply(&numbered(1, Fact::TenantGeneration { tenant: id(1), generation: 5, cutoff: None }));
+        mirror.apply(&numbered(2, Fact::TenantGeneration { tenant: id(1), generation: 4, cutoff: None }));
         let token = Identity { tenant: Some(id(1)), tenant_generation: 4, ..Identity::default() };
         assert_eq!(mirror.judge(&token), Err(Refusal::TenantGeneration));
     }
 
     #[test]
+    fn a_cutoff_refuses_foreign_tokens_issued_until_then_and_none_of_ours() {
+        let mirror = Mirror::default();
+        let cutoff = Some(Timestamp::from_millis(1_000_001));
+        mirror.apply(&numbered(1, Fact::UserGeneration { tenant: id(1), user: id(2), generation: 1, cutoff }));
+        mirror.apply(&numbered(2, Fact::TenantGeneration { tenant: id(3), generation: 1, cutoff }));
+        let token = |tenant, user, foreign_iat, generation| Identity {
+            tenant: Some(id(tenant)),
+            user: Some(id(user)),
+            user_generation: generation,
+            tenant_generation: generation,
+            foreign_iat,
+            ..Identity::default()
+        };
+        // Rounded up to 1,001 s, and 30 s of skew.
+        for (iat, ends) in [(0, true), (1000, true), (1031, true), (1032, false)] {
+            let iat = Some(Timestamp::from_secs(iat));
+            assert_eq!(mirror.judge(&token(1, 2, iat, 0)).err(), ends.then_some(Refusal::UserCutoff), "{iat:?}");
+            assert_eq!(mirror.judge(&token(3, 2, iat, 0)).err(), ends.then_some(Refusal::TenantCutoff), "{iat:?}");
+            assert_eq!(mirror.judge(&token(1, 4, iat, 0)), Ok(()), "another user");
+            assert_eq!(mirror.judge(&token(4, 2, iat, 0)), Ok(()), "another tenant");
+        }
+        assert_eq!(mirror.judge(&token(1, 2, None, 1)), Ok(()), "ours go by generation");
+        assert_eq!(mirror.judge(&token(1, 2, None, 0)), Err(Refusal::UserGeneration));
+    }
+
+    #[test]
+    fn a_users_cutoff_is_forgotten_once_it_reaches_no_living_token() {
+        let mirror = Mirror::default();
+        let at = Timestamp::from_secs(1_000_000);
+        let fact = Fact::UserGeneration { tenant: id(1), user: id(2), generation: 1, cutoff: Some(at) };
+        mirror.apply(&numbered(1, fact));
+        let token = Identity { tenant: Some(id(1)), user: Some(id(2)), ..Identity::default() };
+        mirror.forget_expired(at + CUTOFF_REMEMBERED);
+        assert_eq!(mirror.judge(&token), Err(Refusal::UserGeneration));
+        mirror.forget_expired(at + CUTOFF_REMEMBERED + Duration::from_secs(60));
+        assert_eq!(mirror.judge(&token), Ok(()));
+    }
+
+    #[test]
     fn bindings_read_before_a_change_are_not_current() {
         let mirror = Mirror::default();
-        assert!(mirror.bindings_current(id(1), id(2), Seq(0)));
+        assert!(mirror.bindings_current(id(1), id(2), &read_at(0)));
         mirror.apply(&numbered(1, Fact::BindingsChanged { tenant: id(1), user: id(2) }));
-        assert!(!mirror.bindings_current(id(1), id(2), Seq(0)));
-        assert!(mirror.bindings_current(id(1), id(2), Seq(1)));
-        assert!(mirror.bindings_current(id(1), id(3), Seq(0)));
+        assert!(!mirror.bindings_current(id(1), id(2), &read_at(0)));
+        assert!(mirror.bindings_current(id(1), id(2), &read_at(1)));
+        assert!(mirror.bindings_current(id(1), id(3), &read_at(0)));
     }
 
     #[test]
     fn a_reset_voids_the_lease_and_forgets_a_history_that_never_was() {
         let mirror = Mirror::default();
-        mirror.apply(&numbered(1, Fact::TenantGeneration { tenant: id(1), generation: 9 }));
+        mirror.apply(&numbered(1, Fact::TenantGeneration { tenant: id(1), generation: 9, cutoff: None }));
         mirror.grant(BootInstant::from_nanos(1), BootInstant::from_nanos(1) + Duration::from_secs(2));
         let before = mirror.version();
-        mirror.reset(Position { seq: Seq(5), tag: Tag(1) }, [&Fact::TenantGeneration { tenant: id(1), generation: 2 }]);
+        mirror.reset(
+            Position { seq: Seq(5), tag: Tag(1), ..Position::default() },
+            [&Fact::TenantGeneration { tenant: id(1), generation: 2, cutoff: None }],
+        );
         assert_ne!(mirror.version(), before);
         assert!(matches!(mirror.lease(BootInstant::from_nanos(2)), Lease::Unproven { .. }));
         let token = |tg| Identity { tenant: Some(id(1)), tenant_generation: tg, ..Identity::default() };
         assert_eq!(mirror.judge(&token(2)), Ok(()));
         assert_eq!(mirror.judge(&token(1)), Err(Refusal::TenantGeneration));
-        assert!(!mirror.bindings_current(id(1), id(2), Seq(4)));
+        assert!(!mirror.bindings_current(id(1), id(2), &read_at(4)));
+    }
+
+    #[test]
+    fn after_all_bindings_changed_none_read_before_is_current() {
+        let mirror = Mirror::default();
+        mirror.apply(&numbered(1, Fact::BindingsChanged { tenant: id(1), user: id(2) }));
+        mirror.apply(&numbered(2, Fact::AllBindingsChanged));
+        for user in [2, 3] {
+            assert!(!mirror.bindings_current(id(1), id(user), &read_at(1)));
+            assert!(mirror.bindings_current(id(1), id(user), &read_at(2)));
+        }
+    }
+
+    #[test]
+    fn bindings_of_a_lost_history_are_not_current_whatever_their_number() {
+        let mirror = Mirror::default();
+        let read_in = |history| Bindings { history: History(history), ..read_at(1000) };
+        mirror.reset(Position { history: History(1), seq: Seq(1000), tag: Tag(1) }, []);
+        assert!(mirror.bindings_current(id(1), id(2), &read_in(1)));
+        mirror.reset(Position { history: History(2), seq: Seq(500), tag: Tag(1) }, []);
+        assert!(!mirror.bindings_current(id(1), id(2), &read_in(1)));
+        assert!(mirror.bindings_current(id(1), id(2), &read_in(2)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    claims::{ACCESS_TOKEN_TYPE, AccessClaims, ContextKind},
+    claims::{ACCESS_TOKEN_TYPE, AccessClaims, ContextKind, token_id},
     issuer::{Issuer, Reading},
     jwks::{PublicKey, Thumbprint, algorithm_name},
     jws::{Jws, JwsError},
@@ -103,6 +103,17 @@ pub enum TenantClaim {
     None,
 }
 
+impl TenantClaim {
+    /// The tenant's id, where that is what it names.
+    pub fn id(&self) -> Option<TenantId> {
+        match self {
+            Self::Id(id) => Some(*id),
+            Self::Name(name) => name.parse().ok(),
+            Self::None => None,
+        }
+    }
+}
+
 /// A token whose signature, issuer, audience and times held when it was verified. Whether it has expired or was
 /// revoked since is not said by holding one.
 #[derive(Debug)]
@@ -144,13 +155,16 @@ impl VerifiedToken {
 
     /// Our user, for own tokens.
     pub const fn user(&self) -> Option<UserId> {
-        self.identity.user
+        match self.kind {
+            TokenKind::Own => self.identity.user,
+            TokenKind::External => None,
+        }
     }
     /// The session, for own tokens.
     pub const fn session(&self) -> Option<SessionId> {
         self.identity.session
     }
-    /// The token's own id, where it is a UUID.
+    /// The token's own id; of a foreign one that is no UUID, the one it stands for ([`token_id`]).
     pub const fn token_id(&self) -> Option<TokenId> {
         self.identity.token
     }
@@ -225,7 +239,7 @@ impl<'t> Presented<'t> {
         let (nbf, iat) = (date(claims, "nbf")?, date(claims, "iat")?);
         let not_before = nbf.max(iat);
         in_time(expires_at, not_before, now)?;
-        Ok(Checked { presented: self, issuer, key, expires_at, not_before })
+        Ok(Checked { presented: self, issuer, key, expires_at, not_before, issued_at: iat })
     }
 }
 
@@ -237,6 +251,7 @@ pub struct Checked<'p, 't, 'i> {
     key: &'i PublicKey,
     expires_at: Timestamp,
     not_before: Option<Timestamp>,
+    issued_at: Option<Timestamp>,
 }
 
 impl Checked<'_, '_, '_> {
@@ -261,10 +276,15 @@ impl Checked<'_, '_, '_> {
                     TenantBinding::Claim(name) => TenantClaim::Name(text(claims, name)?.into()),
                 };
                 let subject = text(claims, subject_claim)?;
-                // Other services refuse foreign tokens by `jti` too; one that is no UUID can be named by nobody.
-                let token = claims.get("jti").and_then(Value::as_str).and_then(|jti| jti.parse().ok());
-                // Generations are ours: a foreign token carries none and is not judged by them.
-                let identity = Identity { token, ..Identity::default() };
+                let token = claims.get("jti").and_then(Value::as_str).map(token_id);
+                // Generations are ours: a foreign token carries none and is judged by when it was issued.
+                let identity = Identity {
+                    token,
+                    tenant: tenant.id(),
+                    user: subject.parse().ok(),
+                    foreign_iat: Some(self.issued_at.unwrap_or_default()),
+                    ..Identity::default()
+                };
                 let roles = roles_claim.as_deref().map_or(Ok(Vec::new()), |name| names(claims, name))?;
                 Ok(VerifiedToken {
                     kind: TokenKind::External,
@@ -302,6 +322,7 @@ impl Checked<'_, '_, '_> {
                 user: Some(own.sub),
                 user_generation: own.ug,
                 tenant_generation: own.tg,
+                foreign_iat: None,
             },
             username: own.username.map(Into::into),
             org_unit: own.ou,

@@ -46,6 +46,8 @@ actions! {
     ManageMenus = "menu";
     /// Organisational units.
     ManageOrgUnits = "org-unit";
+    /// Copies of what principals may do, at the gateways.
+    ManagePermissionCache = "permission-cache";
     /// Projects.
     ManageProjects = "project";
     /// Role bindings.

@@ -3,9 +3,15 @@
 //! Facts only grow. A fact may be applied twice or in any order among its neighbours without changing what is refused
 //! in the end; only the loss of one matters, and that is what [`Position`] and the lease detect.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{RoleId, SessionId, TenantId, Timestamp, TokenId, UserId};
+
+/// How long a cutoff is remembered that reaches one user's foreign tokens. Whoever issues them should let none live
+/// longer; of a tenant, the snapshot remembers it for good.
+pub const CUTOFF_REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Something that restricts, once and for all.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
@@ -33,6 +39,9 @@ pub enum Fact {
         user: UserId,
         /// The new generation. Only grows.
         generation: u64,
+        /// Foreign tokens carry no generation: those issued until then are refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cutoff: Option<Timestamp>,
     },
     /// The tenant's generation is now `generation`; tokens with a lower `tg` are refused.
     TenantGeneration {
@@ -40,6 +49,9 @@ pub enum Fact {
         tenant: TenantId,
         /// The new generation. Only grows.
         generation: u64,
+        /// Foreign tokens carry no generation: those issued until then are refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cutoff: Option<Timestamp>,
     },
     /// What the user may do in the tenant changed: cached bindings older than this fact are not used.
     BindingsChanged {
@@ -48,6 +60,8 @@ pub enum Fact {
         /// Whose.
         user: UserId,
     },
+    /// Cached bindings of everybody that are older than this fact are not used.
+    AllBindingsChanged,
 }
 
 /// A fact's number in the log: gap-free, from 1, given by the tick and never at insert.
@@ -70,9 +84,26 @@ impl Seq {
 #[serde(transparent)]
 pub struct Tag(pub u64);
 
+/// Whose numbers these are: random, made with the log's head. A database that was restored from a backup counts on
+/// from where the backup was made, and gives numbers a second time; from then on they are of another history.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct History(pub u64);
+
+/// A state of the snapshot.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotVersion {
+    /// Who counts the revision; zero before the first state.
+    pub history: History,
+    /// The revision.
+    pub revision: u64,
+}
+
 /// How far a reader has applied the log without a gap.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct Position {
+    /// Whose numbers these are; zero for who has read nothing yet.
+    pub history: History,
     /// Number of the last applied fact; [`Seq::ZERO`] for none.
     pub seq: Seq,
     /// Its tag; zero for none.
@@ -106,6 +137,9 @@ pub struct Proof {
 /// What a principal may do in a tenant: bindings, never expanded permissions.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Bindings {
+    /// Who counts `as_of`. Bindings of another history are of no use.
+    #[serde(default)]
+    pub history: History,
     /// The log's head in the SQL state this was read from. Usable while no newer fact names this user or tenant.
     pub as_of: Seq,
     /// False when the user is disabled, suspended or gone, or the membership is not active.

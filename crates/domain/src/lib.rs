@@ -18,7 +18,7 @@ pub mod snapshot;
 pub mod time;
 pub mod unit;
 
-pub use fact::{Fact, NumberedFact, Position, Seq, Tag};
+pub use fact::{Fact, History, NumberedFact, Position, Seq, SnapshotVersion, Tag};
 pub use fleet::FleetName;
 pub use host::HostName;
 pub use id::{

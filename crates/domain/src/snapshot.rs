@@ -198,6 +198,9 @@ pub struct Tenant {
     /// Tokens of a lower generation are refused. State, beside the fact of the same meaning, for a gateway that
     /// starts after the fact was forgotten.
     pub generation: u64,
+    /// Tokens of external issuers that were issued until then are refused. State, as `generation` is.
+    #[serde(default)]
+    pub cutoff: Option<Timestamp>,
 }
 
 /// Where a role's permissions count.

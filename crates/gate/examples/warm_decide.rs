@@ -8,7 +8,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use authn::Mirror;
 use domain::{
-    BootInstant, Clock as _, HumanDuration, Id, RequestId, Seq, TenantId, UserId,
+    BootInstant, Clock as _, HumanDuration, Id, RequestId, TenantId, UserId,
     fact::Bindings,
     snapshot::{
         Access, Algorithm, Assertion, Change, Entity, HostPolicy, Hostname, Issuer, KycStatus, PaymentStatus, Peer,
@@ -25,7 +25,7 @@ struct Member;
 
 impl Link for Member {
     fn bindings(&self, _: TenantId, _: UserId) -> Waiting<'_, Result<Arc<Bindings>, BindingsError>> {
-        let bindings = Bindings { as_of: Seq(0), active: true, roles: vec![id(6)], unit_roles: vec![] };
+        let bindings = Bindings { active: true, roles: vec![id(6)], ..Bindings::default() };
         Box::pin(async move { Ok(Arc::new(bindings)) })
     }
     fn renewal(&self) -> Waiting<'_, ()> {
@@ -76,6 +76,7 @@ fn entities(issuer: Issuer) -> Vec<Entity> {
             products: std::collections::BTreeMap::new(),
             rate_limit: Some(domain::snapshot::RateLimit { rps: 1_000_000, burst: 1_000_000 }),
             generation: 0,
+            cutoff: None,
         }),
         Entity::Role(Role {
             id: id(6),

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use authn::{Refusal, claims::ContextKind, verify::TenantClaim};
+use authn::{
+    Refusal,
+    claims::ContextKind,
+    mirror::{self, Identity},
+    verify::TenantClaim,
+};
 use domain::{Clock, fact::Bindings};
 
 use crate::{
-    CanonicalRequest, Denial, Trace,
+    Denial, Trace,
     identity::Principal,
     permit::TokenFacts,
     revoke::ActiveToken,
@@ -37,7 +42,7 @@ impl BoundPrincipal {
     }
 }
 
-/// Binds an active token to the site.
+/// Binds an active token to the site, for a request that only reads where `safe`.
 ///
 /// # Errors
 /// Another tenant's token, one of the wrong context, an inactive principal, a tenant that is not served or not
@@ -46,7 +51,7 @@ pub(crate) fn to_site(
     active: ActiveToken,
     site: &Arc<Site>,
     matched: &Matched,
-    request: &CanonicalRequest<'_>,
+    safe: bool,
     clock: &dyn Clock,
     trace: &mut Trace,
 ) -> Result<BoundPrincipal, Denial> {
@@ -58,11 +63,9 @@ pub(crate) fn to_site(
                 trace.tenant = Some(tenant.id);
                 if site.tenant.is_none() {
                     tenant::serves(tenant)?;
-                    tenant::serves_route(tenant, request, matched)?;
+                    tenant::serves_route(tenant, safe, matched)?;
                 }
-                if known.is_own() && facts.identity.tenant_generation < tenant.generation {
-                    return Err(Denial::TokenRevoked(Refusal::TenantGeneration));
-                }
+                issued_since(&facts.identity, tenant)?;
             }
             if bindings.as_ref().is_some_and(|bindings| !bindings.active) {
                 return Err(Denial::PrincipalInactive);
@@ -79,8 +82,20 @@ pub(crate) fn to_site(
     Ok(bound)
 }
 
+/// Whether a token was issued after the tenant's tokens were last revoked, as the snapshot has it: for a gateway that
+/// started after the fact was forgotten.
+fn issued_since(token: &Identity, tenant: &TenantInfo) -> Result<(), Denial> {
+    match (token.foreign_iat, tenant.cutoff) {
+        (None, _) if token.tenant_generation < tenant.generation => {
+            Err(Denial::TokenRevoked(Refusal::TenantGeneration))
+        }
+        (Some(iat), Some(cutoff)) if mirror::cut_off(iat, cutoff) => Err(Denial::TokenRevoked(Refusal::TenantCutoff)),
+        (None | Some(_), _) => Ok(()),
+    }
+}
+
 /// The tenant a token acts in here; none for staff in system context.
-fn tenant_of(known: &KnownToken, site: &Site) -> Result<Option<Arc<TenantInfo>>, Denial> {
+pub(crate) fn tenant_of(known: &KnownToken, site: &Site) -> Result<Option<Arc<TenantInfo>>, Denial> {
     let token = &known.token;
     if token.context == ContextKind::System {
         // Staff are staff on the platform's own hostnames, by tokens of the root project, and nowhere else.

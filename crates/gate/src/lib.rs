@@ -18,6 +18,7 @@ pub mod credential;
 pub mod denial;
 pub mod forward;
 pub mod identity;
+pub mod lasting;
 pub mod limit;
 pub mod link;
 pub mod permit;
@@ -96,39 +97,41 @@ impl Gate {
     /// # Errors
     /// [`Stop`]: an [`Answer`] that the gate gives itself, or a [`Denial`].
     pub async fn decide(&self, head: &RawHead<'_>, clock: &dyn Clock, trace: &mut Trace) -> Result<Permit, Stop> {
+        // Before anything is read of the snapshot: a change in between is then seen by who judges the permit again.
+        let judged_at = self.snapshot.changes();
         let request = canonical::read(head)?;
         trace.lap(Stage::Canonical, clock);
-        let site = tenant::of(&self.snapshot, &request, trace)?;
+        let site = tenant::of(&self.snapshot, &request.host, trace)?;
         trace.lap(Stage::Tenant, clock);
         self.limits.admit(&request, clock)?;
         trace.lap(Stage::Admit, clock);
         if request.listener == Listener::Plain {
             return Err(Stop::Answer(Answer::to_https(&request, self.config.public_https_port)));
         }
-        let route = route::find(&site, &request, trace)?;
+        let route = route::find(&site, request.method, &request.path, request.is_safe(), trace)?;
         trace.lap(Stage::Route, clock);
         let credential = credential::pick(&route, &request)?;
         trace.lap(Stage::Credential, clock);
         let verified = verify::verify(self, credential, &site, &request, clock, trace)?;
         trace.lap(Stage::Verify, clock);
-        let active = revoke::admit(self, verified, &route, &request, clock).await?;
+        let active = revoke::admit(self, verified, &route, &site, &request, clock).await?;
         trace.lap(Stage::Revoke, clock);
-        let bound = bind::to_site(active, &site, &route, &request, clock, trace)?;
+        let bound = bind::to_site(active, &site, &route, request.is_safe(), clock, trace)?;
         trace.lap(Stage::Bind, clock);
         self.limits.spend(&bound, &route, clock)?;
         trace.lap(Stage::Limit, clock);
-        let permit = authorize::permit(self, bound, &route, &request, clock)?;
+        let permit = authorize::permit(self, judged_at, bound, &route, &request, clock)?;
         trace.lap(Stage::Authorize, clock);
         Ok(permit)
     }
 
-    /// Judges a permit once more, at the moment its request is sent on or while its stream goes on: the token may
-    /// have expired or been revoked, and the lease may have run out.
+    /// Judges a permit once more, at the moment its request is sent on or while it lasts, by what is in force now: see
+    /// [`lasting`]. `path` is the canonical path it was given for. Ready at once while nothing has changed. Cancel-safe.
     ///
     /// # Errors
-    /// The [`Denial`] that a new request would now meet in stages 6 and 7.
-    pub fn still_holds(&self, permit: &Permit, clock: &dyn Clock) -> Result<(), Denial> {
-        revoke::still_holds(self, permit, clock)
+    /// The [`Denial`] that the same request would now meet.
+    pub async fn still_holds(&self, permit: &Permit, path: &str, clock: &dyn Clock) -> Result<(), Denial> {
+        lasting::still_holds(self, permit, path, clock).await
     }
 
     /// What the gate knows; the feed fills it.

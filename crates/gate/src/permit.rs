@@ -1,6 +1,6 @@
 //! What a permitted request carries to the proxy: where it goes, as whom, and what must be done on the way.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use authn::mirror::Identity;
 use domain::{RequestId, Timestamp, snapshot::OnUnproven};
@@ -8,6 +8,7 @@ use domain::{RequestId, Timestamp, snapshot::OnUnproven};
 use crate::{
     identity::Principal,
     snapshot::{TenantInfo, route::CompiledRoute},
+    verify::KnownToken,
 };
 
 /// A request that may be forwarded. Made by [`crate::authorize`] alone. It holds its route and upstream, never a
@@ -32,6 +33,10 @@ pub struct Permit {
     pub lasting: Lasting,
     /// Whether to answer with `x-token-refresh: advised`.
     pub refresh_advised: bool,
+    /// Whether the request only reads.
+    pub(crate) safe: bool,
+    /// How often the snapshot had changed when this was last judged.
+    pub(crate) judged_at: AtomicU64,
     pub(crate) token: Option<TokenFacts>,
 }
 
@@ -43,8 +48,9 @@ pub struct Lasting {
 }
 
 /// What a permit's token is judged by again.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TokenFacts {
+    pub(crate) known: Arc<KnownToken>,
     pub(crate) identity: Identity,
     pub(crate) expires_at: Timestamp,
     pub(crate) mirror_version: u64,

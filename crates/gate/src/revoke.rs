@@ -9,9 +9,10 @@ use authn::{Lease, mirror::Identity, verify::TokenKind};
 use domain::{BootInstant, Clock, fact::Bindings, snapshot::OnUnproven};
 
 use crate::{
-    CanonicalRequest, Denial, Gate, LookUp, Permit,
+    CanonicalRequest, Denial, Gate, LookUp, bind,
     permit::TokenFacts,
     route::Matched,
+    snapshot::Site,
     verify::{KnownToken, Verified},
 };
 
@@ -36,20 +37,23 @@ pub(crate) async fn admit(
     gate: &Gate,
     verified: Verified,
     matched: &Matched,
+    site: &Site,
     request: &CanonicalRequest<'_>,
     clock: &dyn Clock,
 ) -> Result<ActiveToken, Denial> {
     let Verified::Token(known) = verified else { return Ok(ActiveToken::Anonymous) };
+    let identity = identity(&known, site);
     // The lease is read before the mirror is asked: the lease is granted after the facts it proves are applied.
     let mut last_proven = unproven_since(gate, clock);
-    let mut version = clear(gate, &known)?;
+    let mut version = clear(gate, &known, &identity)?;
     if last_proven.is_some() {
         gate.link.renewal().await;
         last_proven = unproven_since(gate, clock);
-        version = clear(gate, &known)?;
+        version = clear(gate, &known, &identity)?;
     }
     let facts = TokenFacts {
-        identity: known.token.identity,
+        known: Arc::clone(&known),
+        identity,
         expires_at: known.token.expires_at,
         mirror_version: version,
         on_unproven: matched.on_unproven(),
@@ -67,10 +71,9 @@ pub(crate) async fn admit(
     Ok(ActiveToken::Token { known, bindings, facts })
 }
 
-/// Judges a permit again when its request is sent on, or while its stream lasts. Asks nobody: what the route serves
-/// without proof goes on for as long as it says.
-pub(crate) fn still_holds(gate: &Gate, permit: &Permit, clock: &dyn Clock) -> Result<(), Denial> {
-    let Some(facts) = &permit.token else { return Ok(()) };
+/// Judges a token again: its times, the log, the lease. Asks nobody: what the route serves without proof goes on for as
+/// long as it says.
+pub(crate) fn still_holds(gate: &Gate, facts: &TokenFacts, clock: &dyn Clock) -> Result<(), Denial> {
     if clock.unix_now() >= facts.expires_at + authn::verify::CLOCK_SKEW {
         return Err(authn::TokenError::Expired.into());
     }
@@ -81,12 +84,25 @@ pub(crate) fn still_holds(gate: &Gate, permit: &Permit, clock: &dyn Clock) -> Re
     last_proven.map_or(Ok(()), |last_proven| without_proof(facts, last_proven, clock.boot_now()))
 }
 
+/// What the log is asked of a token. A foreign one may name its tenant by slug: which tenant that is, the site says.
+/// One it does not know is refused in the next stage.
+fn identity(known: &KnownToken, site: &Site) -> Identity {
+    let identity = known.token.identity;
+    if identity.tenant.is_some() || known.is_own() {
+        return identity;
+    }
+    let tenant = bind::tenant_of(known, site).ok().flatten();
+    Identity { tenant: tenant.map(|tenant| tenant.id), ..identity }
+}
+
 /// The mirror's version at which it does not refuse the token.
-fn clear(gate: &Gate, known: &KnownToken) -> Result<u64, Denial> {
+fn clear(gate: &Gate, known: &KnownToken, identity: &Identity) -> Result<u64, Denial> {
     // Read before the look-up: a fact that comes in between is met by the next reader of an older number.
     let version = gate.mirror.version();
-    if known.cleared_at.load(Ordering::Acquire) != version {
-        gate.mirror.judge(&known.token.identity).map_err(Denial::TokenRevoked)?;
+    // What a slug names may change without a fact, so that such a token is looked up each time.
+    let by_slug = identity.tenant != known.token.identity.tenant;
+    if by_slug || known.cleared_at.load(Ordering::Acquire) != version {
+        gate.mirror.judge(identity).map_err(Denial::TokenRevoked)?;
         known.cleared_at.store(version, Ordering::Release);
     }
     Ok(version)
@@ -110,12 +126,12 @@ fn without_proof(facts: &TokenFacts, last_proven: BootInstant, now: BootInstant)
 }
 
 /// What an own token's user may do in its tenant: as kept with the token while the log knows nothing newer.
-async fn bindings(gate: &Gate, known: &KnownToken) -> Result<Option<Arc<Bindings>>, Denial> {
+pub(crate) async fn bindings(gate: &Gate, known: &KnownToken) -> Result<Option<Arc<Bindings>>, Denial> {
     let identity: Identity = known.token.identity;
     let (TokenKind::Own, Some(tenant), Some(user)) = (known.token.kind, identity.tenant, identity.user) else {
         return Ok(None);
     };
-    let current = |bindings: &Bindings| gate.mirror.bindings_current(tenant, user, bindings.as_of);
+    let current = |bindings: &Bindings| gate.mirror.bindings_current(tenant, user, bindings);
     if let Some(kept) = known.principal.load().as_ref().and_then(|principal| principal.bindings.as_ref())
         && current(kept)
     {

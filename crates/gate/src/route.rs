@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::snapshot::{Access, OnUnproven};
 
 use crate::{
-    CanonicalRequest, Denial, Trace,
+    Denial, Trace,
     snapshot::{Site, route::CompiledRoute},
     tenant,
 };
@@ -41,12 +41,12 @@ impl Matched {
     }
 }
 
-/// The route of a request on a site.
+/// The route of a request on a site, `safe` when it only reads.
 ///
 /// # Errors
 /// The hostname's tenant does not serve this route now.
-pub(crate) fn find(site: &Site, request: &CanonicalRequest<'_>, trace: &mut Trace) -> Result<Matched, Denial> {
-    let matched = match site.routes.find(request.method, &request.path) {
+pub(crate) fn find(site: &Site, method: &str, path: &str, safe: bool, trace: &mut Trace) -> Result<Matched, Denial> {
+    let matched = match site.routes.find(method, path) {
         Some(route) => {
             trace.route = Some(route.id);
             trace.pattern = Some(Arc::clone(&route.pattern));
@@ -55,7 +55,7 @@ pub(crate) fn find(site: &Site, request: &CanonicalRequest<'_>, trace: &mut Trac
         None => Matched::Nothing,
     };
     if let Some(of_host) = &site.tenant {
-        tenant::serves_route(of_host, request, &matched)?;
+        tenant::serves_route(of_host, safe, &matched)?;
     }
     Ok(matched)
 }

@@ -36,6 +36,7 @@ pub struct Snapshot {
     shards: Box<[ArcSwap<Shard>]>,
     state: Mutex<state::State>,
     revision: AtomicU64,
+    changes: AtomicU64,
     usable: AtomicBool,
 }
 
@@ -69,6 +70,7 @@ impl Default for Snapshot {
             shards: (0..SHARDS).map(|_| ArcSwap::default()).collect(),
             state: Mutex::default(),
             revision: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             usable: AtomicBool::new(false),
         }
     }
@@ -112,6 +114,7 @@ impl Snapshot {
         }
         self.revision.store(revision, Ordering::Release);
         self.usable.store(true, Ordering::Release);
+        self.changes.fetch_add(1, Ordering::Release);
         report.refused.sort_by(|a, b| a.0.cmp(&b.0));
         report
     }
@@ -119,6 +122,11 @@ impl Snapshot {
     /// The revision in force; 0 for none.
     pub fn revision(&self) -> u64 {
         self.revision.load(Ordering::Acquire)
+    }
+
+    /// How often it has changed: what was judged at one number and asks at the same need not be judged again.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Whether requests can be judged by it.
@@ -129,6 +137,7 @@ impl Snapshot {
     /// Says that the snapshot is too old to judge by; the next change makes it usable again.
     pub fn expire(&self) {
         self.usable.store(false, Ordering::Release);
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// The certificate for the name of a TLS handshake; none for unknown names.

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use domain::snapshot::{KycStatus, PaymentStatus, TenantStatus};
 
 use crate::{
-    CanonicalRequest, Denial, Snapshot, Trace,
+    Denial, Snapshot, Trace,
     route::Matched,
     snapshot::{Entry, Site, TenantInfo},
 };
 
-/// The site of a request.
+/// The site of a hostname.
 ///
 /// # Errors
 /// No snapshot, no such hostname, one this build cannot serve, or one whose project or tenant serves nothing now.
-pub(crate) fn of(snapshot: &Snapshot, request: &CanonicalRequest<'_>, trace: &mut Trace) -> Result<Arc<Site>, Denial> {
+pub(crate) fn of(snapshot: &Snapshot, host: &str, trace: &mut Trace) -> Result<Arc<Site>, Denial> {
     if !snapshot.is_usable() {
         return Err(Denial::SnapshotUnavailable);
     }
-    let site = match snapshot.entry(&request.host) {
+    let site = match snapshot.entry(host) {
         Some(Entry::Site(site)) => site,
         Some(Entry::Unsupported) => return Err(Denial::SnapshotUnsupported),
         None => return Err(Denial::HostnameUnknown),
@@ -47,15 +47,11 @@ pub(crate) fn serves(tenant: &TenantInfo) -> Result<(), Denial> {
     }
 }
 
-/// Whether the tenant serves this request on this route: frozen tenants read and sign in and out; products need the
+/// Whether the tenant serves a request on this route, `safe` when it only reads: frozen tenants read and sign in and out; products need the
 /// customer's KYC.
-pub(crate) fn serves_route(
-    tenant: &TenantInfo,
-    request: &CanonicalRequest<'_>,
-    matched: &Matched,
-) -> Result<(), Denial> {
+pub(crate) fn serves_route(tenant: &TenantInfo, safe: bool, matched: &Matched) -> Result<(), Denial> {
     let route = matched.route();
-    if tenant.status == TenantStatus::Frozen && !request.is_safe() && !route.is_some_and(|route| route.session) {
+    if tenant.status == TenantStatus::Frozen && !safe && !route.is_some_and(|route| route.session) {
         return Err(Denial::TenantFrozen);
     }
     let verified = matches!(tenant.kyc, KycStatus::Completed | KycStatus::DueRekyc);

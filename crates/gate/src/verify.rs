@@ -141,6 +141,20 @@ pub(crate) fn verify(
     Ok(Verified::Token(known))
 }
 
+/// Whether a token that was verified before would still be believed at a site.
+///
+/// # Errors
+/// Its issuer is gone or is read otherwise now, or has lost the key.
+pub(crate) fn still_believed(known: &KnownToken, site: &Site) -> Result<(), Denial> {
+    let before = &known.token.issuer;
+    let mut issuers = site.issuers.iter();
+    if issuers.any(|issuer| Arc::ptr_eq(issuer, before) || issuer.still_believes(before, &known.token.key)) {
+        Ok(())
+    } else {
+        Err(TokenError::KeyUnknown.into())
+    }
+}
+
 /// The issuer a token claims, of those believed here: ours before others', and of several one that accepts an
 /// audience of the token.
 fn issuer<'s>(site: &'s Site, presented: &Presented<'_>) -> Result<&'s Arc<Issuer>, Denial> {

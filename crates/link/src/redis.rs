@@ -1,16 +1,27 @@
 //! Connections to Redis. It has two roles, each with its URL; one instance serves both only in development.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use ::redis::{
-    AsyncConnectionConfig, Client, RedisError,
-    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
+    AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError,
+    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub},
 };
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::LinkError;
 
 /// Longest wait for a connection and for an answer. Redis is a hint or a cache: who waits longer asks elsewhere.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often a revocation store is asked whether it evicts.
+const CHECK: Duration = Duration::from_secs(60);
 
 /// Longest pause between two attempts to connect again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -39,6 +50,8 @@ pub struct Redis {
     client: Client,
     connection: ConnectionManager,
     role: Role,
+    /// Whether it suited its role when it was last asked.
+    fit: Arc<AtomicBool>,
 }
 
 /// Connects, and checks that the instance suits its role.
@@ -56,9 +69,18 @@ pub async fn connect(url: &str, role: Role) -> Result<Redis, LinkError> {
         .set_number_of_retries(1);
     let connection = client.get_connection_manager_with_config(config).await;
     let connection = connection.map_err(|error| LinkError::unreachable(role.peer(), error))?;
-    let redis = Redis { client, connection, role };
+    let redis = Redis { client, connection, role, fit: Arc::new(AtomicBool::new(true)) };
     redis.check_fitness().await?;
+    if role == Role::Revocation {
+        tokio::spawn(redis.clone().check_each_minute(Arc::downgrade(&redis.fit)));
+    }
     Ok(redis)
+}
+
+/// Whether two URLs lead to one instance, as far as they say. One that cannot be read leads nowhere.
+pub fn same_instance(one: &str, other: &str) -> bool {
+    let address = |url: &str| url.into_connection_info().ok().map(|info| info.addr().to_string());
+    address(one).is_some_and(|one| address(other) == Some(one))
 }
 
 impl Redis {
@@ -87,6 +109,7 @@ impl Redis {
         let asked = ::redis::cmd("INFO").arg("memory").query_async::<String>(&mut self.connection()).await;
         let info = asked.map_err(|error| self.error(error))?;
         let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(str::trim);
+        self.fit.store(policy == Some("noeviction"), Ordering::Release);
         match policy {
             Some("noeviction") => Ok(()),
             other => Err(LinkError::Unfit {
@@ -94,6 +117,39 @@ impl Redis {
                 reason: format!("`maxmemory-policy` is `{}` and must be `noeviction`", other.unwrap_or("unknown")),
             }),
         }
+    }
+
+    /// Whether the instance suited its role when it was last asked. What one that does not refuses counts; what it does
+    /// not refuse proves nothing.
+    ///
+    /// # Errors
+    /// [`LinkError::Unfit`].
+    pub fn fitness(&self) -> Result<(), LinkError> {
+        if self.fit.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(LinkError::Unfit { peer: self.role.peer(), reason: "it may evict, and must be `noeviction`".into() })
+    }
+
+    /// Asks for as long as anybody else uses it.
+    async fn check_each_minute(self, used: Weak<AtomicBool>) {
+        let mut due = interval(CHECK);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        due.tick().await;
+        // One of them is ours.
+        while used.strong_count() > 1 {
+            due.tick().await;
+            if let Err(error) = self.check_fitness().await {
+                tracing::error!(error = crate::error::chain(&error), "the revocation store is not fit for use");
+            }
+        }
+    }
+
+    /// A connection for what Redis says by itself.
+    pub(crate) async fn listening(&self) -> Result<PubSub, LinkError> {
+        let connected = timeout(PATIENCE, self.client.get_async_pubsub()).await;
+        let late = LinkError::TimedOut { peer: self.role.peer(), after: PATIENCE };
+        connected.map_err(|_| late)?.map_err(|error| self.error(error))
     }
 
     pub(crate) fn error(&self, error: RedisError) -> LinkError {

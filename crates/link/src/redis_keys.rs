@@ -8,6 +8,9 @@ use domain::{SessionId, TenantId, TokenId, UserId};
 /// The stream of facts.
 pub const FACTS: &str = "{rev}:facts";
 
+/// What a refusal of ours holds; other services write what they like.
+pub const OURS: &str = "portcullis";
+
 /// "This token is refused", with an expiry.
 pub fn refused_token(token: TokenId) -> String {
     format!("bl:jti:{token}")

@@ -1,14 +1,15 @@
 //! Redis as the record of revocations, for a gateway on its own (`revocations: redis`).
 //!
 //! There is no SQL behind it: what the keys say is what is refused. A gateway reads all of them twice a second, and its
-//! lease counts from the start of a reading that succeeded. Keys of any writer count, with these limits: a key that
-//! vanishes is remembered until its token has expired, and the watermarks `bl:user:*` and `bl:tenant:*` are not read;
-//! generations say the same without a clock.
+//! lease counts from the start of a reading that succeeded. Keys of any writer count: refused tokens and ended sessions,
+//! generations, and the watermarks `bl:user:*` and `bl:tenant:*`, which refuse foreign tokens by when they were issued.
+//! A key that vanishes is remembered until its token has expired. A name or value that says nothing is passed over.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use ::redis::{FromRedisValue, pipe};
-use domain::{Clock, Fact, Id};
+use authn::claims::token_id;
+use domain::{Clock, Fact, Id, Timestamp};
 
 use crate::{LinkError, redis::Redis};
 
@@ -31,11 +32,20 @@ impl RedisRecord {
         Self { redis, clock }
     }
 
+    /// Whether Redis may be taken for the record: it must not evict.
+    ///
+    /// # Errors
+    /// [`LinkError::Unfit`].
+    pub fn fitness(&self) -> Result<(), LinkError> {
+        self.redis.fitness()
+    }
+
     /// Everything that is refused. Whatever was written before the call began is among it.
     ///
     /// # Errors
-    /// When Redis does not answer; then nothing may be concluded.
+    /// When Redis does not answer, or may have evicted; then nothing may be concluded.
     pub async fn read(&self) -> Result<Vec<Fact>, LinkError> {
+        self.redis.fitness()?;
         let mut facts = Vec::new();
         for prefix in ["bl:jti:", "bl:sid:"] {
             let names = self.names(prefix).await?;
@@ -48,7 +58,7 @@ impl RedisRecord {
                 };
                 let exp = self.clock.unix_now() + left;
                 match (prefix, name.strip_prefix(prefix).unwrap_or_default()) {
-                    ("bl:jti:", id) => facts.extend(id.parse().map(|jti| Fact::TokenRefused { jti, exp })),
+                    ("bl:jti:", id) => facts.push(Fact::TokenRefused { jti: token_id(id), exp }),
                     (_, id) => facts.extend(id.parse().map(|sid| Fact::SessionEnded { sid, exp })),
                 }
             }
@@ -58,15 +68,36 @@ impl RedisRecord {
             if let (Some((Some(tenant), Some(user))), Some(generation)) =
                 (ids.map(|(tenant, user)| (id(tenant), id(user))), generation)
             {
-                facts.push(Fact::UserGeneration { tenant, user, generation });
+                facts.push(Fact::UserGeneration { tenant, user, generation, cutoff: None });
+            }
+        }
+        for (name, cutoff) in self.watermarks("bl:user:").await? {
+            if let Some((Some(tenant), Some(user))) = name.split_once(':').map(|(tenant, user)| (id(tenant), id(user)))
+            {
+                facts.push(Fact::UserGeneration { tenant, user, generation: 0, cutoff: Some(cutoff) });
+            }
+        }
+        for (name, cutoff) in self.watermarks("bl:tenant:").await? {
+            if let Some(tenant) = id(&name) {
+                facts.push(Fact::TenantGeneration { tenant, generation: 0, cutoff: Some(cutoff) });
             }
         }
         for (name, generation) in self.ask::<Option<u64>>("GET", &self.names("{rev}:tg:").await?).await? {
             if let (Some(tenant), Some(generation)) = (name.strip_prefix("{rev}:tg:").and_then(id), generation) {
-                facts.push(Fact::TenantGeneration { tenant, generation });
+                facts.push(Fact::TenantGeneration { tenant, generation, cutoff: None });
             }
         }
         Ok(facts)
+    }
+
+    /// The watermarks of keys that begin like this, by the rest of their names.
+    async fn watermarks(&self, prefix: &str) -> Result<Vec<(String, Timestamp)>, LinkError> {
+        let values = self.ask::<Option<String>>("GET", &self.names(prefix).await?).await?;
+        let read = |(name, value): (String, Option<String>)| {
+            let secs = value?.parse::<i64>().ok().filter(|secs| *secs >= 0)?;
+            Some((name.strip_prefix(prefix)?.to_owned(), Timestamp::from_secs(secs)))
+        };
+        Ok(values.into_iter().filter_map(read).collect())
     }
 
     /// All keys that begin like this. A key that is there throughout is found (`SCAN`'s guarantee).

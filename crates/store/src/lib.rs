@@ -36,6 +36,7 @@ pub use aggregate::{
 };
 pub use error::StoreError;
 pub use log::{
+    facts::Standing,
     feed::{Delta, Snapshot},
     tick::Tick,
 };

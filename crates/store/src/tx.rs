@@ -154,7 +154,12 @@ impl Work {
 
     /// Leaves a fact for the next tick to number.
     pub(crate) async fn insert_fact(&self, fact: &Fact) -> Result<(), StoreError> {
-        facts::insert(&self.view, self.now, fact).await
+        self.insert_facts(std::slice::from_ref(fact)).await
+    }
+
+    /// Leaves facts, at most about a thousand, for the next tick to number.
+    pub(crate) async fn insert_facts(&self, facts: &[Fact]) -> Result<(), StoreError> {
+        facts::insert(&self.view, self.now, facts).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use link::file::Checks;
+use link::{file::Checks, redis::same_instance};
 
 use super::{Environment, GatewayConfig, Revocations};
 
@@ -78,6 +78,12 @@ fn redis(config: &GatewayConfig, checks: &mut Checks<'_>) {
     }
     if config.redis.cache.is_some() && config.redis.cache_key.is_none() {
         checks.refuse("/redis/cache_key", "is needed with `redis.cache`");
+    }
+    if let (Some(revocation), Some(cache)) = (&config.redis.revocation, &config.redis.cache)
+        && config.environment != Environment::Dev
+        && same_instance(revocation, cache)
+    {
+        checks.refuse("/redis/cache", "is the instance of `redis.revocation`; one may evict and the other must not");
     }
 }
 

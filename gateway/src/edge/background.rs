@@ -50,12 +50,19 @@ pub(super) struct Tasks<'e> {
 
 impl Tasks<'_> {
     /// Serves the metrics listener.
-    pub(super) fn status(&self, on: &Handle, bound: Bound, revocations: bool) -> Result<(), EdgeError> {
+    pub(super) fn status(
+        &self,
+        on: &Handle,
+        bound: Bound,
+        revocations: bool,
+        record: Option<RedisRecord>,
+    ) -> Result<(), EdgeError> {
         let status = Arc::new(Status {
             applier: Arc::clone(self.applier),
             metrics: Arc::clone(&self.permissions.metrics),
             clock: Arc::clone(self.clock),
             revocations,
+            record,
         });
         let _context = on.enter();
         for socket in bound.into_sockets() {
@@ -77,7 +84,7 @@ impl Tasks<'_> {
             Arc::clone(&plane),
             carrier,
             Arc::clone(self.clock),
-            self.applier.revision(),
+            self.applier.version(),
             identity(self.config),
             FollowerSettings::default(),
         ));
@@ -90,7 +97,7 @@ impl Tasks<'_> {
             if timeout(BEFORE_DISK, self.applier.loaded()).await.is_err() && self.serve_from_disk(&disk) {
                 // What is held now need not be sent again.
                 feed.abort();
-                let held = Some(self.applier.gate().snapshot().revision());
+                let held = Some(*self.applier.version().borrow());
                 on.spawn(ControlApiFeed::new(plane, Arc::clone(self.applier), held).run());
             }
             on.spawn(save_changes(Arc::clone(self.applier), Arc::clone(&disk)));
@@ -140,14 +147,14 @@ impl Tasks<'_> {
     /// Takes the state on disk into force, if there is one and it is young enough.
     fn serve_from_disk(&self, disk: &Disk) -> bool {
         match disk.load(self.config.snapshot.max_age.get(), &**self.clock) {
-            Ok(Some(Kept { changes, revision, confirmed_ago, proven_at })) => {
-                self.applier.replace(changes, revision);
+            Ok(Some(Kept { changes, version, confirmed_ago, proven_at })) => {
+                self.applier.replace(changes, version);
                 self.applier.confirmed_before(confirmed_ago);
                 if let Some(proven_at) = proven_at {
                     self.permissions.mirror.remember_proof(proven_at);
                 }
                 tracing::warn!(
-                    snapshot.revision = revision,
+                    snapshot.revision = version.revision,
                     snapshot.age_s = confirmed_ago.as_secs(),
                     "the control API does not answer; serving the state on disk"
                 );
@@ -163,19 +170,16 @@ impl Tasks<'_> {
 }
 
 async fn save_changes(applier: Arc<Applier>, disk: Arc<Disk>) {
-    let mut revision = applier.revision();
+    let mut version = applier.version();
     // The first state may be in force already.
-    revision.mark_changed();
+    version.mark_changed();
     applier.loaded().await;
-    while revision.changed().await.is_ok() {
+    while version.changed().await.is_ok() {
         sleep(BEFORE_SAVE).await;
-        revision.mark_unchanged();
+        // The version first: a change between the two is in the entities, and is sent again.
+        let version = *version.borrow_and_update();
         let (gate, disk) = (Arc::clone(applier.gate()), Arc::clone(&disk));
-        let saved = tokio::task::spawn_blocking(move || {
-            // The revision first: a change between the two is in the entities, and is sent again.
-            let revision = gate.snapshot().revision();
-            disk.save(gate.snapshot().entities(), revision)
-        });
+        let saved = tokio::task::spawn_blocking(move || disk.save(gate.snapshot().entities(), version));
         match saved.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(error = &error as &dyn std::error::Error, "the state is not on disk"),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use domain::snapshot::Change;
+use domain::{SnapshotVersion, snapshot::Change};
 use futures::{StreamExt, stream::BoxStream};
 use link::{
     LinkError,
@@ -25,8 +25,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 pub(crate) struct ControlApiFeed {
     plane: Arc<dyn ControlPlane>,
     applier: Arc<Applier>,
-    /// The revision of the state that is held in full; none before the first.
-    held: Option<u64>,
+    /// The version of the state that is held in full; none before the first.
+    held: Option<SnapshotVersion>,
 }
 
 /// Why a connection to the feed ended.
@@ -54,8 +54,8 @@ struct Pending {
 }
 
 impl ControlApiFeed {
-    /// `held` is the revision of the state already in force, as read from disk.
-    pub(crate) fn new(plane: Arc<dyn ControlPlane>, applier: Arc<Applier>, held: Option<u64>) -> Self {
+    /// `held` is the version of the state already in force, as read from disk.
+    pub(crate) fn new(plane: Arc<dyn ControlPlane>, applier: Arc<Applier>, held: Option<SnapshotVersion>) -> Self {
         Self { plane, applier, held }
     }
 
@@ -130,14 +130,15 @@ impl ControlApiFeed {
             return None;
         }
         match message {
-            FeedMessage::Full { changes, last, revision } => {
+            FeedMessage::Full { changes, last, version } => {
                 pending.full.extend(changes);
                 if last {
                     // Changes that were gathered before are of the state that ends here.
                     let Pending { full: changes, .. } = std::mem::take(pending);
+                    let revision = version.revision;
                     tracing::info!(snapshot.revision = revision, snapshot.entities = changes.len(), "full state");
-                    self.applier.replace(changes, revision);
-                    self.held = Some(revision);
+                    self.applier.replace(changes, version);
+                    self.held = Some(version);
                 }
             }
             FeedMessage::Delta { changes, revision } => {
@@ -150,9 +151,9 @@ impl ControlApiFeed {
                 let held = self.held?;
                 if pending.due.is_some() {
                     pending.revision = pending.revision.max(revision);
-                } else if revision > held || !self.applier.gate().snapshot().is_usable() {
+                } else if revision > held.revision || !self.applier.gate().snapshot().is_usable() {
                     self.applier.apply(Vec::new(), revision);
-                    self.held = Some(revision);
+                    self.held = Some(SnapshotVersion { revision, ..held });
                 } else {
                     self.applier.confirmed();
                 }
@@ -164,7 +165,7 @@ impl ControlApiFeed {
     fn flush(&mut self, pending: &mut Pending) {
         if pending.due.take().is_some() {
             self.applier.apply(std::mem::take(&mut pending.deltas), pending.revision);
-            self.held = Some(pending.revision);
+            self.held = self.held.map(|held| SnapshotVersion { revision: pending.revision, ..held });
         }
     }
 }

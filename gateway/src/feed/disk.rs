@@ -20,7 +20,7 @@ use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
     rand,
 };
-use domain::{BootInstant, Clock, Timestamp, snapshot::Change};
+use domain::{BootInstant, Clock, SnapshotVersion, Timestamp, snapshot::Change};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::private_file;
@@ -38,7 +38,7 @@ pub(crate) struct Disk {
 /// What was kept, when it is young enough.
 pub(crate) struct Kept {
     pub(crate) changes: Vec<Change>,
-    pub(crate) revision: u64,
+    pub(crate) version: SnapshotVersion,
     /// How long ago it was confirmed.
     pub(crate) confirmed_ago: Duration,
     /// When freshness was last proven; none when that was in another boot.
@@ -86,7 +86,8 @@ pub enum DiskError {
 
 #[derive(Serialize, Deserialize)]
 struct State {
-    revision: u64,
+    #[serde(flatten)]
+    version: SnapshotVersion,
     changes: Vec<Change>,
 }
 
@@ -119,8 +120,8 @@ impl Disk {
     }
 
     /// Keeps a state.
-    pub(crate) fn save(&self, changes: Vec<Change>, revision: u64) -> Result<(), DiskError> {
-        self.seal("sealed", &State { revision, changes })
+    pub(crate) fn save(&self, changes: Vec<Change>, version: SnapshotVersion) -> Result<(), DiskError> {
+        self.seal("sealed", &State { version, changes })
     }
 
     /// Keeps when the state was confirmed, and freshness proven.
@@ -131,7 +132,7 @@ impl Disk {
 
     /// What was kept; none when nothing was.
     pub(crate) fn load(&self, max_age: Duration, clock: &dyn Clock) -> Result<Option<Kept>, DiskError> {
-        let Some(State { revision, changes }) = self.open_sealed("sealed")? else { return Ok(None) };
+        let Some(State { version, changes }) = self.open_sealed("sealed")? else { return Ok(None) };
         let Some(seen) = self.open_sealed::<Seen>("seen")? else { return Ok(None) };
         let age = clock.unix_now().since(seen.confirmed_at);
         if age > max_age {
@@ -139,7 +140,7 @@ impl Disk {
         }
         let same_boot = seen.boot_id == self.boot_id && seen.proven_at > 0;
         let proven_at = same_boot.then(|| BootInstant::from_nanos(seen.proven_at));
-        Ok(Some(Kept { changes, revision, confirmed_ago: age, proven_at }))
+        Ok(Some(Kept { changes, version, confirmed_ago: age, proven_at }))
     }
 
     fn seal(&self, kind: &str, value: &impl Serialize) -> Result<(), DiskError> {
@@ -183,12 +184,14 @@ mod tests {
 
     use super::*;
 
+    const VERSION: SnapshotVersion = SnapshotVersion { history: domain::History(u64::MAX), revision: 7 };
+
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
     fn kept(clock: &FixedClock) -> (tempfile::TempDir, Disk) {
         let folder = tempfile::tempdir().unwrap();
         let disk = Disk::open(folder.path()).unwrap();
-        disk.save(Vec::new(), 7).unwrap();
+        disk.save(Vec::new(), VERSION).unwrap();
         disk.save_seen(clock.unix_now(), clock.boot_now()).unwrap();
         (folder, disk)
     }
@@ -199,7 +202,7 @@ mod tests {
         let (folder, _) = kept(&clock);
         clock.advance(Duration::from_secs(60));
         let again = Disk::open(folder.path()).unwrap().load(DAY, &clock).unwrap().unwrap();
-        assert_eq!((again.revision, again.confirmed_ago), (7, Duration::from_secs(60)));
+        assert_eq!((again.version, again.confirmed_ago), (VERSION, Duration::from_secs(60)));
         assert_eq!(again.proven_at.unwrap() + Duration::from_secs(60), clock.boot_now());
     }
 

@@ -1,23 +1,27 @@
 //! What lasts is judged again for as long as it lasts.
 //!
 //! A request is judged when it begins and when it is sent on. A download, server-sent events or a WebSocket may go on
-//! for hours after that, and then its token may have been revoked or have expired, or the route's patience without
-//! proof may be over. From its response header on, each stream of somebody we know is therefore judged every
-//! [`EVERY`], whether bytes flow or not, and cut off when its permit does not hold any more. Of HTTP/2, one stream is
-//! reset and its neighbours go on.
+//! for hours after that, and then its token may have been revoked or have expired, its tenant be suspended, its route be
+//! gone, its role be narrowed, or the route's patience without proof be over. Each request is therefore judged every
+//! [`EVERY`] for as long as it lasts, whether bytes flow or not, and cut off when its permit does not hold any more. Of
+//! HTTP/2, one stream is reset and its neighbours go on.
 //!
 //! ```text
-//! Watched::process_new_http ──┬─ HttpProxy::process_new_http   puts the permit into the watch, says when it streams
+//! Watched::process_new_http ──┬─ HttpProxy::process_new_http   puts the permit into the watch, says when it answers
 //!                             └─ Watch::ended                  judges; when it returns, the other half is dropped
 //! ```
 //!
 //! Dropping is all that ends an idle stream: Pingora offers no hook while nothing flows. `logging` is then never
-//! reached, so that the context writes its line when it is dropped. What has no response yet is not cut off but
-//! answered: a body that is still being uploaded is judged as its bytes come, and a request that waits for its
-//! upstream is left alone, or signing out could not be answered by the session it ends.
+//! reached, so that the context writes its line when it is dropped. A body that is still being uploaded is judged as its
+//! bytes come, and then refused with an answer. A request that waits for its response header has [`PATIENCE`]: what it
+//! asks for may be what ends it, such as an administrator's own sign-out. What signs in and out itself
+//! (`session: true`) is always answered.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,6 +29,7 @@ use async_trait::async_trait;
 use authn::TokenError;
 use domain::{BootInstant, Clock};
 use gate::{Denial, Gate, Permit};
+use http::Uri;
 use pingora::{
     apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream},
     protocols::http::{ServerSession, v2::server::H2Options},
@@ -38,6 +43,9 @@ use super::{EdgeProxy, Shared};
 /// How often what lasts is judged.
 pub(crate) const EVERY: Duration = Duration::from_millis(500);
 
+/// Judgements that a request survives which has no response header yet: two seconds.
+const PATIENCE: u32 = 4;
+
 tokio::task_local! {
     /// The watch over the request that this task serves.
     static WATCH: Arc<Watch>;
@@ -46,9 +54,24 @@ tokio::task_local! {
 /// One request's permit, and what became of it.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    permit: OnceLock<Permit>,
-    streams: Notify,
+    held: OnceLock<Held>,
+    permitted: Notify,
+    streams: AtomicBool,
     cut: OnceLock<Cut>,
+}
+
+/// A permit, and the target it was given for.
+#[derive(Debug)]
+struct Held {
+    permit: Permit,
+    target: Uri,
+}
+
+impl Held {
+    /// The path that was judged.
+    fn path(&self) -> &str {
+        self.permit.path.as_deref().unwrap_or_else(|| self.target.path())
+    }
 }
 
 /// When and why a stream was cut off.
@@ -65,13 +88,14 @@ impl Watch {
     }
 
     /// Notes that the request may be forwarded.
-    pub(crate) fn permitted(&self, permit: Permit) {
-        self.permit.get_or_init(|| permit);
+    pub(crate) fn permitted(&self, permit: Permit, target: Uri) {
+        self.held.get_or_init(|| Held { permit, target });
+        self.permitted.notify_one();
     }
 
     /// Once the gate permitted the request.
     pub(crate) fn permit(&self) -> Option<&Permit> {
-        self.permit.get()
+        self.held.get().map(|held| &held.permit)
     }
 
     /// Why the stream was cut off, if it was.
@@ -79,36 +103,55 @@ impl Watch {
         self.cut.get()
     }
 
-    /// From now on a response goes to the client. One to nobody we know lasts as long as it likes.
+    /// From now on a response goes to the client.
     pub(crate) fn streams(&self) {
-        if self.permit().is_some_and(|permit| permit.lasting.ends_at.is_some()) {
-            self.streams.notify_one();
-        }
+        self.streams.store(true, Ordering::Release);
     }
 
-    /// Judges the permit once more.
+    /// Judges the permit once more, at the moment its request is sent on.
     ///
     /// # Errors
     /// Why it does not hold any more.
-    pub(crate) fn judge(&self, gate: &Gate, clock: &dyn Clock) -> Result<(), Denial> {
-        let Some(permit) = self.permit() else { return Ok(()) };
-        gate.still_holds(permit, clock)?;
-        match permit.lasting.ends_at {
+    pub(crate) async fn still_holds(&self, gate: &Gate, clock: &dyn Clock) -> Result<(), Denial> {
+        match self.held.get() {
+            Some(held) => gate.still_holds(&held.permit, held.path(), clock).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Judges what has lasted for a while. No stream outlasts its end by the skew that a request's token is allowed.
+    ///
+    /// # Errors
+    /// Why it does not hold any more.
+    pub(crate) async fn judge(&self, gate: &Gate, clock: &dyn Clock) -> Result<(), Denial> {
+        self.still_holds(gate, clock).await?;
+        match self.permit().and_then(|permit| permit.lasting.ends_at) {
             Some(at) if clock.unix_now() >= at => Err(TokenError::Expired.into()),
             _ => Ok(()),
         }
     }
 
-    /// Returns when a stream must be cut off; never for what is none. Cancel-safe.
+    /// Returns when a request must be cut off. Cancel-safe.
     async fn ended(&self, gate: &Gate, clock: &dyn Clock) {
-        self.streams.notified().await;
+        self.permitted.notified().await;
+        let mut survived = 0;
         loop {
             sleep(EVERY).await;
-            if let Err(denial) = self.judge(gate, clock) {
-                self.cut.get_or_init(|| Cut { denial, at: clock.boot_now() });
-                return;
+            let streams = self.streams.load(Ordering::Acquire);
+            let judged = if streams { self.judge(gate, clock).await } else { self.still_holds(gate, clock).await };
+            match judged {
+                Ok(()) => survived = 0,
+                Err(_) if !streams && (survived < PATIENCE || self.signs_in_or_out()) => survived += 1,
+                Err(denial) => {
+                    self.cut.get_or_init(|| Cut { denial, at: clock.boot_now() });
+                    return;
+                }
             }
         }
+    }
+
+    fn signs_in_or_out(&self) -> bool {
+        self.permit().is_some_and(|permit| permit.route.session)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
-    Clock, Fact, IssuerId, NumberedFact, Position, Seq, Tag, TenantId, TokenId, UserId,
+    Clock, Fact, IssuerId, NumberedFact, Position, Seq, SnapshotVersion, Tag, TenantId, TokenId, UserId,
     declarative::ReadAs,
     fact::{Bindings, Proof},
     snapshot::{Algorithm, Change, Entity, READER, TenantBinding},
@@ -35,6 +35,11 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use crate::support::{ACME, ACME_ID, Ask, GLOBEX, config, edge_file, http1, write_leaf};
+
+/// A version of the only history there is.
+fn version(revision: u64) -> SnapshotVersion {
+    SnapshotVersion { revision, ..SnapshotVersion::default() }
+}
 
 /// A control plane that says what it is told to.
 struct Plane {
@@ -78,7 +83,7 @@ impl Plane {
     }
 
     fn head(&self) -> Position {
-        self.facts.lock().last().map(|n| Position { seq: n.seq, tag: n.tag }).unwrap_or_default()
+        self.facts.lock().last().map(|n| Position { seq: n.seq, tag: n.tag, ..Position::default() }).unwrap_or_default()
     }
 
     fn bind(&self, tenant: TenantId, user: UserId, bindings: Bindings) {
@@ -106,9 +111,12 @@ impl ControlPlane for Plane {
         let known = self.bindings.lock().get(&(tenant, user)).cloned().unwrap_or_default();
         Ok(Bindings { as_of: self.head().seq, ..known })
     }
-    async fn feed(&self, from: Option<u64>) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
+    async fn feed(
+        &self,
+        from: Option<SnapshotVersion>,
+    ) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
         self.up()?;
-        self.resumed_from.lock().push(from);
+        self.resumed_from.lock().push(from.map(|held| held.revision));
         let first = if from.is_some() { Vec::new() } else { self.first.lock().clone() };
         let later = stream::unfold(self.feed.subscribe(), async |mut feed| {
             let message = feed.recv().await.ok()?;
@@ -160,7 +168,8 @@ impl World {
 
     fn full(&self) -> Vec<FeedMessage> {
         let (first, second) = self.changes.split_at(self.changes.len() / 2);
-        let part = |changes: &[Change], last| FeedMessage::Full { changes: changes.to_vec(), last, revision: 10 };
+        let part =
+            |changes: &[Change], last| FeedMessage::Full { changes: changes.to_vec(), last, version: version(10) };
         vec![part(first, false), part(second, true)]
     }
 
@@ -397,7 +406,7 @@ async fn changes_from_before_a_full_state_are_not_applied_on_top_of_it() {
     let changes = vec![suspension(&fleet, 11)];
     fleet.plane.feed.send(FeedMessage::Delta { changes, revision: 11 }).unwrap();
     let changes = fleet.world.changes.clone();
-    fleet.plane.feed.send(FeedMessage::Full { changes, last: true, revision: 12 }).unwrap();
+    fleet.plane.feed.send(FeedMessage::Full { changes, last: true, version: version(12) }).unwrap();
     fleet.plane.feed.send(FeedMessage::Delta { changes: Vec::new(), revision: 13 }).unwrap();
     eventually("all is in force", async || fleet.edge.gate().snapshot().revision() == 13).await;
     assert_eq!(fleet.ask(&Ask::get("/public/x")).await.status, 200);
@@ -407,7 +416,7 @@ async fn changes_from_before_a_full_state_are_not_applied_on_top_of_it() {
 async fn a_full_state_that_is_interrupted_is_never_taken_for_the_whole() {
     let fleet = Fleet::start().await;
     let (first, _) = fleet.world.changes.split_at(1);
-    let part = |last| FeedMessage::Full { changes: first.to_vec(), last, revision: 12 };
+    let part = |last| FeedMessage::Full { changes: first.to_vec(), last, version: version(12) };
     fleet.plane.feed.send(part(false)).unwrap();
     fleet.plane.feed.send(FeedMessage::Heartbeat { revision: 12 }).unwrap();
     // Nobody may be listening any more: the heartbeat ended the connection.

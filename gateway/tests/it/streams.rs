@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use domain::{Fact, NumberedFact, Seq, Tag, TokenId};
+use domain::{
+    Fact, NumberedFact, Seq, Tag, TokenId,
+    snapshot::{Change, Entity, READER, Tenant, TenantStatus},
+};
 use testkit::{
     Canary, TestCa, eventually,
     raw::{Connection, Http2, Http2Outcome, Response},
@@ -15,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     status::get,
-    support::{ACME, ACME_ID, Ask, Fixture, Protocol, http1},
+    support::{ACME, ACME_ID, Ask, Fixture, Protocol, Reply, http1},
 };
 
 /// The begin of a response whose rest does not come.
@@ -139,8 +142,9 @@ async fn an_upload_is_refused_once_its_token_is_not_good_any_more() {
     assert!(fixture.canary.requests().is_empty(), "the upload never became whole");
 }
 
-#[tokio::test]
-async fn signing_out_is_answered_by_the_session_it_ends() {
+/// A request that waits for its response header while its token is revoked; what it is answered, when its upstream
+/// answers after `wait`.
+async fn waiting(wait: Duration, target: &str) -> Reply {
     let slow = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = format!("peers: [\"{}\"], plaintext: true", slow.local_addr().unwrap());
     let fixture = Fixture::with(Canary::start().await, TestCa::new(), &upstream, "").await;
@@ -149,12 +153,60 @@ async fn signing_out_is_answered_by_the_session_it_ends() {
         let (mut stream, _) = slow.accept().await.unwrap();
         stream.read_buf(&mut Vec::with_capacity(4096)).await.unwrap();
         revoke(&fixture, jti);
-        tokio::time::sleep(TWO_JUDGEMENTS).await;
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        tokio::time::sleep(wait).await;
+        // The edge may be gone.
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await);
         stream
     };
-    let ask = Ask::get("/echo/logout").method("POST").bearer(&token);
+    let ask = Ask::get(target).method("POST").bearer(&token);
     let (reply, _stream) = tokio::join!(fixture.ask(Protocol::Http1, &ask), answered);
-    assert_eq!((reply.status, reply.body.as_slice()), (Some(200), &b"ok"[..]));
     assert_eq!(fixture.ask(Protocol::Http1, &ask).await.code(), "token_revoked");
+    if reply.status.is_none() {
+        eventually("what was cut is counted as what it was", async || {
+            let (_, text) = get(&fixture, "/metrics").await;
+            text.contains("requests_total{decision=\"token_revoked\"} 2") && text.contains("active_requests 0")
+        })
+        .await;
+    }
+    reply
+}
+
+#[tokio::test]
+async fn what_ends_the_session_it_came_with_is_answered() {
+    let reply = waiting(TWO_JUDGEMENTS, "/echo/logout").await;
+    assert_eq!((reply.status, reply.body.as_slice()), (Some(200), &b"ok"[..]));
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_its_response_header_is_cut_as_well() {
+    let reply = waiting(Duration::from_secs(20), "/echo/x").await;
+    assert_eq!(reply.status, None);
+}
+
+/// The tenant's row, in another state.
+fn suspended(fixture: &Fixture) {
+    let snapshot = fixture.edge.gate().snapshot();
+    let tenant = snapshot.entities().into_iter().find_map(|change| match change.entity {
+        Some(Entity::Tenant(tenant)) if tenant.id.to_string() == ACME_ID => Some(tenant),
+        _ => None,
+    });
+    let entity = Entity::Tenant(Tenant { status: TenantStatus::Suspended, ..tenant.unwrap() });
+    let revision = snapshot.revision() + 1;
+    snapshot.apply(vec![Change { revision, key: entity.key(), min_reader: READER, entity: Some(entity) }], revision);
+}
+
+#[tokio::test]
+async fn streams_of_a_suspended_tenant_end_whoever_they_are_to() {
+    for path in ["/public/x", "/echo/x"] {
+        let fixture = Fixture::start().await;
+        let token = member(&fixture).1;
+        fixture.canary.answer_next(ENDLESS);
+        let mut client = open(&fixture, &Ask::get(path).bearer(&token)).await;
+        suspended(&fixture);
+        ends(&mut client).await;
+        eventually("it is counted as what it was", async || {
+            get(&fixture, "/metrics").await.1.contains("requests_total{decision=\"tenant_suspended\"} 1")
+        })
+        .await;
+    }
 }

@@ -138,6 +138,7 @@ impl<'f> Compiler<'f> {
                     products: raw.products.clone(),
                     rate_limit: raw.rate_limit,
                     generation: 0,
+                    cutoff: None,
                 }),
             );
         }

@@ -46,6 +46,8 @@ pub struct Tenant {
     pub rate_limit: Option<RateLimit>,
     /// Tokens of a lower `tg` are refused.
     pub generation: u64,
+    /// Tokens of external issuers that were issued until then are refused.
+    pub cutoff: Option<Timestamp>,
     /// When it was deleted; it is then on hold until it is purged.
     pub deleted_at: Option<Timestamp>,
     /// When it was made.
@@ -153,6 +155,7 @@ mod tests {
             trial_ends_at: None,
             rate_limit: None,
             generation: 0,
+            cutoff: None,
             deleted_at: None,
             created_at: Timestamp::default(),
             updated_at: Timestamp::default(),

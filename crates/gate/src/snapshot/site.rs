@@ -93,6 +93,8 @@ pub struct TenantInfo {
     pub rate_limit: Option<RateLimit>,
     /// Tokens below are refused.
     pub generation: u64,
+    /// Tokens of external issuers that were issued until then are refused.
+    pub cutoff: Option<Timestamp>,
     /// Products and when each ends, sorted by name.
     pub products: Vec<(Box<str>, Option<Timestamp>)>,
     /// Its own roles.

@@ -525,6 +525,7 @@ fn tenant_info(made_from: (snapshot::Tenant, Vec<snapshot::Role>)) -> Option<Ten
         payment: tenant.payment,
         rate_limit: tenant.rate_limit,
         generation: tenant.generation,
+        cutoff: tenant.cutoff,
         products: tenant.products.iter().map(|(name, ends)| (name.as_str().into(), *ends)).collect(),
         roles: compile_roles(roles),
         header_id: header(&tenant.id.to_string())?,

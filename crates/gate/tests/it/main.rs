@@ -4,7 +4,9 @@
 
 mod allocations;
 mod codes;
+mod fact_table;
 mod forward;
+mod lasting;
 mod life_cycle;
 mod permissions;
 mod revocation;

@@ -49,7 +49,7 @@ fn a_demotion_is_never_overwritten_by_a_slow_answer() {
     assert_eq!(world.code(&orders), "permit");
     let seq = world.say(Fact::BindingsChanged { tenant: world.acme.tenant, user: id(MEMBER) });
     assert_eq!(world.code(&orders), "permissions_unavailable", "the answer at hand was read before the change");
-    let demoted = Bindings { as_of: seq, active: true, roles: vec![], unit_roles: vec![] };
+    let demoted = Bindings { as_of: seq, active: true, ..Bindings::default() };
     world.link.bindings.lock().unwrap().insert(id(MEMBER), demoted);
     assert_eq!(world.code(&orders), "permission_denied");
 }

@@ -161,6 +161,7 @@ pub(crate) fn tenant(n: u128, project: ProjectId, slug: &str) -> Tenant {
         products: [("crm".to_owned(), None), ("erp".to_owned(), None)].into(),
         rate_limit: None,
         generation: 0,
+        cutoff: None,
     }
 }
 
@@ -225,7 +226,7 @@ impl World {
         let bind = |user: u128, roles: &[u128]| {
             let roles: Vec<RoleId> = roles.iter().map(|r| id(*r)).collect();
             let unit_roles = vec![(id(UNIT), id(ROLE_UNIT))];
-            let bindings = Bindings { as_of: Seq(0), active: true, roles, unit_roles };
+            let bindings = Bindings { active: true, roles, unit_roles, ..Bindings::default() };
             world.link.bindings.lock().unwrap().insert(id(user), bindings);
         };
         bind(MEMBER, &[ROLE_MEMBER]);
@@ -313,6 +314,12 @@ impl World {
     pub(crate) fn send(&self, request: &Sent) -> Result<Permit, Stop> {
         let mut trace = Trace::default();
         self.gate.decide(&request.head(), &self.clock, &mut trace).now_or_never().expect("nothing here waits")
+    }
+
+    /// Judges a permit again, as given for this request.
+    pub(crate) fn still_holds(&self, permit: &Permit, sent: &Sent) -> Result<(), Denial> {
+        let path = sent.target.split('?').next().unwrap();
+        self.gate.still_holds(permit, path, &self.clock).now_or_never().expect("nothing here waits")
     }
 
     /// The denial's public code, or `permit`.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use authn::{Applied, Lease, Mirror};
-use domain::{BootInstant, Clock, NumberedFact, Position, Seq, Tag};
+use domain::{BootInstant, Clock, NumberedFact, Position, Seq, SnapshotVersion, Tag, fact::Proof};
 use futures::StreamExt;
 use tokio::{
     sync::{Notify, watch},
@@ -62,7 +62,7 @@ pub enum Round {
     },
     /// The log was read anew. Nothing is proven; ask again.
     Resynced,
-    /// Everything is applied, but the snapshot is older than this revision. Nothing is proven.
+    /// Everything is applied, but the snapshot is of another history or older than this revision. Nothing is proven.
     SnapshotBehind {
         /// The lowest that may be served.
         min_revision: u64,
@@ -75,8 +75,8 @@ pub struct LogFollower {
     plane: Arc<dyn ControlPlane>,
     carrier: Arc<dyn FactCarrier>,
     clock: Arc<dyn Clock>,
-    /// The revision of the snapshot that is served.
-    revision: watch::Receiver<u64>,
+    /// The snapshot that is served.
+    served: watch::Receiver<SnapshotVersion>,
     me: GatewayIdentity,
     settings: FollowerSettings,
     /// Rounds do not overlap: each needs the trail since its own question.
@@ -113,18 +113,18 @@ enum Standing {
 }
 
 impl LogFollower {
-    /// A follower that has read nothing yet. `revision` holds the revision of the snapshot that is served.
+    /// A follower that has read nothing yet. `served` holds the version of the snapshot that is served.
     pub fn new(
         mirror: Arc<Mirror>,
         plane: Arc<dyn ControlPlane>,
         carrier: Arc<dyn FactCarrier>,
         clock: Arc<dyn Clock>,
-        revision: watch::Receiver<u64>,
+        served: watch::Receiver<SnapshotVersion>,
         me: GatewayIdentity,
         settings: FollowerSettings,
     ) -> Self {
         let (rounds, history, news, hurry, proven) = Default::default();
-        Self { mirror, plane, carrier, clock, revision, me, settings, rounds, history, news, hurry, proven }
+        Self { mirror, plane, carrier, clock, served, me, settings, rounds, history, news, hurry, proven }
     }
 
     /// Follows the log for as long as it is polled; drop it to stop. The lease then runs out by itself.
@@ -158,13 +158,14 @@ impl LogFollower {
         // Before the question leaves: whatever was committed before now is under the head of the answer.
         let t0 = self.clock.boot_now();
         let proof = self.answered(self.plane.prove(asked_at, &self.me)).await?;
-        if proof.resync {
+        // Of another history every number means something else: what was applied, and the snapshot's revision too.
+        if proof.resync || proof.head.history != asked_at.history {
             self.read_anew().await?;
             return Ok(Round::Resynced);
         }
         for _ in 0..FETCHES {
             match self.standing(proof.head) {
-                Standing::Applied => return Ok(self.grant(t0, proof.min_revision).await),
+                Standing::Applied => return Ok(self.grant(t0, &proof).await),
                 Standing::OtherHistory => break,
                 Standing::Behind => match self.fetch().await {
                     Ok(true) => {}
@@ -174,15 +175,17 @@ impl LogFollower {
             }
         }
         if self.standing(proof.head) == Standing::Applied {
-            return Ok(self.grant(t0, proof.min_revision).await);
+            return Ok(self.grant(t0, &proof).await);
         }
         self.read_anew().await?;
         Ok(Round::Resynced)
     }
 
-    async fn grant(&self, t0: BootInstant, min_revision: u64) -> Round {
-        let mut revision = self.revision.clone();
-        let reached = timeout(self.settings.interval, revision.wait_for(|applied| *applied >= min_revision));
+    async fn grant(&self, t0: BootInstant, proof: &Proof) -> Round {
+        let mut served = self.served.clone();
+        let (history, min_revision) = (proof.head.history, proof.min_revision);
+        let new_enough = |it: &SnapshotVersion| it.history == history && it.revision >= min_revision;
+        let reached = timeout(self.settings.interval, served.wait_for(new_enough));
         if !matches!(reached.await, Ok(Ok(_))) {
             return Round::SnapshotBehind { min_revision };
         }
@@ -280,11 +283,11 @@ impl LogFollower {
     }
 
     async fn report(&self) {
-        let mut revision = self.revision.clone();
+        let mut served = self.served.clone();
         let mut failing = false;
         loop {
             let changed = async {
-                if revision.changed().await.is_err() {
+                if served.changed().await.is_err() {
                     pending::<()>().await;
                 }
             };
@@ -311,11 +314,12 @@ impl LogFollower {
             Lease::Proven { until } => until.since(now),
             Lease::Unproven { .. } => Duration::ZERO,
         };
+        let (applied, served) = (self.mirror.position(), *self.served.borrow());
         GatewayStatus {
             gateway: self.me.clone(),
             reader: domain::snapshot::READER,
-            applied_revision: *self.revision.borrow(),
-            applied: self.mirror.position(),
+            applied_revision: if served.history == applied.history { served.revision } else { 0 },
+            applied,
             lease_remaining_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
         }
     }

@@ -21,7 +21,7 @@ mod tick;
 
 use async_trait::async_trait;
 use domain::{
-    Fact, GatewayId, IssuerId, NumberedFact, Position, Tag, TenantId, UserId,
+    Fact, GatewayId, IssuerId, NumberedFact, Position, SnapshotVersion, Tag, TenantId, UserId,
     fact::{Bindings, Proof},
     snapshot::Change,
 };
@@ -34,7 +34,7 @@ pub use self::{
     redis_carrier::RedisCarrier,
     tick::{TickError, TickQueue},
 };
-use crate::LinkError;
+use crate::{LinkError, foreign_keys::ForeignKeys};
 
 /// What a gateway asks a control API. Every method may be called at any time and again. Two note who asks: `prove` that
 /// this gateway may hold a lease from now on, `report` what it has applied.
@@ -57,8 +57,12 @@ pub trait ControlPlane: Send + Sync {
     /// What a user may do in a tenant, as of a stated place in the log.
     async fn bindings(&self, tenant: TenantId, user: UserId) -> Result<Bindings, LinkError>;
 
-    /// The snapshot and then its changes, from a revision already held or from nothing. Ends when the connection does.
-    async fn feed(&self, from: Option<u64>) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError>;
+    /// The snapshot and then its changes, from a version already held or from nothing: in full where the one held is of
+    /// another history. Ends when the connection does.
+    async fn feed(
+        &self,
+        from: Option<SnapshotVersion>,
+    ) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError>;
 
     /// Asks for the key set of an external issuer to be fetched: a token named a `kid` that it does not have. Whether and
     /// when is the control plane's to decide; one that fetches nothing does nothing.
@@ -75,6 +79,19 @@ pub trait ControlPlane: Send + Sync {
 pub trait FactCarrier: Send + Sync {
     /// Facts published from now on. Ends only when the carrier is dropped.
     fn subscribe(&self) -> BoxStream<'static, Hint>;
+
+    /// What other services refuse by themselves, to be taken over into the log; none where there are no such services.
+    fn foreign(&self) -> Option<ForeignKeys> {
+        None
+    }
+
+    /// Whether what carries the facts suits its purpose.
+    ///
+    /// # Errors
+    /// [`LinkError::Unfit`] for a Redis that evicts.
+    fn fitness(&self) -> Result<(), LinkError> {
+        Ok(())
+    }
 
     /// Publishes facts that were just numbered.
     async fn publish(&self, hints: &[Hint]) -> Result<(), LinkError>;
@@ -116,8 +133,8 @@ pub enum FeedMessage {
         changes: Vec<Change>,
         /// Whether the state is complete with this part.
         last: bool,
-        /// The revision the full state has; the same in every part.
-        revision: u64,
+        /// The version the full state has; the same in every part.
+        version: SnapshotVersion,
     },
     /// What changed since the message before.
     Delta {
@@ -151,7 +168,7 @@ pub struct GatewayStatus {
     pub gateway: GatewayIdentity,
     /// The newest form of snapshot entities it reads ([`domain::snapshot::READER`]).
     pub reader: u32,
-    /// The snapshot it serves.
+    /// The snapshot it serves; 0 while that is of another history than `applied`.
     pub applied_revision: u64,
     /// How far it has applied the log.
     pub applied: Position,

@@ -11,13 +11,13 @@ use ::redis::{
     streams::{StreamMaxlen, StreamRangeReply, StreamReadOptions, StreamReadReply},
 };
 use async_trait::async_trait;
-use authn::mirror::Identity;
+use authn::mirror::{self, Identity};
 use domain::{Clock, Fact, Timestamp};
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::time::sleep;
 
 use super::{FactCarrier, Hint};
-use crate::{LinkError, redis::Redis, redis_keys as keys};
+use crate::{LinkError, foreign_keys::ForeignKeys, redis::Redis, redis_keys as keys};
 
 /// About how many facts the stream holds.
 const KEPT: usize = 100_000;
@@ -42,40 +42,50 @@ const LONGEST_TOKEN: Duration = Duration::from_secs(24 * 3600);
 pub struct RedisCarrier {
     redis: Redis,
     clock: Arc<dyn Clock>,
+    /// What keys of other services begin with whose refusals are taken over.
+    adopts: Option<Arc<str>>,
 }
 
 impl RedisCarrier {
     /// Over a connection of role [`Revocation`](crate::redis::Role::Revocation).
     pub fn new(redis: Redis, clock: Arc<dyn Clock>) -> Self {
-        Self { redis, clock }
+        Self { redis, clock, adopts: None }
+    }
+
+    /// Has refusals taken over into the log that other services write to keys with this prefix.
+    #[must_use]
+    pub fn adopting(self, prefix: &str) -> Self {
+        Self { adopts: Some(prefix.into()), ..self }
     }
 
     /// Whether Redis refuses a token: for routes that are served while nothing is proven.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When it does not answer, or may have evicted what it refused.
     pub async fn refuses(&self, token: &Identity) -> Result<bool, LinkError> {
+        self.redis.fitness()?;
         let mut asked = pipe();
         asked.exists(token.token.map(keys::refused_token).unwrap_or_default());
         asked.exists(token.session.map(keys::ended_session).unwrap_or_default());
         asked.get(token.tenant.map(keys::tenant_generation).unwrap_or_default());
         asked.get(token.tenant.zip(token.user).map(|(t, u)| keys::user_generation(t, u)).unwrap_or_default());
-        let answer = asked.query_async::<(bool, bool, Option<u64>, Option<u64>)>(&mut self.redis.connection()).await;
-        let (refused, ended, tenant, user) = answer.map_err(|error| self.redis.error(error))?;
-        Ok(refused
-            || ended
-            || tenant.is_some_and(|generation| token.tenant_generation < generation)
-            || user.is_some_and(|generation| token.user_generation < generation))
-    }
-
-    /// Checks each minute that the store still does not evict, and says so when it does. Never ends.
-    pub async fn watch_fitness(&self) {
-        loop {
-            sleep(Duration::from_secs(60)).await;
-            if let Err(error) = self.redis.check_fitness().await {
-                tracing::error!(error = crate::error::chain(&error), "the revocation store is not fit for use");
+        asked.get(token.tenant.map(keys::tenant_watermark).unwrap_or_default());
+        asked.get(token.tenant.zip(token.user).map(|(t, u)| keys::user_watermark(t, u)).unwrap_or_default());
+        type Answer = (bool, bool, Option<u64>, Option<u64>, Option<i64>, Option<i64>);
+        let answer = asked.query_async::<Answer>(&mut self.redis.connection()).await;
+        let (refused, ended, tenant, user, tenant_cutoff, user_cutoff) =
+            answer.map_err(|error| self.redis.error(error))?;
+        let too_old = match token.foreign_iat {
+            None => {
+                tenant.is_some_and(|generation| token.tenant_generation < generation)
+                    || user.is_some_and(|generation| token.user_generation < generation)
             }
-        }
+            Some(iat) => [tenant_cutoff, user_cutoff]
+                .into_iter()
+                .flatten()
+                .any(|secs| mirror::cut_off(iat, Timestamp::from_secs(secs))),
+        };
+        Ok(refused || ended || too_old)
     }
 
     async fn latest(&self, connection: &mut MultiplexedConnection) -> Result<String, LinkError> {
@@ -149,6 +159,15 @@ impl FactCarrier for RedisCarrier {
         .boxed()
     }
 
+    fn foreign(&self) -> Option<ForeignKeys> {
+        let prefix = self.adopts.as_deref()?;
+        Some(ForeignKeys::new(self.redis.clone(), prefix, Arc::clone(&self.clock)))
+    }
+
+    fn fitness(&self) -> Result<(), LinkError> {
+        self.redis.fitness()
+    }
+
     async fn publish(&self, hints: &[Hint]) -> Result<(), LinkError> {
         if hints.is_empty() {
             return Ok(());
@@ -164,8 +183,7 @@ impl FactCarrier for RedisCarrier {
     }
 }
 
-/// Writes a fact to the keys that other services read. A watermark is the second in which the fact was written: tokens
-/// of that very second are refused.
+/// Writes a fact to the keys that other services read. A watermark is a second: tokens of that very second are refused.
 fn list(commands: &mut ::redis::Pipeline, fact: &Fact, now: Timestamp) {
     let kept = (LONGEST_TOKEN + LEEWAY).as_secs();
     let until = |exp: Timestamp| (exp.since(now) + LEEWAY).as_secs();
@@ -173,19 +191,33 @@ fn list(commands: &mut ::redis::Pipeline, fact: &Fact, now: Timestamp) {
         // Expired on every clock: nothing to refuse.
         Fact::TokenRefused { exp, .. } | Fact::SessionEnded { exp, .. } if *exp + LEEWAY <= now => {}
         Fact::TokenRefused { jti, exp } => {
-            commands.set_ex(keys::refused_token(*jti), 1, until(*exp)).ignore();
+            refuse(commands, &keys::refused_token(*jti), until(*exp));
         }
         Fact::SessionEnded { sid, exp } => {
-            commands.set_ex(keys::ended_session(*sid), 1, until(*exp)).ignore();
+            refuse(commands, &keys::ended_session(*sid), until(*exp));
         }
-        Fact::UserGeneration { tenant, user, generation } => {
-            commands.set_ex(keys::user_watermark(*tenant, *user), now.secs(), kept).ignore();
-            commands.set_ex(keys::user_generation(*tenant, *user), *generation, kept).ignore();
+        Fact::UserGeneration { tenant, user, generation, cutoff } => {
+            commands.set_ex(keys::user_watermark(*tenant, *user), watermark(*cutoff, now), kept).ignore();
+            // A foreign subject has none, and may be named like a user that has.
+            if *generation > 0 {
+                commands.set_ex(keys::user_generation(*tenant, *user), *generation, kept).ignore();
+            }
         }
-        Fact::TenantGeneration { tenant, generation } => {
-            commands.set_ex(keys::tenant_watermark(*tenant), now.secs(), kept).ignore();
+        Fact::TenantGeneration { tenant, generation, cutoff } => {
+            commands.set_ex(keys::tenant_watermark(*tenant), watermark(*cutoff, now), kept).ignore();
             commands.set_ex(keys::tenant_generation(*tenant), *generation, kept).ignore();
         }
-        Fact::BindingsChanged { .. } => {}
+        Fact::BindingsChanged { .. } | Fact::AllBindingsChanged => {}
     }
+}
+
+/// Sets a key for so many seconds. One that another service has set stays as it is, and never goes earlier than it said.
+fn refuse(commands: &mut ::redis::Pipeline, key: &str, secs: u64) {
+    commands.cmd("SET").arg(key).arg(keys::OURS).arg("EX").arg(secs).arg("NX").ignore();
+    commands.cmd("EXPIRE").arg(key).arg(secs).arg("GT").ignore();
+}
+
+/// The second that a watermark says: of the fact where it says one, rounded up.
+fn watermark(cutoff: Option<Timestamp>, now: Timestamp) -> i64 {
+    cutoff.map_or(now, |cutoff| cutoff + Duration::from_millis(999)).secs()
 }

@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
-    IssuerId, NumberedFact, Position, Secret, TenantId, UserId,
+    History, IssuerId, NumberedFact, Position, Secret, SnapshotVersion, TenantId, UserId,
     fact::{Bindings, Proof},
 };
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
@@ -181,8 +181,13 @@ impl ControlPlane for RpcClient {
         wire::to_bindings(answer(self.grpc().bindings(question).await)?, WHO)
     }
 
-    async fn feed(&self, from: Option<u64>) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
-        let parts = answer(self.grpc().feed(proto::FeedRequest { from }).await)?;
+    async fn feed(
+        &self,
+        from: Option<SnapshotVersion>,
+    ) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
+        let history = from.map_or(0, |held| held.history.0);
+        let question = proto::FeedRequest { from: from.map(|held| held.revision), history };
+        let parts = answer(self.grpc().feed(question).await)?;
         let parts = parts.map_err(|status| wire::from_grpc(status, WHO));
         // Parts of a delta are put together; those of a full state are handed on one by one.
         let whole = parts.scan(Vec::new(), |delta, part| {
@@ -207,12 +212,13 @@ fn assemble(
     part: proto::FeedReply,
 ) -> Result<Option<FeedMessage>, LinkError> {
     let (kind, revision, last) = (part.kind(), part.revision, part.last);
+    let version = SnapshotVersion { history: History(part.history), revision };
     let mut changes = Vec::with_capacity(part.changes.len());
     for change in part.changes {
         changes.push(wire::to_change(change, WHO)?);
     }
     match kind {
-        Kind::Full => Ok(Some(FeedMessage::Full { changes, last, revision })),
+        Kind::Full => Ok(Some(FeedMessage::Full { changes, last, version })),
         Kind::Heartbeat => Ok(Some(FeedMessage::Heartbeat { revision })),
         Kind::Delta => {
             delta.append(&mut changes);

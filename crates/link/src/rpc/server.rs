@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use domain::Secret;
+use domain::{History, Secret, SnapshotVersion};
 use futures::{StreamExt, stream, stream::BoxStream};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -254,7 +254,9 @@ impl gateway_link_server::GatewayLink for RpcServer {
 
     async fn feed(&self, request: Request<proto::FeedRequest>) -> Result<Response<Self::FeedStream>, Status> {
         let (_, plane) = self.plane(&request).await?;
-        let messages = plane.feed(request.into_inner().from).await?;
+        let proto::FeedRequest { from, history } = request.into_inner();
+        let from = from.map(|revision| SnapshotVersion { history: History(history), revision });
+        let messages = plane.feed(from).await?;
         let parts = messages.flat_map(|message| {
             let parts = match message.and_then(wire::from_feed) {
                 Ok(parts) => parts.into_iter().map(Ok).collect(),

@@ -1,7 +1,7 @@
 //! Between the words of the `.proto` file and ours.
 
 use domain::{
-    Fact, Id, NumberedFact, Position, Seq, Tag,
+    Fact, History, Id, NumberedFact, Position, Seq, SnapshotVersion, Tag,
     fact::{Bindings, Proof},
     snapshot::{Change, EntityKey, EntityKind, READER},
 };
@@ -19,12 +19,12 @@ pub(super) const PART_BYTES: usize = 1024 * 1024;
 const GATEWAY: &str = "the gateway";
 
 pub(super) fn from_position(at: Position) -> proto::Position {
-    proto::Position { seq: at.seq.0, tag: at.tag.0 }
+    proto::Position { seq: at.seq.0, tag: at.tag.0, history: at.history.0 }
 }
 
 pub(super) fn to_position(at: Option<proto::Position>, who: &'static str) -> Result<Position, LinkError> {
     let at = at.ok_or_else(|| LinkError::unreadable(who, "a position is missing"))?;
-    Ok(Position { seq: Seq(at.seq), tag: Tag(at.tag) })
+    Ok(Position { history: History(at.history), seq: Seq(at.seq), tag: Tag(at.tag) })
 }
 
 pub(super) fn from_proof(proof: Proof) -> proto::ProveReply {
@@ -44,12 +44,12 @@ pub(super) fn to_fact(json: &[u8], who: &'static str) -> Result<Fact, LinkError>
 }
 
 pub(super) fn from_numbered(numbered: &NumberedFact) -> Result<proto::NumberedFact, LinkError> {
-    let at = from_position(Position { seq: numbered.seq, tag: numbered.tag });
+    let at = from_position(Position { seq: numbered.seq, tag: numbered.tag, ..Position::default() });
     Ok(proto::NumberedFact { at: Some(at), fact: from_fact(&numbered.fact)? })
 }
 
 pub(super) fn to_numbered(numbered: proto::NumberedFact, who: &'static str) -> Result<NumberedFact, LinkError> {
-    let Position { seq, tag } = to_position(numbered.at, who)?;
+    let Position { seq, tag, .. } = to_position(numbered.at, who)?;
     Ok(NumberedFact { seq, tag, fact: to_fact(&numbered.fact, who)? })
 }
 
@@ -64,12 +64,14 @@ pub(super) fn from_bindings(bindings: &Bindings) -> proto::BindingsReply {
         active: bindings.active,
         roles: bindings.roles.iter().map(Id::to_string).collect(),
         unit_roles: bindings.unit_roles.iter().map(unit_role).collect(),
+        history: bindings.history.0,
     }
 }
 
 pub(super) fn to_bindings(reply: proto::BindingsReply, who: &'static str) -> Result<Bindings, LinkError> {
     let unit_role = |held: &proto::UnitRole| Ok((to_id(&held.unit, who)?, to_id(&held.role, who)?));
     Ok(Bindings {
+        history: History(reply.history),
         as_of: Seq(reply.as_of),
         active: reply.active,
         roles: reply.roles.iter().map(|role| to_id(role, who)).collect::<Result<_, LinkError>>()?,
@@ -109,10 +111,10 @@ pub(super) fn to_status(report: proto::ReportRequest) -> Result<GatewayStatus, L
 /// A message in parts of about [`PART_BYTES`].
 pub(super) fn from_feed(message: FeedMessage) -> Result<Vec<proto::FeedReply>, LinkError> {
     use proto::feed_reply::Kind;
-    let (kind, revision, last, changes) = match message {
-        FeedMessage::Full { changes, last, revision } => (Kind::Full, revision, last, changes),
-        FeedMessage::Delta { changes, revision } => (Kind::Delta, revision, true, changes),
-        FeedMessage::Heartbeat { revision } => (Kind::Heartbeat, revision, true, Vec::new()),
+    let (kind, SnapshotVersion { history: History(history), revision }, last, changes) = match message {
+        FeedMessage::Full { changes, last, version } => (Kind::Full, version, last, changes),
+        FeedMessage::Delta { changes, revision } => (Kind::Delta, of_the_same(revision), true, changes),
+        FeedMessage::Heartbeat { revision } => (Kind::Heartbeat, of_the_same(revision), true, Vec::new()),
     };
     let mut parts = Vec::new();
     let (mut part, mut bytes) = (Vec::new(), 0);
@@ -122,7 +124,7 @@ pub(super) fn from_feed(message: FeedMessage) -> Result<Vec<proto::FeedReply>, L
         let size = entity.as_ref().map_or(0, Vec::len) + 64;
         if bytes + size > PART_BYTES && !part.is_empty() {
             let changes = std::mem::take(&mut part);
-            parts.push(proto::FeedReply { kind: kind.into(), revision, last: false, changes });
+            parts.push(proto::FeedReply { kind: kind.into(), revision, last: false, changes, history });
             bytes = 0;
         }
         bytes += size;
@@ -134,8 +136,13 @@ pub(super) fn from_feed(message: FeedMessage) -> Result<Vec<proto::FeedReply>, L
             entity,
         });
     }
-    parts.push(proto::FeedReply { kind: kind.into(), revision, last, changes: part });
+    parts.push(proto::FeedReply { kind: kind.into(), revision, last, changes: part, history });
     Ok(parts)
+}
+
+/// A revision of the history that the full state before it named.
+fn of_the_same(revision: u64) -> SnapshotVersion {
+    SnapshotVersion { revision, ..SnapshotVersion::default() }
 }
 
 /// A change. Of an entity that this build does not read, only the key is looked at: `entity` is then none, and

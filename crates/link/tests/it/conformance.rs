@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use authn::{Lease, Mirror, Refusal, mirror::Identity};
 use domain::{
-    BootInstant, Clock, Id, NumberedFact, Position, Seq, Tag, TenantId, UserId,
+    BootInstant, Clock, Id, NumberedFact, Position, Seq, SnapshotVersion, Tag, TenantId, UserId,
     fact::{Bindings, Proof},
 };
 use futures::stream::BoxStream;
@@ -40,7 +40,7 @@ struct World {
     carrier: Arc<dyn FactCarrier>,
     mirror: Arc<Mirror>,
     clock: Arc<FixedClock>,
-    revision: watch::Sender<u64>,
+    served: watch::Sender<SnapshotVersion>,
     follower: Arc<LogFollower>,
     slowness: Arc<AtomicU64>,
 }
@@ -68,7 +68,10 @@ impl<P: ControlPlane + ?Sized> ControlPlane for Slow<P> {
     async fn bindings(&self, tenant: TenantId, user: UserId) -> Result<Bindings, LinkError> {
         self.inner.bindings(tenant, user).await
     }
-    async fn feed(&self, from: Option<u64>) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
+    async fn feed(
+        &self,
+        from: Option<SnapshotVersion>,
+    ) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
         self.inner.feed(from).await
     }
     async fn report(&self, status: GatewayStatus) -> Result<(), LinkError> {
@@ -91,11 +94,11 @@ impl World {
         };
         let plane = Arc::new(Slow { clock: clock.clone(), millis: slowness.clone(), inner: plane });
         let mirror = Arc::new(Mirror::default());
-        let (revision, served) = watch::channel(1);
+        let (sender, served) = watch::channel(sql.serves(1));
         let me = GatewayIdentity { id: Id::new(uuid::Uuid::from_u128(1)), name: "gw".into(), fleet: "test".into() };
         let settings = FollowerSettings { interval: Duration::from_millis(10), ..FollowerSettings::default() };
         let follower = LogFollower::new(mirror.clone(), plane, seen, clock.clone(), served, me, settings);
-        Self { sql, reports, carrier, mirror, clock, revision, follower: Arc::new(follower), slowness }
+        Self { sql, reports, carrier, mirror, clock, served: sender, follower: Arc::new(follower), slowness }
     }
 
     /// Rounds until one proves freshness.
@@ -154,6 +157,23 @@ async fn a_restored_backup_is_read_anew(world: World) {
     assert!([2, 3, 4].into_iter().all(|token| !world.refuses(token)), "a lost history is forgotten");
 }
 
+async fn a_snapshot_of_a_lost_history_is_never_proven(world: World) {
+    (0..5).for_each(|token| world.sql.commit(refused(token)));
+    world.proven().await;
+    world.clock.advance(LEASE * 2);
+    world.sql.restore(5);
+    world.sql.begin_history();
+    for _ in 0..5 {
+        let round = world.follower.round().await;
+        assert!(!matches!(round, Ok(Round::Proven { .. })), "{round:?}");
+        assert!(!world.has_lease());
+    }
+    assert_eq!(world.follower.status().applied_revision, 0);
+    world.served.send_replace(world.sql.serves(1));
+    world.proven().await;
+    assert!((0..5).all(|token| world.refuses(token)));
+}
+
 async fn a_lease_counts_from_before_the_question(world: World) {
     world.proven().await;
     world.slowness.store(1500, Ordering::SeqCst);
@@ -172,13 +192,13 @@ async fn a_snapshot_below_the_lowest_revision_is_never_proven(world: World) {
     world.proven().await;
     world.clock.advance(LEASE * 2);
     world.sql.narrow(5);
-    world.revision.send_replace(4);
+    world.served.send_replace(world.sql.serves(4));
     for _ in 0..5 {
         let round = world.follower.round().await;
         assert!(!matches!(round, Ok(Round::Proven { .. })), "{round:?}");
         assert!(!world.has_lease());
     }
-    world.revision.send_replace(5);
+    world.served.send_replace(world.sql.serves(5));
     world.proven().await;
     assert!(world.has_lease());
 }
@@ -212,7 +232,7 @@ async fn what_is_applied_is_reported(world: World) {
     let follower = world.follower.clone();
     let following = tokio::spawn(async move { follower.run().await });
     world.sql.commit(refused(1));
-    world.revision.send_replace(9);
+    world.served.send_replace(world.sql.serves(9));
     let reported = async {
         loop {
             let seen = world.reports.reports.lock().unwrap().last().cloned();
@@ -245,7 +265,10 @@ impl ControlPlane for Gone {
     async fn bindings(&self, _: TenantId, _: UserId) -> Result<Bindings, LinkError> {
         Err(LinkError::UnknownPosition)
     }
-    async fn feed(&self, _: Option<u64>) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
+    async fn feed(
+        &self,
+        _: Option<SnapshotVersion>,
+    ) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
         Err(LinkError::UnknownPosition)
     }
     async fn report(&self, _: GatewayStatus) -> Result<(), LinkError> {
@@ -257,7 +280,7 @@ impl ControlPlane for Gone {
 async fn requests_without_a_lease_do_not_flood_the_control_plane() {
     let gone = Arc::new(Gone::default());
     let me = GatewayIdentity { id: Id::new(uuid::Uuid::from_u128(1)), name: "gw".into(), fleet: "test".into() };
-    let (_revision, served) = watch::channel(1);
+    let (_sender, served) = watch::channel(SnapshotVersion::default());
     let (mirror, clock) = (Arc::new(Mirror::default()), Arc::new(FixedClock::default()));
     let settings = FollowerSettings::default();
     let follower = Arc::new(LogFollower::new(mirror, gone.clone(), Arc::new(NoCarrier), clock, served, me, settings));
@@ -311,6 +334,7 @@ conformance!(
     a_revoked_token_is_refused_once_freshness_is_proven,
     a_proof_covers_every_fact_committed_before_its_question,
     a_restored_backup_is_read_anew,
+    a_snapshot_of_a_lost_history_is_never_proven,
     a_lease_counts_from_before_the_question,
     a_snapshot_below_the_lowest_revision_is_never_proven,
     a_hint_of_another_history_never_stands_in_for_a_fact,

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
-    Fact, Id, NumberedFact, Position, Seq, Tag, TenantId, Timestamp, TokenId, UserId,
+    Fact, History, Id, NumberedFact, Position, Seq, SnapshotVersion, Tag, TenantId, Timestamp, TokenId, UserId,
     fact::{Bindings, Proof},
     snapshot::{Change, Entity, EntityKey, EntityKind, Project, READER},
 };
@@ -40,6 +40,7 @@ struct Rows {
     numbered: Vec<NumberedFact>,
     unnumbered: Vec<Fact>,
     min_revision: u64,
+    history: History,
 }
 
 impl FakeSql {
@@ -58,6 +59,16 @@ impl FakeSql {
         let mut rows = self.rows();
         rows.numbered.truncate(kept);
         rows.unnumbered.clear();
+    }
+
+    /// Goes on with another history, as after a restored backup.
+    pub(crate) fn begin_history(&self) {
+        self.rows().history.0 += 1;
+    }
+
+    /// A version of this database's snapshot.
+    pub(crate) fn serves(&self, revision: u64) -> SnapshotVersion {
+        SnapshotVersion { history: self.rows().history, revision }
     }
 
     /// Every fact there is, numbered or not.
@@ -85,7 +96,8 @@ impl FakeSql {
 
     fn knows(&self, at: Position) -> bool {
         let rows = self.rows();
-        at == Position::default() || rows.numbered.iter().any(|n| n.seq == at.seq && n.tag == at.tag)
+        at.history == rows.history && at.tag == Tag::default()
+            || rows.numbered.iter().any(|n| n.seq == at.seq && n.tag == at.tag)
     }
 
     fn rows(&self) -> MutexGuard<'_, Rows> {
@@ -94,7 +106,9 @@ impl FakeSql {
 }
 
 fn head(rows: &Rows) -> Position {
-    rows.numbered.last().map(|n| Position { seq: n.seq, tag: n.tag }).unwrap_or_default()
+    let last = rows.numbered.last();
+    let (seq, tag) = last.map(|n| (n.seq, n.tag)).unwrap_or_default();
+    Position { history: rows.history, seq, tag }
 }
 
 /// The control API over it.
@@ -145,16 +159,25 @@ impl ControlPlane for FakePlane {
 
     async fn bindings(&self, tenant: TenantId, user: UserId) -> Result<Bindings, LinkError> {
         let unit_roles = vec![(Id::new(tenant.uuid()), Id::new(user.uuid()))];
-        Ok(Bindings { as_of: Seq(7), active: true, roles: vec![Id::new(user.uuid())], unit_roles })
+        Ok(Bindings {
+            as_of: Seq(7),
+            active: true,
+            roles: vec![Id::new(user.uuid())],
+            unit_roles,
+            ..Bindings::default()
+        })
     }
 
-    async fn feed(&self, from: Option<u64>) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
+    async fn feed(
+        &self,
+        from: Option<SnapshotVersion>,
+    ) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
         let messages = match from {
             None => vec![
-                Ok(FeedMessage::Full { changes: changes(0..50), last: false, revision: 100 }),
-                Ok(FeedMessage::Full { changes: changes(50..100), last: true, revision: 100 }),
+                Ok(FeedMessage::Full { changes: changes(0..50), last: false, version: HELD }),
+                Ok(FeedMessage::Full { changes: changes(50..100), last: true, version: HELD }),
             ],
-            Some(from) => vec![
+            Some(SnapshotVersion { revision: from, .. }) => vec![
                 Ok(FeedMessage::Delta { changes: changes(from..from + 3000), revision: from + 3000 }),
                 Ok(FeedMessage::Heartbeat { revision: from + 3000 }),
             ],
@@ -167,6 +190,9 @@ impl ControlPlane for FakePlane {
         Ok(())
     }
 }
+
+/// The version of the full state.
+pub(crate) const HELD: SnapshotVersion = SnapshotVersion { history: History(u64::MAX), revision: 100 };
 
 /// Changes of projects whose ids are their revisions; every tenth deletes, every thirteenth is of a newer reader.
 fn changes(revisions: std::ops::Range<u64>) -> Vec<Change> {

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
-    NumberedFact, Position, TenantId, UserId,
+    NumberedFact, Position, SnapshotVersion, TenantId, UserId,
     fact::{Bindings, Proof},
 };
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -74,7 +74,10 @@ impl<T: ControlPlane + ?Sized> ControlPlane for FaultyTransport<T> {
     async fn bindings(&self, tenant: TenantId, user: UserId) -> Result<Bindings, LinkError> {
         self.dice.call(self.inner.bindings(tenant, user)).await
     }
-    async fn feed(&self, from: Option<u64>) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
+    async fn feed(
+        &self,
+        from: Option<SnapshotVersion>,
+    ) -> Result<BoxStream<'static, Result<FeedMessage, LinkError>>, LinkError> {
         self.dice.call(self.inner.feed(from)).await
     }
     async fn report(&self, status: GatewayStatus) -> Result<(), LinkError> {

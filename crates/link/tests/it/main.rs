@@ -5,5 +5,6 @@ mod auth;
 mod conformance;
 mod fake;
 mod faulty;
+mod foreign_keys;
 mod redis;
 mod rpc;

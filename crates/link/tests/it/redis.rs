@@ -25,12 +25,12 @@ pub(crate) async fn connected(role: Role) -> Redis {
 }
 
 /// A second look at the same Redis, past our own code.
-async fn plain() -> ::redis::aio::MultiplexedConnection {
+pub(crate) async fn plain() -> ::redis::aio::MultiplexedConnection {
     ::redis::Client::open(url()).unwrap().get_multiplexed_async_connection().await.unwrap()
 }
 
 /// An id that no other test uses.
-fn fresh<K>() -> Id<K> {
+pub(crate) fn fresh<K>() -> Id<K> {
     Id::new(uuid::Uuid::new_v4())
 }
 
@@ -48,8 +48,8 @@ async fn facts_reach_a_subscriber_and_the_keys_of_other_services() {
     let facts = vec![
         Fact::TokenRefused { jti, exp },
         Fact::SessionEnded { sid, exp },
-        Fact::UserGeneration { tenant, user, generation: 3 },
-        Fact::TenantGeneration { tenant, generation: 2 },
+        Fact::UserGeneration { tenant, user, generation: 3, cutoff: None },
+        Fact::TenantGeneration { tenant, generation: 2, cutoff: None },
     ];
     let hints: Vec<Hint> = (1..).zip(facts).map(|(seq, fact)| hint(seq, fact)).collect();
     let mut heard = carrier.subscribe();
@@ -111,7 +111,7 @@ async fn bindings_are_shared_and_forged_ones_refused() {
     let cache = BindingsCache::new(redis.clone(), &key, Duration::from_secs(60));
     let (tenant, user, other) = (fresh(), fresh(), fresh());
     assert_eq!(cache.bindings(tenant, user).await.unwrap(), None);
-    let bindings = Bindings { as_of: Seq(5), active: true, roles: vec![fresh()], unit_roles: vec![] };
+    let bindings = Bindings { as_of: Seq(5), active: true, roles: vec![fresh()], ..Bindings::default() };
     cache.keep(tenant, user, &bindings).await.unwrap();
     assert_eq!(cache.bindings(tenant, user).await.unwrap(), Some(bindings));
     let mut plain = plain().await;
@@ -132,9 +132,97 @@ async fn a_redis_that_is_not_there_or_has_a_bad_url_says_so_without_its_password
 
 #[test]
 fn a_chain_of_hints_names_the_tag_before_each() {
-    let facts = (4..7).map(|seq| hint(seq, Fact::TenantGeneration { tenant: fresh(), generation: seq }).fact);
+    let facts =
+        (4..7).map(|seq| hint(seq, Fact::TenantGeneration { tenant: fresh(), generation: seq, cutoff: None }).fact);
     let tags = [Tag(11), Tag(12), Tag(13)];
     let facts = facts.zip(tags).map(|(fact, tag)| NumberedFact { tag, ..fact });
-    let chain = Hint::chain(Position { seq: Seq(3), tag: Tag(10) }, facts);
+    let chain = Hint::chain(Position { seq: Seq(3), tag: Tag(10), ..Position::default() }, facts);
     assert_eq!(chain.iter().map(|hint| hint.after).collect::<Vec<_>>(), [Tag(10), Tag(11), Tag(12)]);
+}
+
+/// A Redis of its own on a Unix socket, which evicts when it is full.
+struct Evicting {
+    process: std::process::Child,
+    folder: tempfile::TempDir,
+}
+
+impl Evicting {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let process = std::process::Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--maxmemory-policy", "allkeys-lru", "--unixsocket"])
+            .arg(folder.path().join("redis.sock"))
+            .stdout(std::process::Stdio::null())
+            .spawn();
+        Self { process: process.unwrap(), folder }
+    }
+
+    async fn url(&self) -> String {
+        let socket = self.folder.path().join("redis.sock");
+        testkit::eventually("Redis listens", async || socket.exists()).await;
+        format!("redis+unix://{}", socket.display())
+    }
+}
+
+impl Drop for Evicting {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_store_that_evicts_is_refused_at_the_start_and_believed_no_more_once_it_does() {
+    let server = Evicting::start();
+    let url = server.url().await;
+    let refused = connect(&url, Role::Revocation).await;
+    assert!(matches!(refused, Err(LinkError::Unfit { .. })), "{refused:?}");
+    connect(&url, Role::Cache).await.unwrap();
+    let client = ::redis::Client::open(url.as_str()).unwrap();
+    let mut plain = client.get_multiplexed_async_connection().await.unwrap();
+    let mut policy = async |policy: &str| {
+        let mut set = ::redis::cmd("CONFIG");
+        set.arg("SET").arg("maxmemory-policy").arg(policy).query_async::<()>(&mut plain).await.unwrap();
+    };
+    policy("noeviction").await;
+    let redis = connect(&url, Role::Revocation).await.unwrap();
+    let clock = Arc::new(SystemClock);
+    let carrier = RedisCarrier::new(redis.clone(), clock.clone());
+    let record = link::redis_record::RedisRecord::new(redis.clone(), clock);
+    assert!(!carrier.refuses(&Identity::default()).await.unwrap());
+    assert_eq!(record.read().await.unwrap(), []);
+    policy("volatile-ttl").await;
+    assert!(matches!(redis.check_fitness().await, Err(LinkError::Unfit { .. })));
+    assert!(matches!(carrier.fitness(), Err(LinkError::Unfit { .. })));
+    let asked = carrier.refuses(&Identity::default()).await;
+    assert!(matches!(asked, Err(LinkError::Unfit { .. })), "{asked:?}");
+    assert!(matches!(record.read().await, Err(LinkError::Unfit { .. })));
+    policy("noeviction").await;
+    redis.check_fitness().await.unwrap();
+    assert!(!carrier.refuses(&Identity::default()).await.unwrap());
+}
+
+#[tokio::test]
+async fn watermarks_in_the_record_refuse_foreign_tokens_by_when_they_were_issued() {
+    let clock = Arc::new(SystemClock);
+    let redis = connected(Role::Revocation).await;
+    let (tenant, other, user) = (fresh(), fresh(), fresh());
+    let mut plain = plain().await;
+    let () = plain.set_ex(format!("bl:user:{tenant}:{user}"), 1_000_000, 600).await.unwrap();
+    let () = plain.set_ex(format!("bl:tenant:{other}"), 1_000_001, 600).await.unwrap();
+    let () = plain.set_ex(format!("bl:tenant:{}", fresh::<domain::id::kind::Tenant>()), "soon", 600).await.unwrap();
+    let facts = link::redis_record::RedisRecord::new(redis.clone(), clock.clone()).read().await.unwrap();
+    let at = |secs| Some(domain::Timestamp::from_secs(secs));
+    for said in [
+        Fact::UserGeneration { tenant, user, generation: 0, cutoff: at(1_000_000) },
+        Fact::TenantGeneration { tenant: other, generation: 0, cutoff: at(1_000_001) },
+    ] {
+        assert!(facts.contains(&said), "{said:?}");
+    }
+    let carrier = RedisCarrier::new(redis, clock);
+    for (iat, refused) in [(1_000_030, true), (1_000_031, false)] {
+        let token = Identity { tenant: Some(tenant), user: Some(user), foreign_iat: at(iat), ..Identity::default() };
+        assert_eq!(carrier.refuses(&token).await.unwrap(), refused, "{iat}");
+        assert!(!carrier.refuses(&Identity { foreign_iat: None, ..token }).await.unwrap(), "ours go by generation");
+    }
 }

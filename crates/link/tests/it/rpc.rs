@@ -25,7 +25,7 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
-use crate::fake::{FakePlane, FakeSql, refused};
+use crate::fake::{FakePlane, FakeSql, HELD, refused};
 
 /// An authority that signs what a test asks for.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -107,7 +107,7 @@ async fn ask_everything(running: &Running, client: &RpcClient) {
     assert_eq!((proof.head.seq, proof.resync), (Seq(5000), false));
     let facts = client.facts_after(Position::default()).await.unwrap();
     assert_eq!(facts.len(), 5000);
-    assert_eq!(facts.last().map(|n| Position { seq: n.seq, tag: n.tag }), Some(proof.head));
+    assert_eq!(facts.last().map(|n| (n.seq, n.tag)), Some((proof.head.seq, proof.head.tag)));
     assert_eq!(client.facts_after(proof.head).await.unwrap(), []);
     let unknown = Position { seq: Seq(3), ..proof.head };
     assert!(matches!(client.facts_after(unknown).await, Err(LinkError::UnknownPosition)));
@@ -133,7 +133,7 @@ async fn ask_everything(running: &Running, client: &RpcClient) {
 
 async fn ask_for_the_feed(client: &RpcClient) {
     let full: Vec<FeedMessage> = client.feed(None).await.unwrap().map(Result::unwrap).collect().await;
-    let [FeedMessage::Full { changes, last: false, revision: 100 }, FeedMessage::Full { last: true, .. }] = &full[..]
+    let [FeedMessage::Full { changes, last: false, version: HELD }, FeedMessage::Full { last: true, .. }] = &full[..]
     else {
         panic!("{full:?}")
     };
@@ -143,7 +143,7 @@ async fn ask_for_the_feed(client: &RpcClient) {
         let readable = change.min_reader <= READER && !change.revision.is_multiple_of(10);
         assert_eq!(change.entity.is_some(), readable, "{change:?}");
     }
-    let more: Vec<FeedMessage> = client.feed(Some(100)).await.unwrap().map(Result::unwrap).collect().await;
+    let more: Vec<FeedMessage> = client.feed(Some(HELD)).await.unwrap().map(Result::unwrap).collect().await;
     let [FeedMessage::Delta { changes, revision: 3100 }, FeedMessage::Heartbeat { revision: 3100 }] = &more[..] else {
         panic!("{more:?}")
     };
@@ -259,7 +259,7 @@ async fn without_a_certificate_a_client_may_join_and_nothing_else() {
 
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority.pem()));
     let channel = Endpoint::from_shared(url.clone()).unwrap().tls_config(tls).unwrap().connect().await.unwrap();
-    let feed = GatewayLinkClient::new(channel.clone()).feed(FeedRequest { from: None }).await;
+    let feed = GatewayLinkClient::new(channel.clone()).feed(FeedRequest { from: None, history: 0 }).await;
     assert_eq!(feed.unwrap_err().code(), Code::Unauthenticated);
     let renewed = EnrolmentClient::new(channel).renew(RenewRequest { csr: vec![0; 3] }).await;
     assert_eq!(renewed.unwrap_err().code(), Code::Unauthenticated);

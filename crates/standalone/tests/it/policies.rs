@@ -9,7 +9,7 @@ use std::{
 
 use authn::Mirror;
 use domain::{
-    BootInstant, Clock as _, RequestId, RoleId, Seq, TenantId, UserId,
+    BootInstant, Clock as _, RequestId, RoleId, TenantId, UserId,
     declarative::{RawFile, ReadAs, compile},
     fact::Bindings,
     model::builtin,
@@ -67,7 +67,7 @@ struct Holds(std::sync::Mutex<Vec<RoleId>>);
 impl Link for Holds {
     fn bindings(&self, _: TenantId, _: UserId) -> Waiting<'_, Result<Arc<Bindings>, BindingsError>> {
         let roles = self.0.lock().unwrap().clone();
-        Box::pin(async move { Ok(Arc::new(Bindings { as_of: Seq(0), active: true, roles, unit_roles: vec![] })) })
+        Box::pin(async move { Ok(Arc::new(Bindings { active: true, roles, ..Bindings::default() })) })
     }
     fn renewal(&self) -> Waiting<'_, ()> {
         Box::pin(async {})

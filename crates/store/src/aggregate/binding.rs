@@ -1,8 +1,11 @@
 //! Role bindings, and what a principal may do by them.
 
-use authz::{Authorized, Scope, action::ManageRoleBindings};
+use authz::{
+    Authorized, Scope,
+    action::{ManagePermissionCache, ManageRoleBindings},
+};
 use domain::{
-    Fact, OrgUnitId, RoleBindingId, RoleId, TenantId, UserId,
+    Fact, OrgUnitId, Position, RoleBindingId, RoleId, TenantId, UserId,
     fact::Bindings,
     model::{MembershipStatus, NewRoleBinding, RoleBinding, RoleSubject, UserStatus},
     snapshot::RoleScope,
@@ -70,7 +73,7 @@ pub trait RoleBindings: Reader {
     fn bindings(&self, tenant: TenantId, user: UserId) -> impl Future<Output = Result<Bindings, StoreError>> + Send {
         async move {
             let view = self.view().await?;
-            let as_of = facts::head(&view).await?.seq;
+            let Position { history, seq: as_of, .. } = facts::head(&view).await?;
             let membership = view.membership(tenant, user).await?;
             let known = view.user(user).await?;
             let active = membership.is_some_and(|it| it.status == MembershipStatus::Active)
@@ -81,7 +84,7 @@ pub trait RoleBindings: Reader {
                            AND (role_bindings.ou_id IS NULL OR org_units.deleted_at IS NULL)
                        ORDER BY role_bindings.role_id, role_bindings.ou_id";
             let read = |row: &Row| Ok((row.at::<RoleId>("role_id")?, row.at::<Option<OrgUnitId>>("ou_id")?));
-            let mut bindings = Bindings { as_of, active, roles: Vec::new(), unit_roles: Vec::new() };
+            let mut bindings = Bindings { history, as_of, active, roles: Vec::new(), unit_roles: Vec::new() };
             for (role, unit) in view.all(sql, values![tenant, user], read).await? {
                 match unit {
                     Some(unit) => bindings.unit_roles.push((unit, role)),
@@ -95,6 +98,19 @@ pub trait RoleBindings: Reader {
 impl<R: Reader> RoleBindings for R {}
 
 impl Tx {
+    /// Says that nobody's cached bindings may be used any more: each is read anew.
+    ///
+    /// # Errors
+    /// [`StoreError::Scope`] for who may not do so everywhere.
+    pub async fn drop_cached_bindings(
+        &self,
+        by: &Authorized<ManagePermissionCache>,
+    ) -> Result<Unaudited<()>, StoreError> {
+        within(by, Scope::Platform)?;
+        self.work.insert_fact(&Fact::AllBindingsChanged).await?;
+        Ok(self.unaudited(()))
+    }
+
     /// Gives a role.
     ///
     /// # Errors

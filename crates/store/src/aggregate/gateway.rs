@@ -1,7 +1,7 @@
 //! Gateways: who is there, and how far each is.
 
 use domain::{
-    GatewayId, Seq,
+    GatewayId, History, Seq,
     model::{GatewayNode, GatewayReport},
 };
 
@@ -16,11 +16,15 @@ const SELECT: &str = "SELECT * FROM gateways";
 
 /// A lease that was given cannot be taken back, so what is noted of it never moves to an earlier time, in whatever order
 /// notes arrive.
-const INSERT: &str = "INSERT INTO gateways (id, name, fleet, revision, applied, reader, lease_until, last_seen)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-     ON CONFLICT (id) DO UPDATE SET name = excluded.name, fleet = excluded.fleet, last_seen = excluded.last_seen,
-         lease_until = CASE WHEN gateways.lease_until > excluded.lease_until
-             THEN gateways.lease_until ELSE excluded.lease_until END";
+fn insert((revision, applied): (&str, &str)) -> String {
+    format!(
+        "INSERT INTO gateways (id, name, fleet, revision, applied, reader, lease_until, last_seen)
+         VALUES ($1, $2, $3, {revision}, {applied}, $6, $7, $8)
+         ON CONFLICT (id) DO UPDATE SET name = excluded.name, fleet = excluded.fleet, last_seen = excluded.last_seen,
+             lease_until = CASE WHEN gateways.lease_until > excluded.lease_until
+                 THEN gateways.lease_until ELSE excluded.lease_until END"
+    )
+}
 
 fn read(row: &Row) -> Result<GatewayNode, StoreError> {
     Ok(GatewayNode {
@@ -59,19 +63,24 @@ impl SessionTx {
     /// [`StoreError::Rule`] `gateway_revoked`.
     pub async fn lease_gateway(&self, node: &GatewayNode) -> Result<(), StoreError> {
         enrolment::not_revoked(&self.work.view, node.id).await?;
-        self.work.view.execute(INSERT, row(node)).await?;
+        self.work.view.execute(&insert(("$4", "$5")), row(node)).await?;
         Ok(())
     }
 
-    /// Notes what a gateway says of itself.
+    /// Notes what a gateway says of itself. What it has applied counts only where `history` is this database's.
     ///
     /// # Errors
     /// As [`SessionTx::lease_gateway`].
-    pub async fn report_gateway(&self, node: &GatewayNode) -> Result<(), StoreError> {
+    pub async fn report_gateway(&self, node: &GatewayNode, history: History) -> Result<(), StoreError> {
         enrolment::not_revoked(&self.work.view, node.id).await?;
-        let sql =
-            format!("{INSERT}, revision = excluded.revision, applied = excluded.applied, reader = excluded.reader");
-        self.work.view.execute(&sql, row(node)).await?;
+        let of_ours = |number| format!("{number} * (SELECT COUNT(*) FROM log_head WHERE id = 1 AND history = $9)");
+        let sql = format!(
+            "{}, revision = excluded.revision, applied = excluded.applied, reader = excluded.reader",
+            insert((&of_ours("$4"), &of_ours("$5")))
+        );
+        let mut values = row(node);
+        values.push(history.0.into());
+        self.work.view.execute(&sql, values).await?;
         Ok(())
     }
 }

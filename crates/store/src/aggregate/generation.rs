@@ -1,21 +1,23 @@
 //! Generations: "issued before", without a clock.
 //!
-//! Tokens carry the generation of their user in their tenant (`ug`) and of the tenant (`tg`). Raising one refuses
+//! Tokens of ours carry the generation of their user in their tenant (`ug`) and of the tenant (`tg`). Raising one refuses
 //! everything older. Both are read under a lock in the transaction that mints, so no token is minted with a generation
-//! that was already raised.
+//! that was already raised. Foreign tokens carry none; for them, the moment of the last raise is kept beside it.
 
 use authz::{Authorized, Scope, action::ManageSessions};
-use domain::{Fact, ProjectId, TenantId, UserId, model::Membership};
+use domain::{Fact, ProjectId, TenantId, Timestamp, UserId, model::Membership};
 
-use super::{membership::Memberships, needed, within};
+use super::{membership::Memberships, needed, user::Users, within};
 use crate::{SessionTx, StoreError, Tx, Unaudited, tx::Work, value::values};
 
 /// Raises a user's generation in one tenant, ends their sessions there, and leaves the fact.
 pub(crate) async fn raise(work: &Work, project: ProjectId, tenant: TenantId, user: UserId) -> Result<u64, StoreError> {
-    let sql = "INSERT INTO user_generations (tenant_id, user_id, project_id, generation) VALUES ($1, $2, $3, 1)
-               ON CONFLICT (tenant_id, user_id) DO UPDATE SET generation = user_generations.generation + 1
+    let sql = "INSERT INTO user_generations (tenant_id, user_id, project_id, generation, cutoff)
+               VALUES ($1, $2, $3, 1, $4)
+               ON CONFLICT (tenant_id, user_id) DO UPDATE
+                   SET generation = user_generations.generation + 1, cutoff = excluded.cutoff
                RETURNING generation";
-    let raised = work.view.first(sql, values![tenant, user, project], |row| row.at("generation")).await?;
+    let raised = work.view.first(sql, values![tenant, user, project, work.now], |row| row.at("generation")).await?;
     let generation = needed(raised, "user")?;
     work.view
         .execute(
@@ -24,8 +26,32 @@ pub(crate) async fn raise(work: &Work, project: ProjectId, tenant: TenantId, use
             values![tenant, user, work.now],
         )
         .await?;
-    work.insert_fact(&Fact::UserGeneration { tenant, user, generation }).await?;
+    let external_id = work.view.user(user).await?.and_then(|user| user.external_id);
+    let raised = Raised { tenant, user, generation, cutoff: Some(work.now), external_id };
+    for fact in raised.facts() {
+        work.insert_fact(&fact).await?;
+    }
     Ok(generation)
+}
+
+/// A user's raised generation.
+pub(crate) struct Raised {
+    pub(crate) tenant: TenantId,
+    pub(crate) user: UserId,
+    pub(crate) generation: u64,
+    pub(crate) cutoff: Option<Timestamp>,
+    /// Who the user is to an external issuer.
+    pub(crate) external_id: Option<String>,
+}
+
+impl Raised {
+    /// What the log says of it: of the user, and of the subject that an external issuer's tokens name in their place.
+    pub(crate) fn facts(self) -> impl Iterator<Item = Fact> {
+        let Self { tenant, user, generation, cutoff, external_id } = self;
+        let subject = external_id.and_then(|id| id.parse().ok()).filter(|subject| *subject != user);
+        let foreign = subject.map(|user| Fact::UserGeneration { tenant, user, generation: 0, cutoff });
+        std::iter::once(Fact::UserGeneration { tenant, user, generation, cutoff }).chain(foreign)
+    }
 }
 
 /// The same in every tenant of the user's.

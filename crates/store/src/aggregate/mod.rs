@@ -4,6 +4,7 @@
 //! An update takes the whole changed row. Its `version` must be the stored one, so that nobody overwrites what they
 //! have not seen; each write checks that it stays in the scope it was authorized for.
 
+pub(crate) mod adoption;
 pub(crate) mod audit;
 pub(crate) mod binding;
 pub(crate) mod certificate;

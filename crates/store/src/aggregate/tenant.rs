@@ -31,6 +31,7 @@ fn read(row: &Row) -> Result<Tenant, StoreError> {
         trial_ends_at: row.at("trial_ends_at")?,
         rate_limit: row.json_opt("rate_limit")?,
         generation: row.at("generation")?,
+        cutoff: row.at("cutoff")?,
         deleted_at: row.at("deleted_at")?,
         created_at: row.at("created_at")?,
         updated_at: row.at("updated_at")?,
@@ -115,6 +116,7 @@ impl Tx {
             trial_ends_at: new.trial_ends_at,
             rate_limit: new.rate_limit,
             generation: 0,
+            cutoff: None,
             deleted_at: None,
             created_at: now,
             updated_at: now,
@@ -204,11 +206,12 @@ impl Tx {
     ) -> Result<Unaudited<Tenant>, StoreError> {
         let tenant = needed(self.tenant(id).await?, "tenant")?;
         within(by, Scope::Tenant(tenant.project_id, id))?;
-        let sql = "UPDATE tenants SET generation = generation + 1, updated_at = $2,
+        let sql = "UPDATE tenants SET generation = generation + 1, cutoff = $2, updated_at = $2,
                        version = version + 1
                    WHERE id = $1 RETURNING *";
         let tenant = needed(self.work.view.first(sql, values![id, self.work.now], read).await?, "tenant")?;
-        self.work.insert_fact(&Fact::TenantGeneration { tenant: id, generation: tenant.generation }).await?;
+        let Tenant { generation, cutoff, .. } = tenant;
+        self.work.insert_fact(&Fact::TenantGeneration { tenant: id, generation, cutoff }).await?;
         publish::tenant(&self.work, id, Effect::Narrows).await?;
         Ok(self.unaudited(tenant))
     }

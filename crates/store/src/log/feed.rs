@@ -1,7 +1,7 @@
 //! The change log as the feed reads it.
 
 use domain::{
-    FleetName, Secret,
+    FleetName, History, Secret, SnapshotVersion,
     snapshot::{Change, Entity, EntityKey, EntityKind},
 };
 use serde::de::DeserializeOwned;
@@ -18,8 +18,8 @@ use crate::{
 /// Everything a gateway is told, at one revision.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The revision it is complete at.
-    pub revision: u64,
+    /// The version it is complete at.
+    pub version: SnapshotVersion,
     /// The lowest revision that may be served.
     pub min_revision: u64,
     /// Every entity that exists, in the order of their revisions.
@@ -51,7 +51,7 @@ pub trait Feed: Reader {
             let head = head(&view).await?;
             let sql = format!("{CHANGE} WHERE body IS NOT NULL OR sealed IS NOT NULL ORDER BY revision");
             let changes = view.all(&sql, Vec::new(), |row| change(&view, row)).await?;
-            Ok(Snapshot { revision: head.revision, min_revision: head.min_revision, changes })
+            Ok(Snapshot { version: head.version, min_revision: head.min_revision, changes })
         }
     }
 
@@ -63,16 +63,20 @@ pub trait Feed: Reader {
             let told = audience::IS_TOLD;
             let sql = format!("{CHANGE} WHERE (body IS NOT NULL OR sealed IS NOT NULL) AND {told} ORDER BY revision");
             let changes = view.all(&sql, values![fleet.as_str()], |row| change(&view, row)).await?;
-            Ok(Snapshot { revision: head.revision, min_revision: head.min_revision, changes })
+            Ok(Snapshot { version: head.version, min_revision: head.min_revision, changes })
         }
     }
 
-    /// Up to `limit` changes after `revision`, in order.
-    fn changes_after(&self, revision: u64, limit: u32) -> impl Future<Output = Result<Delta, StoreError>> + Send {
+    /// Up to `limit` changes after `version`, in order.
+    fn changes_after(
+        &self,
+        version: SnapshotVersion,
+        limit: u32,
+    ) -> impl Future<Output = Result<Delta, StoreError>> + Send {
         async move {
             let view = self.view().await?;
-            let head = head(&view).await?;
-            if !head.knows(revision) {
+            let (head, revision) = (head(&view).await?, version.revision);
+            if !head.knows(version) {
                 return Ok(Delta::Resync);
             }
             let sql = format!("{CHANGE} WHERE revision > $1 ORDER BY revision LIMIT $2");
@@ -85,13 +89,13 @@ pub trait Feed: Reader {
     fn changes_of(
         &self,
         fleet: &FleetName,
-        revision: u64,
+        version: SnapshotVersion,
         limit: u32,
     ) -> impl Future<Output = Result<Delta, StoreError>> + Send {
         async move {
             let view = self.view().await?;
-            let head = head(&view).await?;
-            if !head.knows(revision) {
+            let (head, revision) = (head(&view).await?, version.revision);
+            if !head.knows(version) {
                 return Ok(Delta::Resync);
             }
             let told = audience::IS_TOLD;
@@ -107,11 +111,16 @@ pub trait Feed: Reader {
         }
     }
 
+    /// The newest version.
+    fn version(&self) -> impl Future<Output = Result<SnapshotVersion, StoreError>> + Send {
+        async move { Ok(head(&self.view().await?).await?.version) }
+    }
+
     /// The newest revision, and the lowest that may be served.
     fn revisions(&self) -> impl Future<Output = Result<(u64, u64), StoreError>> + Send {
         async move {
             let head = head(&self.view().await?).await?;
-            Ok((head.revision, head.min_revision))
+            Ok((head.version.revision, head.min_revision))
         }
     }
 }
@@ -120,29 +129,29 @@ impl<R: Reader> Feed for R {}
 const CHANGE: &str = "SELECT kind, entity_id, revision, min_reader, body, sealed FROM change_log AS log";
 
 struct Head {
-    revision: u64,
+    version: SnapshotVersion,
     min_revision: u64,
     forgotten: u64,
 }
 
 impl Head {
-    /// Whether everything after a revision can still be told.
-    const fn knows(&self, revision: u64) -> bool {
-        revision <= self.revision && revision >= self.forgotten
+    /// Whether everything after a version can still be told.
+    fn knows(&self, SnapshotVersion { history, revision }: SnapshotVersion) -> bool {
+        history == self.version.history && revision <= self.version.revision && revision >= self.forgotten
     }
 
     fn delta(&self, changes: Vec<Change>, limit: u32) -> Delta {
         let complete = changes.len() < usize::try_from(limit).unwrap_or(usize::MAX)
-            || changes.last().is_some_and(|last| last.revision == self.revision);
-        Delta::Changes { changes, complete, head: self.revision }
+            || changes.last().is_some_and(|last| last.revision == self.version.revision);
+        Delta::Changes { changes, complete, head: self.version.revision }
     }
 }
 
 async fn head(view: &View) -> Result<Head, StoreError> {
-    let sql = "SELECT revision, min_revision, forgotten_revision FROM log_head WHERE id = 1";
+    let sql = "SELECT history, revision, min_revision, forgotten_revision FROM log_head WHERE id = 1";
     let read = |row: &Row| {
         Ok(Head {
-            revision: row.at("revision")?,
+            version: SnapshotVersion { history: History(row.at("history")?), revision: row.at("revision")? },
             min_revision: row.at("min_revision")?,
             forgotten: row.at("forgotten_revision")?,
         })

@@ -46,6 +46,7 @@ impl Store {
             ("DELETE FROM commits WHERE at < $1", now - DAY),
             ("DELETE FROM idempotency_keys WHERE at < $1", now - DAY),
             ("DELETE FROM login_failures WHERE last_at < $1", now - DAY),
+            ("DELETE FROM adopted_tokens WHERE expires < $1", now),
             ("DELETE FROM refresh_tokens WHERE expires_at < $1", now),
             ("DELETE FROM sessions WHERE expires_at < $1", now - SESSIONS),
             ("DELETE FROM gateways WHERE last_seen < $1", now - HORIZON),

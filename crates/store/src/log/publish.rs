@@ -128,6 +128,7 @@ pub(crate) async fn tenant(work: &Work, id: TenantId, effect: Effect) -> Result<
         products: std::collections::BTreeMap::new(),
         rate_limit: tenant.rate_limit,
         generation: tenant.generation,
+        cutoff: tenant.cutoff,
     };
     leave(work, &Entity::Tenant(entity), effect).await
 }

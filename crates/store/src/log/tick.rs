@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    NumberedFact, Position, Seq, Tag, Timestamp,
+    History, NumberedFact, Position, Seq, Timestamp,
     snapshot::{Change, EntityKey},
 };
 
@@ -38,6 +38,24 @@ impl Store {
         Ok(tick)
     }
 
+    /// Says that this database goes on with another history than `lost`, from which it was taken: it was restored from
+    /// a backup. What gateways reported of the lost one counts for nothing any more. False when somebody else has said
+    /// so already.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn begin_history(&self, lost: History) -> Result<bool, StoreError> {
+        let view = self.begin_state().await?;
+        let history = u64::from_ne_bytes(view.sealer().bytes()?);
+        let sql = "UPDATE log_head SET history = $1 WHERE id = 1 AND history = $2";
+        let begun = view.execute(sql, values![history, lost.0]).await? == 1;
+        if begun {
+            view.execute("UPDATE gateways SET revision = 0, applied = 0", Vec::new()).await?;
+        }
+        view.commit().await?;
+        Ok(begun)
+    }
+
     /// Which revision carries a commit's changes: none until the next tick. For a commit without changes, the newest.
     ///
     /// # Errors
@@ -55,14 +73,14 @@ impl Store {
 
 async fn number(view: &View, now: Timestamp) -> Result<Tick, StoreError> {
     // First the lock, then, in later statements, whatever is visible by then.
-    let sql = view.locking("SELECT seq, tag, revision, min_revision FROM log_head WHERE id = 1");
+    let sql = view.locking("SELECT history, seq, tag, revision, min_revision FROM log_head WHERE id = 1");
     let locked = view.query(&sql, Vec::new()).await?;
     let row = locked.first().ok_or_else(|| StoreError::corrupt("log_head", "no row"))?;
-    let before = Position { seq: Seq(row.at("seq")?), tag: Tag(row.at("tag")?) };
+    let before = facts::position(row)?;
     let (revision, min_revision): (u64, u64) = (row.at("revision")?, row.at("min_revision")?);
 
     let facts = number_facts(view, before.seq).await?;
-    let head = facts.last().map_or(before, |last| Position { seq: last.seq, tag: last.tag });
+    let head = facts.last().map_or(before, |last| Position { seq: last.seq, tag: last.tag, ..before });
     let numbered = number_changes(view, revision, now).await?;
     let tick = Tick {
         head,

@@ -168,18 +168,28 @@ pub(crate) async fn gateways_are_known_by_their_last_report(db: Database) {
         report: GatewayReport { revision: 3, applied: domain::Seq(4), reader: 1, lease_until: NOW },
         last_seen: NOW,
     };
+    let history = store.head().await.unwrap().history;
     for revision in [3, 5] {
         node.report.revision = revision;
         let node = node.clone();
         store
             .write_session(authz::Scope::Platform, NOW, |tx| {
                 let node = node.clone();
-                async move { tx.report_gateway(&node).await }
+                async move { tx.report_gateway(&node, history).await }
             })
             .await
             .unwrap();
     }
     assert_eq!(store.gateways().await.unwrap(), [node.clone()]);
+    assert!(store.begin_history(history).await.unwrap());
+    assert!(!store.begin_history(history).await.unwrap(), "once");
+    let nothing = GatewayReport { revision: 0, applied: domain::Seq::ZERO, ..node.report };
+    let of_the_lost_one = store.write_session(authz::Scope::Platform, NOW, |tx| {
+        let node = node.clone();
+        async move { tx.report_gateway(&node, history).await }
+    });
+    of_the_lost_one.await.unwrap();
+    assert_eq!(store.gateways().await.unwrap(), [GatewayNode { report: nothing, ..node }]);
 }
 
 pub(crate) async fn a_lease_is_noted_before_any_report_and_never_moves_back(db: Database) {
@@ -203,10 +213,11 @@ pub(crate) async fn a_lease_is_noted_before_any_report_and_never_moves_back(db: 
         });
         noted.await.unwrap();
     };
+    let history = store.head().await.unwrap().history;
     let reported = async |node: GatewayNode| {
         let noted = store.write_session(authz::Scope::Platform, NOW, |tx| {
             let node = node.clone();
-            async move { tx.report_gateway(&node).await }
+            async move { tx.report_gateway(&node, history).await }
         });
         noted.await.unwrap();
     };

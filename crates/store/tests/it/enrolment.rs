@@ -107,6 +107,7 @@ pub(crate) async fn a_revoked_gateway_is_noted_no_lease_and_keeps_its_last(db: D
     let store = world(&db).await;
     let new = enrolment("edge-1", TOKEN);
     change!(store, |tx, new| tx.insert_enrolment(&system(), new.clone())).unwrap();
+    let history = store.head().await.unwrap().history;
     let lease = async |ms| {
         let report = GatewayReport {
             revision: 0,
@@ -116,7 +117,7 @@ pub(crate) async fn a_revoked_gateway_is_noted_no_lease_and_keeps_its_last(db: D
         };
         let node = &GatewayNode { id: new.id, name: "edge-1".into(), fleet: "eu-1".into(), report, last_seen: NOW };
         let leased = store.write_session(Scope::Platform, NOW, |tx| async move {
-            tx.report_gateway(node).await?;
+            tx.report_gateway(node, history).await?;
             tx.lease_gateway(node).await
         });
         leased.await

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::{
-    CertificateId, FleetName,
+    CertificateId, FleetName, SnapshotVersion,
     model::{CertificateSource, Hostname, NewCertificate, NewService, RouteOwner},
     snapshot::{Change, EntityKind},
 };
@@ -24,7 +24,7 @@ fn eu() -> FleetName {
 /// A gateway's state: what it was told, applied in order.
 #[derive(Default)]
 struct Gateway {
-    at: Option<u64>,
+    at: Option<SnapshotVersion>,
     held: Held,
 }
 
@@ -48,7 +48,7 @@ impl Gateway {
             };
         }
         let full = store.snapshot_of(fleet).await.unwrap();
-        self.at = Some(full.revision);
+        self.at = Some(full.version);
         let whole: Held = full.changes.iter().map(|change| (change.key.kind, change.key.id)).collect();
         assert_eq!(self.held, whole, "what was told one by one is the whole of fleet `{fleet}`");
         changes

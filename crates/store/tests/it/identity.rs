@@ -103,7 +103,7 @@ pub(crate) async fn disabling_a_user_refuses_their_tokens(db: Database) {
     assert_eq!(
         facts(&tick.facts),
         [
-            Fact::UserGeneration { tenant: ACME, user: ANN, generation: 1 },
+            Fact::UserGeneration { tenant: ACME, user: ANN, generation: 1, cutoff: Some(NOW) },
             Fact::BindingsChanged { tenant: ACME, user: ANN }
         ]
     );
@@ -117,7 +117,12 @@ pub(crate) async fn leaving_a_tenant_takes_everything_along(db: Database) {
     store.tick(NOW).await.unwrap();
     change!(store, |tx| tx.delete_membership(&system(), ACME, ANN)).unwrap();
     let tick = store.tick(NOW).await.unwrap();
-    assert!(facts(&tick.facts).contains(&Fact::UserGeneration { tenant: ACME, user: ANN, generation: 1 }));
+    assert!(facts(&tick.facts).contains(&Fact::UserGeneration {
+        tenant: ACME,
+        user: ANN,
+        generation: 1,
+        cutoff: Some(NOW)
+    }));
     let bindings = store.bindings(ACME, ANN).await.unwrap();
     assert!(!bindings.active && bindings.roles.is_empty());
     change!(store, |tx| tx.insert_membership(&system(), membership(ACME, ANN))).unwrap();
@@ -152,7 +157,12 @@ pub(crate) async fn the_emergency_administrator_cannot_be_deleted(db: Database) 
     change!(store, |tx| tx.delete_user(&system(), ANN)).unwrap();
     assert!(store.user(ANN).await.unwrap().is_none());
     let tick = store.tick(NOW).await.unwrap();
-    assert!(facts(&tick.facts).contains(&Fact::UserGeneration { tenant: ACME, user: ANN, generation: 1 }));
+    assert!(facts(&tick.facts).contains(&Fact::UserGeneration {
+        tenant: ACME,
+        user: ANN,
+        generation: 1,
+        cutoff: Some(NOW)
+    }));
 }
 
 fn facts(numbered: &[NumberedFact]) -> Vec<Fact> {

@@ -108,6 +108,8 @@ conformance! {
         the_key_set_holds_every_key_that_was_not_retired;
     log:
         a_commit_knows_its_revision_after_the_tick,
+        a_cutoff_outlives_its_fact_and_names_the_foreign_subject_too,
+        a_foreign_refusal_becomes_one_fact_whoever_takes_it_over,
         a_deleted_entity_is_forgotten_after_a_week_and_who_is_behind_resyncs,
         a_foreign_position_is_not_known,
         a_full_resync_holds_what_still_restricts,

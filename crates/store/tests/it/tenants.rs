@@ -58,5 +58,9 @@ pub(crate) async fn revoking_a_tenants_tokens_raises_its_generation(db: Database
     let (revoked, _) = change!(store, |tx| tx.revoke_tenant_tokens(&system(), ACME)).unwrap();
     assert_eq!(revoked.generation, 1);
     let tick = store.tick(NOW).await.unwrap();
-    assert!(tick.facts.iter().any(|it| it.fact == Fact::TenantGeneration { tenant: ACME, generation: 1 }));
+    assert!(
+        tick.facts
+            .iter()
+            .any(|it| it.fact == Fact::TenantGeneration { tenant: ACME, generation: 1, cutoff: Some(NOW) })
+    );
 }
