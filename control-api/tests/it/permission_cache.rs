@@ -21,7 +21,7 @@ async fn staff_drops_what_gateways_keep_of_roles_and_nobody_else_does() {
     let facts = world.app.store.facts_after(before, 100).await.unwrap();
     let dropped = facts.iter().filter(|fact| fact.fact == Fact::AllBindingsChanged);
     assert_eq!(dropped.count(), 1, "{facts:?}");
-    let trail = get("/v1/audit?limit=5").bearer(&staff).send(&world.admin).await.expect(200);
+    let trail = get("/v1/audit?limit=500").bearer(&staff).send(&world.admin).await.expect(200);
     let actions = trail.body["items"].as_array().unwrap().iter().map(|event| event["action"].as_str().unwrap());
     assert!(actions.clone().any(|action| action == "permission_cache.dropped"), "{:?}", actions.collect::<Vec<_>>());
 }
