@@ -101,7 +101,7 @@ impl Tx {
     /// Says that nobody's cached bindings may be used any more: each is read anew.
     ///
     /// # Errors
-    /// [`StoreError::Scope`] for who may not do so everywhere.
+    /// [`StoreError::OutOfScope`] for who may not do so everywhere.
     pub async fn drop_cached_bindings(
         &self,
         by: &Authorized<ManagePermissionCache>,
