@@ -25,7 +25,7 @@ impl Process {
         arguments: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
-        let log = folder.join(format!("{name}-{}.log", free_port().port()));
+        let log = folder.join(format!("{name}-{}.log", uuid::Uuid::new_v4()));
         let child = Command::new(program)
             .args(arguments)
             .envs(environment.iter().copied())
@@ -88,6 +88,10 @@ pub(crate) fn output(name: &str, arguments: &[&str], environment: &[(&str, &str)
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// A port that nobody listens on, for a process that is to be told which. Below the ports that the system gives to
+/// outgoing connections (32768 and up, as a rule), of which there are many here: one of those could take it in between.
 pub(crate) fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let random = || 12_000 + u16::try_from(uuid::Uuid::new_v4().as_u128() % 20_000).unwrap();
+    let mut ports = std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], random())));
+    ports.find(|address| TcpListener::bind(address).is_ok()).unwrap()
 }
