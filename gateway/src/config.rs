@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use domain::{FleetName, GatewayId, HumanDuration, snapshot::RateLimit};
+use domain::{FleetName, GatewayId, HumanDuration, Network, snapshot::RateLimit};
 use link::{
     file::{Document, Mistakes, Overrides, SecretRef},
     telemetry::TelemetryConfig,
@@ -78,6 +78,16 @@ pub struct ListenConfig {
     pub http: Option<ListenAddress>,
     /// `/metrics`, `/healthz` and `/readyz`, in plain HTTP. Not for the public.
     pub metrics: ListenAddress,
+    /// Proxies of ours in front, as networks. Their `X-Forwarded-For` says who a client is; nobody else's does.
+    /// Default: none.
+    pub trusted_proxies: Vec<Network>,
+    /// Every connection to `https` comes from a trusted proxy and begins with a PROXY header (version 1 or 2), which
+    /// says who the client is; others are closed. Default: false.
+    pub https_proxy_protocol: bool,
+    /// The same for `http`. Default: false.
+    pub http_proxy_protocol: bool,
+    /// How long a connection may take to send its whole PROXY header. Default: 5s.
+    pub proxy_header_timeout: HumanDuration,
 }
 
 impl Default for ListenConfig {
@@ -86,6 +96,10 @@ impl Default for ListenConfig {
             https: ListenAddress::localhost(8443),
             http: Some(ListenAddress::localhost(8080)),
             metrics: ListenAddress::localhost(9100),
+            trusted_proxies: Vec::new(),
+            https_proxy_protocol: false,
+            http_proxy_protocol: false,
+            proxy_header_timeout: HumanDuration::from_secs(5),
         }
     }
 }
@@ -283,6 +297,7 @@ impl GatewayConfig {
             signature_budget: self.limits.failed_signatures,
             refresh_threshold: self.tokens.refresh_threshold.get(),
             token_cache_entries: self.tokens.cache_entries,
+            trusted_proxies: self.listen.trusted_proxies.clone(),
             public_https_port: Some(self.public_https_port.unwrap_or(https_port)).filter(|port| *port != 443),
         }
     }

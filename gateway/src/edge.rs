@@ -43,6 +43,7 @@ use crate::{
     config::GatewayConfig,
     control_tls::ControlTls,
     enrolment::Enrolled,
+    entrance::{Entered, Entrance},
     feed::{Applier, disk::DiskError},
     issuer_keys::{self, IssuerKeys},
     listen::{Bound, ListenError},
@@ -275,18 +276,22 @@ impl RunningEdge {
             ..ServerConf::default()
         });
         let mut fds = Fds::new();
-        let proxy = |name: &str, listener| {
+        let metrics = &self.shared.metrics;
+        let entrance = |on| Entrance::new(&config.listen, on, Arc::clone(metrics));
+        let proxy = |listener| {
             let shared = Arc::clone(&self.shared);
             let proxy = http_proxy(&conf, EdgeProxy { shared: Arc::clone(&shared), listener });
-            listening::Service::new(name.into(), Watched::new(proxy, shared))
+            Watched::new(proxy, shared)
         };
-        let mut tls = proxy("https", Listener::Tls);
+        let mut tls = listening::Service::new("https".into(), proxy(Listener::Tls));
+        tls.endpoints().set_pre_tls_callback(Arc::new(entrance(config.listen.https_proxy_protocol)));
         let certificates = Arc::new(Certificates::new(Arc::clone(&self.shared.gate)));
         for name in https.into_fds(&mut fds) {
-            let settings = tls::settings(Arc::clone(&certificates), Arc::clone(&self.shared.metrics));
+            let settings = tls::settings(Arc::clone(&certificates), Arc::clone(metrics));
             tls.add_tls_with_settings(&name, None, settings.map_err(EdgeError::Tls)?);
         }
-        let mut plain = proxy("http", Listener::Plain);
+        let plain = Entered::new(entrance(config.listen.http_proxy_protocol), proxy(Listener::Plain));
+        let mut plain = listening::Service::new("http".into(), plain);
         let names = http.map(|bound| bound.into_fds(&mut fds)).unwrap_or_default();
         for name in &names {
             plain.add_tcp(name);

@@ -53,6 +53,8 @@ pub(crate) struct Metrics {
     pub(crate) active_requests: IntGauge,
     /// TLS connections that are open.
     pub(crate) active_connections: IntGauge,
+    /// Connections that were closed at the entrance, by the reason.
+    connections_closed: IntCounterVec,
     /// Verified tokens found in memory, since the start.
     pub(crate) token_hits: IntGauge,
     /// Verified tokens not found in memory, since the start.
@@ -97,6 +99,11 @@ impl Metrics {
             total: stages.get_metric_with_label_values(&["total"])?,
             active_requests: add.integer("active_requests", "Requests that are being served")?,
             active_connections: add.integer("active_tls_connections", "TLS connections that are open")?,
+            connections_closed: add.counters(
+                "connections_closed_total",
+                "Connections that were closed before their first request",
+                "reason",
+            )?,
             token_hits: add.integer("token_cache_hits", "Verified tokens found in memory")?,
             token_misses: add.integer("token_cache_misses", "Tokens that had to be verified")?,
             token_entries: add.integer("token_cache_entries", "Verified tokens in memory")?,
@@ -138,6 +145,11 @@ impl Metrics {
     /// Notes how long an upstream took for its response header.
     pub(crate) fn upstream(&self, took: Duration) {
         self.upstream.observe(took.as_secs_f64());
+    }
+
+    /// Counts a connection that was closed at the entrance.
+    pub(crate) fn connection_closed(&self, reason: &'static str) {
+        self.connections_closed.with_label_values(&[reason]).inc();
     }
 
     /// Counts a look-up of role bindings by the level that answered.

@@ -123,7 +123,7 @@ impl ProxyHttp for EdgeProxy {
 
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
+        _: &mut Session,
         upstream: &mut RequestHeader,
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
@@ -132,7 +132,7 @@ impl ProxyHttp for EdgeProxy {
         let prepared = match (ctx.watch.still_holds(gate, clock).await, ctx.watch.permit()) {
             (Err(denial), _) => Err(denial),
             (Ok(()), None) => Err(Denial::RouteNotFound),
-            (Ok(()), Some(permit)) => upstream_head::prepare(permit, upstream, head::client(session), clock),
+            (Ok(()), Some(permit)) => upstream_head::prepare(permit, upstream, clock),
         };
         match prepared {
             Ok(()) => trace::forward(&ctx.span, upstream),

@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod host;
 pub mod id;
 pub mod model;
+pub mod network;
 pub mod path;
 pub mod permission;
 pub mod secret;
@@ -26,6 +27,7 @@ pub use id::{
     ProjectId, RequestId, RoleBindingId, RoleId, RouteId, ServiceId, SessionId, SigningKeyId, TenantId, TokenId,
     UpstreamId, UserId,
 };
+pub use network::Network;
 pub use path::PathPattern;
 pub use permission::Permission;
 pub use secret::Secret;

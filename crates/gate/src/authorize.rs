@@ -34,6 +34,7 @@ pub(crate) fn permit(
     Ok(Permit {
         request_id: request.request_id,
         method: request.method,
+        client: request.client,
         host,
         path: match &request.path {
             std::borrow::Cow::Borrowed(_) => None,

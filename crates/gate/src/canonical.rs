@@ -59,7 +59,7 @@ pub struct RawHead<'r> {
     pub authority: Option<&'r [u8]>,
     /// Header fields.
     pub headers: &'r HeaderMap,
-    /// The client's address: the connection's, or what a trusted proxy said.
+    /// The address of the connection, or what a proxy said of it in front of the connection's first byte.
     pub client: IpAddr,
     /// The id we gave it.
     pub request_id: RequestId,
@@ -80,7 +80,7 @@ pub struct CanonicalRequest<'r> {
     pub query: Option<&'r str>,
     /// Header fields.
     pub headers: &'r HeaderMap,
-    /// The client's address.
+    /// The client's address: the connection's until [`crate::client`] has seen through the proxies of ours.
     pub client: IpAddr,
     /// The id we gave it.
     pub request_id: RequestId,

@@ -3,8 +3,6 @@
 //! Runs in the proxy's upstream request phase, after the client's `Connection` nominations were carried out, so that
 //! a nomination cannot remove what is injected here.
 
-use std::net::IpAddr;
-
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{Clock, snapshot::HostPolicy};
@@ -76,25 +74,11 @@ pub trait UpstreamHead {
     fn set_path(&mut self, path: &str);
 }
 
-/// What the connection adds to a permit.
-#[derive(Clone, Copy, Debug)]
-pub struct Connection<'a> {
-    /// The client's address.
-    pub client: IpAddr,
-    /// The path as it will be sent: the canonical one.
-    pub path: &'a str,
-}
-
-/// Prepares the request for its upstream.
+/// Prepares the request for its upstream, which will see `path`: the canonical one.
 ///
 /// # Errors
 /// [`Denial::AssertionFailed`] when the assertion cannot be signed: nothing is sent without it.
-pub fn prepare(
-    permit: &Permit,
-    head: &mut impl UpstreamHead,
-    connection: Connection<'_>,
-    clock: &dyn Clock,
-) -> Result<(), Denial> {
+pub fn prepare(permit: &Permit, head: &mut impl UpstreamHead, path: &str, clock: &dyn Clock) -> Result<(), Denial> {
     let upstream = &permit.route.upstream;
     for name in head.names() {
         if is_stripped(name.as_str()) || (!upstream.forward_credentials && name == header::AUTHORIZATION) {
@@ -108,7 +92,7 @@ pub fn prepare(
     let request_id = text(&permit.request_id.to_string())?;
     let host = text(&permit.host)?;
     head.insert(HeaderName::from_static("x-request-id"), request_id.clone());
-    head.insert(HeaderName::from_static("x-forwarded-for"), text(&connection.client.to_canonical().to_string())?);
+    head.insert(HeaderName::from_static("x-forwarded-for"), text(&permit.client.to_string())?);
     head.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https"));
     head.insert(HeaderName::from_static("x-forwarded-host"), host.clone());
     match &upstream.host {
@@ -137,7 +121,7 @@ pub fn prepare(
             inject(*name, value.clone());
         }
     }
-    if let Some(assertion) = assertion(permit, connection, clock)? {
+    if let Some(assertion) = assertion(permit, path, clock)? {
         head.insert(IdentityHeader::Assertion.name(), text(&assertion)?);
     }
     Ok(())
@@ -189,7 +173,7 @@ struct AssertionClaims<'a> {
     cip: String,
 }
 
-fn assertion(permit: &Permit, connection: Connection<'_>, clock: &dyn Clock) -> Result<Option<String>, Denial> {
+fn assertion(permit: &Permit, path: &str, clock: &dyn Clock) -> Result<Option<String>, Denial> {
     let upstream = &permit.route.upstream;
     if matches!(upstream.assertion, CompiledAssertion::Off) {
         return Ok(None);
@@ -203,10 +187,10 @@ fn assertion(permit: &Permit, connection: Connection<'_>, clock: &dyn Clock) -> 
         tid: permit.tenant.as_ref().map(|tenant| tenant.id.to_string()),
         sub: permit.identity.as_ref().map(|principal| &*principal.subject),
         htm: permit.method,
-        htu: connection.path,
+        htu: path,
         host: &permit.host,
         rid: permit.request_id.to_string(),
-        cip: connection.client.to_canonical().to_string(),
+        cip: permit.client.to_string(),
     };
     match &upstream.assertion {
         CompiledAssertion::Off => Ok(None),

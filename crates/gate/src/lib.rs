@@ -14,6 +14,7 @@ pub mod authorize;
 pub mod bind;
 pub mod bucket;
 pub mod canonical;
+pub mod client;
 pub mod credential;
 pub mod denial;
 pub mod forward;
@@ -56,6 +57,8 @@ pub struct GateConfig {
     pub token_cache_entries: usize,
     /// The port clients see in redirects to HTTPS; none for 443.
     pub public_https_port: Option<u16>,
+    /// Proxies of ours, whose `X-Forwarded-For` is believed. Default none.
+    pub trusted_proxies: Vec<domain::Network>,
 }
 
 impl Default for GateConfig {
@@ -68,6 +71,7 @@ impl Default for GateConfig {
             refresh_threshold: std::time::Duration::from_secs(300),
             token_cache_entries: 100_000,
             public_https_port: None,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -100,6 +104,7 @@ impl Gate {
         // Before anything is read of the snapshot: a change in between is then seen by who judges the permit again.
         let judged_at = self.snapshot.changes();
         let request = canonical::read(head)?;
+        let request = client::behind(&self.config.trusted_proxies, request, trace)?;
         trace.lap(Stage::Canonical, clock);
         let site = tenant::of(&self.snapshot, &request.host, trace)?;
         trace.lap(Stage::Tenant, clock);

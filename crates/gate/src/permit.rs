@@ -1,6 +1,9 @@
 //! What a permitted request carries to the proxy: where it goes, as whom, and what must be done on the way.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use authn::mirror::Identity;
 use domain::{RequestId, Timestamp, snapshot::OnUnproven};
@@ -19,6 +22,8 @@ pub struct Permit {
     pub request_id: RequestId,
     /// The method.
     pub method: &'static str,
+    /// Who asks: the address that every limit and list was judged by.
+    pub client: IpAddr,
     /// The hostname as stored: what the upstream is told as `x-forwarded-host`.
     pub host: Arc<str>,
     /// The canonical path where it differs from the one received.

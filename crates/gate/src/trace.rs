@@ -1,7 +1,7 @@
 //! What a decision found on its way, for the access log. Ids are copied, names shared: a warm decision allocates
 //! nothing here.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use domain::{BootInstant, Clock, ProjectId, RouteId, TenantId};
 
@@ -76,6 +76,8 @@ impl Laps {
 /// Filled in as far as the decision came.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
+    /// Who asks, seen through the proxies of ours; none before the request could be read.
+    pub client: Option<IpAddr>,
     /// The hostname, once it was found.
     pub host: Option<Arc<str>>,
     /// Its project.

@@ -32,6 +32,11 @@ fn listeners(config: &GatewayConfig, checks: &mut Checks<'_>) {
         }
         taken.push((key, address));
     }
+    for (key, on) in [("https", listen.https_proxy_protocol), ("http", listen.http_proxy_protocol)] {
+        if on && listen.trusted_proxies.is_empty() {
+            checks.refuse(&format!("/listen/{key}_proxy_protocol"), "needs `trusted_proxies`: nobody could connect");
+        }
+    }
 }
 
 fn feed(config: &GatewayConfig, checks: &mut Checks<'_>) {

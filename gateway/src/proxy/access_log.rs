@@ -52,7 +52,7 @@ pub(crate) fn write(wire: &Wire, ctx: &RequestContext, code: &'static str) {
         project.id = trace.project.map(tracing::field::display),
         principal = trace.subject.as_deref(),
         token.cached = trace.token_cached,
-        client.address = wire.client.map(tracing::field::display),
+        client.address = trace.client.or(wire.client).map(tracing::field::display),
         request.body_bytes = wire.bytes.map(|(received, _)| received),
         response.body_bytes = wire.bytes.map(|(_, sent)| sent),
         decide.duration_us = micros(ctx.decide_took),

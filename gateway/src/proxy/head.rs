@@ -46,8 +46,8 @@ fn sni(session: &Session) -> Option<&str> {
     tls.extension.get::<Sni>().map(|sni| sni.name())
 }
 
-/// The address of the connection. A Unix socket, which no listener of ours is, would have none.
-pub(crate) fn client(session: &Session) -> IpAddr {
+/// The address of the connection, or what a proxy said of it in front. A Unix socket, which no listener of ours is, would have none.
+fn client(session: &Session) -> IpAddr {
     let address = session.client_addr().and_then(|address| address.as_inet());
     address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip().to_canonical())
 }

@@ -1,11 +1,9 @@
 //! The request on its way to the upstream, as the gate prepares it.
 
-use std::net::IpAddr;
-
 use domain::Clock;
 use gate::{
     Denial, Permit,
-    forward::{self, Connection, UpstreamHead},
+    forward::{self, UpstreamHead},
 };
 use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
@@ -14,19 +12,14 @@ use pingora::http::RequestHeader;
 ///
 /// # Errors
 /// [`Denial::AssertionFailed`] when what must be sent cannot be.
-pub(crate) fn prepare(
-    permit: &Permit,
-    upstream: &mut RequestHeader,
-    client: IpAddr,
-    clock: &dyn Clock,
-) -> Result<(), Denial> {
+pub(crate) fn prepare(permit: &Permit, upstream: &mut RequestHeader, clock: &dyn Clock) -> Result<(), Denial> {
     let path: Box<str> = permit.path.clone().unwrap_or_else(|| upstream.uri.path().into());
     let mut head = Head { failed: false, header: upstream };
     // A target in absolute form goes on in origin form: the Host says the rest.
     if !head.header.raw_path().starts_with(b"/") {
         head.set_path(&path);
     }
-    forward::prepare(permit, &mut head, Connection { client, path: &path }, clock)?;
+    forward::prepare(permit, &mut head, &path, clock)?;
     if head.failed { Err(Denial::AssertionFailed) } else { Ok(()) }
 }
 

@@ -7,6 +7,7 @@
     reason = "tests: a step that fails is a test that fails, and says where"
 )]
 
+mod clients;
 mod command;
 mod conf;
 mod control_plane;

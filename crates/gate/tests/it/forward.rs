@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::snapshot::{Assertion, Entity, Upstream};
-use gate::forward::{self, Connection, IdentityHeader, UpstreamHead};
+use gate::forward::{self, IdentityHeader, UpstreamHead};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
@@ -34,8 +34,7 @@ fn forwarded(world: &World, sent: &Sent) -> Head {
     let permit = world.send(sent).unwrap();
     let mut head = Head { headers: sent.headers.clone(), path: None };
     let path = permit.path.as_deref().unwrap_or(&sent.target).to_owned();
-    let connection = Connection { client: sent.client, path: &path };
-    forward::prepare(&permit, &mut head, connection, &world.clock).unwrap();
+    forward::prepare(&permit, &mut head, &path, &world.clock).unwrap();
     head
 }
 

@@ -1,0 +1,147 @@
+//! What happens to a connection before its first byte is TLS or HTTP: who is it from?
+//!
+//! Behind a load balancer that speaks TCP only, each connection begins with a PROXY header ([`proxy_header`]) and comes
+//! from one of the trusted proxies, or it is closed without an answer. What the header says takes the place of the
+//! connection's address for everything that follows: limits, address lists, logs, what upstreams are told.
+//!
+//! ```text
+//! accept ─▶ Entrance ─▶ TLS handshake ─▶ HTTP        https: Pingora's pre-TLS callback
+//! accept ─▶ Entrance ─▶ HTTP                         http:  around the application
+//! ```
+
+mod proxy_header;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use domain::{Network, network};
+use pingora::{
+    Error, ErrorType,
+    apps::ServerApp,
+    listeners::PreTlsProcess,
+    protocols::{
+        GetSocketDigest, SocketDigest, Stream, UniqueID,
+        l4::{socket, stream::Stream as RawStream},
+    },
+    server::ShutdownWatch,
+};
+use tokio::{io::AsyncRead, time::timeout};
+
+use self::proxy_header::HeaderError;
+use crate::{config::ListenConfig, metrics::Metrics};
+
+/// Lets connections in, each under the address it is really from.
+pub(crate) struct Entrance {
+    proxy_protocol: bool,
+    proxies: Vec<Network>,
+    patience: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// Why a connection is closed before anything is read of it but its PROXY header.
+#[derive(Debug, thiserror::Error)]
+enum Closed {
+    #[error("it is not from a trusted proxy")]
+    Stranger,
+    #[error("its PROXY header did not come in time")]
+    Late,
+    #[error("its PROXY header cannot be used")]
+    Header(#[from] HeaderError),
+}
+
+impl Closed {
+    /// The label in metrics.
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Stranger => "proxy_untrusted",
+            Self::Late => "proxy_header_late",
+            Self::Header(_) => "proxy_header_invalid",
+        }
+    }
+}
+
+impl Entrance {
+    /// The entrance of a listener.
+    pub(crate) fn new(listen: &ListenConfig, proxy_protocol: bool, metrics: Arc<Metrics>) -> Self {
+        let (proxies, patience) = (listen.trusted_proxies.clone(), listen.proxy_header_timeout.get());
+        Self { proxy_protocol, proxies, patience, metrics }
+    }
+
+    /// Reads what stands in front of the first byte, and notes whose connection it is.
+    async fn enter<S>(&self, stream: &mut S) -> pingora::Result<()>
+    where
+        S: AsyncRead + GetSocketDigest + UniqueID + Send + Sync + Unpin + ?Sized,
+    {
+        if !self.proxy_protocol {
+            return Ok(());
+        }
+        match self.named(stream).await {
+            Ok(None) => Ok(()),
+            Ok(Some(client)) => {
+                let digest = SocketDigest::from_raw_fd(stream.id());
+                // New, so that nothing is in it yet.
+                drop(digest.peer_addr.set(Some(socket::SocketAddr::Inet(client))));
+                stream.set_socket_digest(digest);
+                Ok(())
+            }
+            Err(closed) => {
+                self.metrics.connection_closed(closed.reason());
+                tracing::debug!(client.address = ?address(stream), error = &closed as &dyn std::error::Error, "closed");
+                Err(Error::because(ErrorType::Custom("Closed"), "a connection is not let in", closed))
+            }
+        }
+    }
+
+    /// The address that a PROXY header names; none when the proxy speaks for itself.
+    async fn named<S>(&self, stream: &mut S) -> Result<Option<SocketAddr>, Closed>
+    where
+        S: AsyncRead + GetSocketDigest + Send + Sync + Unpin + ?Sized,
+    {
+        if !address(stream).is_some_and(|proxy| network::any_contains(&self.proxies, proxy)) {
+            return Err(Closed::Stranger);
+        }
+        let read = timeout(self.patience, proxy_header::read(stream)).await;
+        Ok(read.map_err(|_| Closed::Late)??)
+    }
+}
+
+/// The address of the connection itself.
+fn address<S: GetSocketDigest + ?Sized>(stream: &S) -> Option<IpAddr> {
+    let digest = stream.get_socket_digest()?;
+    digest.peer_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
+}
+
+#[async_trait]
+impl PreTlsProcess for Entrance {
+    async fn process(&self, stream: &mut RawStream) -> pingora::Result<()> {
+        self.enter(stream).await
+    }
+}
+
+/// The application of a listener without TLS, behind its entrance.
+pub(crate) struct Entered<A> {
+    entrance: Entrance,
+    app: Arc<A>,
+}
+
+impl<A> Entered<A> {
+    pub(crate) fn new(entrance: Entrance, app: A) -> Self {
+        Self { entrance, app: Arc::new(app) }
+    }
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync> ServerApp for Entered<A> {
+    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        self.entrance.enter(&mut *stream).await.ok()?;
+        self.app.process_new(stream, shutdown).await
+    }
+
+    async fn cleanup(&self) {
+        self.app.cleanup().await;
+    }
+}
