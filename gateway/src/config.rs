@@ -10,6 +10,7 @@
 
 mod address;
 mod check;
+mod connection;
 
 use std::{
     net::SocketAddr,
@@ -24,7 +25,10 @@ use link::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::address::{ListenAddress, ListenAddressError};
+pub use self::{
+    address::{ListenAddress, ListenAddressError},
+    connection::{ConnectionConfig, Http2Config},
+};
 
 /// Environment variables that other programs set, and the keys they stand for.
 const ALIASES: [(&str, &str); 1] = [("REDIS_URL", "/redis/revocation")];
@@ -45,6 +49,8 @@ pub struct GatewayConfig {
     pub redis: RedisConfig,
     /// How long what is known may be used.
     pub snapshot: SnapshotConfig,
+    /// How clients' connections are bounded in time and size.
+    pub connections: ConnectionConfig,
     /// What one client or tenant may use.
     pub limits: LimitConfig,
     /// How tokens are treated.

@@ -25,13 +25,12 @@ use link::{
     rpc::RpcClient,
 };
 use moka::future::Cache;
-use parking_lot::Mutex;
 use pingora::{
-    proxy::http_proxy,
-    server::{Fds, ListenFds, configuration::ServerConf},
-    services::{Service, listening},
+    apps::HttpServerApp as _, protocols::http::v2::server::H2Options, proxy::http_proxy,
+    server::configuration::ServerConf,
 };
 use tokio::{
+    net::TcpListener,
     runtime::{Builder, Runtime},
     sync::{mpsc, watch},
     time::{sleep, timeout},
@@ -40,16 +39,17 @@ use uuid::Uuid;
 
 pub use self::setup::SetupError;
 use crate::{
-    config::GatewayConfig,
+    config::{ConnectionConfig, GatewayConfig},
+    connection::door::Door,
     control_tls::ControlTls,
     enrolment::Enrolled,
-    entrance::{Entered, Entrance},
+    entrance::Entrance,
     feed::{Applier, disk::DiskError},
     issuer_keys::{self, IssuerKeys},
     listen::{Bound, ListenError},
     metrics::Metrics,
     permissions::Permissions,
-    proxy::{EdgeProxy, Shared, forbidden::Forbidden, peers::Peers, resolver::Resolver, watch::Watched},
+    proxy::{EdgeProxy, Shared, forbidden::Forbidden, peers::Peers, resolver::Resolver},
     tls::{self, Certificates},
 };
 
@@ -180,6 +180,7 @@ impl Edge {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             traced: config.telemetry.otlp_endpoint.is_some(),
+            limits: config.connections.clone(),
         });
         let (stop, stopping) = watch::channel(false);
         let (reload, reloads) = mpsc::channel(1);
@@ -275,35 +276,28 @@ impl RunningEdge {
             max_retries: MAX_ATTEMPTS,
             ..ServerConf::default()
         });
-        let mut fds = Fds::new();
-        let metrics = &self.shared.metrics;
-        let entrance = |on| Entrance::new(&config.listen, on, Arc::clone(metrics));
-        let proxy = |listener| {
-            let shared = Arc::clone(&self.shared);
-            let proxy = http_proxy(&conf, EdgeProxy { shared: Arc::clone(&shared), listener });
-            Watched::new(proxy, shared)
-        };
-        let mut tls = listening::Service::new("https".into(), proxy(Listener::Tls));
-        tls.endpoints().set_pre_tls_callback(Arc::new(entrance(config.listen.https_proxy_protocol)));
         let certificates = Arc::new(Certificates::new(Arc::clone(&self.shared.gate)));
-        for name in https.into_fds(&mut fds) {
-            let settings = tls::settings(Arc::clone(&certificates), Arc::clone(metrics));
-            tls.add_tls_with_settings(&name, None, settings.map_err(EdgeError::Tls)?);
-        }
-        let plain = Entered::new(entrance(config.listen.http_proxy_protocol), proxy(Listener::Plain));
-        let mut plain = listening::Service::new("http".into(), plain);
-        let names = http.map(|bound| bound.into_fds(&mut fds)).unwrap_or_default();
-        for name in &names {
-            plain.add_tcp(name);
-        }
-        let fds: ListenFds = Arc::new(Mutex::new(fds));
-        let workers = self.workers.as_ref().map(Runtime::handle);
-        if let Some(workers) = workers {
-            let (tls_fds, tls_stop) = (Arc::clone(&fds), stopping.clone());
-            workers.spawn(async move { tls.start_service(Some(tls_fds), tls_stop, 1).await });
-            if !names.is_empty() {
-                workers.spawn(async move { plain.start_service(Some(fds), stopping, 1).await });
+        let tls = tls::settings(certificates, Arc::clone(&self.shared.metrics)).map_err(EdgeError::Tls)?.build();
+        let Some(workers) = &self.workers else { return Ok(()) };
+        // A socket of tokio's belongs to the runtime it is made in.
+        let _entered = workers.enter();
+        let entrance = |on| Entrance::new(&config.listen, on, Arc::clone(&self.shared.metrics));
+        let encrypted = (https, Listener::Tls, entrance(config.listen.https_proxy_protocol), Some(tls));
+        let plain = http.map(|http| (http, Listener::Plain, entrance(config.listen.http_proxy_protocol), None));
+        for (bound, listener, entrance, tls) in [Some(encrypted), plain].into_iter().flatten() {
+            let mut proxy = http_proxy(&conf, EdgeProxy { shared: Arc::clone(&self.shared), listener });
+            proxy.h2_options = Some(http2(&config.connections));
+            let proxy = Arc::new(proxy);
+            let door = Door::new(Arc::clone(&proxy), Arc::clone(&self.shared), entrance, tls);
+            for socket in bound.into_sockets() {
+                workers.spawn(Arc::clone(&door).open(TcpListener::from_std(socket)?, stopping.clone()));
             }
+            let mut stopping = stopping.clone();
+            workers.spawn(async move {
+                // An edge that is gone has stopped, too.
+                let _ = stopping.wait_for(|stop| *stop).await;
+                proxy.http_cleanup().await;
+            });
         }
         Ok(())
     }
@@ -327,6 +321,17 @@ impl Drop for RunningEdge {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// What one HTTP/2 connection may do.
+fn http2(limits: &ConnectionConfig) -> H2Options {
+    let mut options = H2Options::new();
+    options
+        .max_concurrent_streams(limits.http2.max_streams)
+        .max_header_list_size(u32::try_from(limits.max_head.bytes()).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(limits.http2.max_early_resets)
+        .max_local_error_reset_streams(Some(limits.http2.max_forced_resets));
+    options
 }
 
 fn workers(config: &GatewayConfig) -> std::io::Result<Runtime> {

@@ -5,8 +5,8 @@
 //! connection's address for everything that follows: limits, address lists, logs, what upstreams are told.
 //!
 //! ```text
-//! accept ─▶ Entrance ─▶ TLS handshake ─▶ HTTP        https: Pingora's pre-TLS callback
-//! accept ─▶ Entrance ─▶ HTTP                         http:  around the application
+//! accept ─▶ Entrance ─▶ TLS handshake ─▶ HTTP        https
+//! accept ─▶ Entrance ─▶ HTTP                         http
 //! ```
 
 mod proxy_header;
@@ -17,18 +17,8 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use domain::{Network, network};
-use pingora::{
-    Error, ErrorType,
-    apps::ServerApp,
-    listeners::PreTlsProcess,
-    protocols::{
-        GetSocketDigest, SocketDigest, Stream, UniqueID,
-        l4::{socket, stream::Stream as RawStream},
-    },
-    server::ShutdownWatch,
-};
+use pingora::protocols::{GetSocketDigest, SocketDigest, UniqueID, l4::socket};
 use tokio::{io::AsyncRead, time::timeout};
 
 use self::proxy_header::HeaderError;
@@ -44,7 +34,7 @@ pub(crate) struct Entrance {
 
 /// Why a connection is closed before anything is read of it but its PROXY header.
 #[derive(Debug, thiserror::Error)]
-enum Closed {
+pub(crate) enum Closed {
     #[error("it is not from a trusted proxy")]
     Stranger,
     #[error("its PROXY header did not come in time")]
@@ -72,7 +62,10 @@ impl Entrance {
     }
 
     /// Reads what stands in front of the first byte, and notes whose connection it is.
-    async fn enter<S>(&self, stream: &mut S) -> pingora::Result<()>
+    ///
+    /// # Errors
+    /// It is not let in, which is noted.
+    pub(crate) async fn enter<S>(&self, stream: &mut S) -> Result<(), Closed>
     where
         S: AsyncRead + GetSocketDigest + UniqueID + Send + Sync + Unpin + ?Sized,
     {
@@ -91,7 +84,7 @@ impl Entrance {
             Err(closed) => {
                 self.metrics.connection_closed(closed.reason());
                 tracing::debug!(client.address = ?address(stream), error = &closed as &dyn std::error::Error, "closed");
-                Err(Error::because(ErrorType::Custom("Closed"), "a connection is not let in", closed))
+                Err(closed)
             }
         }
     }
@@ -113,35 +106,4 @@ impl Entrance {
 fn address<S: GetSocketDigest + ?Sized>(stream: &S) -> Option<IpAddr> {
     let digest = stream.get_socket_digest()?;
     digest.peer_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
-}
-
-#[async_trait]
-impl PreTlsProcess for Entrance {
-    async fn process(&self, stream: &mut RawStream) -> pingora::Result<()> {
-        self.enter(stream).await
-    }
-}
-
-/// The application of a listener without TLS, behind its entrance.
-pub(crate) struct Entered<A> {
-    entrance: Entrance,
-    app: Arc<A>,
-}
-
-impl<A> Entered<A> {
-    pub(crate) fn new(entrance: Entrance, app: A) -> Self {
-        Self { entrance, app: Arc::new(app) }
-    }
-}
-
-#[async_trait]
-impl<A: ServerApp + Send + Sync> ServerApp for Entered<A> {
-    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        self.entrance.enter(&mut *stream).await.ok()?;
-        self.app.process_new(stream, shutdown).await
-    }
-
-    async fn cleanup(&self) {
-        self.app.cleanup().await;
-    }
 }

@@ -5,7 +5,7 @@
 //! | [`config`] | the configuration file |
 //! | [`edge`] | a whole gateway in this process: what `gateway` runs, and `portcullis` |
 //! | `permissions` | what the gate asks of the outside: bindings, the lease, the revocation store |
-//! | `listen`, `entrance`, `tls`, `proxy` | sockets, whose a connection is, certificates by SNI, a request's way through Pingora |
+//! | `listen`, `entrance`, `connection`, `tls`, `proxy` | sockets, whose a connection is and how long, certificates by SNI, a request's way through Pingora |
 //! | `feed` | where the snapshot comes from: control API, file, disk |
 //! | `record` | revocations of a gateway without a control plane |
 //! | `status`, `metrics` | `/metrics`, `/healthz`, `/readyz` |
@@ -14,6 +14,7 @@ pub mod config;
 pub mod control_tls;
 pub mod edge;
 
+mod connection;
 mod enrolment;
 mod entrance;
 mod feed;

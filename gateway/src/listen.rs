@@ -3,10 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    os::fd::IntoRawFd,
 };
-
-use pingora::server::Fds;
 
 use crate::config::ListenAddress;
 
@@ -71,17 +68,6 @@ impl Bound {
     /// The first address.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.addresses.first().copied()
-    }
-
-    /// Hands the sockets to Pingora, which knows them by the texts that it is also told to listen at.
-    pub(crate) fn into_fds(self, fds: &mut Fds) -> Vec<String> {
-        let named = self.addresses.iter().map(ToString::to_string).zip(self.sockets);
-        named
-            .map(|(name, socket)| {
-                fds.add(name.clone(), socket.into_raw_fd());
-                name
-            })
-            .collect()
     }
 
     /// The sockets themselves.

@@ -127,6 +127,11 @@ impl Metrics {
         self.total.observe(total.as_secs_f64());
     }
 
+    /// Counts a head that became no request, by its answer's code.
+    pub(crate) fn no_request(&self, code: &'static str) {
+        self.requests.with_label_values(&[code]).inc();
+    }
+
     /// The laps to time this decision with, if its turn has come: the first and then one in [`SAMPLED`].
     pub(crate) fn laps(&self, now: BootInstant) -> Option<Laps> {
         let turn = self.decisions.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLED);

@@ -13,14 +13,15 @@
 //! Around all of them stands `watch`, which cuts off what lasts and whose permit does not hold any more.
 
 mod access_log;
-mod answer;
-mod context;
+pub(crate) mod answer;
+pub(crate) mod context;
 pub(crate) mod forbidden;
 mod head;
 pub(crate) mod peers;
 pub(crate) mod resolver;
 mod response;
 mod trace;
+mod upload;
 mod upstream_head;
 pub(crate) mod watch;
 
@@ -39,14 +40,8 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 
-use self::{access_log::Wire, context::RequestContext, peers::Peers};
-use crate::metrics::Metrics;
-
-/// Longest wait between two reads from a client.
-const CLIENT_READ: Duration = Duration::from_secs(60);
-
-/// Longest wait between two writes to a client.
-const CLIENT_WRITE: Duration = Duration::from_secs(60);
+use self::{access_log::Wire, context::RequestContext, peers::Peers, upload::Upload};
+use crate::{config::ConnectionConfig, metrics::Metrics};
 
 /// Longest time for what is left of a request body after it was answered.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -59,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// Whether traces are sent anywhere.
     pub(crate) traced: bool,
+    /// What bounds a client.
+    pub(crate) limits: ConnectionConfig,
 }
 
 /// The proxy of one listener.
@@ -79,26 +76,37 @@ impl ProxyHttp for EdgeProxy {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<bool> {
-        session.set_read_timeout(Some(CLIENT_READ));
-        session.set_write_timeout(Some(CLIENT_WRITE));
+        let Shared { gate, clock, metrics, limits, .. } = &*self.shared;
+        session.set_read_timeout(Some(limits.body_timeout.get()));
+        session.set_write_timeout(Some(limits.write_timeout.get()));
         session.set_total_drain_timeout(Some(DRAIN));
-        let Shared { gate, clock, metrics, .. } = &*self.shared;
         if self.shared.traced {
             ctx.span = trace::begin(&session.req_header().headers, ctx.request_id);
         }
         ctx.trace.laps = metrics.laps(clock.boot_now());
         let decision = {
             let head = head::read(session, self.listener, ctx.request_id);
-            gate.decide(&head, clock, &mut ctx.trace).await
+            match head::oversized(session, limits) {
+                Some(denial) => Err(denial.into()),
+                None => gate.decide(&head, clock, &mut ctx.trace).await,
+            }
         };
+        let empty = session.is_body_empty();
+        let decision = decision.and_then(|permit| {
+            let headers = &session.req_header().headers;
+            let most = permit.max_body.unwrap_or(limits.max_body).bytes();
+            let upload = Upload::new(most, empty, headers, limits, clock.boot_now());
+            upload.announced(headers)?;
+            Ok((permit, upload))
+        });
         ctx.decided(&**clock);
         if let Some(laps) = &ctx.trace.laps {
             metrics.stages(laps);
         }
         match decision {
-            Ok(permit) => {
+            Ok((permit, upload)) => {
                 ctx.wire = Wire { bytes: None, ..Wire::of(session) };
-                ctx.watch.permitted(permit, session.req_header().uri.clone());
+                ctx.watch.permitted(permit, session.req_header().uri.clone(), upload);
                 Ok(false)
             }
             Err(stop) => {
@@ -142,18 +150,22 @@ impl ProxyHttp for EdgeProxy {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
-        _: &mut Option<Bytes>,
-        _: bool,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        last: bool,
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
         let Shared { gate, clock, .. } = &*self.shared;
         let now = clock.boot_now();
-        if now.since(ctx.judged_at) < watch::EVERY {
+        if now.since(ctx.judged_at) >= watch::EVERY {
+            ctx.judged_at = now;
+            ctx.watch.judge(gate, clock).await.map_err(|denial| ctx.refuse(denial))?;
+        }
+        if session.was_upgraded() {
             return Ok(());
         }
-        ctx.judged_at = now;
-        ctx.watch.judge(gate, clock).await.map_err(|denial| ctx.refuse(denial))
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        ctx.watch.uploads(bytes, last, now).map_err(|denial| ctx.refuse(denial))
     }
 
     async fn response_filter(
@@ -217,6 +229,9 @@ impl ProxyHttp for EdgeProxy {
             if let Err(error) = answer::write(session, ctx, &stop).await {
                 tracing::debug!(request.id = %ctx.request_id, %error, "the client did not wait for the answer");
             }
+            if !session.is_http2() {
+                session.as_downstream_mut().shutdown().await;
+            }
         }
         ctx.stop = Some(stop);
         FailToProxy { error_code: status, can_reuse_downstream: false }
@@ -241,6 +256,7 @@ fn denial_of(error: &Error) -> Option<Denial> {
     use ErrorType as E;
     match (error.esource(), error.etype()) {
         (ErrorSource::Downstream, E::ReadError | E::WriteError | E::ConnectionClosed | E::H2Error) => None,
+        (ErrorSource::Downstream, E::ReadTimedout) => Some(Denial::RequestTimeout),
         (ErrorSource::Downstream, _) => Some(Denial::RequestMalformed("the request cannot be read")),
         (_, E::ConnectTimedout | E::TLSHandshakeTimedout | E::ReadTimedout | E::WriteTimedout) => {
             Some(Denial::UpstreamTimeout)

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use domain::{
-    HostName, HostnameId, PathPattern, Permission, RouteId, ServiceId, Timestamp, UpstreamId,
+    ByteSize, HostName, HostnameId, PathPattern, Permission, RouteId, ServiceId, Timestamp, UpstreamId,
     model::{NewRoute, Route, RouteOwner},
     snapshot::{self, Access, OnUnproven, RateLimit},
 };
@@ -66,6 +66,8 @@ pub struct RouteBody {
     tenant_api: bool,
     /// Requests a second through this route, for each tenant.
     rate_limit: Option<RateLimit>,
+    /// Largest request body, such as `10MiB`; none for the hostname's or the gateway's.
+    max_body: Option<ByteSize>,
     /// Whether the edge is told of it. Default true.
     enabled: Option<bool>,
     /// When it was last changed; ignored in requests.
@@ -125,6 +127,7 @@ impl From<Route> for RouteBody {
             session: rule.session,
             tenant_api: rule.tenant_api,
             rate_limit: rule.rate_limit,
+            max_body: rule.max_body,
             enabled: Some(it.enabled),
             updated_at: Some(it.updated_at),
         }
@@ -178,6 +181,7 @@ impl RouteBody {
             session: self.session,
             tenant_api: self.tenant_api,
             rate_limit: self.rate_limit,
+            max_body: self.max_body,
         })
     }
 }

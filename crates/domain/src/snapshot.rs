@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    CertificateId, HostName, HostnameId, HumanDuration, IssuerId, PathPattern, Permission, ProjectId, RoleId, RouteId,
-    Secret, ServiceId, Slug, TenantId, Timestamp, UpstreamId, secret,
+    ByteSize, CertificateId, HostName, HostnameId, HumanDuration, IssuerId, PathPattern, Permission, ProjectId, RoleId,
+    RouteId, Secret, ServiceId, Slug, TenantId, Timestamp, UpstreamId, secret,
 };
 
 /// The newest form of entities this build reads and writes. Raised when an old gateway could misread a new row.
@@ -396,6 +396,9 @@ pub struct Route {
     pub tenant_api: bool,
     /// Requests a second through this route, for each tenant.
     pub rate_limit: Option<RateLimit>,
+    /// Largest request body; none for the hostname's or the gateway's.
+    #[serde(default)]
+    pub max_body: Option<ByteSize>,
 }
 
 /// A named set of routes, shared by the hostnames that offer it.

@@ -53,6 +53,7 @@ fn route(n: u128, path: &str, access: Access) -> Route {
         session: false,
         tenant_api: false,
         rate_limit: None,
+        max_body: None,
     }
 }
 

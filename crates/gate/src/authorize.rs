@@ -44,6 +44,7 @@ pub(crate) fn permit(
         identity,
         tenant,
         lasting: Lasting { ends_at: expires_at },
+        max_body: route.max_body,
         safe: request.is_safe(),
         judged_at: AtomicU64::new(judged_at),
         refresh_advised: expires_at.is_some_and(|at| left(at) <= gate.config.refresh_threshold),

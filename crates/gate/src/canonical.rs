@@ -132,7 +132,7 @@ pub fn read<'r>(head: &RawHead<'r>) -> Result<CanonicalRequest<'r>, Denial> {
 fn split_target<'r>(head: &RawHead<'r>) -> Result<(Option<&'r str>, &'r str), Denial> {
     let malformed = Denial::PathRefused;
     if head.target.len() > MAX_TARGET_BYTES {
-        return Err(malformed("the request target is too long"));
+        return Err(Denial::TargetTooLong);
     }
     let target = std::str::from_utf8(head.target).map_err(|_| malformed("the request target has 8-bit bytes"))?;
     if target.bytes().any(|b| !(0x21..=0x7e).contains(&b)) {

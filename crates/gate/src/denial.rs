@@ -52,6 +52,12 @@ pub enum Denial {
     HostInvalid(&'static str),
     #[error("the header `{0}` is another spelling of a name that services trust")]
     HeaderRefused(Cow<'static, str>),
+    #[error("the request target is too long")]
+    TargetTooLong,
+    #[error("the request's head is too large")]
+    HeadTooLarge,
+    #[error("the request did not come in time")]
+    RequestTimeout,
     #[error("the method is not served here")]
     MethodNotAllowed,
     #[error("the host is not the name the TLS connection was made for")]
@@ -117,6 +123,8 @@ pub enum Denial {
     UpstreamTimeout,
     #[error("the upstream's answer cannot be passed on")]
     UpstreamInvalid,
+    #[error("the request body is larger than may be sent here")]
+    BodyTooLarge,
     #[error("the assertion for the upstream could not be made")]
     AssertionFailed,
 }
@@ -153,6 +161,10 @@ impl Denial {
             Self::PathRefused(_) => (StatusCode::BAD_REQUEST, "path_refused"),
             Self::HostInvalid(_) => (StatusCode::BAD_REQUEST, "host_invalid"),
             Self::HeaderRefused(_) => (StatusCode::BAD_REQUEST, "header_refused"),
+            Self::TargetTooLong => (StatusCode::URI_TOO_LONG, "target_too_long"),
+            Self::HeadTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large"),
+            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::HostMismatch => (StatusCode::MISDIRECTED_REQUEST, "host_mismatch"),
             Self::HostnameUnknown => (StatusCode::NOT_FOUND, "hostname_unknown"),
@@ -194,6 +206,10 @@ impl Denial {
             StatusCode::NOT_FOUND => "Nothing is here",
             StatusCode::METHOD_NOT_ALLOWED => "The method is not served here",
             StatusCode::MISDIRECTED_REQUEST => "The connection was made for another host",
+            StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE | StatusCode::PAYLOAD_TOO_LARGE => {
+                "The request is too large"
+            }
+            StatusCode::REQUEST_TIMEOUT => "The request took too long",
             StatusCode::TOO_MANY_REQUESTS => "Too many requests",
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => "The service behind this address does not answer",
             _ => "The service cannot answer now",

@@ -6,7 +6,7 @@ use std::{
 };
 
 use authn::mirror::Identity;
-use domain::{RequestId, Timestamp, snapshot::OnUnproven};
+use domain::{ByteSize, RequestId, Timestamp, snapshot::OnUnproven};
 
 use crate::{
     identity::Principal,
@@ -38,6 +38,8 @@ pub struct Permit {
     pub lasting: Lasting,
     /// Whether to answer with `x-token-refresh: advised`.
     pub refresh_advised: bool,
+    /// Largest request body; none for the gateway's own limit.
+    pub max_body: Option<ByteSize>,
     /// Whether the request only reads.
     pub(crate) safe: bool,
     /// How often the snapshot had changed when this was last judged.

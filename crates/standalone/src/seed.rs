@@ -166,6 +166,7 @@ fn own_route() -> RawRoute {
         ou_parameter: None,
         on_unproven: None,
         rate_limit: None,
+        max_body: None,
         session: false,
         tenant_api: false,
     }

@@ -2,7 +2,7 @@
 
 mod http2;
 
-use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -73,6 +73,7 @@ struct Shared {
     leftovers: Mutex<Vec<Vec<u8>>>,
     answers: Mutex<VecDeque<Vec<u8>>>,
     connections: Mutex<usize>,
+    delays: Mutex<VecDeque<Duration>>,
 }
 
 impl Shared {
@@ -107,6 +108,11 @@ impl Canary {
     /// after a `101` everything received goes to [`Self::leftovers`]. Over HTTP/2 they are translated.
     pub fn answer_next(&self, response: impl Into<Vec<u8>>) {
         self.shared.answers.lock().push_back(response.into());
+    }
+
+    /// Keeps one of the next requests waiting for its answer. Calls queue up. Over HTTP/1.1.
+    pub fn answer_after(&self, delay: Duration) {
+        self.shared.delays.lock().push_back(delay);
     }
 
     /// All requests so far, in the order in which they were complete.
@@ -205,6 +211,8 @@ async fn serve(
         };
         let recorded = recorded(message, connection);
         let answer = shared.take(recorded, arrived);
+        let delay = shared.delays.lock().pop_front();
+        tokio::time::sleep(delay.unwrap_or_default()).await;
         match respond(&mut reader.stream, &answer).await {
             Ok(After::NextRequest) => {}
             Ok(After::Close) | Err(_) => break,
@@ -228,7 +236,7 @@ enum After {
 
 /// A 101 that is there before the proxy has drained the request's empty body makes Pingora 0.9.1 end the tunnel
 /// (cloudflare/pingora#946). A service computes a digest first; the canary takes as long.
-const BEFORE_SWITCHING: std::time::Duration = std::time::Duration::from_millis(50);
+const BEFORE_SWITCHING: Duration = Duration::from_millis(50);
 
 async fn respond(stream: &mut Box<dyn Stream>, answer: &[u8]) -> io::Result<After> {
     if answer.starts_with(b"HTTP/1.1 101") {

@@ -18,6 +18,7 @@ pub(super) fn check(config: &GatewayConfig, checks: &mut Checks<'_>) {
 /// The same where the snapshot comes from the process itself.
 pub(super) fn check_fed(config: &GatewayConfig, checks: &mut Checks<'_>) {
     listeners(config, checks);
+    config.connections.check(checks);
     redis(config, checks);
     tokens(config, checks);
 }

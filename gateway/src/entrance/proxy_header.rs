@@ -24,7 +24,7 @@ const MAX_V2: usize = 2_048;
 
 /// Why a header cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HeaderError {
+pub(crate) enum HeaderError {
     #[error("the connection ended in it")]
     Read(#[from] io::Error),
     #[error("there is none")]

@@ -47,10 +47,14 @@ pub(crate) struct RequestContext {
 impl RequestContext {
     pub(crate) fn new(clock: &dyn Clock, metrics: &Arc<Metrics>) -> Self {
         let now = clock.boot_now();
+        let watch = Watch::current();
+        if let Some(connection) = watch.connection() {
+            connection.head_read();
+        }
         Self {
             request_id: request_id(clock),
             trace: Trace::default(),
-            watch: Watch::current(),
+            watch,
             judged_at: now,
             stop: None,
             attempts: Attempts::default(),
@@ -119,7 +123,7 @@ impl Drop for RequestContext {
 }
 
 /// A UUIDv7 (RFC 9562 §5.7): ids of one gateway sort by time.
-fn request_id(clock: &dyn Clock) -> RequestId {
+pub(crate) fn request_id(clock: &dyn Clock) -> RequestId {
     let millis = u64::try_from(clock.unix_now().millis()).unwrap_or_default();
     let nanos = u32::try_from(millis % 1000).unwrap_or_default().saturating_mul(1_000_000);
     RequestId::new(Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, millis / 1000, nanos)))

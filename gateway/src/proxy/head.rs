@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use domain::RequestId;
-use gate::{Listener, RawHead, Version};
+use domain::{ByteSize, RequestId};
+use gate::{Denial, Listener, RawHead, Version};
 use pingora::{http::RequestHeader, proxy::Session};
 
-use crate::tls::Sni;
+use crate::{config::ConnectionConfig, tls::Sni};
 
 /// Reads what the gate judges. Nothing is normalised here.
 pub(crate) fn read(session: &Session, listener: Listener, request_id: RequestId) -> RawHead<'_> {
@@ -23,6 +23,19 @@ pub(crate) fn read(session: &Session, listener: Listener, request_id: RequestId)
         client: client(session),
         request_id,
     }
+}
+
+/// What is too large about a head, before it is judged.
+pub(crate) fn oversized(session: &Session, limits: &ConnectionConfig) -> Option<Denial> {
+    let header = session.req_header();
+    let over = |bytes: usize, limit: ByteSize| u64::try_from(bytes).unwrap_or(u64::MAX) > limit.bytes();
+    if over(target(header, version(header)).len(), limits.max_target) {
+        return Some(Denial::TargetTooLong);
+    }
+    // Of HTTP/2 the library counts while it decodes.
+    let bytes = session.as_http1().map_or(0, |session| session.get_headers_raw_bytes().len());
+    let large = over(bytes, limits.max_head) || header.headers.len() > limits.max_fields;
+    large.then_some(Denial::HeadTooLarge)
 }
 
 fn version(header: &RequestHeader) -> Version {

@@ -38,7 +38,8 @@ use pingora::{
 };
 use tokio::{sync::Notify, time::sleep};
 
-use super::{EdgeProxy, Shared};
+use super::{EdgeProxy, Shared, upload::Upload};
+use crate::connection::Connection;
 
 /// How often what lasts is judged.
 pub(crate) const EVERY: Duration = Duration::from_millis(500);
@@ -54,6 +55,7 @@ tokio::task_local! {
 /// One request's permit, and what became of it.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
+    connection: Option<Arc<Connection>>,
     held: OnceLock<Held>,
     permitted: Notify,
     streams: AtomicBool,
@@ -65,6 +67,7 @@ pub(crate) struct Watch {
 struct Held {
     permit: Permit,
     target: Uri,
+    upload: Upload,
 }
 
 impl Held {
@@ -82,14 +85,23 @@ pub(crate) struct Cut {
 }
 
 impl Watch {
+    fn over(connection: &Arc<Connection>) -> Arc<Self> {
+        Arc::new(Self { connection: Some(Arc::clone(connection)), ..Self::default() })
+    }
+
+    /// The connection of the request.
+    pub(crate) fn connection(&self) -> Option<&Connection> {
+        self.connection.as_deref()
+    }
+
     /// The watch over the request that this task serves.
     pub(crate) fn current() -> Arc<Self> {
         WATCH.try_with(Arc::clone).unwrap_or_default()
     }
 
     /// Notes that the request may be forwarded.
-    pub(crate) fn permitted(&self, permit: Permit, target: Uri) {
-        self.held.get_or_init(|| Held { permit, target });
+    pub(crate) fn permitted(&self, permit: Permit, target: Uri, upload: Upload) {
+        self.held.get_or_init(|| Held { permit, target, upload });
         self.permitted.notify_one();
     }
 
@@ -106,6 +118,23 @@ impl Watch {
     /// From now on a response goes to the client.
     pub(crate) fn streams(&self) {
         self.streams.store(true, Ordering::Release);
+    }
+
+    /// Takes a piece of the request's body before it is sent on.
+    ///
+    /// # Errors
+    /// It is too large, or too slow.
+    pub(crate) fn uploads(&self, bytes: usize, last: bool, now: BootInstant) -> Result<(), Denial> {
+        match self.held.get() {
+            // What the upstream has begun to answer is a conversation.
+            Some(held) if self.streams.load(Ordering::Acquire) => held.upload.took(bytes, true, now),
+            Some(held) => held.upload.took(bytes, last, now),
+            None => Ok(()),
+        }
+    }
+
+    fn upload_progresses(&self, now: BootInstant) -> Result<(), Denial> {
+        self.held.get().map_or(Ok(()), |held| held.upload.progresses(now))
     }
 
     /// Judges the permit once more, at the moment its request is sent on.
@@ -140,7 +169,13 @@ impl Watch {
             let streams = self.streams.load(Ordering::Acquire);
             let judged = if streams { self.judge(gate, clock).await } else { self.still_holds(gate, clock).await };
             match judged {
-                Ok(()) => survived = 0,
+                Ok(()) => {
+                    survived = 0;
+                    if !streams && let Err(denial) = self.upload_progresses(clock.boot_now()) {
+                        self.cut.get_or_init(|| Cut { denial, at: clock.boot_now() });
+                        return;
+                    }
+                }
                 Err(_) if !streams && (survived < PATIENCE || self.signs_in_or_out()) => survived += 1,
                 Err(denial) => {
                     self.cut.get_or_init(|| Cut { denial, at: clock.boot_now() });
@@ -155,15 +190,16 @@ impl Watch {
     }
 }
 
-/// The proxy of one listener, with a watch over each of its requests.
+/// The proxy of one connection, with a watch over each of its requests.
 pub(crate) struct Watched {
     proxy: Arc<HttpProxy<EdgeProxy>>,
     shared: Arc<Shared>,
+    connection: Arc<Connection>,
 }
 
 impl Watched {
-    pub(crate) fn new(proxy: HttpProxy<EdgeProxy>, shared: Arc<Shared>) -> Self {
-        Self { proxy: Arc::new(proxy), shared }
+    pub(crate) fn new(proxy: Arc<HttpProxy<EdgeProxy>>, shared: Arc<Shared>, connection: Arc<Connection>) -> Self {
+        Self { proxy, shared, connection }
     }
 }
 
@@ -171,10 +207,11 @@ impl Watched {
 impl HttpServerApp for Watched {
     async fn process_new_http(
         self: &Arc<Self>,
-        session: ServerSession,
+        mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let watch = Arc::<Watch>::default();
+        let _active = self.connection.begin(&mut session);
+        let watch = Watch::over(&self.connection);
         let serving = WATCH.scope(Arc::clone(&watch), self.proxy.process_new_http(session, shutdown));
         tokio::select! {
             biased;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    HumanDuration, Timestamp,
+    ByteSize, HumanDuration, Timestamp,
     snapshot::{
         Algorithm, HostPolicy, KycStatus, OnUnproven, PaymentStatus, Purpose, RateLimit, RoleScope, TenantStatus,
     },
@@ -294,6 +294,8 @@ pub struct RawRoute {
     pub on_unproven: Option<OnUnproven>,
     /// Requests a second, for each tenant.
     pub rate_limit: Option<RateLimit>,
+    /// Largest request body, such as `10MiB`. Default: the hostname's, else the gateway's.
+    pub max_body: Option<ByteSize>,
     /// One of sign-in, refresh and sign-out, which a frozen tenant keeps.
     #[serde(default)]
     pub session: bool,

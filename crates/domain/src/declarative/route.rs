@@ -50,6 +50,7 @@ impl Compiler<'_> {
             session: raw.session,
             tenant_api: raw.tenant_api,
             rate_limit: raw.rate_limit,
+            max_body: raw.max_body,
         })
     }
 

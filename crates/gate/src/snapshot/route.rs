@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{
-    RouteId,
+    ByteSize, RouteId,
     snapshot::{Access, OnUnproven, RateLimit, Route},
 };
 
@@ -32,6 +32,8 @@ pub struct CompiledRoute {
     pub tenant_api: bool,
     /// Requests a second through it, for each tenant.
     pub rate_limit: Option<RateLimit>,
+    /// Largest request body.
+    pub max_body: Option<ByteSize>,
 }
 
 impl CompiledRoute {
@@ -49,6 +51,7 @@ impl CompiledRoute {
             session: route.session,
             tenant_api: route.tenant_api,
             rate_limit: route.rate_limit,
+            max_body: route.max_body,
         }
     }
 }

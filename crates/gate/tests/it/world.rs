@@ -104,6 +104,7 @@ pub(crate) fn route(n: u128, path: &str, methods: &[&str], access: Access) -> Ro
         session: false,
         tenant_api: false,
         rate_limit: None,
+        max_body: None,
     }
 }
 

@@ -182,6 +182,7 @@ pub(crate) fn route(owner: RouteOwner, path: &str, methods: &[&str]) -> NewRoute
             session: false,
             tenant_api: false,
             rate_limit: None,
+            max_body: None,
         },
         enabled: true,
     }

@@ -217,6 +217,47 @@ impl Http2 {
         self.stream.flush().await
     }
 
+    /// Begins a request: sends its header fields and no more. Gives its stream.
+    ///
+    /// # Errors
+    /// What the socket answers.
+    pub async fn begin(&mut self, request: &Http2Request) -> io::Result<u32> {
+        let id = self.next_stream;
+        self.next_stream += 2;
+        self.send_fields(id, &request.fields, false).await?;
+        Ok(id)
+    }
+
+    /// Resets a stream with an error code.
+    ///
+    /// # Errors
+    /// What the socket answers.
+    pub async fn reset(&mut self, stream: u32, code: u32) -> io::Result<()> {
+        self.send_frame(RST_STREAM, 0, stream, &code.to_be_bytes()).await
+    }
+
+    /// Waits until the peer closes; the error code of its last GOAWAY, if there was one.
+    ///
+    /// # Errors
+    /// `TimedOut` after [`PATIENCE`].
+    pub async fn closed(&mut self) -> io::Result<Option<u32>> {
+        let listen = async {
+            let mut code = None;
+            // Ends when the peer closes, in whatever way.
+            while let Ok(frame) = Frame::read(&mut self.stream).await {
+                match frame.kind {
+                    GOAWAY => code = Some(frame.number(4)),
+                    // A peer that has closed its half need not be answered.
+                    PING if !frame.has(ACK) => drop(self.send_frame(PING, ACK, 0, &frame.payload).await),
+                    SETTINGS if !frame.has(ACK) => drop(self.send_frame(SETTINGS, ACK, 0, &[]).await),
+                    _ => {}
+                }
+            }
+            code
+        };
+        timeout(PATIENCE, listen).await.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the peer does not close"))
+    }
+
     async fn exchange(&mut self, request: &Http2Request) -> io::Result<Http2Outcome> {
         let id = self.next_stream;
         self.next_stream += 2;

@@ -1,0 +1,133 @@
+//! A client's connection, from accept to end, and what bounds it while there is no request that could be judged.
+//!
+//! ```text
+//! Door ─▶ Socket ─▶ TLS, within handshake_timeout ─▶ Wire ─▶ Pingora's HTTP/1.1 or HTTP/2 ─▶ requests
+//! ```
+//!
+//! Pingora's own accept loop gives a handshake 60 s, its HTTP/1.1 parser 60 s for each *read* of a head, and a kept
+//! connection as long as its client asks for; none of that can be set. So connections are accepted here, and what they
+//! send goes through [`wire::Wire`], which knows when a head begins and ends and how long that may take. A head that
+//! takes too long or is too large is answered by the wire itself (`farewell`), as is one that Pingora cannot parse: each
+//! answer has our form and a request id.
+
+pub(crate) mod door;
+mod farewell;
+mod meter;
+mod socket;
+mod wire;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use pingora::protocols::http::ServerSession;
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+
+/// What its parts say to each other about one connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    max_requests: u32,
+    /// Odd while a head is read, even while its request is served; grows.
+    phase: AtomicU32,
+    /// Requests so far.
+    requests: AtomicU32,
+    /// Requests that are being served.
+    active: AtomicUsize,
+    /// Told when a request begins or ends.
+    changed: Notify,
+    /// Told when everything is said.
+    over: Notify,
+    /// The client may still be sending what nobody will read.
+    unread: AtomicBool,
+    /// Tells Pingora to serve what is there and then to end.
+    retired: watch::Sender<bool>,
+}
+
+/// A request that is being served; over when dropped.
+pub(crate) struct Active(Arc<Connection>);
+
+impl Connection {
+    /// One whose first head is awaited.
+    pub(crate) fn new(max_requests: u32) -> Arc<Self> {
+        Arc::new(Self {
+            max_requests,
+            phase: AtomicU32::new(1),
+            requests: AtomicU32::new(0),
+            active: AtomicUsize::new(0),
+            changed: Notify::new(),
+            over: Notify::new(),
+            unread: AtomicBool::new(false),
+            retired: watch::Sender::new(false),
+        })
+    }
+
+    /// Begins a request: of HTTP/1.1 its head is still to be read, of HTTP/2 it is there.
+    pub(crate) fn begin(self: &Arc<Self>, session: &mut ServerSession) -> Active {
+        let last = self.requests.fetch_add(1, Ordering::Relaxed) + 1 >= self.max_requests;
+        if session.is_http2() {
+            self.head_read();
+            if last {
+                self.retire();
+            }
+        } else {
+            if self.head().is_none() {
+                self.phase.fetch_add(1, Ordering::AcqRel);
+            }
+            if last {
+                session.set_keepalive_reuses_remaining(Some(0));
+            }
+        }
+        self.active.fetch_add(1, Ordering::AcqRel);
+        self.changed.notify_one();
+        Active(Arc::clone(self))
+    }
+
+    /// Notes that the head of the request is there. What comes now is its body, and what goes is its response.
+    pub(crate) fn head_read(&self) {
+        if let Some(phase) = self.head() {
+            // Fails only when another stream's head was there first.
+            let _ = self.phase.compare_exchange(phase, phase + 1, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that an answer was given though not all was read of its request.
+    pub(crate) fn leave_unread(&self) {
+        self.unread.store(true, Ordering::Release);
+    }
+
+    /// The number of the head that is being read, if one is.
+    fn head(&self) -> Option<u32> {
+        let phase = self.phase.load(Ordering::Acquire);
+        (phase % 2 == 1).then_some(phase)
+    }
+
+    /// Serves what is there and nothing after it.
+    fn retire(&self) {
+        self.retired.send_replace(true);
+    }
+
+    /// Returns when no request was served for `limit`. Cancel-safe.
+    async fn idle(&self, limit: Duration) {
+        loop {
+            if self.active.load(Ordering::Acquire) > 0 {
+                self.changed.notified().await;
+            } else if timeout(limit, self.changed.notified()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::AcqRel);
+        self.0.changed.notify_one();
+    }
+}

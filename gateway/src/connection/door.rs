@@ -1,0 +1,114 @@
+//! Where connections come in.
+
+use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use pingora::{
+    apps::ServerApp,
+    listeners::tls::Acceptor,
+    protocols::{ALPN, IO},
+    proxy::HttpProxy,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use super::{Connection, socket::Socket, wire::Wire};
+use crate::{
+    entrance::Entrance,
+    proxy::{EdgeProxy, Shared, watch::Watched},
+};
+
+/// Wait after the system had no connection to give, such as for want of file descriptors.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// One listener's door.
+pub(crate) struct Door {
+    proxy: Arc<HttpProxy<EdgeProxy>>,
+    shared: Arc<Shared>,
+    entrance: Entrance,
+    /// None for plain HTTP.
+    tls: Option<Acceptor>,
+}
+
+impl Door {
+    pub(crate) fn new(
+        proxy: Arc<HttpProxy<EdgeProxy>>,
+        shared: Arc<Shared>,
+        entrance: Entrance,
+        tls: Option<Acceptor>,
+    ) -> Arc<Self> {
+        Arc::new(Self { proxy, shared, entrance, tls })
+    }
+
+    /// Lets connections in until `stopping` says stop.
+    pub(crate) async fn open(self: Arc<Self>, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = stopping.wait_for(|stop| *stop) => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, client)) => {
+                    let (door, stopping) = (Arc::clone(&self), stopping.clone());
+                    tokio::spawn(async move { door.serve(stream, client, stopping).await });
+                }
+                // The client's own doing.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::error!(%error, "a connection cannot be accepted");
+                    sleep(BREATH).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, client: SocketAddr, stopping: watch::Receiver<bool>) {
+        let mut socket = match Socket::new(stream, client) {
+            Ok(socket) => socket,
+            Err(error) => return tracing::debug!(client.address = %client, %error, "a connection was gone at once"),
+        };
+        if self.entrance.enter(&mut socket).await.is_err() {
+            return;
+        }
+        let Some(tls) = &self.tls else { return self.speak(socket, stopping).await };
+        match timeout(self.shared.limits.handshake_timeout.get(), tls.tls_handshake(socket)).await {
+            Ok(Ok(stream)) => self.speak(stream, stopping).await,
+            Ok(Err(error)) => {
+                self.shared.metrics.connection_closed("tls_handshake_failed");
+                tracing::debug!(client.address = %client, %error, "a TLS handshake failed");
+            }
+            Err(_) => {
+                self.shared.metrics.connection_closed("tls_handshake_late");
+                tracing::debug!(client.address = %client, "a TLS handshake took too long");
+            }
+        }
+    }
+
+    /// Speaks HTTP on a connection until either end has enough.
+    async fn speak<S: IO + 'static>(&self, stream: S, mut stopping: watch::Receiver<bool>) {
+        let limits = &self.shared.limits;
+        let connection = Connection::new(limits.max_requests);
+        let http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
+        let wire = Wire::new(stream, Arc::clone(&connection), Arc::clone(&self.shared));
+        let served = Watched::new(Arc::clone(&self.proxy), Arc::clone(&self.shared), Arc::clone(&connection));
+        let (served, retired) = (Arc::new(served), connection.retired.subscribe());
+        // Of HTTP/1.1 the wire knows when a client is idle.
+        let idle = async { if http2 { connection.idle(limits.idle_timeout.get()).await } else { pending().await } };
+        let stopped = async {
+            // An edge that is gone stops its connections, too.
+            let _ = stopping.wait_for(|stop| *stop).await;
+            connection.retire();
+            pending().await
+        };
+        tokio::select! {
+            biased;
+            _ = served.process_new(Box::new(wire), &retired) => {}
+            () = connection.over.notified() => {}
+            () = idle => {}
+            () = stopped => {}
+        }
+    }
+}

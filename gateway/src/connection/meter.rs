@@ -1,0 +1,98 @@
+//! How much of a head has come, and whether it takes too long.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use gate::Denial;
+use tokio::time::{Sleep, sleep};
+
+use crate::config::ConnectionConfig;
+
+/// What a request line has beside its target: method, spaces, version.
+const AROUND_TARGET: u64 = 32;
+
+/// Meters one head. Nothing of it runs while all of a head comes at once.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    /// Which head.
+    phase: u32,
+    bytes: u64,
+    lines: usize,
+    /// Bytes until the first line break.
+    first_line: u64,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Meter {
+    pub(super) fn of(phase: u32) -> Self {
+        Self { phase, ..Self::default() }
+    }
+
+    pub(super) const fn phase(&self) -> u32 {
+        self.phase
+    }
+
+    /// Whether nothing has come of the head.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Takes what came.
+    pub(super) fn saw(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.is_empty() {
+            // What was waited for was a head, not its end.
+            self.timer = None;
+        }
+        if self.lines == 0 {
+            let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+            self.first_line += u64::try_from(end).unwrap_or(u64::MAX);
+        }
+        self.lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    }
+
+    /// What is wrong with a head of which more is asked for, or which cannot be parsed.
+    pub(super) fn exceeds(&self, limits: &ConnectionConfig) -> Option<Denial> {
+        if self.first_line > limits.max_target.bytes() + AROUND_TARGET {
+            return Some(Denial::TargetTooLong);
+        }
+        (self.bytes > limits.max_head.bytes() || self.lines > limits.max_fields + 2).then_some(Denial::HeadTooLarge)
+    }
+
+    /// Ready when the client has waited too long.
+    pub(super) fn poll_late(&mut self, cx: &mut Context<'_>, limits: &ConnectionConfig) -> Poll<()> {
+        let waits_for_a_request = self.is_empty() && self.phase > 1;
+        let limit = if waits_for_a_request { limits.idle_timeout } else { limits.header_timeout };
+        self.timer.get_or_insert_with(|| Box::pin(sleep(limit.get()))).as_mut().poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metered(head: &str) -> Option<Denial> {
+        let mut meter = Meter::of(1);
+        for piece in head.as_bytes().chunks(7) {
+            meter.saw(piece);
+        }
+        meter.exceeds(&ConnectionConfig::default())
+    }
+
+    #[test]
+    fn an_honest_head_may_go_on() {
+        assert_eq!(metered("GET / HTTP/1.1\r\nHost: acme.example.test\r\nAccept: */*\r\n"), None);
+    }
+
+    #[test]
+    fn what_is_too_much_has_its_own_answer() {
+        assert_eq!(metered(&format!("GET /{}", "a".repeat(17 << 10))), Some(Denial::TargetTooLong));
+        assert_eq!(metered(&format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(65 << 10))), Some(Denial::HeadTooLarge));
+        assert_eq!(metered(&format!("GET / HTTP/1.1\r\n{}", "X: 1\r\n".repeat(200))), Some(Denial::HeadTooLarge));
+    }
+}
