@@ -57,6 +57,8 @@ pub struct GatewayConfig {
     pub tokens: TokenConfig,
     /// How upstreams are spoken to.
     pub upstreams: UpstreamConfig,
+    /// Which decisions are told to the control API, so that they can be explained.
+    pub explain: ExplainConfig,
     /// Logs and traces.
     pub telemetry: TelemetryConfig,
     /// What kind of deployment this is.
@@ -254,6 +256,32 @@ pub struct UpstreamConfig {
 impl Default for UpstreamConfig {
     fn default() -> Self {
         Self { forbidden: Vec::new(), forbidden_sockets: Vec::new(), keepalive: 1024, ca: None }
+    }
+}
+
+/// Which decisions are told to the control API, so that they can be explained. With `feed.file` there is nobody to tell.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExplainConfig {
+    /// Tell of refused requests. Default true.
+    pub denials: bool,
+    /// Share of permitted requests that are told of, 0 to 1. Default 0.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub permits: f64,
+    /// Decisions told in all. Default 100 a second, 200 at once.
+    pub total: RateLimit,
+    /// Decisions told of one hostname; of known principals, of each tenant there. Default 10 a second, 50 at once.
+    pub hostname: RateLimit,
+}
+
+impl Default for ExplainConfig {
+    fn default() -> Self {
+        Self {
+            denials: true,
+            permits: 0.0,
+            total: RateLimit { rps: 100, burst: 200 },
+            hostname: RateLimit { rps: 10, burst: 50 },
+        }
     }
 }
 

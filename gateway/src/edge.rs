@@ -44,6 +44,7 @@ use crate::{
     control_tls::ControlTls,
     enrolment::Enrolled,
     entrance::Entrance,
+    explain::{self, Explainer},
     feed::{Applier, disk::DiskError},
     issuer_keys::{self, IssuerKeys},
     listen::{Bound, ListenError},
@@ -161,6 +162,7 @@ impl Edge {
         let permissions = Arc::new(Permissions {
             mirror: Arc::clone(&mirror),
             metrics: Arc::clone(&metrics),
+            clock: Arc::clone(&clock),
             memory: Cache::new(config.tokens.binding_cache_entries),
             shared: bindings,
             plane,
@@ -174,8 +176,14 @@ impl Edge {
         let applier = Arc::new(Applier::new(Arc::clone(&gate), Arc::clone(&clock), Arc::clone(&metrics)));
         let addresses = config.upstreams.forbidden.iter().chain(status.addresses()).copied();
         let forbidden = Forbidden::new(addresses, config.forbidden_sockets());
+        // Beside a declarative file there is nobody to tell.
+        let (explainer, chosen) = match source {
+            Source::ControlPlane { .. } => Some(Explainer::new(&config.explain, &metrics)).unzip(),
+            Source::File(_) => (None, None),
+        };
         let shared = Arc::new(Shared {
             gate,
+            explainer,
             peers: Peers::new(forbidden, Resolver::new(Arc::clone(&clock)), Arc::clone(&control_tls)),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
@@ -207,6 +215,9 @@ impl Edge {
         match source {
             Source::ControlPlane { plane, carrier } => {
                 handle.spawn(issuer_keys::tell(Arc::clone(&plane), lacking));
+                if let Some(chosen) = chosen {
+                    handle.spawn(explain::report(Arc::clone(&plane), chosen, metrics));
+                }
                 tasks.control_plane(&handle, plane, carrier).await?;
                 if timeout(config.snapshot.wait.get(), applier.loaded()).await.is_err() {
                     tracing::error!("there is no snapshot yet; every request is refused until there is one");

@@ -8,6 +8,7 @@
 //! | `listen`, `entrance`, `connection`, `tls`, `proxy` | sockets, whose a connection is and how long, certificates by SNI, a request's way through Pingora |
 //! | `feed` | where the snapshot comes from: control API, file, disk |
 //! | `record` | revocations of a gateway without a control plane |
+//! | `explain` | which decisions are told to the control API |
 //! | `status`, `metrics` | `/metrics`, `/healthz`, `/readyz` |
 
 pub mod config;
@@ -17,6 +18,7 @@ pub mod edge;
 mod connection;
 mod enrolment;
 mod entrance;
+mod explain;
 mod feed;
 mod issuer_keys;
 mod listen;

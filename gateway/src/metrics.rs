@@ -11,6 +11,8 @@ use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
+use crate::explain::Telling;
+
 /// What every name starts with.
 const PREFIX: &str = "portcullis_gateway";
 
@@ -63,6 +65,8 @@ pub(crate) struct Metrics {
     pub(crate) token_entries: IntGauge,
     /// Look-ups of role bindings, by the level that answered.
     bindings: IntCounterVec,
+    /// Decisions that were to be told to the control API, by what became of them.
+    decisions_told: IntCounterVec,
     /// Revision of the snapshot in force.
     pub(crate) feed_revision: IntGauge,
     /// Seconds since the feed was last heard of.
@@ -108,6 +112,11 @@ impl Metrics {
             token_misses: add.integer("token_cache_misses", "Tokens that had to be verified")?,
             token_entries: add.integer("token_cache_entries", "Verified tokens in memory")?,
             bindings: add.counters("bindings_lookups_total", "Look-ups of role bindings", "level")?,
+            decisions_told: add.counters(
+                "decisions_told_total",
+                "Decisions that were to be told to the control API",
+                "outcome",
+            )?,
             feed_revision: add.integer("feed_revision", "Revision of the snapshot in force")?,
             feed_age: add.gauge("feed_age_seconds", "Time since the feed was last heard of; -1 for never")?,
             feed_refused: add.integer("feed_refused_entities", "Entities that the gate refused")?,
@@ -160,6 +169,11 @@ impl Metrics {
     /// Counts a look-up of role bindings by the level that answered.
     pub(crate) fn bindings(&self, level: &'static str) {
         self.bindings.with_label_values(&[level]).inc();
+    }
+
+    /// Counts decisions that were to be told to the control API.
+    pub(crate) fn decisions(&self, outcome: Telling, count: u64) {
+        self.decisions_told.with_label_values(&[outcome.name()]).inc_by(count);
     }
 
     /// Everything in Prometheus' text format.

@@ -10,8 +10,11 @@ use std::{
 };
 
 use authn::{Mirror, mirror::Identity};
-use domain::{IssuerId, TenantId, UserId, fact::Bindings};
-use gate::{BindingsError, Link, LookUp, link::Waiting};
+use domain::{Clock, IssuerId, TenantId, UserId, decision::BindingsLevel, fact::Bindings};
+use gate::{
+    BindingsError, Link, LookUp,
+    link::{Found, HeldBindings, Waiting},
+};
 use link::{
     bindings_cache::BindingsCache,
     log::{ControlPlane, LogFollower, RedisCarrier},
@@ -37,7 +40,9 @@ const LOOK_UP_DEADLINE: Duration = Duration::from_millis(100);
 pub(crate) struct Permissions {
     pub(crate) mirror: Arc<Mirror>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) memory: Cache<(TenantId, UserId), Arc<Bindings>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// As it was found.
+    pub(crate) memory: Cache<(TenantId, UserId), Found>,
     pub(crate) shared: Option<BindingsCache>,
     pub(crate) plane: Option<Arc<dyn ControlPlane>>,
     pub(crate) store: Option<RedisCarrier>,
@@ -47,30 +52,33 @@ pub(crate) struct Permissions {
 }
 
 impl Permissions {
-    async fn current_bindings(&self, tenant: TenantId, user: UserId) -> Result<Arc<Bindings>, BindingsError> {
+    async fn current_bindings(&self, tenant: TenantId, user: UserId) -> Result<Found, BindingsError> {
         let is_current = |bindings: &Bindings| self.mirror.bindings_current(tenant, user, bindings);
         let key = (tenant, user);
         for _ in 0..BINDINGS_ATTEMPTS {
             if let Some(known) = self.memory.get(&key).await {
-                if is_current(&known) {
+                if is_current(&known.bindings) {
                     self.metrics.bindings("memory");
-                    return Ok(known);
+                    return Ok(Found { level: BindingsLevel::Memory, ..known });
                 }
                 self.memory.invalidate(&key).await;
             }
             let asked = self.memory.try_get_with(key, self.ask(tenant, user)).await.map_err(|error| *error)?;
-            if is_current(&asked) {
+            if is_current(&asked.bindings) {
                 return Ok(asked);
             }
         }
         Err(BindingsError)
     }
 
-    async fn ask(&self, tenant: TenantId, user: UserId) -> Result<Arc<Bindings>, BindingsError> {
+    async fn ask(&self, tenant: TenantId, user: UserId) -> Result<Found, BindingsError> {
+        // An answer is as old as its question.
+        let asked_at = self.clock.boot_now();
         match self.shared_bindings(tenant, user).await {
             Some(bindings) if self.mirror.bindings_current(tenant, user, &bindings) => {
                 self.metrics.bindings("shared");
-                return Ok(Arc::new(bindings));
+                let bindings = Arc::new(HeldBindings::new(bindings, asked_at));
+                return Ok(Found { bindings, level: BindingsLevel::Shared });
             }
             Some(_) | None => {}
         }
@@ -87,7 +95,7 @@ impl Permissions {
                 tracing::debug!(error = &error as &dyn std::error::Error, "bindings are not shared");
             }
         }
-        Ok(Arc::new(bindings))
+        Ok(Found::fresh(bindings, asked_at))
     }
 
     async fn shared_bindings(&self, tenant: TenantId, user: UserId) -> Option<Bindings> {
@@ -101,7 +109,7 @@ impl Permissions {
 }
 
 impl Link for Permissions {
-    fn bindings(&self, tenant: TenantId, user: UserId) -> Waiting<'_, Result<Arc<Bindings>, BindingsError>> {
+    fn bindings(&self, tenant: TenantId, user: UserId) -> Waiting<'_, Result<Found, BindingsError>> {
         Box::pin(async move {
             timeout(BINDINGS_DEADLINE, self.current_bindings(tenant, user)).await.unwrap_or(Err(BindingsError))
         })

@@ -7,7 +7,7 @@
 //! request_body_filter      Gate::still_holds again, while a body is uploaded
 //! response_filter          nothing of ours, nothing hop-by-hop from the upstream; our request id
 //! fail_to_proxy            what went wrong ─▶ a denial's problem
-//! logging                  one line and the metrics
+//! logging                  one line, the metrics, and what is told of the decision
 //! ```
 //!
 //! Around all of them stands `watch`, which cuts off what lasts and whose permit does not hold any more.
@@ -41,7 +41,7 @@ use pingora::{
 };
 
 use self::{access_log::Wire, context::RequestContext, peers::Peers, upload::Upload};
-use crate::{config::ConnectionConfig, metrics::Metrics};
+use crate::{config::ConnectionConfig, explain::Explainer, metrics::Metrics};
 
 /// Longest time for what is left of a request body after it was answered.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) traced: bool,
     /// What bounds a client.
     pub(crate) limits: ConnectionConfig,
+    /// None where there is nobody to tell of decisions.
+    pub(crate) explainer: Option<Explainer>,
 }
 
 /// The proxy of one listener.
@@ -69,7 +71,7 @@ impl ProxyHttp for EdgeProxy {
     type CTX = RequestContext;
 
     fn new_ctx(&self) -> RequestContext {
-        RequestContext::new(&*self.shared.clock, &self.shared.metrics)
+        RequestContext::new(&self.shared)
     }
 
     /// None: the response compression that is there by default would be one more door to the bodies.
@@ -247,7 +249,8 @@ impl ProxyHttp for EdgeProxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut RequestContext) {
-        ctx.finished(self.shared.clock.boot_now(), &Wire::of(session), error.is_some());
+        let head = head::read(session, self.listener, ctx.request_id);
+        ctx.finished(self.shared.clock.boot_now(), &Wire::of(session), error.is_some(), Some(&head));
     }
 }
 

@@ -87,6 +87,11 @@ impl Issuer {
             && self.keys.holds(key, &self.algorithms)
     }
 
+    /// The id and algorithm under which it has this key.
+    pub fn key_id(&self, key: &Thumbprint) -> Option<(&str, Algorithm)> {
+        self.keys.named(key)
+    }
+
     /// Whether one of `audiences` is the issuer's.
     pub fn accepts_audience<'a>(&self, mut audiences: impl Iterator<Item = &'a str>) -> bool {
         audiences.any(|audience| self.audiences.iter().any(|own| **own == *audience))

@@ -64,6 +64,12 @@ impl Jwks {
         self.keys.values().any(|own| own.thumbprint() == key && algorithms.contains(&own.algorithm()))
     }
 
+    /// The id and algorithm of this key.
+    pub fn named(&self, key: &Thumbprint) -> Option<(&str, Algorithm)> {
+        let mut keys = self.keys.iter();
+        keys.find(|(_, own)| own.thumbprint() == key).map(|(kid, own)| (&**kid, own.algorithm()))
+    }
+
     /// The key of this id.
     pub fn key(&self, kid: &str) -> Option<&PublicKey> {
         self.keys.get(kid)

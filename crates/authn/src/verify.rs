@@ -17,7 +17,7 @@ use crate::{
     claims::{ACCESS_TOKEN_TYPE, AccessClaims, ContextKind, token_id},
     issuer::{Issuer, Reading},
     jwks::{PublicKey, Thumbprint, algorithm_name},
-    jws::{Jws, JwsError},
+    jws::{Header, Jws, JwsError},
     mirror::Identity,
 };
 
@@ -187,6 +187,11 @@ impl<'t> Presented<'t> {
             return Err(TokenError::Claim { name: "iss".into() });
         }
         Ok(Self { jws })
+    }
+
+    /// Its header as it was read.
+    pub const fn header(&self) -> &Header {
+        &self.jws.header
     }
 
     /// The issuer the token claims.

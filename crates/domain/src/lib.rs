@@ -4,6 +4,7 @@
 //! made; nothing checks it again.
 
 pub mod audit;
+pub mod decision;
 pub mod declarative;
 pub mod fact;
 pub mod fleet;
@@ -19,6 +20,7 @@ pub mod snapshot;
 pub mod time;
 pub mod unit;
 
+pub use decision::Decision;
 pub use fact::{Fact, History, NumberedFact, Position, Seq, SnapshotVersion, Tag};
 pub use fleet::FleetName;
 pub use host::HostName;

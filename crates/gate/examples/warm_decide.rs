@@ -16,7 +16,10 @@ use domain::{
     },
 };
 use futures::FutureExt as _;
-use gate::{BindingsError, Gate, GateConfig, Link, Listener, LookUp, RawHead, Trace, Version, link::Waiting};
+use gate::{
+    BindingsError, Gate, GateConfig, Link, Listener, LookUp, RawHead, Trace, Version,
+    link::{Found, Waiting},
+};
 use http::{HeaderMap, HeaderValue, header};
 use testkit::{FixedClock, TestIssuer};
 use uuid::Uuid;
@@ -24,9 +27,9 @@ use uuid::Uuid;
 struct Member;
 
 impl Link for Member {
-    fn bindings(&self, _: TenantId, _: UserId) -> Waiting<'_, Result<Arc<Bindings>, BindingsError>> {
+    fn bindings(&self, _: TenantId, _: UserId) -> Waiting<'_, Result<Found, BindingsError>> {
         let bindings = Bindings { active: true, roles: vec![id(6)], ..Bindings::default() };
-        Box::pin(async move { Ok(Arc::new(bindings)) })
+        Box::pin(async move { Ok(Found::fresh(bindings, BootInstant::default())) })
     }
     fn renewal(&self) -> Waiting<'_, ()> {
         Box::pin(async {})

@@ -70,29 +70,44 @@ pub(crate) fn judge<'m>(
     Ok(route)
 }
 
-/// `requirements.md` §4.2: a permission is held by a role, by a role in the unit the path names, or by the bypass: of
-/// the tenant's administrator on the tenant's own APIs (module `tenant`), of the platform's on platform routes.
+/// `requirements.md` §4.2: a permission is held by a role, by a role in the unit the path names, or by the bypass.
 fn may(principal: &Principal, route: &CompiledRoute, path: &str) -> Result<(), Denial> {
-    let (permission, bypass) = match &route.access {
-        Access::Public | Access::Optional | Access::Authenticated => return Ok(()),
-        Access::Permission(permission) => {
-            let own_api = route.tenant_api && permission.module() == "tenant";
-            (permission, principal.context == ContextKind::Tenant && principal.is_admin && own_api)
-        }
-        Access::Platform(permission) => {
-            if principal.context != ContextKind::System {
-                return Err(Denial::ContextMismatch);
-            }
-            (permission, principal.is_super_admin)
-        }
-    };
-    if bypass || principal.holds(permission) || holds_in_unit(principal, route, path, permission) {
+    let Some(permission) = asked(route) else { return Ok(()) };
+    if matches!(route.access, Access::Platform(_)) && principal.context != ContextKind::System {
+        return Err(Denial::ContextMismatch);
+    }
+    if bypasses(principal, route) || principal.holds(permission) || holds_in_unit(principal, route, path, permission) {
         return Ok(());
     }
     Err(Denial::PermissionDenied { permission: permission.as_str().into() })
 }
 
+/// The permission that a route asks for.
+pub(crate) fn asked(route: &CompiledRoute) -> Option<&Permission> {
+    match &route.access {
+        Access::Public | Access::Optional | Access::Authenticated => None,
+        Access::Permission(permission) | Access::Platform(permission) => Some(permission),
+    }
+}
+
+/// Whether an administrator passes whatever its roles: the tenant's on the tenant's own APIs (module `tenant`), the
+/// platform's on platform routes.
+pub(crate) fn bypasses(principal: &Principal, route: &CompiledRoute) -> bool {
+    match &route.access {
+        Access::Public | Access::Optional | Access::Authenticated => false,
+        Access::Permission(permission) => {
+            let own_api = route.tenant_api && permission.module() == "tenant";
+            principal.context == ContextKind::Tenant && principal.is_admin && own_api
+        }
+        Access::Platform(_) => principal.is_super_admin,
+    }
+}
+
+/// The organisational unit that a path names.
+pub(crate) fn unit(route: &CompiledRoute, path: &str) -> Option<OrgUnitId> {
+    route.ou_segment.and_then(|at| path.split('/').nth(at + 1)).and_then(|text| text.parse().ok())
+}
+
 fn holds_in_unit(principal: &Principal, route: &CompiledRoute, path: &str, permission: &Permission) -> bool {
-    let unit = route.ou_segment.and_then(|at| path.split('/').nth(at + 1));
-    unit.and_then(|text| text.parse::<OrgUnitId>().ok()).is_some_and(|unit| principal.holds_in(unit, permission))
+    unit(route, path).is_some_and(|unit| principal.holds_in(unit, permission))
 }

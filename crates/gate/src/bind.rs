@@ -8,11 +8,12 @@ use authn::{
     mirror::{self, Identity},
     verify::TenantClaim,
 };
-use domain::{Clock, fact::Bindings};
+use domain::Clock;
 
 use crate::{
     Denial, Trace,
     identity::Principal,
+    link::HeldBindings,
     permit::TokenFacts,
     revoke::ActiveToken,
     route::Matched,
@@ -71,6 +72,7 @@ pub(crate) fn to_site(
                 return Err(Denial::PrincipalInactive);
             }
             let principal = principal(&known, site, tenant.as_ref(), bindings);
+            trace.principal = Some(Arc::clone(&principal));
             BoundPrincipal::Principal { site: Arc::clone(site), tenant, principal, facts }
         }
     };
@@ -129,7 +131,7 @@ fn principal(
     known: &KnownToken,
     site: &Site,
     tenant: Option<&Arc<TenantInfo>>,
-    bindings: Option<Arc<Bindings>>,
+    bindings: Option<Arc<HeldBindings>>,
 ) -> Arc<Principal> {
     if let Some(kept) = known.principal.load_full()
         && kept.is_made_from(&site.roles, tenant, bindings.as_ref())

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use authn::{VerifiedToken, claims::ContextKind, verify::TokenKind};
-use domain::{OrgUnitId, Permission, fact::Bindings, snapshot::RoleScope};
+use domain::{OrgUnitId, Permission, snapshot::RoleScope};
 use http::HeaderValue;
 
 use crate::{
     forward::IdentityHeader,
+    link::HeldBindings,
     snapshot::{CompiledRole, Roles, TenantInfo},
 };
 
@@ -23,7 +24,7 @@ pub struct Principal {
     pub is_admin: bool,
     /// Administers the platform. Own tokens in system context only.
     pub is_super_admin: bool,
-    pub(crate) bindings: Option<Arc<Bindings>>,
+    pub(crate) bindings: Option<Arc<HeldBindings>>,
     pub(crate) headers: Vec<(IdentityHeader, HeaderValue)>,
     roles: Vec<Arc<CompiledRole>>,
     unit_roles: Vec<(OrgUnitId, Arc<CompiledRole>)>,
@@ -35,7 +36,7 @@ impl Principal {
         token: &VerifiedToken,
         shared: &Arc<Roles>,
         tenant: Option<&Arc<TenantInfo>>,
-        bindings: Option<Arc<Bindings>>,
+        bindings: Option<Arc<HeldBindings>>,
     ) -> Self {
         let by_id = |id| tenant.and_then(|tenant| tenant.roles.by_id(id)).or_else(|| shared.by_id(id)).cloned();
         let by_name =
@@ -77,7 +78,7 @@ impl Principal {
         &self,
         shared: &Arc<Roles>,
         tenant: Option<&Arc<TenantInfo>>,
-        bindings: Option<&Arc<Bindings>>,
+        bindings: Option<&Arc<HeldBindings>>,
     ) -> bool {
         let same_tenant = match (&self.made_from.1, tenant) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
@@ -102,6 +103,23 @@ impl Principal {
         self.unit_roles.iter().any(|(at, role)| *at == unit && role.permissions.covers(permission))
     }
 
+    /// The names of the roles it holds in the whole context.
+    pub(crate) fn role_names(&self) -> impl Iterator<Item = &str> {
+        self.roles.iter().map(|role| &*role.name)
+    }
+
+    /// The roles that grant this, of those held in the whole context and of those held in `unit`.
+    pub(crate) fn granting(
+        &self,
+        permission: &Permission,
+        unit: Option<OrgUnitId>,
+    ) -> impl Iterator<Item = (&str, Option<OrgUnitId>)> {
+        let everywhere = self.roles.iter().map(|role| (role, None));
+        let here = self.unit_roles.iter().filter(move |(at, _)| Some(*at) == unit).map(|(at, role)| (role, Some(*at)));
+        let granting = everywhere.chain(here).filter(|(role, _)| role.permissions.covers(permission));
+        granting.map(|(role, at)| (&*role.name, at))
+    }
+
     fn announce(&self, token: &VerifiedToken) -> Vec<(IdentityHeader, HeaderValue)> {
         let mut headers = Vec::with_capacity(8);
         let mut add = |name, value: &str| {
@@ -116,7 +134,7 @@ impl Principal {
         if let Some(username) = &token.username {
             add(IdentityHeader::Username, &percent_encode(username));
         }
-        let mut names: Vec<&str> = self.roles.iter().map(|role| &*role.name).collect();
+        let mut names: Vec<&str> = self.role_names().collect();
         names.sort_unstable();
         names.dedup();
         add(IdentityHeader::Roles, &names.join(","));

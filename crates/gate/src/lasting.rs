@@ -36,7 +36,7 @@ pub(crate) async fn still_holds(gate: &Gate, permit: &Permit, path: &str, clock:
         Some(facts) => {
             let known = Arc::clone(&facts.known);
             verify::still_believed(&known, &site)?;
-            let bindings = revoke::bindings(gate, &known).await?;
+            let bindings = revoke::bindings(gate, &known, &mut trace).await?;
             ActiveToken::Token { known, bindings, facts: TokenFacts::clone(facts) }
         }
     };

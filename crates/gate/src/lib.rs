@@ -17,6 +17,7 @@ pub mod canonical;
 pub mod client;
 pub mod credential;
 pub mod denial;
+pub mod explain;
 pub mod forward;
 pub mod identity;
 pub mod lasting;
@@ -37,6 +38,7 @@ use domain::Clock;
 
 pub use canonical::{CanonicalRequest, Listener, RawHead, Version};
 pub use denial::{Answer, Denial, Stop};
+pub use explain::About;
 pub use link::{BindingsError, Link, LookUp};
 pub use permit::Permit;
 pub use snapshot::{ApplyReport, Snapshot};
@@ -119,7 +121,7 @@ impl Gate {
         trace.lap(Stage::Credential, clock);
         let verified = verify::verify(self, credential, &site, &request, clock, trace)?;
         trace.lap(Stage::Verify, clock);
-        let active = revoke::admit(self, verified, &route, &site, &request, clock).await?;
+        let active = revoke::admit(self, verified, &route, &site, &request, clock, trace).await?;
         trace.lap(Stage::Revoke, clock);
         let bound = bind::to_site(active, &site, &route, request.is_safe(), clock, trace)?;
         trace.lap(Stage::Bind, clock);

@@ -9,7 +9,8 @@ use authn::{Lease, mirror::Identity, verify::TokenKind};
 use domain::{BootInstant, Clock, fact::Bindings, snapshot::OnUnproven};
 
 use crate::{
-    CanonicalRequest, Denial, Gate, LookUp, bind,
+    CanonicalRequest, Denial, Gate, LookUp, Trace, bind,
+    link::HeldBindings,
     permit::TokenFacts,
     route::Matched,
     snapshot::Site,
@@ -23,7 +24,7 @@ pub(crate) enum ActiveToken {
     Token {
         known: Arc<KnownToken>,
         /// Of own tokens in a tenant.
-        bindings: Option<Arc<Bindings>>,
+        bindings: Option<Arc<HeldBindings>>,
         facts: TokenFacts,
     },
 }
@@ -40,6 +41,7 @@ pub(crate) async fn admit(
     site: &Site,
     request: &CanonicalRequest<'_>,
     clock: &dyn Clock,
+    trace: &mut Trace,
 ) -> Result<ActiveToken, Denial> {
     let Verified::Token(known) = verified else { return Ok(ActiveToken::Anonymous) };
     let identity = identity(&known, site);
@@ -67,7 +69,7 @@ pub(crate) async fn admit(
             LookUp::Unavailable => return Err(Denial::RevocationUnproven),
         }
     }
-    let bindings = bindings(gate, &known).await?;
+    let bindings = bindings(gate, &known, trace).await?;
     Ok(ActiveToken::Token { known, bindings, facts })
 }
 
@@ -126,7 +128,11 @@ fn without_proof(facts: &TokenFacts, last_proven: BootInstant, now: BootInstant)
 }
 
 /// What an own token's user may do in its tenant: as kept with the token while the log knows nothing newer.
-pub(crate) async fn bindings(gate: &Gate, known: &KnownToken) -> Result<Option<Arc<Bindings>>, Denial> {
+pub(crate) async fn bindings(
+    gate: &Gate,
+    known: &KnownToken,
+    trace: &mut Trace,
+) -> Result<Option<Arc<HeldBindings>>, Denial> {
     let identity: Identity = known.token.identity;
     let (TokenKind::Own, Some(tenant), Some(user)) = (known.token.kind, identity.tenant, identity.user) else {
         return Ok(None);
@@ -137,7 +143,9 @@ pub(crate) async fn bindings(gate: &Gate, known: &KnownToken) -> Result<Option<A
     {
         return Ok(Some(Arc::clone(kept)));
     }
-    let fetched = gate.link.bindings(tenant, user).await.map_err(|_| Denial::PermissionsUnavailable)?;
+    let found = gate.link.bindings(tenant, user).await.map_err(|_| Denial::PermissionsUnavailable)?;
+    let bindings = Arc::clone(&found.bindings);
+    trace.bindings = Some(found);
     // A slow answer never overwrites a demotion that was heard of while it was under way.
-    if current(&fetched) { Ok(Some(fetched)) } else { Err(Denial::PermissionsUnavailable) }
+    if current(&bindings) { Ok(Some(bindings)) } else { Err(Denial::PermissionsUnavailable) }
 }

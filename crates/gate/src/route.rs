@@ -48,8 +48,7 @@ impl Matched {
 pub(crate) fn find(site: &Site, method: &str, path: &str, safe: bool, trace: &mut Trace) -> Result<Matched, Denial> {
     let matched = match site.routes.find(method, path) {
         Some(route) => {
-            trace.route = Some(route.id);
-            trace.pattern = Some(Arc::clone(&route.pattern));
+            trace.route = Some(Arc::clone(route));
             Matched::Route(Arc::clone(route))
         }
         None => Matched::Nothing,

@@ -1,12 +1,14 @@
-//! What a decision found on its way, for the access log. Ids are copied, names shared: a warm decision allocates
-//! nothing here.
+//! What a decision found on its way, for the access log and for who asks why. Ids are copied, the rest is shared: a warm
+//! decision allocates nothing here.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use domain::{BootInstant, Clock, ProjectId, RouteId, TenantId};
 
+use crate::{identity::Principal, link::Found, snapshot::route::CompiledRoute, verify::KnownToken};
+
 /// The stages of a decision, in their order.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[expect(missing_docs, reason = "each is the module of its name")]
 pub enum Stage {
     Canonical,
@@ -84,21 +86,46 @@ pub struct Trace {
     pub project: Option<ProjectId>,
     /// The tenant the request runs as, or the hostname's.
     pub tenant: Option<TenantId>,
-    /// The route, once it was found.
-    pub route: Option<RouteId>,
-    /// Its pattern.
-    pub pattern: Option<Arc<str>>,
-    /// The principal's subject, once its token was verified.
-    pub subject: Option<Arc<str>>,
     /// Whether the verified token was found in the cache.
     pub token_cached: Option<bool>,
     /// Durations of the stages, where they are asked for.
     pub laps: Option<Laps>,
+    /// The last stage that was passed.
+    pub(crate) passed: Option<Stage>,
+    /// The route, once it was found.
+    pub(crate) route: Option<Arc<CompiledRoute>>,
+    /// The token, once it was verified.
+    pub(crate) token: Option<Arc<KnownToken>>,
+    /// Role bindings that were not kept with the token.
+    pub(crate) bindings: Option<Found>,
+    /// Who acts, once bound to the tenant.
+    pub(crate) principal: Option<Arc<Principal>>,
 }
 
 impl Trace {
-    /// A stage is done: where durations are asked for, notes how long it took.
+    /// The route, once it was found.
+    pub fn route_id(&self) -> Option<RouteId> {
+        self.route.as_ref().map(|route| route.id)
+    }
+
+    /// Its pattern.
+    pub fn pattern(&self) -> Option<&str> {
+        self.route.as_ref().map(|route| &*route.pattern)
+    }
+
+    /// The principal's subject, once its token was verified.
+    pub fn subject(&self) -> Option<&str> {
+        self.token.as_ref().map(|known| &*known.token.subject)
+    }
+
+    /// The tenant of a principal that was bound to it.
+    pub fn bound_to(&self) -> Option<TenantId> {
+        self.tenant.filter(|_| self.principal.is_some())
+    }
+
+    /// A stage is done. Where durations are asked for, notes how long it took.
     pub(crate) fn lap(&mut self, stage: Stage, clock: &dyn Clock) {
+        self.passed = Some(stage);
         if let Some(laps) = &mut self.laps {
             let now = clock.boot_now();
             if let Some(took) = laps.took.get_mut(stage as usize) {

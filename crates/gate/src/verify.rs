@@ -15,7 +15,7 @@ use authn::{
     issuer::Reading,
     verify::{Presented, TokenKind},
 };
-use domain::Clock;
+use domain::{BootInstant, Clock};
 use quick_cache::sync::Cache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
@@ -25,8 +25,8 @@ use crate::{CanonicalRequest, Denial, Gate, Trace, credential::Credential, ident
 #[derive(Debug)]
 pub(crate) struct KnownToken {
     pub(crate) token: VerifiedToken,
-    /// The subject, shared with access log lines.
-    pub(crate) subject: Arc<str>,
+    /// When this gateway verified it.
+    pub(crate) verified_at: BootInstant,
     /// The mirror's version when it last did not refuse this token.
     pub(crate) cleared_at: AtomicU64,
     /// Who it is here, as last resolved; checked for currency at each use.
@@ -109,7 +109,7 @@ pub(crate) fn verify(
             return Err(error.into());
         }
         trace.token_cached = Some(true);
-        trace.subject = Some(Arc::clone(&known.subject));
+        trace.token = Some(Arc::clone(&known));
         return Ok(Verified::Token(known));
     }
     cache.misses.fetch_add(1, Ordering::Relaxed);
@@ -131,12 +131,12 @@ pub(crate) fn verify(
     });
     let token = token.map_err(Denial::from)?;
     let known = Arc::new(KnownToken {
-        subject: Arc::from(&*token.subject),
         token,
+        verified_at: clock.boot_now(),
         cleared_at: AtomicU64::new(0),
         principal: ArcSwapOption::empty(),
     });
-    trace.subject = Some(Arc::clone(&known.subject));
+    trace.token = Some(Arc::clone(&known));
     cache.tokens.insert(key, Arc::clone(&known));
     Ok(Verified::Token(known))
 }
@@ -157,7 +157,7 @@ pub(crate) fn still_believed(known: &KnownToken, site: &Site) -> Result<(), Deni
 
 /// The issuer a token claims, of those believed here: ours before others', and of several one that accepts an
 /// audience of the token.
-fn issuer<'s>(site: &'s Site, presented: &Presented<'_>) -> Result<&'s Arc<Issuer>, Denial> {
+pub(crate) fn issuer<'s>(site: &'s Site, presented: &Presented<'_>) -> Result<&'s Arc<Issuer>, Denial> {
     let mut named = site.issuers.iter().filter(|issuer| *issuer.issuer == *presented.issuer());
     let first = named.next().ok_or(TokenError::IssuerUnknown)?;
     if first.accepts_audience(presented.audiences()) {

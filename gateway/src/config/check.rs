@@ -21,6 +21,9 @@ pub(super) fn check_fed(config: &GatewayConfig, checks: &mut Checks<'_>) {
     config.connections.check(checks);
     redis(config, checks);
     tokens(config, checks);
+    if !(0.0..=1.0).contains(&config.explain.permits) {
+        checks.refuse("/explain/permits", "is not between 0 and 1");
+    }
 }
 
 fn listeners(config: &GatewayConfig, checks: &mut Checks<'_>) {

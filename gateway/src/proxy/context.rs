@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{BootInstant, Clock, RequestId};
-use gate::{Answer, Denial, Stop, Trace};
+use gate::{About, Answer, Denial, RawHead, Stop, Trace};
 use pingora::ErrorType;
 use tracing::Span;
 use uuid::{NoContext, Uuid};
 
 use super::{
+    Shared,
     access_log::{self, Wire},
     peers::Attempts,
     trace,
@@ -38,6 +39,7 @@ pub(crate) struct RequestContext {
     pub(crate) span: Span,
     /// For the access log, should the request be cut off.
     pub(crate) wire: Wire,
+    shared: Arc<Shared>,
     started_at: BootInstant,
     /// Whether the access log has its line.
     logged: bool,
@@ -45,7 +47,8 @@ pub(crate) struct RequestContext {
 }
 
 impl RequestContext {
-    pub(crate) fn new(clock: &dyn Clock, metrics: &Arc<Metrics>) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        let clock = &*shared.clock;
         let now = clock.boot_now();
         let watch = Watch::current();
         if let Some(connection) = watch.connection() {
@@ -66,7 +69,8 @@ impl RequestContext {
             wire: Wire::default(),
             started_at: now,
             logged: false,
-            active: Active::new(metrics),
+            active: Active::new(&shared.metrics),
+            shared: Arc::clone(shared),
         }
     }
 
@@ -75,14 +79,31 @@ impl RequestContext {
         self.decide_took = self.judged_at.since(self.started_at);
     }
 
-    /// Counts the request and writes its line.
-    pub(crate) fn finished(&mut self, at: BootInstant, wire: &Wire, failed: bool) {
+    /// Counts the request, writes its line and tells of it. Of one that was cut off, the head is gone.
+    pub(crate) fn finished(&mut self, at: BootInstant, wire: &Wire, failed: bool, head: Option<&RawHead<'_>>) {
         self.logged = true;
         self.took = at.since(self.started_at);
         let code = self.code(failed);
         self.active.0.request(code, self.decide_took, self.took);
         trace::end(&self.span, &self.trace, code, wire.status);
         access_log::write(wire, self, code);
+        self.explain(head);
+    }
+
+    fn explain(&self, head: Option<&RawHead<'_>>) {
+        let Shared { explainer: Some(explainer), gate, clock, .. } = &*self.shared else { return };
+        let held = self.watch.held();
+        let denial = match &self.stop {
+            Some(Stop::Deny(denial)) => Some(denial),
+            None if held.is_some() => None,
+            Some(Stop::Answer(_)) | None => return,
+        };
+        let about = match (head, held) {
+            (Some(head), _) => About::Head(head),
+            (None, Some((permit, path))) => About::Permit(permit, path),
+            (None, None) => return,
+        };
+        explainer.tell(gate, (self.request_id, &about), &self.trace, denial, clock);
     }
 
     /// Refuses what was permitted before.
@@ -117,7 +138,7 @@ impl Drop for RequestContext {
         if let (Some(cut), false) = (watch.cut(), self.logged) {
             self.stop = Some(cut.denial.clone().into());
             let wire = std::mem::take(&mut self.wire);
-            self.finished(cut.at, &wire, true);
+            self.finished(cut.at, &wire, true, None);
         }
     }
 }

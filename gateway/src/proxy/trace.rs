@@ -39,8 +39,8 @@ pub(crate) fn forward(span: &Span, upstream: &mut RequestHeader) -> pingora::Res
 pub(crate) fn end(span: &Span, found: &gate::Trace, decision: &'static str, status: u16) {
     span.record("decision", decision);
     span.record("http.response.status_code", status);
-    if let Some(pattern) = &found.pattern {
-        span.record("http.route", &**pattern);
+    if let Some(pattern) = found.pattern() {
+        span.record("http.route", pattern);
     }
     if let Some(tenant) = found.tenant {
         span.record("tenant.id", tracing::field::display(tenant));

@@ -110,6 +110,11 @@ impl Watch {
         self.held.get().map(|held| &held.permit)
     }
 
+    /// The permit with the path it was given for.
+    pub(crate) fn held(&self) -> Option<(&Permit, &str)> {
+        self.held.get().map(|held| (&held.permit, held.path()))
+    }
+
     /// Why the stream was cut off, if it was.
     pub(crate) fn cut(&self) -> Option<&Cut> {
         self.cut.get()

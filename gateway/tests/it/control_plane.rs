@@ -1,5 +1,7 @@
 //! An edge fed by a control plane: the feed, the log with its lease, bindings, and the copy on disk.
 
+mod explain;
+
 use std::{
     collections::HashMap,
     path::Path,
@@ -11,7 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
-    Clock, Fact, IssuerId, NumberedFact, Position, Seq, SnapshotVersion, Tag, TenantId, TokenId, UserId,
+    Clock, Decision, Fact, IssuerId, NumberedFact, Position, Seq, SnapshotVersion, Tag, TenantId, TokenId, UserId,
     declarative::ReadAs,
     fact::{Bindings, Proof},
     snapshot::{Algorithm, Change, Entity, READER, TenantBinding},
@@ -51,6 +53,7 @@ struct Plane {
     down: AtomicBool,
     reports: Mutex<Vec<GatewayStatus>>,
     lacking: Mutex<Vec<IssuerId>>,
+    told: Mutex<Vec<Decision>>,
     resumed_from: Mutex<Vec<Option<u64>>>,
 }
 
@@ -65,6 +68,7 @@ impl Plane {
             down: AtomicBool::new(false),
             reports: Mutex::default(),
             lacking: Mutex::default(),
+            told: Mutex::default(),
             resumed_from: Mutex::default(),
         })
     }
@@ -132,6 +136,11 @@ impl ControlPlane for Plane {
     async fn report(&self, status: GatewayStatus) -> Result<(), LinkError> {
         self.up()?;
         self.reports.lock().push(status);
+        Ok(())
+    }
+    async fn record(&self, decisions: Vec<Decision>) -> Result<(), LinkError> {
+        self.up()?;
+        self.told.lock().extend(decisions);
         Ok(())
     }
 }

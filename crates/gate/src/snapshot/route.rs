@@ -16,6 +16,10 @@ pub struct CompiledRoute {
     pub id: RouteId,
     /// Its pattern's text.
     pub pattern: Arc<str>,
+    /// The service it belongs to; none for a hostname's own.
+    pub service: Option<Arc<str>>,
+    /// Its methods; none for all.
+    pub methods: Box<[Box<str>]>,
     /// Who may pass.
     pub access: Access,
     /// Where it goes.
@@ -37,11 +41,13 @@ pub struct CompiledRoute {
 }
 
 impl CompiledRoute {
-    pub(crate) fn new(route: &Route, upstream: Arc<CompiledUpstream>) -> Self {
+    pub(crate) fn new(route: &Route, service: Option<&Arc<str>>, upstream: Arc<CompiledUpstream>) -> Self {
         let platform = matches!(route.access, Access::Platform(_));
         Self {
             id: route.id,
             pattern: route.path.as_str().into(),
+            service: service.cloned(),
+            methods: route.methods.iter().map(|method| method.as_str().into()).collect(),
             access: route.access.clone(),
             upstream,
             product: route.product.as_deref().map(Into::into),

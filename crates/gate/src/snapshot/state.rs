@@ -454,10 +454,11 @@ impl Compiler<'_> {
             };
             let key = EntityKey { kind: EntityKind::Service, id: id.uuid() };
             let fallback = Some(service.upstream_id);
-            self.insert(&mut builder, &service.routes, fallback, SERVICE_RANK, &key)?;
+            let name = Arc::from(service.name.as_str());
+            self.insert(&mut builder, &service.routes, (Some(&name), fallback), SERVICE_RANK, &key)?;
         }
         let key = EntityKey { kind: EntityKind::Hostname, id: hostname.id.uuid() };
-        self.insert(&mut builder, &hostname.routes, None, OWN_RANK, &key)?;
+        self.insert(&mut builder, &hostname.routes, (None, None), OWN_RANK, &key)?;
         Some(Arc::new(builder.build()))
     }
 
@@ -465,7 +466,7 @@ impl Compiler<'_> {
         &mut self,
         builder: &mut RouteTableBuilder<Arc<CompiledRoute>>,
         routes: &[snapshot::Route],
-        fallback: Option<UpstreamId>,
+        (service, fallback): (Option<&Arc<str>>, Option<UpstreamId>),
         rank: authz::route_table::Rank,
         owner: &EntityKey,
     ) -> Option<()> {
@@ -480,7 +481,7 @@ impl Compiler<'_> {
                 self.refused.push((owner.clone(), reason));
                 return None;
             }
-            let compiled = Arc::new(CompiledRoute::new(route, upstream));
+            let compiled = Arc::new(CompiledRoute::new(route, service, upstream));
             if let Err(tie) = builder.insert(&route.path, &route.methods, rank, compiled) {
                 self.refused.push((owner.clone(), tie.to_string()));
                 return None;

@@ -5,7 +5,7 @@ const TOKENS: &str = include_str!("../../../authn/src/verify.rs");
 const DOCS: &str = include_str!("../../../../docs/errors.md");
 
 /// Every code that the source gives a refusal.
-fn codes() -> Vec<&'static str> {
+pub(crate) fn codes() -> Vec<&'static str> {
     let body = SOURCE.split("fn title").next().unwrap().split("pub fn public").nth(1).unwrap();
     let token_codes = TOKENS.split("const fn code").nth(1).unwrap().split("\n    }\n").next().unwrap();
     let quoted = |text: &'static str| text.split('"').skip(1).step_by(2);

@@ -4,11 +4,13 @@
 
 mod allocations;
 mod codes;
+mod explain;
 mod fact_table;
 mod forward;
 mod lasting;
 mod life_cycle;
 mod permissions;
+mod redaction;
 mod revocation;
 mod routes;
 mod snapshot;

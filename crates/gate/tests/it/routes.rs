@@ -52,8 +52,8 @@ fn j9_refuses_empty_and_doubled_credentials() {
 fn a_timed_decision_names_the_stages_it_reached() {
     let world = World::new();
     let stages = |sent: &Sent| {
-        let mut trace =
-            Trace { laps: Some(gate::Laps::from(domain::Clock::boot_now(&world.clock))), ..Trace::default() };
+        let mut trace = Trace::default();
+        trace.laps = Some(gate::Laps::from(domain::Clock::boot_now(&world.clock)));
         drop(world.gate.decide(&sent.head(), &world.clock, &mut trace).now_or_never());
         trace.laps.unwrap().iter().map(|(stage, _)| stage).collect::<Vec<_>>()
     };

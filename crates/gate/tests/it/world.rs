@@ -11,8 +11,8 @@ use std::{
 
 use authn::Mirror;
 use domain::{
-    BootInstant, Clock as _, Fact, HumanDuration, Id, NumberedFact, ProjectId, RequestId, RoleId, Secret, Seq, Tag,
-    TenantId, UserId,
+    BootInstant, Clock as _, Decision, Fact, HumanDuration, Id, NumberedFact, ProjectId, RequestId, RoleId, Secret,
+    Seq, Tag, TenantId, UserId,
     fact::Bindings,
     snapshot::{
         Access, Algorithm, Assertion, Change, Entity, HostPolicy, Hostname, KycStatus, PaymentStatus, Peer, Project,
@@ -21,8 +21,8 @@ use domain::{
 };
 use futures::FutureExt as _;
 use gate::{
-    BindingsError, Denial, Gate, GateConfig, Link, Listener, LookUp, Permit, RawHead, Stop, Trace, Version,
-    link::Waiting,
+    About, BindingsError, Denial, Gate, GateConfig, Link, Listener, LookUp, Permit, RawHead, Stop, Trace, Version,
+    link::{Found, Waiting},
 };
 use http::{HeaderMap, HeaderValue, header};
 use testkit::{FixedClock, TestIssuer, claims::Claims};
@@ -73,9 +73,10 @@ pub(crate) struct FakeLink {
 }
 
 impl Link for FakeLink {
-    fn bindings(&self, _tenant: TenantId, user: UserId) -> Waiting<'_, Result<Arc<Bindings>, BindingsError>> {
+    fn bindings(&self, _tenant: TenantId, user: UserId) -> Waiting<'_, Result<Found, BindingsError>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        let found = self.bindings.lock().unwrap().get(&user).cloned().map(Arc::new);
+        let found = self.bindings.lock().unwrap().get(&user).cloned();
+        let found = found.map(|bindings| Found::fresh(bindings, BootInstant::default()));
         Box::pin(async move { found.ok_or(BindingsError) })
     }
     fn renewal(&self) -> Waiting<'_, ()> {
@@ -315,6 +316,45 @@ impl World {
     pub(crate) fn send(&self, request: &Sent) -> Result<Permit, Stop> {
         let mut trace = Trace::default();
         self.gate.decide(&request.head(), &self.clock, &mut trace).now_or_never().expect("nothing here waits")
+    }
+
+    /// The account of a request's decision.
+    pub(crate) fn explained(&self, request: &Sent) -> Decision {
+        self.told(&request.head()).0
+    }
+
+    /// The account of a refusal, and the refusal.
+    pub(crate) fn refused(&self, request: &Sent) -> (Decision, Denial) {
+        self.refused_head(&request.head())
+    }
+
+    pub(crate) fn refused_head(&self, head: &RawHead<'_>) -> (Decision, Denial) {
+        let (account, denial) = self.told(head);
+        (account, denial.expect("a refusal"))
+    }
+
+    fn told(&self, head: &RawHead<'_>) -> (Decision, Option<Denial>) {
+        let mut trace = Trace::default();
+        let decided = self.gate.decide(head, &self.clock, &mut trace).now_or_never().expect("nothing here waits");
+        let denial = match decided {
+            Ok(_) => None,
+            Err(Stop::Deny(denial)) => Some(denial),
+            Err(Stop::Answer(answer)) => panic!("{answer:?}"),
+        };
+        (self.gate.explain(&About::Head(head), &trace, denial.as_ref(), &self.clock), denial)
+    }
+
+    /// The account of a request that was refused before the gate was asked.
+    pub(crate) fn explained_unread(&self, request: &Sent, denial: &Denial) -> Decision {
+        self.gate.explain(&About::Head(&request.head()), &Trace::default(), Some(denial), &self.clock)
+    }
+
+    /// The account of a request that was permitted first and refused later.
+    pub(crate) fn explained_later(&self, request: &Sent, denial: &Denial) -> Decision {
+        let (head, mut trace) = (request.head(), Trace::default());
+        let decided = self.gate.decide(&head, &self.clock, &mut trace).now_or_never().expect("nothing here waits");
+        assert!(decided.is_ok(), "{decided:?}");
+        self.gate.explain(&About::Head(&head), &trace, Some(denial), &self.clock)
     }
 
     /// Judges a permit again, as given for this request.

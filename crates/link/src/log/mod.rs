@@ -21,7 +21,7 @@ mod tick;
 
 use async_trait::async_trait;
 use domain::{
-    Fact, GatewayId, IssuerId, NumberedFact, Position, SnapshotVersion, Tag, TenantId, UserId,
+    Decision, Fact, GatewayId, IssuerId, NumberedFact, Position, SnapshotVersion, Tag, TenantId, UserId,
     fact::{Bindings, Proof},
     snapshot::Change,
 };
@@ -72,6 +72,11 @@ pub trait ControlPlane: Send + Sync {
 
     /// Says what this gateway has applied. Sent when that changed, and with every proof.
     async fn report(&self, status: GatewayStatus) -> Result<(), LinkError>;
+
+    /// Tells of decisions, at most [`domain::decision::MAX_BATCH`]. One that keeps none does nothing.
+    async fn record(&self, _decisions: Vec<Decision>) -> Result<(), LinkError> {
+        Ok(())
+    }
 }
 
 /// Brings facts before they are asked for. Loss, repeats and reordering are harmless.

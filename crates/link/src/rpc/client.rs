@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
-    History, IssuerId, NumberedFact, Position, Secret, SnapshotVersion, TenantId, UserId,
+    Decision, History, IssuerId, NumberedFact, Position, Secret, SnapshotVersion, TenantId, UserId,
     fact::{Bindings, Proof},
 };
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
@@ -204,6 +204,11 @@ impl ControlPlane for RpcClient {
 
     async fn report(&self, status: GatewayStatus) -> Result<(), LinkError> {
         answer(self.grpc().report(wire::from_status(status)).await).map(|_| ())
+    }
+
+    async fn record(&self, decisions: Vec<Decision>) -> Result<(), LinkError> {
+        let decisions = decisions.iter().map(wire::from_decision).collect::<Result<_, LinkError>>()?;
+        answer(self.grpc().record_decisions(proto::RecordDecisionsRequest { decisions }).await).map(|_| ())
     }
 }
 

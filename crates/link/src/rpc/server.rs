@@ -283,4 +283,13 @@ impl gateway_link_server::GatewayLink for RpcServer {
         plane.report(status).await?;
         Ok(Response::new(proto::ReportReply {}))
     }
+
+    async fn record_decisions(
+        &self,
+        request: Request<proto::RecordDecisionsRequest>,
+    ) -> Result<Response<proto::RecordDecisionsReply>, Status> {
+        let (_, plane) = self.plane(&request).await?;
+        plane.record(wire::to_decisions(&request.into_inner().decisions)?).await?;
+        Ok(Response::new(proto::RecordDecisionsReply {}))
+    }
 }

@@ -1,7 +1,8 @@
 //! Between the words of the `.proto` file and ours.
 
 use domain::{
-    Fact, History, Id, NumberedFact, Position, Seq, SnapshotVersion, Tag,
+    Decision, Fact, History, Id, NumberedFact, Position, Seq, SnapshotVersion, Tag,
+    decision::{MAX_BATCH, MAX_BYTES},
     fact::{Bindings, Proof},
     snapshot::{Change, EntityKey, EntityKind, READER},
 };
@@ -106,6 +107,24 @@ pub(super) fn to_status(report: proto::ReportRequest) -> Result<GatewayStatus, L
         applied: to_position(report.applied, GATEWAY)?,
         lease_remaining_ms: report.lease_remaining_ms,
     })
+}
+
+pub(super) fn from_decision(decision: &Decision) -> Result<Vec<u8>, LinkError> {
+    serde_json::to_vec(decision).map_err(|error| LinkError::failed(GATEWAY, &error))
+}
+
+/// Decisions as a gateway tells them: not too many, none too long, and nothing in them that is not to be shown.
+pub(super) fn to_decisions(told: &[Vec<u8>]) -> Result<Vec<Decision>, LinkError> {
+    if told.len() > MAX_BATCH {
+        return Err(LinkError::unreadable(GATEWAY, format!("more than {MAX_BATCH} decisions at once")));
+    }
+    let read = |json: &Vec<u8>| {
+        if json.len() > MAX_BYTES {
+            return Err(LinkError::unreadable(GATEWAY, format!("a decision of more than {MAX_BYTES} bytes")));
+        }
+        serde_json::from_slice(json).map_err(|error| LinkError::unreadable(GATEWAY, error))
+    };
+    told.iter().map(read).collect()
 }
 
 /// A message in parts of about [`PART_BYTES`].

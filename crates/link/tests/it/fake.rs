@@ -10,7 +10,9 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
-    Fact, History, Id, NumberedFact, Position, Seq, SnapshotVersion, Tag, TenantId, Timestamp, TokenId, UserId,
+    Decision, Fact, History, Id, NumberedFact, Position, Seq, SnapshotVersion, Tag, TenantId, Timestamp, TokenId,
+    UserId,
+    decision::{Freshness, Shown, Stage},
     fact::{Bindings, Proof},
     snapshot::{Change, Entity, EntityKey, EntityKind, Project, READER},
 };
@@ -117,6 +119,8 @@ pub(crate) struct FakePlane {
     ticks: TickQueue<Proof, LinkError>,
     /// What gateways reported, the last one last.
     pub reports: Mutex<Vec<GatewayStatus>>,
+    /// What they told of their decisions.
+    pub told: Mutex<Vec<Decision>>,
 }
 
 impl FakePlane {
@@ -133,7 +137,7 @@ impl FakePlane {
                 }
             }
         });
-        Arc::new(Self { sql, ticks, reports: Mutex::default() })
+        Arc::new(Self { sql, ticks, reports: Mutex::default(), told: Mutex::default() })
     }
 }
 
@@ -188,6 +192,35 @@ impl ControlPlane for FakePlane {
     async fn report(&self, status: GatewayStatus) -> Result<(), LinkError> {
         self.reports.lock().unwrap().push(status);
         Ok(())
+    }
+
+    async fn record(&self, decisions: Vec<Decision>) -> Result<(), LinkError> {
+        self.told.lock().unwrap().extend(decisions);
+        Ok(())
+    }
+}
+
+/// What a gateway tells of a request.
+pub(crate) fn decision(request: u64) -> Decision {
+    let shown = |text: &str| Shown::cut(text, Shown::MAX_BYTES);
+    Decision {
+        request_id: Id::new(uuid::Uuid::from_u128(request.into())),
+        at: Timestamp::from_secs(1_900_000_000),
+        project_id: None,
+        tenant_id: None,
+        code: shown("hostname_unknown"),
+        status: Some(404),
+        reason: Some(shown("no such hostname is served here")),
+        stopped_at: Some(Stage::Tenant),
+        method: shown("GET"),
+        host: Some(shown("nobody.localhost")),
+        path: Some(shown("/x")),
+        route: None,
+        credential: None,
+        principal: None,
+        product: None,
+        permission: None,
+        freshness: Freshness { revision: 1, applied_seq: 2, proven: false, proof_age_ms: None },
     }
 }
 

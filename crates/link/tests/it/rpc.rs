@@ -12,7 +12,7 @@ use link::{
         identity::{self, Peer},
         join,
         proto::{
-            FeedRequest, ProveRequest, RenewRequest, enrolment_client::EnrolmentClient,
+            FeedRequest, ProveRequest, RecordDecisionsRequest, RenewRequest, enrolment_client::EnrolmentClient,
             gateway_link_client::GatewayLinkClient,
         },
         serve,
@@ -25,7 +25,7 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
-use crate::fake::{FakePlane, FakeSql, HELD, refused};
+use crate::fake::{FakePlane, FakeSql, HELD, decision, refused};
 
 /// An authority that signs what a test asks for.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -128,6 +128,9 @@ async fn ask_everything(running: &Running, client: &RpcClient) {
     };
     client.report(status.clone()).await.unwrap();
     assert_eq!(*running.plane.reports.lock().unwrap(), [status]);
+    let told: Vec<_> = (0..256).map(decision).collect();
+    client.record(told.clone()).await.unwrap();
+    assert_eq!(*running.plane.told.lock().unwrap(), told);
     ask_for_the_feed(client).await;
 }
 
@@ -204,6 +207,36 @@ async fn a_gateway_reports_for_itself_only() {
     assert!(matches!(proof, Err(LinkError::Refused { .. })), "{proof:?}");
     assert!(matches!(client.report(status).await, Err(LinkError::Refused { .. })));
     assert!(running.plane.reports.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn decisions_are_told_in_bounds_and_hold_nothing_that_is_not_to_be_shown() {
+    let running = running(None, |plane| Arc::new(AdmitAll(plane))).await;
+    let client = RpcClient::new(&Target::Loopback(running.address)).unwrap();
+    let many = client.record((0..257).map(decision).collect()).await;
+    assert!(matches!(many, Err(LinkError::Unreadable { .. })), "{many:?}");
+    let endpoint = Endpoint::from_shared(format!("http://{}", running.address)).unwrap();
+    let mut raw = GatewayLinkClient::new(endpoint.connect().await.unwrap());
+    let good = serde_json::to_value(decision(1)).unwrap();
+    let with = |name: &str, value: serde_json::Value| {
+        let mut told = good.clone();
+        told[name] = value;
+        serde_json::to_vec(&told).unwrap()
+    };
+    let mut padded = serde_json::to_vec(&good).unwrap();
+    padded.resize(8193, b' ');
+    for (what, told) in [
+        ("too long", padded),
+        ("a control character", with("method", "GET\u{1b}[2J".into())),
+        ("a text that is too long", with("path", "x".repeat(513).into())),
+        ("no instant", with("at", "yesterday".into())),
+        ("no JSON", b"decision".to_vec()),
+    ] {
+        let request = RecordDecisionsRequest { decisions: vec![serde_json::to_vec(&good).unwrap(), told] };
+        let refused = raw.record_decisions(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{what}: {refused}");
+    }
+    assert!(running.plane.told.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -16,7 +16,10 @@ use domain::{
     snapshot::{Algorithm, Assertion, Change, Entity, Issuer, Role},
 };
 use futures::FutureExt as _;
-use gate::{BindingsError, Gate, GateConfig, Link, Listener, LookUp, RawHead, Stop, Trace, Version, link::Waiting};
+use gate::{
+    BindingsError, Gate, GateConfig, Link, Listener, LookUp, RawHead, Stop, Trace, Version,
+    link::{Found, Waiting},
+};
 use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use testkit::{FixedClock, TestIssuer};
@@ -65,9 +68,10 @@ enum Anonymous {
 struct Holds(std::sync::Mutex<Vec<RoleId>>);
 
 impl Link for Holds {
-    fn bindings(&self, _: TenantId, _: UserId) -> Waiting<'_, Result<Arc<Bindings>, BindingsError>> {
+    fn bindings(&self, _: TenantId, _: UserId) -> Waiting<'_, Result<Found, BindingsError>> {
         let roles = self.0.lock().unwrap().clone();
-        Box::pin(async move { Ok(Arc::new(Bindings { active: true, roles, ..Bindings::default() })) })
+        let bindings = Bindings { active: true, roles, ..Bindings::default() };
+        Box::pin(async move { Ok(Found::fresh(bindings, BootInstant::default())) })
     }
     fn renewal(&self) -> Waiting<'_, ()> {
         Box::pin(async {})
