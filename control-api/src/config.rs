@@ -50,6 +50,8 @@ pub struct Config {
     pub log: LogConfig,
     /// How gateways are enrolled.
     pub enrolment: EnrolmentConfig,
+    /// What is kept of gateways' decisions.
+    pub decisions: DecisionsConfig,
     /// Rules for upstreams.
     pub upstreams: UpstreamsConfig,
     /// What is ensured at every start.
@@ -72,6 +74,7 @@ impl Default for Config {
             issuers: IssuersConfig::default(),
             log: LogConfig::default(),
             enrolment: EnrolmentConfig::default(),
+            decisions: DecisionsConfig::default(),
             upstreams: UpstreamsConfig::default(),
             bootstrap: BootstrapConfig::default(),
             telemetry: TelemetryConfig::default(),
@@ -425,6 +428,25 @@ impl Default for EnrolmentConfig {
     }
 }
 
+/// What is kept of gateways' decisions, so that they can be explained.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DecisionsConfig {
+    /// For how long, 1 m to 30 d. Default 24 h.
+    pub age: HumanDuration,
+    /// How many of each tenant, the newest, 0 to 1,000,000; as many of what belongs to no tenant. Default 10,000.
+    #[schemars(range(max = 1_000_000))]
+    pub each: u32,
+    /// What is too old and too many is removed this often, 1 s to 1 h. Default 1 m.
+    pub sweep: HumanDuration,
+}
+
+impl Default for DecisionsConfig {
+    fn default() -> Self {
+        Self { age: HumanDuration::from_secs(86_400), each: 10_000, sweep: HumanDuration::from_secs(60) }
+    }
+}
+
 /// Rules for upstreams.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -535,6 +557,12 @@ impl Config {
         }
         self.sessions.check(checks);
         let within = |given: HumanDuration, from: u64, to: u64| (from..=to).contains(&given.get().as_secs());
+        if !within(self.decisions.age, 60, 30 * 86_400) {
+            checks.refuse("/decisions/age", "is not within 1m and 30d");
+        }
+        if !within(self.decisions.sweep, 1, 3600) {
+            checks.refuse("/decisions/sweep", "is not within 1s and 1h");
+        }
         if !within(self.enrolment.join_token, 60, 86_400) {
             checks.refuse("/enrolment/join_token", "is not within 1m and 24h");
         }

@@ -168,7 +168,8 @@ impl ControlApi {
             let routes = if served { gateways.onto(routes) } else { routes };
             serving.spawn_on(internal.serve_internal(routes, tls, stopped), feed.handle());
         }
-        let jobs = feed.handle().spawn(Arc::clone(&app.hub).run_jobs(app.config.log.clone()));
+        let jobs = Arc::clone(&app.hub).run_jobs(app.config.log.clone(), app.config.decisions.clone());
+        let jobs = feed.handle().spawn(jobs);
         let upkeep = tokio::spawn(look_after_keys(app.clone(), fetcher));
         Ok(RunningControlApi {
             app,

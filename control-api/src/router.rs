@@ -18,9 +18,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     App,
     api::{
-        apply, audit, auth_rpc, certificates, customers, extract::MAX_BODY, gateways, health, hostnames, idempotency,
-        issuers, me, members, menus, navigation, permissions, projects, role_bindings, roles, routes as route_api,
-        services, sessions, signing_keys, tenant_users, tenants, upstreams, users, well_known,
+        apply, audit, auth_rpc, certificates, customers, decisions, extract::MAX_BODY, gateways, health, hostnames,
+        idempotency, issuers, me, members, menus, navigation, permissions, projects, role_bindings, roles,
+        routes as route_api, services, sessions, signing_keys, tenant_users, tenants, upstreams, users, well_known,
     },
     envelope,
     error::AppError,
@@ -73,6 +73,7 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(menus::read_menu, menus::replace_menu, menus::delete_menu))
         .routes(routes!(permissions::list_permissions))
         .routes(routes!(audit::list_audit))
+        .routes(routes!(decisions::read_decision))
 }
 
 /// What only the `admin` listener serves: platform operations.

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod auth_rpc;
 pub mod certificates;
 pub mod customers;
+pub mod decisions;
 pub mod extract;
 pub mod gateways;
 pub mod health;

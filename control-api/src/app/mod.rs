@@ -5,6 +5,7 @@ pub mod audit;
 pub mod auth_rpc;
 pub mod certificates;
 pub mod customers;
+pub mod decisions;
 pub mod gateways;
 pub mod hostnames;
 pub mod issuers;

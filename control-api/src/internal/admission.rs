@@ -52,6 +52,11 @@ pub(super) struct Admitted {
 }
 
 impl Admitted {
+    /// What its certificate calls it.
+    pub(super) fn name(&self) -> &str {
+        &self.gateway.name
+    }
+
     /// The fleet whose entities it is told, if it would be let in now.
     ///
     /// # Errors

@@ -3,19 +3,22 @@
 use std::{sync::Arc, time::Duration};
 
 use authz::Scope;
-use domain::{Clock, History, NumberedFact, Position, Seq, Tag, Timestamp, model::GatewayNode};
+use domain::{Clock, Decision, FleetName, History, NumberedFact, Position, Seq, Tag, Timestamp, model::GatewayNode};
 use link::{
     LinkError,
     foreign_keys::ForeignRefusal,
     log::{FactCarrier, Hint, TickError, TickQueue},
 };
-use store::{Commit, Standing, Store, StoreError, read::*};
+use store::{Commit, DecisionsKept, Standing, Store, StoreError, read::*};
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use crate::{config::LogConfig, problem};
+use crate::{
+    config::{DecisionsConfig, LogConfig},
+    problem,
+};
 
 /// How far the clocks of two replicas may differ: one notes a lease, another judges whether it has run out.
 pub const CLOCK_SKEW: Duration = Duration::from_millis(500);
@@ -229,13 +232,30 @@ impl Hub {
         self.carrier.fitness()
     }
 
-    /// Ticks, prunes, chains the audit trail and takes over what other services refuse, for as long as it is polled. None
+    /// Keeps what a gateway tells of its decisions.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn record(&self, from: (&str, Option<&FleetName>), told: &[Decision]) -> Result<(), StoreError> {
+        let kept = self.waiting.write_session(Scope::Platform, self.clock.unix_now(), |tx| async move {
+            tx.keep_decisions(from, told).await
+        });
+        let kept: usize = kept.await?;
+        if kept < told.len() {
+            let refused = told.len() - kept;
+            tracing::warn!(gateway.name = from.0, decisions.refused = refused, "told of what its fleet does not serve");
+        }
+        Ok(())
+    }
+
+    /// Ticks, prunes, sweeps decisions, chains the audit trail and takes over what other services refuse, for as long as it is polled. None
     /// of them waits for another.
-    pub async fn run_jobs(self: Arc<Self>, config: LogConfig) {
+    pub async fn run_jobs(self: Arc<Self>, config: LogConfig, decisions: DecisionsConfig) {
         tokio::join!(
             every(config.tick.get(), || self.run_tick()),
             every(config.prune.get(), || self.run_prune()),
             every(CHAINING, || self.run_chaining()),
+            self.run_sweep(decisions),
             self.run_adoption(),
         );
     }
@@ -282,6 +302,24 @@ impl Hub {
     async fn run_prune(&self) {
         if let Err(error) = self.store.prune(self.clock.unix_now()).await {
             tracing::error!(error = problem::chain(&error), "pruning failed");
+        }
+    }
+
+    /// Forgets decisions that are too old or too many.
+    async fn run_sweep(&self, config: DecisionsConfig) {
+        let kept = DecisionsKept { each: config.each, age: config.age.get() };
+        // At first all tenants are looked at, then those that were told of since.
+        let mut since = Timestamp::default();
+        let mut due = interval(config.sweep.get());
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            due.tick().await;
+            let now = self.clock.unix_now();
+            match self.waiting.sweep_decisions(now, since, kept).await {
+                // Replicas note by their own clocks when they heard of something.
+                Ok(_) => since = now - CLOCK_SKEW,
+                Err(error) => tracing::error!(error = problem::chain(&error), "old decisions were not removed"),
+            }
         }
     }
 

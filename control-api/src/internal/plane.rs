@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use authz::Scope;
 use domain::{
-    FleetName, IssuerId, NumberedFact, Position, Seq, SnapshotVersion, TenantId, Timestamp, UserId,
+    Decision, FleetName, IssuerId, NumberedFact, Position, Seq, SnapshotVersion, TenantId, Timestamp, UserId,
+    decision::MAX_BATCH,
     fact::{Bindings, Proof},
     model::{GatewayNode, GatewayReport},
     snapshot::Change,
@@ -26,6 +27,11 @@ use super::{
 
 /// In errors: who failed.
 pub(super) const PEER: &str = "the control API";
+
+const GATEWAY: &str = "the gateway";
+
+/// What a gateway is called that needs no certificate: one in this process, or on a developer's machine.
+const LOCAL: &str = "local";
 
 /// Facts and changes read at once.
 const BATCH: u32 = 1000;
@@ -174,6 +180,15 @@ impl ControlPlane for Plane {
         noted.await.map_err(not_noted)?;
         self.hub.reported();
         Ok(())
+    }
+
+    async fn record(&self, decisions: Vec<Decision>) -> Result<(), LinkError> {
+        if decisions.len() > MAX_BATCH {
+            return Err(LinkError::unreadable(GATEWAY, format!("more than {MAX_BATCH} decisions at once")));
+        }
+        let gateway = self.admitted.as_ref().map_or(LOCAL, Admitted::name);
+        let kept = self.hub.record((gateway, self.fleet.as_ref()), &decisions).await;
+        kept.map_err(|error| failed(&error))
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use control_api::{config::LogConfig, internal::Hub};
+use control_api::{
+    config::{DecisionsConfig, LogConfig},
+    internal::Hub,
+};
 use domain::{Clock, Fact, Timestamp, TokenId};
 use link::{clock::SystemClock, log::RedisCarrier, redis};
 use store::{Store, read::*};
@@ -33,7 +36,10 @@ async fn replica(store: &Store, prefix: &str) -> JoinHandle<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let redis = redis::connect(&url, redis::Role::Revocation).await.unwrap();
     let carrier = RedisCarrier::new(redis, Arc::clone(&clock)).adopting(prefix);
-    tokio::spawn(Hub::start(store.clone(), store.clone(), clock, Arc::new(carrier)).run_jobs(LogConfig::default()))
+    tokio::spawn(
+        Hub::start(store.clone(), store.clone(), clock, Arc::new(carrier))
+            .run_jobs(LogConfig::default(), DecisionsConfig::default()),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ mod audit;
 mod auth_rpc;
 mod boundary;
 mod catalogue;
+mod decisions;
 mod edge_door;
 mod enrolment;
 mod gateways;

@@ -66,6 +66,8 @@ actions! {
     ManageUpstreams = "upstream";
     /// Users and their memberships.
     ManageUsers = "user";
+    /// Decisions of gateways, as they are explained.
+    ReadDecisions = "decision";
 }
 
 /// How far a change reaches; row level security is set to it.

@@ -28,6 +28,7 @@ mod value;
 
 pub use aggregate::{
     audit::AuditQuery,
+    decision::{DecisionsKept, KeptDecision},
     idempotency::StoredResponse,
     issuer_fetch::{Fetched, IssuerFetch, MIN_INTERVAL as MIN_FETCH_INTERVAL, no_keys},
     login::{LockPolicy, LoginFailures, LoginSubject},
@@ -50,11 +51,11 @@ pub mod read {
     pub use crate::{
         aggregate::{
             audit::AuditTrail, binding::RoleBindings, certificate::Certificates, customer::Customers,
-            enrolment::Enrolments, favorite::Favorites, gateway::Gateways, hostname::Hostnames, idempotency::Responses,
-            issuer::Issuers, issuer_fetch::IssuerFetches, login::Logins, membership::Memberships, menu::Menus,
-            org_unit::OrgUnits, project::Projects, refresh::RefreshTokens, role::Roles, route::Routes,
-            service::Services, session::Sessions, signing_key::SigningKeys, tenant::Tenants, upstream::Upstreams,
-            user::Users,
+            decision::Decisions, enrolment::Enrolments, favorite::Favorites, gateway::Gateways, hostname::Hostnames,
+            idempotency::Responses, issuer::Issuers, issuer_fetch::IssuerFetches, login::Logins,
+            membership::Memberships, menu::Menus, org_unit::OrgUnits, project::Projects, refresh::RefreshTokens,
+            role::Roles, route::Routes, service::Services, session::Sessions, signing_key::SigningKeys,
+            tenant::Tenants, upstream::Upstreams, user::Users,
         },
         log::{facts::Facts, feed::Feed},
         tx::Reader,

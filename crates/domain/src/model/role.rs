@@ -136,7 +136,8 @@ pub mod builtin {
         /// Reads everything of the tenant's administration, changes nothing.
         AUDITOR = 0x107, "auditor", Tenant, admin: false, super_admin: false,
             ["tenant:user:list", "tenant:user:get", "tenant:role:list", "tenant:role:get", "tenant:role-binding:list",
-             "tenant:menu:list", "tenant:menu:get", "tenant:org-unit:list", "tenant:org-unit:get", "tenant:audit:list", "tenant:session:list"];
+             "tenant:menu:list", "tenant:menu:get", "tenant:org-unit:list", "tenant:org-unit:get", "tenant:audit:list", "tenant:decision:get",
+             "tenant:session:list"];
         /// Administers one unit.
         OU_ADMIN = 0x108, "ou_admin", Ou, admin: false, super_admin: false, [];
         /// Reads one unit.
@@ -155,7 +156,7 @@ pub mod builtin {
         let admin = all().into_iter().find(|r| r.id == OWNER).unwrap();
         assert_eq!(admin.permissions.len(), 1);
         let auditor = all().into_iter().find(|r| r.id == AUDITOR).unwrap();
-        assert_eq!(auditor.permissions.len(), 11);
+        assert_eq!(auditor.permissions.len(), 12);
         let it_admin = all().into_iter().find(|r| r.id == IT_ADMIN).unwrap();
         assert_eq!(it_admin.permissions.len(), 4);
         let platform = all().into_iter().find(|r| r.id == PLATFORM_ADMIN).unwrap();

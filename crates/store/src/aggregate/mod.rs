@@ -9,6 +9,7 @@ pub(crate) mod audit;
 pub(crate) mod binding;
 pub(crate) mod certificate;
 pub(crate) mod customer;
+pub(crate) mod decision;
 pub(crate) mod enrolment;
 pub(crate) mod favorite;
 pub(crate) mod gateway;

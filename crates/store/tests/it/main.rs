@@ -10,6 +10,7 @@
 
 mod audit;
 mod configuration;
+mod decisions;
 mod edge;
 mod enrolment;
 mod fleets;
@@ -61,6 +62,13 @@ conformance! {
         an_answer_is_remembered_once,
         dropping_a_write_rolls_back,
         what_collides_is_tried_again;
+    decisions:
+        a_decision_is_invisible_to_other_tenants,
+        a_decision_reads_back_as_it_was_told_and_only_once,
+        a_gateway_tells_of_its_own_fleets_hostnames_only,
+        a_tenant_that_is_erased_takes_its_decisions_along,
+        decisions_are_forgotten_by_age_and_beyond_so_many_of_a_tenant,
+        two_that_sweep_and_many_that_tell_at_once_do_not_get_in_each_others_way;
     edge:
         a_certificate_follows_its_hostnames,
         a_customers_state_reaches_its_tenants,
