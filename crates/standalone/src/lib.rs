@@ -8,6 +8,7 @@ pub mod authority;
 pub mod config;
 pub mod demo;
 pub mod echo;
+pub mod explain;
 pub mod keys;
 pub mod node;
 pub mod rpc;

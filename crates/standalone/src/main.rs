@@ -48,6 +48,8 @@ enum Command {
     /// Lists or rotates the keys that a running control API signs with.
     #[command(subcommand)]
     Keys(standalone::keys::Keys),
+    /// Says why the edge decided a request as it did, stage by stage.
+    Explain(standalone::explain::Explain),
     /// Asks a running control API about tokens and rights, as services do: JSON in and out.
     Rpc(standalone::rpc::Rpc),
 }
@@ -105,6 +107,7 @@ fn main() -> ExitCode {
         Command::Check { file } => NodeConfig::load(&file).map(|_| ()).map_err(anyhow::Error::from),
         Command::Keys(keys) => runtime.block_on(standalone::keys::run(keys)).map(|report| say(&report)),
         Command::Apply(apply) => runtime.block_on(standalone::apply::run(apply)).map(|report| say(&report)),
+        Command::Explain(explain) => runtime.block_on(standalone::explain::run(explain)).map(|account| say(&account)),
         Command::Rpc(rpc) => runtime.block_on(standalone::rpc::run(rpc)).map(|answer| say(&answer)),
     };
     match done {
@@ -206,6 +209,8 @@ impl Dev {
         config.gateway.listen.http = Some(EdgeAddress::localhost(port(self.http_port)));
         config.gateway.listen.metrics = EdgeAddress::localhost(port(self.metrics_port));
         config.gateway.environment = gateway::config::Environment::Dev;
+        // Nobody is watched on a developer's machine, and every request can be asked about.
+        config.gateway.explain.permits = 1.0;
         config.control_api.listeners.admin = loopback(port(self.admin_port));
         config.control_api.listeners.internal = loopback(port(self.internal_port));
         config.control_api.environment = control_api::config::Environment::Dev;

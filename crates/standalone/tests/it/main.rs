@@ -10,6 +10,7 @@ mod database;
 mod demo;
 mod durability;
 mod enrolment;
+mod explain;
 mod faults;
 mod headers;
 mod installation;

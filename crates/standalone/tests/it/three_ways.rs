@@ -1,7 +1,7 @@
 //! The same edge calls against the three ways to run the same code: one process, two binaries with PostgreSQL and
 //! Redis, and the gateway alone from a file.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, process::Command};
 
 use domain::{Timestamp, snapshot::Algorithm};
 use reqwest::{Method, StatusCode};
@@ -67,6 +67,27 @@ async fn sign_in_and_out(world: &World) {
     assert_eq!(problem(strict()).await, (401, "token_revoked".into()));
 }
 
+/// What the edge refuses is explained on the command line, as the gateway of this name tells it.
+async fn is_explained(world: &World, admin: SocketAddr, password_file: &str, gateway: &str) {
+    let refused = world.call(Method::GET, "/orders").bearer_auth(world.token("other", &[])).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    let id = refused.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let url = format!("http://{admin}");
+    let mut account = String::new();
+    eventually("the decision is told", async || {
+        let explain = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .args(["explain", &id, "--url", &url, "--password-file", password_file])
+            .output()
+            .unwrap();
+        account = String::from_utf8(explain.stdout).unwrap();
+        explain.status.success()
+    })
+    .await;
+    assert!(account.contains("403 tenant_mismatch"), "{account}");
+    assert!(account.contains(&format!("by gateway `{gateway}` of fleet `default`")), "{account}");
+    assert!(account.contains("claims that name somebody are withheld"), "{account}");
+}
+
 #[tokio::test]
 async fn one_process() {
     let world = World::new().await;
@@ -87,6 +108,7 @@ async fn one_process() {
     world.ready().await;
     the_same_calls(&world).await;
     sign_in_and_out(&world).await;
+    is_explained(&world, admin, &password, "local").await;
 }
 
 /// Loads the declarative folder; a second time changes nothing.
@@ -115,6 +137,7 @@ async fn two_binaries_with_postgresql_and_redis() {
     staff.complete(&world).await;
     the_same_calls(&world).await;
     sign_in_and_out(&world).await;
+    is_explained(&world, replica.admin, &installation.password, "edge-1").await;
 
     // The snapshot is on disk some seconds after the last change; then the control API goes, and the gateway restarts.
     let kept = world.folder.path().join("edge-1-data");
