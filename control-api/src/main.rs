@@ -217,10 +217,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What carries facts early: Redis where there is one.
+/// What carries facts early: Redis where there is one. SQL proves, so one that does not answer yet is no reason to wait.
 async fn carrier(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<dyn FactCarrier>> {
     let Some(url) = &config.redis.revocation else { return Ok(Arc::new(NoCarrier)) };
-    let redis = match redis::connect(url, redis::Role::Revocation).await {
+    let redis = match redis::connect_late(url, redis::Role::Revocation).await {
         // A developer's Redis may evict: it carries nothing then, and facts are fetched.
         Err(error @ LinkError::Unfit { .. }) if config.environment == Environment::Dev => {
             tracing::warn!(error = %error, "doing without Redis");

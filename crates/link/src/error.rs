@@ -67,6 +67,10 @@ impl LinkError {
     pub fn failed(peer: &'static str, error: &dyn Error) -> Self {
         Self::Failed { peer, reason: chain(error) }
     }
+    /// Whether nobody answered: asking again later may help.
+    pub const fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. })
+    }
     /// [`LinkError::Unreadable`] from whatever could not read it.
     pub fn unreadable(peer: &'static str, reason: impl ToString) -> Self {
         Self::Unreadable { peer, reason: reason.to_string() }

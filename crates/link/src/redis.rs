@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +13,7 @@ use ::redis::{
     AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub},
 };
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::LinkError;
 
@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often a revocation store is asked whether it evicts.
 const CHECK: Duration = Duration::from_secs(60);
+
+/// How often one is asked that has not answered yet.
+const FIRST_CHECK: Duration = Duration::from_secs(1);
 
 /// Longest pause between two attempts to connect again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -50,8 +53,21 @@ pub struct Redis {
     client: Client,
     connection: ConnectionManager,
     role: Role,
-    /// Whether it suited its role when it was last asked.
-    fit: Arc<AtomicBool>,
+    fitness: Arc<Fitness>,
+}
+
+/// Whether an instance suited its role when it was last asked.
+#[derive(Debug, Default)]
+struct Fitness(AtomicU8);
+
+impl Fitness {
+    const UNASKED: u8 = 0;
+    const FIT: u8 = 1;
+    const UNFIT: u8 = 2;
+
+    fn said(&self) -> u8 {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// Connects, and checks that the instance suits its role.
@@ -59,22 +75,25 @@ pub struct Redis {
 /// # Errors
 /// [`LinkError::Unreachable`], or [`LinkError::Unfit`] for a revocation store that evicts.
 pub async fn connect(url: &str, role: Role) -> Result<Redis, LinkError> {
-    // The error of a bad URL may repeat it, and with it a password.
-    let unfit = |_| LinkError::Unfit { peer: role.peer(), reason: "its URL cannot be read".into() };
-    let client = Client::open(url).map_err(unfit)?;
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(PATIENCE))
-        .set_response_timeout(Some(PATIENCE))
-        .set_max_delay(LONGEST_PAUSE)
-        .set_number_of_retries(1);
-    let connection = client.get_connection_manager_with_config(config).await;
-    let connection = connection.map_err(|error| LinkError::unreachable(role.peer(), error))?;
-    let redis = Redis { client, connection, role, fit: Arc::new(AtomicBool::new(true)) };
+    let redis = Redis::open(url, role)?;
+    redis.ping().await?;
     redis.check_fitness().await?;
-    if role == Role::Revocation {
-        tokio::spawn(redis.clone().check_each_minute(Arc::downgrade(&redis.fit)));
+    Ok(redis.watched())
+}
+
+/// Connects, if need be later: an instance that does not answer now is asked each second until it does, and checked
+/// then. Until that, nothing is believed that it does not refuse.
+///
+/// # Errors
+/// [`LinkError::Unfit`] for a revocation store that answers and evicts.
+pub async fn connect_late(url: &str, role: Role) -> Result<Redis, LinkError> {
+    match connect(url, role).await {
+        Err(error) if error.is_unreachable() => {
+            tracing::warn!(error = crate::error::chain(&error), "Redis does not answer yet");
+            Ok(Redis::open(url, role)?.watched())
+        }
+        connected => connected,
     }
-    Ok(redis)
 }
 
 /// Whether two URLs lead to one instance, as far as they say. One that cannot be read leads nowhere.
@@ -84,6 +103,34 @@ pub fn same_instance(one: &str, other: &str) -> bool {
 }
 
 impl Redis {
+    /// Not connected yet: the first command connects.
+    fn open(url: &str, role: Role) -> Result<Self, LinkError> {
+        // The error of a bad URL may repeat it, and with it a password.
+        let unfit = |_| LinkError::Unfit { peer: role.peer(), reason: "its URL cannot be read".into() };
+        let client = Client::open(url).map_err(unfit)?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE))
+            .set_max_delay(LONGEST_PAUSE)
+            .set_number_of_retries(1);
+        let connection = ConnectionManager::new_lazy_with_config(client.clone(), config);
+        let connection = connection.map_err(|error| LinkError::unreachable(role.peer(), error))?;
+        Ok(Self { client, connection, role, fitness: Arc::default() })
+    }
+
+    /// Has a revocation store checked for as long as it is used.
+    fn watched(self) -> Self {
+        if self.role == Role::Revocation {
+            tokio::spawn(self.clone().keep_checking(Arc::downgrade(&self.fitness)));
+        }
+        self
+    }
+
+    /// Whether it answers.
+    async fn ping(&self) -> Result<(), LinkError> {
+        ::redis::cmd("PING").query_async::<()>(&mut self.connection()).await.map_err(|error| self.error(error))
+    }
+
     /// A handle for commands.
     pub(crate) fn connection(&self) -> ConnectionManager {
         self.connection.clone()
@@ -109,7 +156,8 @@ impl Redis {
         let asked = ::redis::cmd("INFO").arg("memory").query_async::<String>(&mut self.connection()).await;
         let info = asked.map_err(|error| self.error(error))?;
         let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(str::trim);
-        self.fit.store(policy == Some("noeviction"), Ordering::Release);
+        let said = if policy == Some("noeviction") { Fitness::FIT } else { Fitness::UNFIT };
+        self.fitness.0.store(said, Ordering::Release);
         match policy {
             Some("noeviction") => Ok(()),
             other => Err(LinkError::Unfit {
@@ -119,28 +167,45 @@ impl Redis {
         }
     }
 
-    /// Whether the instance suited its role when it was last asked. What one that does not refuses counts; what it does
-    /// not refuse proves nothing.
+    /// Whether the instance suited its role when it was last asked. One that has not answered yet is not unfit.
     ///
     /// # Errors
     /// [`LinkError::Unfit`].
     pub fn fitness(&self) -> Result<(), LinkError> {
-        if self.fit.load(Ordering::Acquire) {
-            return Ok(());
+        match self.fitness.said() {
+            Fitness::UNFIT => Err(LinkError::Unfit {
+                peer: self.role.peer(),
+                reason: "it may evict, and must be `noeviction`".into(),
+            }),
+            _ => Ok(()),
         }
-        Err(LinkError::Unfit { peer: self.role.peer(), reason: "it may evict, and must be `noeviction`".into() })
+    }
+
+    /// Whether what the instance does not refuse can be believed. One that was never asked is asked now.
+    ///
+    /// # Errors
+    /// [`LinkError::Unfit`], [`LinkError::Unreachable`].
+    pub(crate) async fn believed(&self) -> Result<(), LinkError> {
+        match self.fitness.said() {
+            Fitness::UNASKED => self.check_fitness().await,
+            _ => self.fitness(),
+        }
     }
 
     /// Asks for as long as anybody else uses it.
-    async fn check_each_minute(self, used: Weak<AtomicBool>) {
-        let mut due = interval(CHECK);
-        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        due.tick().await;
+    async fn keep_checking(self, used: Weak<Fitness>) {
         // One of them is ours.
         while used.strong_count() > 1 {
-            due.tick().await;
-            if let Err(error) = self.check_fitness().await {
-                tracing::error!(error = crate::error::chain(&error), "the revocation store is not fit for use");
+            let unasked = self.fitness.said() == Fitness::UNASKED;
+            sleep(if unasked { FIRST_CHECK } else { CHECK }).await;
+            match self.check_fitness().await {
+                Ok(()) if unasked => tracing::info!(peer = self.role.peer(), "answers now"),
+                // Said when it began, and by whoever needs it.
+                Err(error) if unasked && error.is_unreachable() => {}
+                Err(error) => {
+                    tracing::error!(error = crate::error::chain(&error), "the revocation store is not fit for use");
+                }
+                Ok(()) => {}
             }
         }
     }

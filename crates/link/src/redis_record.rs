@@ -45,7 +45,7 @@ impl RedisRecord {
     /// # Errors
     /// When Redis does not answer, or may have evicted; then nothing may be concluded.
     pub async fn read(&self) -> Result<Vec<Fact>, LinkError> {
-        self.redis.fitness()?;
+        self.redis.believed().await?;
         let mut facts = Vec::new();
         for prefix in ["bl:jti:", "bl:sid:"] {
             let names = self.names(prefix).await?;

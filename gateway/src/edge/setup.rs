@@ -75,13 +75,12 @@ impl EdgeParts {
     /// there is no certificate yet; who this gateway is, its certificate says.
     ///
     /// # Errors
-    /// [`SetupError`]. A Redis that does not answer is no error: facts are then fetched with each proof.
+    /// [`SetupError`]. A Redis that does not answer yet is no error: facts are fetched with each proof until it does.
     pub async fn from_config(mut config: GatewayConfig, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
         let revocation = match (&config.redis.revocation, config.revocations) {
+            (Some(url), _) => Some(redis::connect_late(url, Role::Revocation).await?),
             // Without its record a gateway on its own could prove nothing, ever.
-            (Some(url), Revocations::Redis) => Some(redis::connect(url, Role::Revocation).await?),
             (None, Revocations::Redis) => return Err(SetupError::Missing { key: "redis.revocation" }),
-            (Some(url), Revocations::None) => reachable(redis::connect(url, Role::Revocation).await)?,
             (None, Revocations::None) => None,
         };
         let record = (config.revocations == Revocations::Redis).then_some(revocation.as_ref()).flatten();
@@ -90,8 +89,8 @@ impl EdgeParts {
         let bindings = match (&config.redis.cache, &config.redis.cache_key) {
             (Some(url), Some(key)) => {
                 let key = Secret::new(key.resolve(Path::new(""))?.expose().clone().into_bytes());
-                let redis = reachable(redis::connect(url, Role::Cache).await)?;
-                redis.map(|redis| BindingsCache::new(redis, &key, SHARED_FOR))
+                let redis = redis::connect_late(url, Role::Cache).await?;
+                Some(BindingsCache::new(redis, &key, SHARED_FOR))
             }
             (Some(_), None) => return Err(SetupError::Missing { key: "redis.cache_key" }),
             (None, _) => None,
@@ -121,18 +120,6 @@ impl EdgeParts {
             (None, None) => return Err(SetupError::NoFeed),
         };
         Ok(Self { config, source, clock, revocations: carrier, record, bindings, control_tls, renewal })
-    }
-}
-
-/// A Redis that is down is done without; one that loses facts is refused.
-fn reachable<T>(connected: Result<T, LinkError>) -> Result<Option<T>, LinkError> {
-    match connected {
-        Ok(redis) => Ok(Some(redis)),
-        Err(error @ LinkError::Unfit { .. }) => Err(error),
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "doing without Redis until the next start");
-            Ok(None)
-        }
     }
 }
 

@@ -63,7 +63,7 @@ impl RedisCarrier {
     /// # Errors
     /// When it does not answer, or may have evicted what it refused.
     pub async fn refuses(&self, token: &Identity) -> Result<bool, LinkError> {
-        self.redis.fitness()?;
+        self.redis.believed().await?;
         let mut asked = pipe();
         asked.exists(token.token.map(keys::refused_token).unwrap_or_default());
         asked.exists(token.session.map(keys::ended_session).unwrap_or_default());

@@ -11,7 +11,7 @@ use link::{
     bindings_cache::BindingsCache,
     clock::SystemClock,
     log::{FactCarrier, Hint, RedisCarrier},
-    redis::{Redis, Role, connect},
+    redis::{Redis, Role, connect, connect_late},
     redis_keys as keys,
 };
 
@@ -148,7 +148,10 @@ struct Evicting {
 
 impl Evicting {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap())
+    }
+
+    fn start_in(folder: tempfile::TempDir) -> Self {
         let process = std::process::Command::new("redis-server")
             .args(["--port", "0", "--save", "", "--maxmemory-policy", "allkeys-lru", "--unixsocket"])
             .arg(folder.path().join("redis.sock"))
@@ -200,6 +203,25 @@ async fn a_revocation_store_that_evicts_is_refused_at_the_start_and_believed_no_
     policy("noeviction").await;
     redis.check_fitness().await.unwrap();
     assert!(!carrier.refuses(&Identity::default()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_store_that_answers_later_is_asked_before_it_is_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("redis+unix://{}", folder.path().join("redis.sock").display());
+    assert!(connect(&url, Role::Revocation).await.is_err());
+    let redis = connect_late(&url, Role::Revocation).await.unwrap();
+    let carrier = RedisCarrier::new(redis, Arc::new(SystemClock));
+    carrier.fitness().expect("one that is away is not unfit");
+    let asked = carrier.refuses(&Identity::default()).await;
+    assert!(asked.as_ref().is_err_and(LinkError::is_unreachable), "{asked:?}");
+
+    let server = Evicting::start_in(folder);
+    server.url().await;
+    testkit::eventually("it is asked what it does", async || carrier.fitness().is_err()).await;
+    let asked = carrier.refuses(&Identity::default()).await;
+    assert!(matches!(asked, Err(LinkError::Unfit { .. })), "{asked:?}");
+    assert!(matches!(connect_late(&url, Role::Revocation).await, Err(LinkError::Unfit { .. })));
 }
 
 #[tokio::test]
