@@ -93,6 +93,18 @@ impl Database {
         }
     }
 
+    /// A database that was never migrated: this one without anything in it, or a file beside it.
+    pub(crate) async fn emptied(&self) -> Self {
+        let behind = match &self.behind {
+            Behind::Sqlite(path) => Behind::Sqlite(path.with_file_name("empty.sqlite")),
+            Behind::Postgres(url) => {
+                execute(url, "DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+                Behind::Postgres(url.clone())
+            }
+        };
+        Self { store: self.store.clone(), behind }
+    }
+
     /// Runs a statement as the database's owner, without the store.
     pub(crate) async fn behind(&self, sql: &str) {
         match &self.behind {

@@ -132,7 +132,8 @@ conformance! {
         moves_made_at_once_close_no_cycle;
     migration:
         a_newer_schema_is_refused,
-        migrating_twice_changes_nothing;
+        migrating_twice_changes_nothing,
+        replicas_that_migrate_an_empty_database_at_once_all_find_it_migrated;
     reseal:
         every_sealed_value_is_sealed_anew_in_parts_and_by_two_at_once,
         no_sealed_column_is_forgotten;
