@@ -3,7 +3,7 @@
 //!
 //! Every step looks first and leaves alone what is there, so that it can be run again at any point and by any replica.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use authz::{
     Authorized,
@@ -68,11 +68,40 @@ pub struct WayIn {
     pub tls: Option<UpstreamTls>,
 }
 
-/// Ensures everything. `public` is how the edge reaches the `public` listener.
+/// How often everything is looked at again because another replica made the same thing first.
+const ATTEMPTS: u32 = 40;
+
+/// Pause before that.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Ensures everything. `public` is how the edge reaches the `public` listener. Of replicas that start at once each thing
+/// is made by one; the others find it there.
 ///
 /// # Errors
 /// [`AppError`]; what was ensured before it stays.
 pub async fn ensure(app: &App, public: Option<WayIn>) -> Result<Bootstrapped, AppError> {
+    let mut attempt = 1;
+    loop {
+        match ensure_each(app, public.clone()).await {
+            Err(error) if attempt < ATTEMPTS && was_made(&error) => {
+                tracing::info!(attempt, error = crate::problem::chain(&error), "another replica was first");
+                tokio::time::sleep(PAUSE).await;
+                attempt += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Whether what was to be made had been made since it was looked for, or was being made.
+const fn was_made(error: &AppError) -> bool {
+    matches!(
+        error,
+        AppError::Store(StoreError::Conflict { .. } | StoreError::VersionMismatch { .. } | StoreError::Serialization)
+    )
+}
+
+async fn ensure_each(app: &App, public: Option<WayIn>) -> Result<Bootstrapped, AppError> {
     roles(app).await?;
     let config = &app.config.bootstrap;
     let console = config.console_hostname.as_ref();

@@ -11,6 +11,7 @@
 mod adoption;
 mod audit;
 mod auth_rpc;
+mod bootstrap;
 mod boundary;
 mod catalogue;
 mod decisions;

@@ -262,14 +262,18 @@ pub(crate) fn media(answer: &Answer) -> &str {
 
 /// Runs a case on a database of its own of the PostgreSQL at `DATABASE_URL`, and drops it afterwards.
 pub(crate) async fn on_postgres<F: Future<Output = ()>>(case: impl FnOnce(World) -> F) {
+    on_empty_postgres(async |store| case(World::on(store, Config::default()).await).await).await;
+}
+
+/// On a PostgreSQL database of its own in which there is nothing.
+pub(crate) async fn on_empty_postgres<F: Future<Output = ()>>(case: impl FnOnce(Store) -> F) {
     let server =
         std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: run `make test`, which starts PostgreSQL");
     let name = format!("control_api_test_{}", uuid::Uuid::new_v4().simple());
     execute(&server, &format!("CREATE DATABASE {name}")).await;
     let url = with_database(&server, &name);
     let outcome = AssertUnwindSafe(async {
-        let config = PostgresConfig::new(Secret::new(url));
-        case(World::on(Store::postgres(config, sealer()).unwrap(), Config::default()).await).await;
+        case(Store::postgres(PostgresConfig::new(Secret::new(url)), sealer()).unwrap()).await;
     })
     .catch_unwind()
     .await;
