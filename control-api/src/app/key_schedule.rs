@@ -13,7 +13,7 @@ use std::time::Duration;
 use authz::{Authorized, action::ManageSigningKeys};
 use domain::{
     SigningKeyId, Timestamp,
-    model::{KeyPurpose, KeySource, KeyState, SignerKind, SigningKey},
+    model::{ASSERTION_KEY_LEAD, KeyPurpose, KeySource, KeyState, SignerKind, SigningKey},
 };
 use store::{Audited, StoreError, read::*};
 use tokio::time::MissedTickBehavior;
@@ -39,7 +39,7 @@ const ASSERTIONS: Duration = Duration::from_secs(25 * 3600);
 pub struct Policy {
     /// How long a key signs; none: until somebody asks for another.
     pub rotate_every: Option<Duration>,
-    /// How long a key is published before it signs.
+    /// How long a key is published before it signs, at least.
     pub publish_ahead: Duration,
     /// How long a token may live that a key signed as its last.
     pub tokens_live: Duration,
@@ -55,10 +55,18 @@ impl Policy {
         }
     }
 
-    /// Active keys that sign since then need a successor to be published.
+    /// How long a key of this purpose is published before it signs.
+    pub fn lead(&self, purpose: KeyPurpose) -> Duration {
+        match purpose {
+            KeyPurpose::Tokens => self.publish_ahead,
+            KeyPurpose::Assertions => self.publish_ahead.max(ASSERTION_KEY_LEAD),
+        }
+    }
+
+    /// Active keys that sign since then may need a successor to be published.
     fn aged(&self, now: Timestamp) -> Timestamp {
         match self.rotate_every {
-            Some(every) => now - every.saturating_sub(self.publish_ahead),
+            Some(every) => now - every.saturating_sub(self.lead(KeyPurpose::Assertions)),
             None => Timestamp::from_millis(0),
         }
     }
@@ -114,8 +122,9 @@ fn due_of(group: &[SigningKey], policy: &Policy, now: Timestamp) -> Vec<Step> {
             let followed = waiting.iter().any(|key| key.not_before.is_some());
             if let Some(every) = policy.rotate_every.filter(|_| mine && !followed) {
                 let end = active.changed_at + every;
-                if now + policy.publish_ahead >= end {
-                    steps.push(Step::Succeed(Box::new(active.clone()), end.max(now + policy.publish_ahead)));
+                let soonest = now + policy.lead(active.purpose);
+                if soonest >= end {
+                    steps.push(Step::Succeed(Box::new(active.clone()), end.max(soonest)));
                 }
             }
         }
@@ -255,13 +264,17 @@ mod tests {
     }
 
     fn steps(keys: &[SigningKey]) -> Vec<String> {
+        steps_by(&POLICY, keys)
+    }
+
+    fn steps_by(policy: &Policy, keys: &[SigningKey]) -> Vec<String> {
         let text = |step| match step {
             Step::Succeed(of, at) => format!("succeed {} at {}", of.kid.uuid().as_u128(), at.since(NOW).as_secs()),
             Step::Activate(kid) => format!("activate {}", kid.uuid().as_u128()),
             Step::Retire(kid) => format!("retire {}", kid.uuid().as_u128()),
             Step::Expire(kid) => format!("expire {}", kid.uuid().as_u128()),
         };
-        due(keys, &POLICY, NOW).into_iter().map(text).collect()
+        due(keys, policy, NOW).into_iter().map(text).collect()
     }
 
     #[test]
@@ -275,6 +288,17 @@ mod tests {
         assert!(steps(&[active.clone(), successor(NOW + SKEW)]).is_empty());
         assert_eq!(steps(&[active.clone(), successor(NOW)]), ["activate 2"]);
         assert_eq!(steps(&[active, key(3, KeyState::Pending, NOW)]), ["succeed 1 at 86400"], "3 waits for somebody");
+    }
+
+    /// Upstreams may keep the fleet's key set for a day, whatever is configured for tokens.
+    #[test]
+    fn a_fleets_key_is_published_for_a_day_even_where_tokens_keys_are_not() {
+        let hourly = Policy { rotate_every: Some(DAY / 24), publish_ahead: DAY / 48, ..POLICY };
+        let tokens = key(1, KeyState::Active, NOW - DAY / 48);
+        let assertions = SigningKey { purpose: KeyPurpose::Assertions, ..key(2, KeyState::Active, NOW - DAY / 48) };
+        assert!(hourly.aged(NOW) >= NOW);
+        assert_eq!(steps_by(&hourly, &[tokens]), ["succeed 1 at 1800"]);
+        assert_eq!(steps_by(&hourly, &[assertions]), ["succeed 2 at 86400"]);
     }
 
     #[test]

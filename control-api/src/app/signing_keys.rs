@@ -14,6 +14,7 @@ use domain::{
 use serde_json::{Value, json};
 use store::{Audited, Commit, Tx, read::*};
 
+use super::key_schedule::Policy;
 use crate::{App, caller::Principal, context::new_id, error::AppError, internal::Ticked};
 
 /// All keys of a project.
@@ -104,8 +105,8 @@ pub async fn create_kms_key(
     Err(AppError::field("/kms_key_id", "unsupported", "this control API was built without the feature `kms-aws`"))
 }
 
-/// Makes the successor of a project's active key, of its algorithm. It signs after `signing.publish_ahead`, or at once
-/// when asked; even then every live gateway has heard of it before.
+/// Makes the successor of a project's active key, of its algorithm. It signs after `signing.publish_ahead` (a fleet's key
+/// after a day at least), or at once when asked; even then every live gateway has heard of it before.
 pub async fn rotate_signing_key(
     app: &App,
     by: &Authorized<ManageSigningKeys>,
@@ -115,7 +116,7 @@ pub async fn rotate_signing_key(
 ) -> Result<(SigningKey, Commit), AppError> {
     let (active, _) = app.store.active_key(project, purpose).await?.unzip();
     let algorithm = active.map_or_else(|| default_algorithm(purpose), |key| key.algorithm);
-    let not_before = (!at_once).then(|| app.now() + app.config.signing.publish_ahead.get());
+    let not_before = (!at_once).then(|| app.now() + Policy::of(&app.config).lead(purpose));
     let new = NewSigningKey { purpose, not_before, ..key(app, project, algorithm)? };
     let made = app.store.write(by, app.now(), |tx| {
         let new = new.clone();

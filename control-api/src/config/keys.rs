@@ -17,7 +17,7 @@ pub struct SigningConfig {
     /// are left alone. Default none: only who asks for it rotates; at least twice `publish_ahead`.
     pub rotate_every: Option<HumanDuration>,
     /// A key is published this long before it signs, so that whoever keeps our key sets has it by then. Default 24 h; at
-    /// least 5 m, for which key sets may be kept.
+    /// least 5 m, for which key sets may be kept. A fleet's key for assertions is published for 24 h at least.
     pub publish_ahead: HumanDuration,
     /// How often it is looked whether a key has to be made, used or taken away. Default 30 s, at most 1 h.
     pub check_every: HumanDuration,
