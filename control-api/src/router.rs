@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, State},
-    middleware,
+    extract::{DefaultBodyLimit, Request, State},
+    middleware::{self, Next},
+    response::Response,
     routing::get,
 };
 use link::rpc::{Admit, Routes, auth::AuthServer};
+use tokio::{runtime::Handle, task::JoinSet};
 use utoipa::openapi::{
     Info, OpenApi,
     security::{Http, HttpAuthScheme, SecurityScheme},
@@ -48,7 +50,7 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(sessions::system_logout))
         .routes(routes!(sessions::system_userinfo))
         .routes(routes!(navigation::system_menus))
-        .routes(routes!(me::read_me))
+        .routes(routes!(me::read_me, me::update_me))
         .routes(routes!(me::list_my_sessions))
         .routes(routes!(me::end_my_session))
         .routes(routes!(me::end_my_other_sessions))
@@ -65,6 +67,7 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(tenant_users::reset_tenant_user_password))
         .routes(routes!(tenant_users::logout_tenant_user))
         .routes(routes!(tenant_users::list_tenant_user_sessions))
+        .routes(routes!(tenant_users::end_tenant_user_session))
         .routes(routes!(roles::list_roles, roles::create_role))
         .routes(routes!(roles::read_role, roles::replace_role, roles::delete_role))
         .routes(routes!(role_bindings::list_role_bindings, role_bindings::create_role_binding))
@@ -100,6 +103,8 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(users::enable_user))
         .routes(routes!(users::disable_user))
         .routes(routes!(users::logout_user))
+        .routes(routes!(users::list_user_sessions))
+        .routes(routes!(users::end_user_session))
         .routes(routes!(members::list_members))
         .routes(routes!(members::put_member, members::delete_member))
         .routes(routes!(hostnames::list_hostnames, hostnames::create_hostname))
@@ -158,7 +163,8 @@ fn internal_routes() -> OpenApiRouter<App> {
 }
 
 /// The router of the `internal` listener, but for the gateways' own service: REST and gRPC for services. `admit` says
-/// which gateways are let in.
+/// which gateways are let in. What it does is done on the runtime that this is called on, whichever serves it: services
+/// take no thread from gateways.
 pub fn internal(app: &App, admit: Arc<dyn Admit>) -> Router {
     let (router, _) = internal_routes().split_for_parts();
     let described = internal_openapi();
@@ -173,6 +179,18 @@ pub fn internal(app: &App, admit: Arc<dyn Admit>) -> Router {
         .into_axum_router()
         .layer(middleware::from_fn_with_state((app.clone(), admit), service_caller::identify))
         .layer(middleware::from_fn_with_state(app.clone(), envelope::internal))
+        .layer(middleware::from_fn_with_state(Handle::current(), done_on))
+}
+
+/// Does the work of a request on another runtime, and ends it there when nobody waits for it any more.
+async fn done_on(State(runtime): State<Handle>, request: Request, next: Next) -> Result<Response, AppError> {
+    let mut work = JoinSet::new();
+    work.spawn_on(next.run(request), &runtime);
+    match work.join_next().await {
+        Some(Ok(response)) => Ok(response),
+        Some(Err(error)) => Err(AppError::internal("a request was not answered", error)),
+        None => Err(AppError::internal("a request was not answered", "there was no work")),
+    }
 }
 
 /// Whether the process is well.
@@ -214,4 +232,24 @@ fn titled(mut described: OpenApi, title: &str, scheme: &str) -> OpenApi {
     components.add_security_scheme(scheme, bearer);
     described.components = Some(components);
     described
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[test]
+    fn work_is_done_on_the_runtime_it_was_given_to() {
+        let builder = || tokio::runtime::Builder::new_multi_thread();
+        let work = builder().worker_threads(1).thread_name("services").build().unwrap();
+        let serving = builder().worker_threads(1).thread_name("feed").build().unwrap();
+        let name = async || std::thread::current().name().unwrap().to_owned();
+        let router =
+            Router::new().route("/", get(name)).layer(middleware::from_fn_with_state(work.handle().clone(), done_on));
+        let answer = serving.block_on(serving.spawn(router.oneshot(Request::new(axum::body::Body::empty()))));
+        let body = axum::body::to_bytes(answer.unwrap().unwrap().into_body(), 100);
+        assert_eq!(serving.block_on(body).unwrap(), "services");
+    }
 }

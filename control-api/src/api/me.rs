@@ -10,16 +10,16 @@ use domain::{
     model::{AuthMethod, Session},
 };
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    answer::{Gone, List, settling},
-    extract::{At, PageQuery, Paging},
+    answer::{Changed, Gone, List, One, settling},
+    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
     schema::wire,
     sessions::SignedOut,
     users::UserView,
 };
-use crate::{App, app, caller::Principal, envelope::Settle, error::AppError};
+use crate::{App, app, app::me::MyEdit, caller::Principal, envelope::Settle, error::AppError};
 
 /// One of one's own sessions.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -45,6 +45,18 @@ pub struct MySessionView {
     expires_at: Timestamp,
 }
 
+/// What one changes of oneself; what is absent stays.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateMe {
+    /// First name.
+    first_name: Option<String>,
+    /// Last name.
+    last_name: Option<String>,
+    /// Phone.
+    phone: Option<String>,
+}
+
 /// How many sessions were ended.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct EndedSessions {
@@ -52,7 +64,7 @@ pub struct EndedSessions {
     ended: usize,
 }
 
-wire!(MySessionView, EndedSessions);
+wire!(MySessionView, UpdateMe, EndedSessions);
 
 impl MySessionView {
     fn of(session: Session, principal: &Principal) -> Self {
@@ -71,13 +83,28 @@ impl MySessionView {
 }
 
 /// An ended session is answered for once no gateway accepts it any more.
-const ENDS: Settle = Settle { commit: None, revokes: true };
+pub(super) const ENDS: Settle = Settle { commit: None, revokes: true };
 
 /// Reads one's own account.
 #[utoipa::path(get, path = "/v1/me", tag = "me", responses((status = 200, body = UserView)),
     security(("bearer" = [])))]
-pub async fn read_me(principal: Principal, State(app): State<App>) -> Result<Json<UserView>, AppError> {
-    app::me::read_me(&app, &principal).await.map(|user| Json(user.into()))
+pub async fn read_me(principal: Principal, State(app): State<App>) -> Result<One<UserView>, AppError> {
+    let user = app::me::read_me(&app, &principal).await?;
+    Ok(One { version: user.version, body: user.into() })
+}
+
+/// Changes one's own profile.
+#[utoipa::path(patch, path = "/v1/me", tag = "me", params(WaitQuery), request_body = UpdateMe,
+    responses((status = 200, body = UserView)), security(("bearer" = [])))]
+pub async fn update_me(
+    principal: Principal,
+    State(app): State<App>,
+    IfMatch(version): IfMatch,
+    Body(body): Body<UpdateMe>,
+) -> Result<Changed<UserView>, AppError> {
+    let edit = MyEdit { first_name: body.first_name, last_name: body.last_name, phone: body.phone };
+    let (changed, commit) = app::me::update_me(&app, &principal, version, edit).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
 }
 
 /// Lists one's own open sessions in the tenant.

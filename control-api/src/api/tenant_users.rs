@@ -1,11 +1,12 @@
 //! `/api/v1/tenant/users`: a tenant's users, for its own principals, on S3's paths.
 
 use axum::{Json, extract::State};
-use domain::UserId;
+use domain::{SessionId, UserId};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
     extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    me::ENDS,
     users::{CreateUser, ResetPassword, SessionView, UpdateUser, UserView},
 };
 use crate::{App, app, caller::Principal, error::AppError};
@@ -171,4 +172,17 @@ pub async fn list_tenant_user_sessions(
     let site = principal.own_site()?;
     let rows = app::users::list_sessions(&app, &principal, site, id, page).await?;
     Ok(Json(List::page(rows, page, |it| it.sid.uuid(), Into::into)))
+}
+
+/// Ends one session of a user of the tenant.
+#[utoipa::path(delete, path = "/api/v1/tenant/users/{id}/sessions/{sid}", tag = "tenant users",
+    params(("id" = String, Path), ("sid" = String, Path)), responses((status = 204)), security(("bearer" = [])))]
+pub async fn end_tenant_user_session(
+    principal: Principal,
+    State(app): State<App>,
+    At((id, sid)): At<(UserId, SessionId)>,
+) -> Result<Gone, AppError> {
+    let site = principal.own_site()?;
+    app::users::end_session(&app, &principal, site, id, sid).await?;
+    Ok(Gone(ENDS))
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     answer::{Changed, Created, Gone, List, One},
     extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    me::ENDS,
     schema::wire,
 };
 use crate::{
@@ -297,4 +298,33 @@ pub async fn logout_user(
 ) -> Result<Gone, AppError> {
     let site = site(&app, &principal, tenant).await?;
     app::users::sign_out_user(&app, &principal, site, id).await.map(Gone::by)
+}
+
+/// Lists the open sessions of a user in a tenant.
+#[utoipa::path(get, path = "/v1/tenants/{id}/users/{uid}/sessions", tag = "users",
+    params(("id" = String, Path), ("uid" = String, Path), PageQuery),
+    responses((status = 200, body = List<SessionView>)), security(("bearer" = [])))]
+pub async fn list_user_sessions(
+    principal: Principal,
+    State(app): State<App>,
+    At((tenant, id)): At<(TenantId, UserId)>,
+    Paging(page): Paging,
+) -> Result<Json<List<SessionView>>, AppError> {
+    let site = site(&app, &principal, tenant).await?;
+    let rows = app::users::list_sessions(&app, &principal, site, id, page).await?;
+    Ok(Json(List::page(rows, page, |it| it.sid.uuid(), Into::into)))
+}
+
+/// Ends one session of a user in a tenant.
+#[utoipa::path(delete, path = "/v1/tenants/{id}/users/{uid}/sessions/{sid}", tag = "users",
+    params(("id" = String, Path), ("uid" = String, Path), ("sid" = String, Path)), responses((status = 204)),
+    security(("bearer" = [])))]
+pub async fn end_user_session(
+    principal: Principal,
+    State(app): State<App>,
+    At((tenant, id, sid)): At<(TenantId, UserId, SessionId)>,
+) -> Result<Gone, AppError> {
+    let site = site(&app, &principal, tenant).await?;
+    app::users::end_session(&app, &principal, site, id, sid).await?;
+    Ok(Gone(ENDS))
 }

@@ -7,10 +7,10 @@ use authz::Scope;
 use domain::{
     SessionId,
     audit::{AuditEntry, Crud, Target},
-    model::{Session, User},
+    model::{Session, User, Version},
 };
 use serde_json::json;
-use store::{Page, StoreError, read::*};
+use store::{Commit, Page, StoreError, read::*};
 
 use super::login::event;
 use crate::{
@@ -22,6 +22,42 @@ use crate::{
 /// The caller's own user.
 pub async fn read_me(app: &App, principal: &Principal) -> Result<User, AppError> {
     app.store.user(principal.user).await?.ok_or(AppError::PrincipalInactive)
+}
+
+/// What one changes of oneself. How one signs in (user name, email) is an administrator's to change.
+#[derive(Clone, Debug, Default)]
+pub struct MyEdit {
+    /// First name.
+    pub first_name: Option<String>,
+    /// Last name.
+    pub last_name: Option<String>,
+    /// Phone.
+    pub phone: Option<String>,
+}
+
+/// Changes the caller's own profile.
+pub async fn update_me(
+    app: &App,
+    principal: &Principal,
+    version: Option<Version>,
+    edit: MyEdit,
+) -> Result<(User, Commit), AppError> {
+    let by = principal.caller.oneself();
+    app.store
+        .write(&by, app.now(), |tx| {
+            let (by, edit) = (by.clone(), edit.clone());
+            async move {
+                let mut user = tx.user(principal.user).await?.ok_or(AppError::PrincipalInactive)?;
+                user.version = version.unwrap_or(user.version);
+                user.first_name = edit.first_name.unwrap_or(user.first_name);
+                user.last_name = edit.last_name.unwrap_or(user.last_name);
+                user.phone = edit.phone.or(user.phone);
+                let change = tx.update_own_profile(&by, user).await?;
+                let entry = AuditEntry { tenant_id: Some(principal.tenant), ..AuditEntry::updated(change.peek()) };
+                Ok(tx.audit(entry, change).await?)
+            }
+        })
+        .await
 }
 
 /// The caller's open sessions in its tenant.

@@ -4,8 +4,8 @@
 
 use authz::action::{ManageRoleBindings, ManageSessions, ManageUsers};
 use domain::{
-    RoleId, Secret, UserId,
-    audit::AuditEntry,
+    RoleId, Secret, SessionId, UserId,
+    audit::{AuditEntry, Crud},
     model::{
         Membership, MembershipSource, MembershipStatus, NewRoleBinding, NewUser, RoleSubject, Session, Subject, User,
         UserStatus, Version,
@@ -13,7 +13,7 @@ use domain::{
 };
 use store::{Audited, Commit, Page, Tx, read::*};
 
-use super::role_bindings;
+use super::{login::event, role_bindings};
 use crate::{
     App,
     caller::{Principal, Site},
@@ -303,6 +303,32 @@ pub async fn list_sessions(
     let store = app.store.within(site.scope());
     store.user_of_tenant(site.tenant, id).await?.ok_or(AppError::NotFound("user"))?;
     Ok(store.open_sessions(site.tenant, id, app.now(), page).await?)
+}
+
+/// Ends one of a user's sessions in a tenant.
+///
+/// # Errors
+/// [`AppError::NotFound`] for a session that is somebody else's, of another tenant, or over.
+pub async fn end_session(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    id: UserId,
+    sid: SessionId,
+) -> Result<(), AppError> {
+    let by = principal.may_in::<ManageSessions>(site, "delete")?;
+    let store = app.store.within(site.scope());
+    store.user_of_tenant(site.tenant, id).await?.ok_or(AppError::NotFound("user"))?;
+    role_bindings::outranks(&store, principal, site, id).await?;
+    let by = &by;
+    let ended = app.store.write_session(site.scope(), app.now(), |tx| async move {
+        let theirs = |session: &Session| session.user_id == id && session.tenant_id == site.tenant;
+        tx.session(sid).await?.filter(theirs).ok_or(AppError::NotFound("session"))?;
+        let ended = tx.end_session(sid, "ended_by_admin").await?.ok_or(AppError::NotFound("session"))?;
+        tx.record(by.actor(), by.origin(), &event("session_revoked", Crud::D, &ended)).await?;
+        Ok::<_, AppError>(())
+    });
+    ended.await
 }
 
 /// Deletes a user; of one that other tenants share, only the membership here.

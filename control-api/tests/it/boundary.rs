@@ -46,6 +46,7 @@ async fn another_tenants_users_do_not_exist() {
         ("POST", format!("{user}/reset-password"), Some(password)),
         ("POST", format!("{user}/logout"), None),
         ("GET", format!("{user}/sessions"), None),
+        ("DELETE", format!("{user}/sessions/{id}"), None),
     ] {
         let mut request = call(method, &path).bearer(&two.acme);
         if let Some(body) = &body {

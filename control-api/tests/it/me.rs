@@ -58,6 +58,67 @@ async fn one_sees_ones_own_account_and_sessions() {
     assert_eq!(sessions(&world, &staff).await.len(), 1);
 }
 
+/// How one signs in and what one may do are not one's own to change.
+#[tokio::test]
+async fn one_changes_ones_own_profile_and_nothing_else() {
+    let (world, staff, tenant) = world().await;
+    let ada = world.login("acme", "ada").await;
+    let me = get("/v1/me").bearer(&ada).send(&world.admin).await.expect(200);
+    let change = |body: Value| call("PATCH", "/v1/me").json(&body).bearer(&ada);
+    let edit = json!({ "first_name": "Ada", "phone": "+44 20 7946 0000" });
+    let changed = change(edit).send(&world.admin).await.expect(200);
+    assert_eq!((&changed.body["first_name"], &changed.body["last_name"]), (&json!("Ada"), &me.body["last_name"]));
+    let etag = me.headers["etag"].to_str().unwrap();
+    let stale = change(json!({ "last_name": "Lovelace" })).header("if-match", etag);
+    stale.send(&world.admin).await.refused(412, "version_mismatch");
+    for field in ["username", "email", "status", "is_break_glass", "must_change_password", "id"] {
+        change(json!({ field: "x" })).send(&world.admin).await.refused(422, "validation_failed");
+    }
+    call("PATCH", "/v1/me").json(&json!({})).send(&world.admin).await.refused(401, "credential_missing");
+    let now = get("/v1/me").bearer(&ada).send(&world.admin).await.expect(200);
+    assert_eq!((&now.body["username"], &now.body["phone"]), (&me.body["username"], &json!("+44 20 7946 0000")));
+    let trail = get(&format!("/v1/audit?tenant_id={tenant}")).bearer(&staff).send(&world.admin).await.expect(200);
+    let updated = |event: &&Value| event["action"] == "user.updated" && event["actor"]["name"] == "ada";
+    assert_eq!(trail.body["items"].as_array().unwrap().iter().filter(updated).count(), 1);
+    call("PATCH", "/v1/me").json(&json!({ "last_name": "Staff" })).bearer(&staff).send(&world.admin).await.expect(200);
+}
+
+/// One of several, by the tenant's administrator and by the platform's staff; who holds more is not reached.
+#[tokio::test]
+async fn an_administrator_ends_one_session_of_a_user() {
+    let (world, staff, tenant) = world().await;
+    let id_of = async |token: &str| get("/v1/me").bearer(token).send(&world.admin).await.expect(200).id();
+    let (ada, other, third) =
+        (world.login("acme", "ada").await, world.login("acme", "ada").await, world.login("acme", "ada").await);
+    let bob = world.login("acme", "bob").await;
+    let (ada_id, bob_id) = (id_of(&ada).await, id_of(&bob).await);
+    let (ended, bobs) = (current(&world, &other).await, current(&world, &bob).await);
+    let path = |user: &str, sid: &str| format!("/api/v1/tenant/users/{user}/sessions/{sid}");
+    let delete = async |token: &str, path: String| call("DELETE", &path).bearer(token).send(&world.admin).await;
+    delete(&ada, path(&bob_id, &bobs)).await.refused(403, "permission_denied");
+    delete(&bob, path(&ada_id, &bobs)).await.refused(404, "not_found");
+    delete(&bob, path(&ada_id, &ended)).await.expect(204);
+    assert!(!is_believed(&world, &other).await);
+    assert!(is_believed(&world, &ada).await && is_believed(&world, &bob).await);
+    delete(&bob, path(&ada_id, &ended)).await.refused(404, "not_found");
+    let (globex, gia) = (world.tenant(&staff, "globex").await, "gia");
+    world.user(&staff, &globex, gia, &["admin"]).await;
+    let theirs = world.login("globex", gia).await;
+    delete(&theirs, path(&ada_id, &current(&world, &ada).await)).await.refused(404, "not_found");
+
+    let platform = format!("/v1/tenants/{tenant}/users/{ada_id}/sessions");
+    let listed = get(&platform).bearer(&staff).send(&world.admin).await.expect(200);
+    assert_eq!(listed.body["items"].as_array().unwrap().len(), 2);
+    delete(&staff, format!("{platform}/{}", current(&world, &third).await)).await.expect(204);
+    assert!(!is_believed(&world, &third).await);
+    get(&platform).bearer(&theirs).send(&world.admin).await.refused(404, "not_found");
+    let trail = get(&format!("/v1/audit?tenant_id={tenant}")).bearer(&staff).send(&world.admin).await.expect(200);
+    let revoked = |event: &&Value| event["action"] == "session_revoked";
+    let by: Vec<_> = trail.body["items"].as_array().unwrap().iter().filter(revoked).collect();
+    assert_eq!(by.len(), 2);
+    assert!(by.iter().any(|event| event["actor"]["name"] == "bob"));
+}
+
 /// S0 defect 4: a session was ended by whoever knew its id.
 #[tokio::test]
 async fn nobody_elses_session_exists() {

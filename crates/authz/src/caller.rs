@@ -44,6 +44,8 @@ actions! {
     ManageIssuers = "issuer";
     /// Menus.
     ManageMenus = "menu";
+    /// One's own account; see [`Caller::oneself`].
+    ManageOwnAccount = "own-account";
     /// Organisational units.
     ManageOrgUnits = "org-unit";
     /// Copies of what principals may do, at the gateways.
@@ -160,6 +162,12 @@ impl Caller {
             return refuse();
         }
         Ok(Authorized { actor: self.actor.clone(), origin: self.origin.clone(), scope, action: PhantomData })
+    }
+
+    /// Proof that the caller may change its own account, and nobody else's: it needs no permission.
+    pub fn oneself(&self) -> Authorized<action::ManageOwnAccount> {
+        let (actor, origin) = (self.actor.clone(), self.origin.clone());
+        Authorized { actor, origin, scope: self.context.reach(), action: PhantomData }
     }
 
     /// Whether the caller holds `permission` in its own context: by a role, or by the bypass of an administrator.

@@ -1,6 +1,9 @@
 //! Users.
 
-use authz::{Authorized, action::ManageUsers};
+use authz::{
+    Authorized,
+    action::{ManageOwnAccount, ManageUsers},
+};
 use domain::{
     ProjectId, Secret, TenantId, UserId,
     model::{NewUser, User, UserStatus, Version, fold},
@@ -162,6 +165,27 @@ impl Tx {
             generation::bindings_changed_everywhere(&self.work, changed.id).await?;
         }
         Ok(self.unaudited(changed))
+    }
+
+    /// Changes the profile of whoever `by` is: first and last name, phone. Nothing else of `changed` is looked at.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfScope`] for anybody else; [`StoreError::VersionMismatch`], [`StoreError::NotFound`].
+    pub async fn update_own_profile(
+        &self,
+        by: &Authorized<ManageOwnAccount>,
+        changed: User,
+    ) -> Result<Unaudited<User>, StoreError> {
+        if by.actor().id != Some(changed.id.uuid()) {
+            return Err(StoreError::OutOfScope);
+        }
+        let before = needed(self.user(changed.id).await?, "user")?;
+        let User { first_name, last_name, phone, .. } = changed;
+        let all = vec![(&first_name).into(), (&last_name).into(), phone.as_ref().into(), self.work.now.into()];
+        let assignments = "first_name = $3, last_name = $4, phone = $5, updated_at = $6";
+        let key = (changed.id.uuid(), changed.version);
+        let version = swap(&self.work.view, "user", "users", key, assignments, all).await?;
+        Ok(self.unaudited(User { first_name, last_name, phone, version, updated_at: self.work.now, ..before }))
     }
 
     /// Sets a user's password. Every token and session from before is refused.
