@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # How long a revoked credential is still accepted at three gateways, healthy and while things fail: prints a table, writes
-# it as JSON. docs/revocation.md says what is measured. RUNS sets the revocations for each fault, JSON where the
-# numbers go; PROFILE=dev measures the unoptimised build, which is made much faster.
+# it as JSON. docs/revocation.md says what is measured. RUNS sets the revocations for each fault, ANSWERS those of which
+# only the answer is timed, JSON where the numbers go; PROFILE=dev measures the unoptimised build, which is made much faster.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,4 +19,4 @@ folder="$target/$profile"
 cargo build --profile "$profile" -p gateway -p control-api -p standalone --bins --example revocation_report
 echo "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), profile $profile, $(uname -srm), $(nproc) processors," \
     "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -1), load $(cut -d' ' -f1 /proc/loadavg 2>/dev/null)"
-"$folder/examples/revocation_report" --runs "${RUNS:-20}" --json "${JSON:-$target/revocation-report.json}" "$@"
+"$folder/examples/revocation_report" --answers "${ANSWERS:-2000}" --runs "${RUNS:-20}" --json "${JSON:-$target/revocation-report.json}" "$@"

@@ -68,6 +68,8 @@ start_postgres() {
                 -c fsync=off -c full_page_writes=off -c synchronous_commit=off" start >/dev/null; then
             cd "$OLDPWD"
             export DATABASE_URL="postgres://postgres@127.0.0.1:$port/postgres"
+            # For its pg_dump and pg_restore, of the same version.
+            export PATH="$postgres_bin:$PATH"
             return
         fi
     done

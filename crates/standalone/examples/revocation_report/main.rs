@@ -1,7 +1,7 @@
 //! Measures how long a revoked credential is still accepted, healthy and while things fail: what
 //! `scripts/revocation-report.sh` runs.
 //!
-//! `revocation_report [--runs N] [--json FILE]` needs `DATABASE_URL`, the `redis-server` program, and the workspace's binaries
+//! `revocation_report [--answers N] [--runs N] [--json FILE]` needs `DATABASE_URL`, the `redis-server` program, and the workspace's binaries
 //! of the same build. What is measured is described in `docs/revocation.md`.
 
 #![allow(
@@ -36,8 +36,9 @@ use crate::{
     probing::{
         Fault, Outcome,
         cluster::{Cluster, world},
+        revoke,
     },
-    table::{HEAD, Line},
+    table::{Answers, HEAD, Line},
 };
 
 const GATEWAYS: usize = 3;
@@ -56,6 +57,9 @@ const FAULTS: [Fault; 9] = [
 
 #[derive(clap::Parser)]
 struct Arguments {
+    /// Revocations of which only the answer is timed, while nothing is broken.
+    #[arg(long, default_value_t = 2000)]
+    answers: usize,
     /// Revocations for each fault.
     #[arg(long, default_value_t = 20)]
     runs: usize,
@@ -66,9 +70,18 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() {
-    let Arguments { runs, json } = Arguments::parse();
+    let Arguments { answers, runs, json } = Arguments::parse();
     let (world, recorder) = world().await;
     let mut cluster = Cluster::start(&world, recorder, GATEWAYS).await;
+    let staff = cluster.staff().await;
+    let mut calls = Vec::with_capacity(answers);
+    for _ in 0..answers {
+        calls.push(revoke(&cluster, &staff).await);
+    }
+    let answers = (!calls.is_empty()).then(|| Answers::of(&calls));
+    if let Some(answers) = &answers {
+        println!("{answers}\n");
+    }
     println!("{HEAD}");
     let mut lines = Vec::new();
     for fault in FAULTS {
@@ -82,7 +95,8 @@ async fn main() {
     }
     cluster.end().await;
     if let Some(path) = json {
-        std::fs::write(path, serde_json::to_string_pretty(&lines).unwrap() + "\n").unwrap();
+        let measured = serde_json::json!({ "answers": answers, "faults": lines });
+        std::fs::write(path, serde_json::to_string_pretty(&measured).unwrap() + "\n").unwrap();
     }
     assert!(lines.iter().all(|line| line.accepted_too_late == 0), "a gateway accepted too late");
 }

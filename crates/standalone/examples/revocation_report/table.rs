@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::probing::{Fault, Outcome};
+use crate::probing::{Answer, Fault, Outcome};
 
 /// The head of the table.
 pub(crate) const HEAD: &str = "\
@@ -34,6 +34,34 @@ struct Distribution {
     p99: f64,
     p99_9: f64,
     max: f64,
+}
+
+/// How long revoking calls took, one after the other, while nothing was broken. In milliseconds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Answers {
+    took: Distribution,
+    /// Those that were answered 202, and not once every gateway had applied them.
+    named_a_time: usize,
+}
+
+impl Answers {
+    pub(crate) fn of(calls: &[Answer]) -> Self {
+        Self {
+            took: Distribution::of(calls.iter().map(|call| call.took.as_secs_f64() * 1000.0).collect()),
+            named_a_time: calls.iter().filter(|call| call.until.is_some()).count(),
+        }
+    }
+}
+
+impl fmt::Display for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { took: Distribution { n, min, p50, p99, p99_9, max }, named_a_time } = self;
+        write!(
+            f,
+            "healthy, {n} revocations one after the other: answered after {min:.1} ms at least, p50 {p50:.1}, p99 {p99:.1}, \
+             p99.9 {p99_9:.1}, at most {max:.1}; 202: {named_a_time}"
+        )
+    }
 }
 
 impl Line {

@@ -1,5 +1,7 @@
 //! A database for one test.
 
+use std::{path::Path, process::Command};
+
 /// A database of its own on the server that the tests were given, dropped at the end.
 pub(crate) struct Database {
     pub(crate) url: String,
@@ -17,9 +19,26 @@ impl Database {
         Self { url: format!("{base}/{name}"), name, server }
     }
 
+    /// Writes what is in it to a file, as an operator would.
+    pub(crate) fn dump(&self, file: &Path) {
+        run("pg_dump", &["--format=custom", "--file", &file.display().to_string(), &self.url]);
+    }
+
+    /// Makes it what the file says.
+    pub(crate) async fn restore(&self, file: &Path) {
+        run_sql(&self.server, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
+        run_sql(&self.server, &format!("CREATE DATABASE {}", self.name)).await;
+        run("pg_restore", &["--exit-on-error", "--dbname", &self.url, &file.display().to_string()]);
+    }
+
     pub(crate) async fn drop(self) {
         run_sql(&self.server, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 async fn run_sql(url: &str, sql: &str) {

@@ -2,9 +2,15 @@
 //! gateway accepts after the answer, nor later than a lease after the commit. How fast that is, `make revocation-report`
 //! says.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use testkit::eventually;
+use tokio::task::JoinSet;
 
 use crate::{
     node::problem,
@@ -12,6 +18,8 @@ use crate::{
         Fault, Outcome,
         cluster::{Cluster, world},
     },
+    staff::{Admin, PASSWORD},
+    world::HOST,
 };
 
 /// As many as the claim speaks of: one may be behind while the others are not.
@@ -114,5 +122,64 @@ async fn without_the_lease_each_route_does_as_it_declares() {
         problem(world.call(Method::GET, "/echo/x").bearer_auth(&token)).await.0 != 200
     })
     .await;
+    cluster.end().await;
+}
+
+/// SQL proves, Redis carries: nothing waits for the carrier, at the start neither.
+#[tokio::test]
+async fn what_starts_while_redis_is_down_proves_and_serves() {
+    let (world, recorder) = world().await;
+    let mut cluster = Cluster::start(&world, recorder, 1).await;
+    cluster.kill_control_api();
+    cluster.redis.kill();
+    cluster.restart_control_api().await;
+    cluster.restart_gateway(0);
+    let strict = |token: &str| world.call(Method::GET, "/strict").bearer_auth(token).send();
+    let login = json!({ "username": "ann", "password": PASSWORD });
+    eventually("the gateway serves", async || {
+        let answer = world.call(Method::POST, "/api/v1/tenant/auth/login").json(&login).send().await;
+        answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+    })
+    .await;
+    let token = cluster.sign_in().await;
+    assert_eq!(strict(&token).await.unwrap().status(), StatusCode::OK);
+    let staff = Admin::sign_in(cluster.followed()).await;
+    staff.send(Method::POST, cluster.revoke(), &json!(null)).await;
+    assert_eq!(strict(&token).await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    cluster.end().await;
+}
+
+/// Ten times as many sign in at once as there are hashers, for names that nobody has, so that each is hashed for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lease_holds_during_a_login_storm() {
+    let (world, recorder) = world().await;
+    let cluster = Cluster::start(&world, recorder, GATEWAYS).await;
+    let token = cluster.sign_in().await;
+    let login = format!("http://{}/api/v1/auth/login", cluster.followed());
+    let (client, answered) = (reqwest::Client::new(), Arc::new(AtomicUsize::new(0)));
+    let at_once = 10 * std::thread::available_parallelism().unwrap().get();
+    let mut storm = JoinSet::new();
+    for caller in 0..at_once {
+        let (client, login, answered) = (client.clone(), login.clone(), Arc::clone(&answered));
+        storm.spawn(async move {
+            for attempt in 0.. {
+                let body = json!({ "username": format!("nobody-{caller}-{attempt}"), "password": PASSWORD });
+                let answer = client.post(&login).json(&body).send().await.unwrap();
+                assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    let mut asked = 0;
+    while asked < 100 || answered.load(Ordering::Relaxed) < 10 * at_once {
+        for (https, client) in &cluster.edges {
+            let url = format!("https://{HOST}:{}/strict", https.port());
+            let answer = client.get(&url).bearer_auth(&token).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK, "after {asked} requests");
+        }
+        assert!(storm.try_join_next().is_none(), "everybody is answered, and goes on");
+        asked += 1;
+    }
+    storm.shutdown().await;
     cluster.end().await;
 }

@@ -24,6 +24,8 @@ pub(crate) struct Installation<'w> {
     certificate: String,
     key: String,
     master_key: String,
+    /// In place of another, which is kept for what it has sealed.
+    older_master_keys: Vec<String>,
 }
 
 /// One replica of the control API, not started yet.
@@ -47,6 +49,7 @@ impl<'w> Installation<'w> {
             certificate: world.write("internal.crt", &server.chain_pem),
             key: world.write("internal.key", &server.key_pem),
             master_key: world.write("master.key", &"5a".repeat(32)),
+            older_master_keys: Vec::new(),
         }
     }
 
@@ -58,16 +61,31 @@ impl<'w> Installation<'w> {
     pub(crate) fn replica(&self, name: &str) -> Replica {
         let (admin, internal, public) = (free_port(), free_port(), free_port());
         let Self { password, ca, ca_key, certificate, key, master_key, .. } = self;
+        let older: Vec<_> = self.older_master_keys.iter().map(|file| format!("\"file:{file}\"")).collect();
+        let older = older.join(", ");
         let config = self.world.write(
             &format!("{name}.yaml"),
             &format!(
-                "environment: dev\ndatabase: {{ url: \"postgres://set-by-the-environment\", migrate: true, master_key: \"file:{master_key}\" }}\n\
+                "environment: dev\ndatabase: {{ url: \"postgres://set-by-the-environment\", migrate: true, master_key: \"file:{master_key}\", older_master_keys: [{older}] }}\n\
                  listeners:\n  public: \"0.0.0.0:{}\"\n  public_tls: {{ name: localhost, certificate: \"{certificate}\", key: \"{key}\", ca: \"{ca}\" }}\n  admin: \"{admin}\"\n  internal: \"{internal}\"\n  internal_tls: {{ certificate: \
                  \"{certificate}\", key: \"{key}\", ca: \"{ca}\", ca_key: \"{ca_key}\" }}\nbootstrap: {{ admin_password: \"file:{password}\" }}\n",
                 public.port(),
             ),
         );
         Replica { admin, internal, config }
+    }
+
+    /// Another replica, which seals with a new master key and opens what the one until now has sealed.
+    pub(crate) fn with_another_master_key(&mut self, name: &str) -> Replica {
+        let new = self.world.write("another-master.key", &"a5".repeat(32));
+        self.older_master_keys.push(std::mem::replace(&mut self.master_key, new));
+        self.replica(name)
+    }
+
+    /// Another replica, which knows the newest master key only.
+    pub(crate) fn without_older_master_keys(&mut self, name: &str) -> Replica {
+        self.older_master_keys.clear();
+        self.replica(name)
     }
 
     /// Starts a replica.
@@ -77,8 +95,7 @@ impl<'w> Installation<'w> {
 
     /// Enrols a gateway that finds its control API at `plane` and listens as `listen` says, and writes its configuration.
     pub(crate) fn enroll(&self, replica: &Replica, name: &str, plane: SocketAddr, listen: &str) -> String {
-        let arguments = ["--config", &replica.config, "gateways", "enroll", name];
-        let token = output("control-api", &arguments, &self.environment());
+        let token = self.command(replica, &["gateways", "enroll", name]);
         let token = self.world.write(&format!("{name}.token"), &token);
         self.world.write(
             &format!("{name}.yaml"),
@@ -89,6 +106,12 @@ impl<'w> Installation<'w> {
                 self.ca,
             ),
         )
+    }
+
+    /// Runs a command of the control API with a replica's configuration.
+    pub(crate) fn command(&self, replica: &Replica, command: &[&str]) -> String {
+        let arguments = [&["--config", &replica.config][..], command].concat();
+        output("control-api", &arguments, &self.environment())
     }
 
     /// Starts an enrolled gateway.

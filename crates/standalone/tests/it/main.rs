@@ -17,6 +17,7 @@ mod installation;
 mod key_rotation;
 mod live_changes;
 mod node;
+mod operator;
 mod policies;
 mod probing;
 mod process;

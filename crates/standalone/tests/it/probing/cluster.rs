@@ -1,6 +1,9 @@
 //! Two replicas of the control API and some gateways over one database and one Redis, each a process of its own.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
@@ -27,6 +30,8 @@ pub(crate) struct Cluster<'w> {
     /// The replica that staff talk to.
     staffed: (Replica, Process),
     pub(crate) gateways: Vec<Process>,
+    /// The configuration file of each gateway.
+    configs: Vec<String>,
     /// Where each gateway is, and a client of its own.
     pub(crate) edges: Vec<(SocketAddr, Client)>,
     /// The path of ann's revocation.
@@ -59,11 +64,9 @@ impl<'w> Cluster<'w> {
                 installation.enroll(&followed, &name, followed.internal, &listen(*https, free_port()))
             })
             .collect();
-        // One after the other: the first makes what the second finds.
-        let first = installation.start(&followed);
-        drop(Admin::sign_in(followed.admin).await);
-        let second = installation.start(&staffed);
+        let (first, second) = (installation.start(&followed), installation.start(&staffed));
         let staff = Admin::sign_in(staffed.admin).await;
+        drop(Admin::sign_in(followed.admin).await);
         let gateways = configs.iter().map(|config| installation.start_gateway(config)).collect();
         apply(world, staffed.admin, &installation.password);
         for (https, number) in edges.iter().zip(1..) {
@@ -79,7 +82,7 @@ impl<'w> Cluster<'w> {
         let revoke = format!("/v1/tenants/{tenant}/users/{}/logout", ann["id"].as_str().unwrap());
         let edges = edges.into_iter().map(|https| (https, world.client_at(https))).collect();
         let (followed, staffed) = ((followed, Some(first)), (staffed, second));
-        Self { world, recorder, redis, proxy, installation, followed, staffed, gateways, edges, revoke }
+        Self { world, recorder, redis, proxy, installation, followed, staffed, gateways, configs, edges, revoke }
     }
 
     /// Signs ann in, through the first gateway.
@@ -108,17 +111,46 @@ impl<'w> Cluster<'w> {
         }
     }
 
-    /// Starts it again, as a supervisor would: also when it ends because something it needs is not there yet.
+    /// Starts it again.
     pub(crate) async fn restart_control_api(&mut self) {
         let (replica, process) = &mut self.followed;
+        *process = Some(self.installation.start(replica));
         let health = format!("http://{}/healthz", replica.admin);
         eventually("the control API is back", async || {
-            if process.as_mut().is_none_or(Process::has_ended) {
-                *process = Some(self.installation.start(replica));
-            }
             reqwest::get(&health).await.is_ok_and(|answer| answer.status().is_success())
         })
         .await;
+    }
+
+    /// Kills a gateway and starts it again.
+    pub(crate) fn restart_gateway(&mut self, index: usize) {
+        self.gateways.remove(index).kill();
+        self.gateways.insert(index, self.installation.start_gateway(&self.configs[index]));
+    }
+
+    /// Ends both replicas and puts a backup in the database's place, as `docs/revocation.md` says. What the command for
+    /// that answered.
+    pub(crate) async fn restore(&mut self, backup: &Path) -> Value {
+        self.kill_control_api();
+        self.staffed.1.signal("KILL");
+        eventually("both replicas have ended", async || self.staffed.1.has_ended()).await;
+        self.installation.database.restore(backup).await;
+        let said = self.installation.command(&self.staffed.0, &["log", "new-history"]);
+        self.staffed.1 = self.installation.start(&self.staffed.0);
+        self.restart_control_api().await;
+        serde_json::from_str(&said).unwrap()
+    }
+
+    /// What is in the database, in a file.
+    pub(crate) fn backup(&self) -> PathBuf {
+        let file = self.world.folder.path().join("backup.dump");
+        self.installation.database.dump(&file);
+        file
+    }
+
+    /// Where staff sign in at the replica that the gateways follow.
+    pub(crate) const fn followed(&self) -> SocketAddr {
+        self.followed.0.admin
     }
 
     /// Ends everything.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use domain::Timestamp;
 use link::log::LEASE;
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::{
@@ -22,7 +22,7 @@ use self::{
     prober::{Probe, Prober},
     redis::Redis,
 };
-use crate::world::unix_now;
+use crate::{staff::Admin, world::unix_now};
 
 /// Probing goes on for this long after the answer, and after a gateway was woken.
 const AFTERWARDS: Duration = Duration::from_millis(500);
@@ -128,15 +128,13 @@ impl Outcome {
         prober.answered(&all, StatusCode::OK, Instant::now()).await;
 
         let replica = fault.strike(cluster).await;
-        let began = Instant::now();
-        let (status, body) = staff.answer(Method::POST, cluster.revoke(), &json!(null)).await;
+        let Answer { took, until } = revoke(cluster, &staff).await;
         let answered = Instant::now();
         if let Some(replica) = replica {
             cluster.proxy.turn_to(replica.address);
             cluster.redis = replica;
         }
-        let named_a_time = status == StatusCode::ACCEPTED;
-        let over = if named_a_time { answered + left(&body) } else { answered };
+        let over = answered + until.map_or(Duration::ZERO, |until| until.since(unix_now()));
         sleep_until(over + AFTERWARDS).await;
         let mended = Instant::now();
         fault.mend(cluster).await;
@@ -144,7 +142,7 @@ impl Outcome {
         // Every gateway has heard in the end: it does not only lack proof.
         prober.answered(&all, StatusCode::UNAUTHORIZED, mended).await;
         let too_late = over.min(answered + LEASE);
-        Self { took: answered - began, named_a_time, over, too_late, probes: prober.end().await }
+        Self { took, named_a_time: until.is_some(), over, too_late, probes: prober.end().await }
     }
 
     /// The probes that a gateway accepted although they were sent too late.
@@ -153,8 +151,18 @@ impl Outcome {
     }
 }
 
-/// How long it is until the time that a 202 names.
-fn left(body: &Value) -> Duration {
-    let until: Timestamp = serde_json::from_value(body["until"].clone()).unwrap();
-    until.since(unix_now())
+/// What a revoking call was answered.
+pub(crate) struct Answer {
+    /// After how long.
+    pub(crate) took: Duration,
+    /// The time that a 202 named.
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// Signs ann out everywhere.
+pub(crate) async fn revoke(cluster: &Cluster<'_>, staff: &Admin) -> Answer {
+    let began = Instant::now();
+    let (status, body) = staff.answer(Method::POST, cluster.revoke(), &json!(null)).await;
+    let named = (status == StatusCode::ACCEPTED).then(|| serde_json::from_value(body["until"].clone()).unwrap());
+    Answer { took: began.elapsed(), until: named }
 }
