@@ -271,12 +271,20 @@ pub enum ServiceMethod {
     RefreshToken,
     /// The end of a token and its session.
     InvalidateToken,
+    /// What a token says about a tenant.
+    TenantClaims,
 }
 
 impl ServiceMethod {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::VerifyToken, Self::GetUserPermissions, Self::CheckPermission, Self::RefreshToken, Self::InvalidateToken];
+    pub const ALL: [Self; 6] = [
+        Self::VerifyToken,
+        Self::GetUserPermissions,
+        Self::CheckPermission,
+        Self::RefreshToken,
+        Self::InvalidateToken,
+        Self::TenantClaims,
+    ];
 }
 
 /// `IP:PORT` or `unix:PATH`.

@@ -20,9 +20,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     App,
     api::{
-        apply, audit, auth_rpc, certificates, customers, decisions, extract::MAX_BODY, gateways, health, hostnames,
-        idempotency, issuers, me, members, menus, navigation, permissions, projects, role_bindings, roles,
-        routes as route_api, services, sessions, signing_keys, tenant_users, tenants, upstreams, users, well_known,
+        apply, audit, auth_rpc, catalog, certificates, customers, decisions, entitlements, extract::MAX_BODY, gateways,
+        health, hostnames, idempotency, issuers, keycloak, me, members, menus, navigation, permissions, products,
+        projects, role_bindings, roles, routes as route_api, services, sessions, signing_keys, tenant_users, tenants,
+        upstreams, users, well_known,
     },
     envelope,
     error::AppError,
@@ -75,6 +76,10 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(menus::list_menus, menus::create_menu))
         .routes(routes!(menus::read_menu, menus::replace_menu, menus::delete_menu))
         .routes(routes!(permissions::list_permissions))
+        .routes(routes!(entitlements::list_entitlements))
+        .routes(routes!(catalog::list_catalog))
+        .routes(routes!(catalog::request_product))
+        .routes(routes!(catalog::try_product))
         .routes(routes!(audit::list_audit))
         .routes(routes!(decisions::read_decision))
 }
@@ -133,6 +138,12 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(gateways::list_gateways))
         .routes(routes!(gateways::delete_gateway))
         .routes(routes!(permissions::drop_permission_cache))
+        .routes(routes!(products::list_products, products::create_product))
+        .routes(routes!(products::read_product, products::update_product, products::delete_product))
+        .routes(routes!(entitlements::put_entitlement))
+        .routes(routes!(entitlements::revoke_entitlement))
+        .routes(routes!(catalog::list_product_requests))
+        .routes(routes!(catalog::settle_product_request))
         .routes(routes!(apply::apply))
 }
 
@@ -160,6 +171,7 @@ fn internal_routes() -> OpenApiRouter<App> {
         .routes(routes!(auth_rpc::invalidate_token))
         .routes(routes!(auth_rpc::user_permissions))
         .routes(routes!(auth_rpc::check_permission))
+        .routes(routes!(keycloak::tenant_claims))
 }
 
 /// The router of the `internal` listener, but for the gateways' own service: REST and gRPC for services. `admit` says

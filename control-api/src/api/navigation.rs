@@ -1,7 +1,7 @@
 //! What a front-end starts with, on S3's paths: menus for both contexts, favorites and everything at once for tenants.
 
 use axum::{Json, extract::State};
-use domain::model::{MenuKey, MenuNode};
+use domain::model::{MenuKey, MenuNode, ProductKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,8 +45,8 @@ pub struct Init {
     menus: Vec<MenuNode>,
     /// Keys of the caller's favorites.
     favorites: Vec<MenuKey>,
-    /// Products the tenant is entitled to, by name; none until products are administered.
-    products: Vec<String>,
+    /// Products that the tenant may use now, sorted.
+    products: Vec<ProductKey>,
 }
 
 wire!(MyMenus, MyFavorites, SetFavorite, Init);
@@ -98,7 +98,7 @@ pub async fn set_favorite(
 pub async fn tenant_init(principal: Principal, State(app): State<App>) -> Result<Json<Init>, AppError> {
     let menus = app::navigation::list_my_menus(&app, &principal).await?;
     let favorites = app::navigation::list_favorites(&app, &principal).await?;
+    let products = app::products::entitled(&app, principal.own_site()?).await?;
     let Json(info) = who(app, principal, Door::Tenant).await?;
-    // As the edge is told: nothing entitles a tenant to a product yet.
-    Ok(Json(Init { info, menus, favorites, products: Vec::new() }))
+    Ok(Json(Init { info, menus, favorites, products }))
 }

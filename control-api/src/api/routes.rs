@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use domain::{
     ByteSize, HostName, HostnameId, PathPattern, Permission, RouteId, ServiceId, Timestamp, UpstreamId,
-    model::{NewRoute, Route, RouteOwner},
+    model::{NewRoute, ProductKey, Route, RouteOwner},
     snapshot::{self, Access, OnUnproven, RateLimit},
 };
 use schemars::JsonSchema;
@@ -168,6 +168,9 @@ impl RouteBody {
         };
         if let Some(at) = self.methods.iter().position(|method| !token(method)) {
             return Err(AppError::field(format!("/methods/{at}"), "invalid", "a method is upper-case letters"));
+        }
+        if let Some(Err(error)) = self.product.as_deref().map(str::parse::<ProductKey>) {
+            return Err(AppError::field("/product", "invalid", error.to_string()));
         }
         Ok(snapshot::Route {
             id,

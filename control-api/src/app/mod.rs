@@ -16,6 +16,7 @@ pub mod members;
 pub mod menus;
 pub mod navigation;
 pub mod permissions;
+pub mod products;
 pub mod projects;
 pub mod role_bindings;
 pub mod roles;

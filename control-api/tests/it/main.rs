@@ -30,6 +30,7 @@ mod me;
 mod menus;
 mod openapi;
 mod permission_cache;
+mod products;
 mod refresh;
 mod signing_keys;
 mod support;

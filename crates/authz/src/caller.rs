@@ -40,6 +40,8 @@ actions! {
     ManageGateways = "gateway";
     /// Hostnames.
     ManageHostnames = "hostname";
+    /// What tenants are entitled to.
+    ManageEntitlements = "entitlement";
     /// External issuers.
     ManageIssuers = "issuer";
     /// Menus.
@@ -50,6 +52,10 @@ actions! {
     ManageOrgUnits = "org-unit";
     /// Copies of what principals may do, at the gateways.
     ManagePermissionCache = "permission-cache";
+    /// What tenants ask for.
+    ManageProductRequests = "product-request";
+    /// Products: the catalog.
+    ManageProducts = "product";
     /// Projects.
     ManageProjects = "project";
     /// Role bindings.

@@ -124,6 +124,8 @@ kinds! {
     Certificate => CertificateId;
     /// Who pays.
     Customer => CustomerId;
+    /// That a tenant may use a product.
+    Entitlement => EntitlementId;
     /// One running gateway process.
     Gateway => GatewayId;
     /// A hostname served at the edge.
@@ -136,6 +138,10 @@ kinds! {
     Menu => MenuId;
     /// An organisational unit of a tenant.
     OrgUnit => OrgUnitId;
+    /// Something tenants can be entitled to.
+    Product => ProductId;
+    /// A tenant's wish for a product.
+    ProductRequest => ProductRequestId;
     /// An identity shard.
     Project => ProjectId;
     /// One request at the edge.

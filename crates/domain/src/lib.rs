@@ -25,9 +25,9 @@ pub use fact::{Fact, History, NumberedFact, Position, Seq, SnapshotVersion, Tag}
 pub use fleet::FleetName;
 pub use host::HostName;
 pub use id::{
-    AuditEventId, CertificateId, CustomerId, GatewayId, HostnameId, Id, IssuerId, MembershipId, MenuId, OrgUnitId,
-    ProjectId, RequestId, RoleBindingId, RoleId, RouteId, ServiceId, SessionId, SigningKeyId, TenantId, TokenId,
-    UpstreamId, UserId,
+    AuditEventId, CertificateId, CustomerId, EntitlementId, GatewayId, HostnameId, Id, IssuerId, MembershipId, MenuId,
+    OrgUnitId, ProductId, ProductRequestId, ProjectId, RequestId, RoleBindingId, RoleId, RouteId, ServiceId, SessionId,
+    SigningKeyId, TenantId, TokenId, UpstreamId, UserId,
 };
 pub use network::Network;
 pub use path::PathPattern;

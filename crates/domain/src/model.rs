@@ -10,6 +10,7 @@ pub mod enrolment;
 pub mod gateway;
 pub mod hostname;
 pub mod menu;
+pub mod product;
 pub mod project;
 pub mod role;
 pub mod service;
@@ -26,6 +27,10 @@ pub use enrolment::{Enrolment, EnrolmentState, NewEnrolment};
 pub use gateway::{GatewayNode, GatewayReport};
 pub use hostname::{Hostname, HostnameKind, NewHostname, TlsMode, VerifyState};
 pub use menu::{Menu, MenuKey, MenuNode, MenuOwner, MenuPath, MenuPlaceError, NewMenu};
+pub use product::{
+    Entitlement, EntitlementSource, EntitlementStatus, NewEntitlement, NewProduct, NewProductRequest, Product,
+    ProductKey, ProductRequest, ProductRequestKind, ProductRequestStatus,
+};
 pub use project::{ExternalIssuer, NewProject, Project, ProjectKind, ProjectStatus};
 pub use role::{NewRole, NewRoleBinding, Role, RoleBinding, RoleSubject, builtin};
 pub use service::{NewRoute, NewService, Route, RouteOwner, Service};

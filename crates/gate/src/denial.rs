@@ -186,7 +186,7 @@ impl Denial {
             Self::TenantMismatch => (StatusCode::FORBIDDEN, "tenant_mismatch"),
             Self::TenantUnknown => (StatusCode::FORBIDDEN, "tenant_unknown"),
             Self::PrincipalInactive => (StatusCode::UNAUTHORIZED, "principal_inactive"),
-            Self::NotEntitled { .. } => (StatusCode::FORBIDDEN, "not_entitled"),
+            Self::NotEntitled { .. } => (StatusCode::FORBIDDEN, "entitlement_missing"),
             Self::ContextMismatch => (StatusCode::FORBIDDEN, "context_mismatch"),
             Self::PermissionDenied { .. } => (StatusCode::FORBIDDEN, "permission_denied"),
             Self::PermissionsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "permissions_unavailable"),

@@ -51,9 +51,10 @@ pub mod read {
     pub use crate::{
         aggregate::{
             audit::AuditTrail, binding::RoleBindings, certificate::Certificates, customer::Customers,
-            decision::Decisions, enrolment::Enrolments, favorite::Favorites, gateway::Gateways, hostname::Hostnames,
-            idempotency::Responses, issuer::Issuers, issuer_fetch::IssuerFetches, login::Logins,
-            membership::Memberships, menu::Menus, org_unit::OrgUnits, project::Projects, refresh::RefreshTokens,
+            decision::Decisions, enrolment::Enrolments, entitlement::Entitlements, favorite::Favorites,
+            gateway::Gateways, hostname::Hostnames, idempotency::Responses, issuer::Issuers,
+            issuer_fetch::IssuerFetches, login::Logins, membership::Memberships, menu::Menus, org_unit::OrgUnits,
+            product::Products, product_request::ProductRequests, project::Projects, refresh::RefreshTokens,
             role::Roles, route::Routes, service::Services, session::Sessions, signing_key::SigningKeys,
             tenant::Tenants, upstream::Upstreams, user::Users,
         },

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{
-    Certificate, Customer, Enrolment, ExternalIssuer, Hostname, Membership, Menu, OrgUnit, Project, Role, RoleBinding,
-    Route, RouteOwner, Service, Session, SigningKey, Tenant, Upstream, User,
+    Certificate, Customer, Enrolment, Entitlement, ExternalIssuer, Hostname, Membership, Menu, OrgUnit, Product,
+    ProductRequest, Project, Role, RoleBinding, Route, RouteOwner, Service, Session, SigningKey, Tenant, Upstream,
+    User,
 };
 use crate::{
     ProjectId, TenantId,
@@ -138,6 +139,12 @@ subject!(Menu, "menu", it => it.id, it.key, it.owner.project(), it.owner.tenant(
             "order": it.order }));
 subject!(OrgUnit, "org-unit", it => it.id, it.name, Some(it.project_id), Some(it.tenant_id),
     json!({ "description": it.description }));
+subject!(Product, "product", it => it.id, it.key, None, None,
+    json!({ "name": it.name, "requestable": it.requestable, "trial_days": it.trial_days }));
+subject!(Entitlement, "entitlement", it => it.id, it.product, Some(it.project_id), Some(it.tenant_id),
+    json!({ "product": it.product, "source": it.source, "ends": it.ends_at, "revoked_at": it.revoked_at }));
+subject!(ProductRequest, "product-request", it => it.id, it.product, Some(it.project_id), Some(it.tenant_id),
+    json!({ "product": it.product, "kind": it.kind, "status": it.status }));
 subject!(Role, "role", it => it.id, it.name, None, it.tenant_id,
     json!({ "scope": it.scope, "permissions": it.permissions }));
 subject!(RoleBinding, "role-binding", it => it.id, it.role_id, Some(it.project_id), Some(it.tenant_id),

@@ -34,7 +34,7 @@ fn each_state_serves_what_it_says() {
     assert_eq!(with(&|t| t.payment = PaymentStatus::Overdue), all);
     assert_eq!(with(&|t| t.kyc = KycStatus::Pending), ["permit", "permit", "permit", "kyc_required"]);
     assert_eq!(with(&|t| t.kyc = KycStatus::DueRekyc), all);
-    assert_eq!(with(&|t| t.products.clear()), ["permit", "permit", "permit", "not_entitled"]);
+    assert_eq!(with(&|t| t.products.clear()), ["permit", "permit", "permit", "entitlement_missing"]);
 }
 
 #[test]

@@ -148,3 +148,44 @@ async fn gateways_say_what_they_have_applied() {
     assert!(gateway["applied_revision"].as_u64().unwrap() > 0, "{list}");
     assert_eq!(gateway["fleet"], "default");
 }
+
+/// S1: the product is the door, not the role.
+#[tokio::test]
+async fn a_product_is_served_while_the_tenant_is_entitled_to_it() {
+    let node = Node::start();
+    let staff = node.staff().await.access;
+    let member = node.login("acme", "member").await;
+    let tenant = node.tenant("acme")["id"].clone();
+    let send = async |method: Method, path: &str, body: Value| -> Value {
+        let request = node.admin(method, path).bearer_auth(&staff);
+        let answer = if body.is_null() { request } else { request.json(&body) }.send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+        answer.json().await.unwrap_or_default()
+    };
+    let service = find(&node, &staff, "/v1/services", "name", "demo").await;
+    let route = json!({
+        "service_id": service["id"], "path": "/demo/stock", "access": "authenticated", "product": "stock",
+    });
+    send(Method::POST, "/v1/routes?wait=applied", route).await;
+    send(Method::POST, "/v1/products", json!({ "key": "stock", "name": "Stock", "requestable": true })).await;
+    let stock = || node.get("acme.localhost", "/demo/stock").bearer_auth(&member.access);
+    let missing = (403, "entitlement_missing".to_owned());
+    assert_eq!(problem(stock()).await, missing);
+
+    let given = json!({ "tenant_id": tenant, "product": "stock" });
+    let given = send(Method::PUT, "/v1/entitlements?wait=applied", given).await;
+    assert_eq!(echo(stock()).await["headers"]["x-md-global-products"], json!(["stock"]));
+    let admin = node.login("acme", "admin").await;
+    let init = node.get("acme.localhost", "/api/v1/tenant/auth/init").bearer_auth(&admin.access).send().await.unwrap();
+    assert_eq!(init.json::<Value>().await.unwrap()["products"], json!(["stock"]));
+    let path = format!("/v1/entitlements/{}", given["id"].as_str().unwrap());
+    send(Method::DELETE, &path, Value::Null).await;
+    assert_eq!(problem(stock()).await, missing, "from the answer on");
+
+    // The tenant's own way in, through the edge.
+    let list = node.get("acme.localhost", "/v1/entitlements").bearer_auth(&admin.access).send().await.unwrap();
+    assert_eq!(list.json::<Value>().await.unwrap()["items"][0]["status"], "revoked");
+    let ask = node.edge(Method::POST, "acme.localhost", "/v1/catalog/request").bearer_auth(&admin.access);
+    let asked = ask.json(&json!({ "product": "stock" })).send().await.unwrap();
+    assert_eq!(asked.status(), StatusCode::CREATED, "{}", asked.text().await.unwrap());
+}

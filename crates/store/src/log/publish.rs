@@ -18,7 +18,9 @@ use super::feed;
 use crate::{
     StoreError,
     aggregate::{certificate, issuer::Issuers, project, role::Roles, signing_key, upstream},
-    read::{Certificates, Customers, Hostnames, Projects, Routes, Services, SigningKeys, Tenants, Upstreams},
+    read::{
+        Certificates, Customers, Entitlements, Hostnames, Projects, Routes, Services, SigningKeys, Tenants, Upstreams,
+    },
     tx::Work,
     value::{Value, values},
 };
@@ -117,6 +119,7 @@ pub(crate) async fn external_issuer(work: &Work, id: IssuerId, effect: Effect) -
 pub(crate) async fn tenant(work: &Work, id: TenantId, effect: Effect) -> Result<(), StoreError> {
     let tenant = there(work.view.tenant(id).await?, "tenant")?;
     let customer = there(work.view.customer(tenant.customer_id).await?, "customer")?;
+    let entitled = work.view.entitled(id, work.now).await?;
     let entity = Tenant {
         id,
         project_id: tenant.project_id,
@@ -125,7 +128,7 @@ pub(crate) async fn tenant(work: &Work, id: TenantId, effect: Effect) -> Result<
         kyc: customer.kyc,
         payment: customer.payment,
         plan: tenant.plan,
-        products: std::collections::BTreeMap::new(),
+        products: entitled.into_iter().map(|it| (it.product.into(), it.ends_at)).collect(),
         rate_limit: tenant.rate_limit,
         generation: tenant.generation,
         cutoff: tenant.cutoff,

@@ -22,6 +22,7 @@ mod keys;
 mod log;
 mod menus;
 mod migration;
+mod products;
 mod reseal;
 mod routes;
 mod sessions;
@@ -134,6 +135,11 @@ conformance! {
         a_newer_schema_is_refused,
         migrating_twice_changes_nothing,
         replicas_that_migrate_an_empty_database_at_once_all_find_it_migrated;
+    products:
+        a_tenant_asks_once_and_waits_for_the_answer,
+        entitlements_are_invisible_to_other_tenants,
+        of_many_trials_of_a_product_at_once_a_tenant_gets_one,
+        the_edge_is_told_what_a_tenant_may_use_and_until_when;
     reseal:
         every_sealed_value_is_sealed_anew_in_parts_and_by_two_at_once,
         no_sealed_column_is_forgotten;
