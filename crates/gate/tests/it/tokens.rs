@@ -1,13 +1,16 @@
 //! Stages 6 and 8: whose token, of which tenant, in which context.
 
+use std::collections::BTreeSet;
+
 use domain::{
     Id,
-    snapshot::{Entity, Issuer, TenantBinding},
+    snapshot::{Entity, Issuer, RateLimit, TenantBinding},
 };
+use gate::GateConfig;
 use testkit::hostile;
 use uuid::Uuid;
 
-use crate::world::{MEMBER, ROLE_PLATFORM, STAFF, Sent, World, id};
+use crate::world::{ADMIN, MEMBER, ROLE_PLATFORM, STAFF, Sent, UNIT, World, id, routes};
 
 #[test]
 fn a_token_of_another_project_is_of_an_unknown_issuer() {
@@ -65,6 +68,61 @@ fn c1_a_token_cached_at_one_hostname_is_not_believed_at_another() {
         assert_eq!(world.code(&Sent::get("console.localhost", "/me").bearer(&token)), "issuer_unknown");
     }
     assert!(world.gate.token_cache().hits >= 2);
+}
+
+/// Everything that may be asked of this world, by everybody: each host, route, method and credential.
+fn everything(world: &World) -> Vec<Sent> {
+    let expired = world.claims(&world.acme, ADMIN).set("exp", 1);
+    let tokens = [
+        world.token(&world.acme, MEMBER),
+        world.token(&world.acme, ADMIN),
+        world.token(&world.cloud, ADMIN),
+        world.staff_token(),
+        world.acme.issuer.mint(expired),
+        String::new(),
+    ];
+    let hosts = ["acme.localhost", "console.localhost", "alpha.localhost"];
+    let mut all = Vec::new();
+    for (host, token) in hosts.iter().flat_map(|host| tokens.iter().map(move |token| (*host, token))) {
+        for route in routes() {
+            let unit = id::<()>(UNIT).to_string();
+            let path = route.path.to_string().replace("{ou}", &unit).replace("**", "x");
+            for method in ["GET", "POST"] {
+                if route.methods.is_empty() || route.methods.iter().any(|declared| declared == method) {
+                    let sent = Sent::new(method, host, &path);
+                    all.push(if token.is_empty() { sent } else { sent.bearer(token) });
+                }
+            }
+        }
+    }
+    all
+}
+
+/// A gate that refuses nobody for coming often.
+fn patient() -> World {
+    let unlimited = RateLimit { rps: u32::MAX, burst: u32::MAX };
+    World::with_config(GateConfig { address_limit: unlimited, tenant_limit: unlimited, ..GateConfig::default() })
+}
+
+/// Whatever was asked before, by whomever and wherever, the answer is the one that a gate gives that was asked nothing.
+#[test]
+fn c1_no_answer_depends_on_what_was_asked_before() {
+    let alone = |at: usize| {
+        let world = patient();
+        world.code(&everything(&world)[at])
+    };
+    let world = patient();
+    let all = everything(&world);
+    let cold: Vec<&str> = (0..all.len()).map(alone).collect();
+    assert!(cold.iter().collect::<BTreeSet<_>>().len() > 6, "{cold:?}");
+    // Each before each, both ways.
+    for one in 0..all.len() {
+        for other in one..all.len() {
+            for at in [one, other] {
+                assert_eq!(world.code(&all[at]), cold[at], "{:?} after {:?}", all[at].target, all[one].target);
+            }
+        }
+    }
 }
 
 #[test]
