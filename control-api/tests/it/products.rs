@@ -149,12 +149,6 @@ async fn nobody_entitles_themselves_or_sees_what_others_have() {
     send("PUT", "/v1/entitlements".into(), &shop.ada, own).await.refused(403, "context_mismatch");
     send("POST", "/v1/catalog/trial-request".into(), &mel, wish).await.refused(403, "permission_denied");
     assert_eq!(shop.products().await, json!(["stock"]));
-    // A public listener has no operations of the platform.
-    call("DELETE", &format!("/v1/entitlements/{given}"))
-        .bearer(&shop.ada)
-        .send(&shop.world.public)
-        .await
-        .refused(404, "not_found");
 }
 
 #[tokio::test]

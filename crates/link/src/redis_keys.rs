@@ -11,6 +11,9 @@ pub const FACTS: &str = "{rev}:facts";
 /// What a refusal of ours holds; other services write what they like.
 pub const OURS: &str = "portcullis";
 
+/// Never written: asked for where there is nobody to ask about. Lies where gateways may read.
+pub const NOBODY: &str = "bl:-";
+
 /// "This token is refused", with an expiry.
 pub fn refused_token(token: TokenId) -> String {
     format!("bl:jti:{token}")

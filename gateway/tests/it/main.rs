@@ -24,3 +24,4 @@ mod sizes;
 mod status;
 mod streams;
 mod support;
+mod tokens;

@@ -58,6 +58,34 @@ fn every_hostile_token_is_refused_with_401() {
     }
 }
 
+/// J4: by another audience, by another issuer's key under the same `kid`, by another issuer's name, of another kind.
+#[test]
+fn j4_a_token_is_good_for_its_issuer_audience_and_kind_only() {
+    let world = World::new();
+    let me = |token: &str| world.code(&Sent::get("acme.localhost", "/me").bearer(token));
+    let claims = || world.claims(&world.acme, MEMBER);
+    let namesake =
+        testkit::TestKey::generate(domain::snapshot::Algorithm::EdDsa).with_kid(world.acme.issuer.key().kid());
+    let namesake = testkit::TestIssuer::with_key(world.acme.issuer.issuer(), namesake);
+    for (what, token, code) in [
+        ("another audience", world.acme.issuer.mint(claims().set("aud", "https://globex.localhost")), "token_audience"),
+        ("no audience", world.acme.issuer.mint(claims().set("aud", serde_json::json!([]))), "token_audience"),
+        (
+            "another issuer's name",
+            world.acme.issuer.mint(claims().set("iss", "https://globex.localhost")),
+            "issuer_unknown",
+        ),
+        ("another key of the same kid", namesake.mint(claims()), "token_signature"),
+        ("an ID token", world.acme.issuer.mint_as("id+jwt", claims()), "token_type"),
+        ("a token of no kind", world.acme.issuer.mint_as("JWT", claims()), "token_type"),
+        ("an assertion", world.acme.issuer.mint_as("assertion+jwt", claims()), "token_type"),
+    ] {
+        assert_eq!(me(&token), code, "{what}");
+        assert_eq!(me(&token), code, "{what}, again");
+    }
+    assert_eq!(me(&world.token(&world.acme, MEMBER)), "permit");
+}
+
 #[test]
 fn c1_a_token_cached_at_one_hostname_is_not_believed_at_another() {
     let world = World::new();

@@ -64,13 +64,15 @@ impl RedisCarrier {
     /// When it does not answer, or may have evicted what it refused.
     pub async fn refuses(&self, token: &Identity) -> Result<bool, LinkError> {
         self.redis.believed().await?;
+        let nobody = || keys::NOBODY.to_owned();
+        let user = token.tenant.zip(token.user);
         let mut asked = pipe();
-        asked.exists(token.token.map(keys::refused_token).unwrap_or_default());
-        asked.exists(token.session.map(keys::ended_session).unwrap_or_default());
-        asked.get(token.tenant.map(keys::tenant_generation).unwrap_or_default());
-        asked.get(token.tenant.zip(token.user).map(|(t, u)| keys::user_generation(t, u)).unwrap_or_default());
-        asked.get(token.tenant.map(keys::tenant_watermark).unwrap_or_default());
-        asked.get(token.tenant.zip(token.user).map(|(t, u)| keys::user_watermark(t, u)).unwrap_or_default());
+        asked.exists(token.token.map_or_else(nobody, keys::refused_token));
+        asked.exists(token.session.map_or_else(nobody, keys::ended_session));
+        asked.get(token.tenant.map_or_else(nobody, keys::tenant_generation));
+        asked.get(user.map_or_else(nobody, |(tenant, user)| keys::user_generation(tenant, user)));
+        asked.get(token.tenant.map_or_else(nobody, keys::tenant_watermark));
+        asked.get(user.map_or_else(nobody, |(tenant, user)| keys::user_watermark(tenant, user)));
         type Answer = (bool, bool, Option<u64>, Option<u64>, Option<i64>, Option<i64>);
         let answer = asked.query_async::<Answer>(&mut self.redis.connection()).await;
         let (refused, ended, tenant, user, tenant_cutoff, user_cutoff) =

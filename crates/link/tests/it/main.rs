@@ -7,4 +7,5 @@ mod fake;
 mod faulty;
 mod foreign_keys;
 mod redis;
+mod redis_rights;
 mod rpc;

@@ -140,34 +140,41 @@ fn a_chain_of_hints_names_the_tag_before_each() {
     assert_eq!(chain.iter().map(|hint| hint.after).collect::<Vec<_>>(), [Tag(10), Tag(11), Tag(12)]);
 }
 
-/// A Redis of its own on a Unix socket, which evicts when it is full.
-struct Evicting {
+/// A Redis of its own on a Unix socket.
+pub(crate) struct Server {
     process: std::process::Child,
     folder: tempfile::TempDir,
 }
 
-impl Evicting {
-    fn start() -> Self {
-        Self::start_in(tempfile::tempdir().unwrap())
+impl Server {
+    /// One that does this when it is full.
+    pub(crate) fn start(policy: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), policy)
     }
 
-    fn start_in(folder: tempfile::TempDir) -> Self {
+    fn start_in(folder: tempfile::TempDir, policy: &str) -> Self {
         let process = std::process::Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--maxmemory-policy", "allkeys-lru", "--unixsocket"])
+            .args(["--port", "0", "--save", "", "--maxmemory-policy", policy, "--unixsocket"])
             .arg(folder.path().join("redis.sock"))
             .stdout(std::process::Stdio::null())
             .spawn();
         Self { process: process.unwrap(), folder }
     }
 
-    async fn url(&self) -> String {
+    /// Once it listens.
+    pub(crate) async fn url(&self) -> String {
         let socket = self.folder.path().join("redis.sock");
         testkit::eventually("Redis listens", async || socket.exists()).await;
         format!("redis+unix://{}", socket.display())
     }
+
+    /// For a user whose password is `secret`.
+    pub(crate) async fn url_of(&self, user: &str) -> String {
+        format!("{}?user={user}&pass=secret", self.url().await)
+    }
 }
 
-impl Drop for Evicting {
+impl Drop for Server {
     fn drop(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -176,7 +183,7 @@ impl Drop for Evicting {
 
 #[tokio::test]
 async fn a_revocation_store_that_evicts_is_refused_at_the_start_and_believed_no_more_once_it_does() {
-    let server = Evicting::start();
+    let server = Server::start("allkeys-lru");
     let url = server.url().await;
     let refused = connect(&url, Role::Revocation).await;
     assert!(matches!(refused, Err(LinkError::Unfit { .. })), "{refused:?}");
@@ -216,7 +223,7 @@ async fn a_store_that_answers_later_is_asked_before_it_is_believed() {
     let asked = carrier.refuses(&Identity::default()).await;
     assert!(asked.as_ref().is_err_and(LinkError::is_unreachable), "{asked:?}");
 
-    let server = Evicting::start_in(folder);
+    let server = Server::start_in(folder, "allkeys-lru");
     server.url().await;
     testkit::eventually("it is asked what it does", async || carrier.fitness().is_err()).await;
     let asked = carrier.refuses(&Identity::default()).await;

@@ -3,5 +3,6 @@
 
 mod canary;
 mod http2;
+mod secrets;
 mod tls;
 mod tokens;
