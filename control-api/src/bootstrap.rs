@@ -21,6 +21,7 @@ use domain::{
         NewTenant, NewUpstream, NewUser, Project, ProjectKind, RoleSubject, RouteOwner, Tenancy, Tenant, TlsMode,
         UpstreamSpec, UserStatus, VerifyState, builtin,
     },
+    response::ResponsePolicy,
     snapshot::{Entity, KycStatus, PaymentStatus, Peer, Purpose, RoleScope, TenantStatus, UpstreamTls},
 };
 use link::file::{Document, Loaded, Overrides};
@@ -429,6 +430,8 @@ async fn hostname(app: &App, project: &Project, tenant: Option<&Tenant>, name: &
         tls_mode: TlsMode::Manual,
         certificate_id: None,
         services: services.into_iter().collect(),
+        max_body: None,
+        response: ResponsePolicy::default(),
     };
     let by: Authorized<ManageHostnames> = Authorized::system(JOB);
     let (by, new) = (&by, &new);

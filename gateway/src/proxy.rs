@@ -12,6 +12,7 @@
 //!
 //! Around all of them stands `watch`, which cuts off what lasts and whose permit does not hold any more.
 
+mod accept;
 mod access_log;
 pub(crate) mod answer;
 pub(crate) mod context;
@@ -112,7 +113,7 @@ impl ProxyHttp for EdgeProxy {
                 Ok(false)
             }
             Err(stop) => {
-                answer::write(session, ctx, &stop).await?;
+                answer::write(session, ctx, self.listener, &stop).await?;
                 ctx.stop = Some(stop);
                 Ok(true)
             }
@@ -170,6 +171,15 @@ impl ProxyHttp for EdgeProxy {
         ctx.watch.uploads(bytes, last, now).map_err(|denial| ctx.refuse(denial))
     }
 
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut RequestContext,
+    ) -> pingora::Result<()> {
+        response::one_reading(response, session.is_upgrade_req())
+    }
+
     async fn response_filter(
         &self,
         _: &mut Session,
@@ -187,6 +197,11 @@ impl ProxyHttp for EdgeProxy {
             ctx.watch.streams();
         }
         response::clean(response);
+        if let Some(policy) = &ctx.trace.response
+            && !response.status.is_informational()
+        {
+            response::apply(policy, response)?;
+        }
         response::mark(response, ctx.request_id, ctx.watch.permit().is_some_and(|permit| permit.refresh_advised))
     }
 
@@ -228,7 +243,7 @@ impl ProxyHttp for EdgeProxy {
         // Once a response has begun it can only be cut off.
         if session.response_written().is_none() {
             session.set_keepalive(None);
-            if let Err(error) = answer::write(session, ctx, &stop).await {
+            if let Err(error) = answer::write(session, ctx, self.listener, &stop).await {
                 tracing::debug!(request.id = %ctx.request_id, %error, "the client did not wait for the answer");
             }
             if !session.is_http2() {

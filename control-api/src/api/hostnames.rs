@@ -2,8 +2,9 @@
 
 use axum::{Json, extract::State};
 use domain::{
-    CertificateId, FleetName, HostName, HostnameId, ProjectId, Secret, ServiceId, TenantId, Timestamp,
+    ByteSize, CertificateId, FleetName, HostName, HostnameId, ProjectId, Secret, ServiceId, TenantId, Timestamp,
     model::{Hostname, HostnameKind, NewHostname, TlsMode, VerifyState},
+    response::ResponsePolicy,
     snapshot::Purpose,
 };
 use schemars::JsonSchema;
@@ -35,6 +36,8 @@ pub struct HostnameView {
     pub tls_mode: TlsMode,
     pub certificate_id: Option<CertificateId>,
     pub services: Vec<ServiceId>,
+    pub max_body: Option<ByteSize>,
+    pub response: ResponsePolicy,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -55,6 +58,8 @@ impl From<Hostname> for HostnameView {
             tls_mode: it.tls_mode,
             certificate_id: it.certificate_id,
             services: it.services,
+            max_body: it.max_body,
+            response: it.response,
             created_at: it.created_at,
             updated_at: it.updated_at,
         }
@@ -86,6 +91,11 @@ pub struct CreateHostname {
     /// Services it offers.
     #[serde(default)]
     services: Vec<ServiceId>,
+    /// Largest request body, such as `10MiB`, where the route says nothing. Default the gateway's.
+    max_body: Option<ByteSize>,
+    /// What its responses say beside what its upstreams say: security headers, a page for refusals.
+    #[serde(default)]
+    response: ResponsePolicy,
 }
 
 /// What of a hostname changes; what is left out stays.
@@ -96,6 +106,10 @@ pub struct UpdateHostname {
     services: Option<Vec<ServiceId>>,
     /// The fleet whose gateways serve it.
     fleet: Option<FleetName>,
+    /// Largest request body, such as `10MiB`, where the route says nothing.
+    max_body: Option<ByteSize>,
+    /// What its responses say beside what its upstreams say; all of it.
+    response: Option<ResponsePolicy>,
 }
 
 /// A certificate for a hostname.
@@ -157,6 +171,8 @@ pub async fn create_hostname(
         tls_mode: TlsMode::Manual,
         certificate_id: None,
         services: body.services,
+        max_body: body.max_body,
+        response: body.response,
     };
     let (made, commit) = app::hostnames::create_hostname(&app, &principal, new).await?;
     let location = format!("/v1/hostnames/{}", made.id);
@@ -175,7 +191,7 @@ pub async fn read_hostname(
     Ok(One { version: found.version, body: found.into() })
 }
 
-/// Sets which services a hostname offers, and which fleet serves it.
+/// Sets which services a hostname offers, which fleet serves it, and how it answers.
 #[utoipa::path(patch, path = "/v1/hostnames/{id}", tag = "hostnames", params(("id" = String, Path), WaitQuery),
     request_body = UpdateHostname, responses((status = 200, body = HostnameView)), security(("bearer" = [])))]
 pub async fn update_hostname(
@@ -185,7 +201,8 @@ pub async fn update_hostname(
     IfMatch(version): IfMatch,
     Body(body): Body<UpdateHostname>,
 ) -> Result<Changed<HostnameView>, AppError> {
-    let edit = app::hostnames::Edit { services: body.services, fleet: body.fleet };
+    let UpdateHostname { services, fleet, max_body, response } = body;
+    let edit = app::hostnames::Edit { services, fleet, max_body, response };
     let (changed, commit) = app::hostnames::update_hostname(&app, &principal, id, version, edit).await?;
     Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
 }

@@ -481,12 +481,16 @@ impl Run<'_> {
                 let certificate_id = certificate_id.or(found.certificate_id);
                 let differs = found.certificate_id != certificate_id
                     || found.purpose != declared.purpose
+                    || found.max_body != declared.max_body
+                    || found.response != declared.response
                     || found.services.iter().any(|id| !services.contains(id))
                     || services.iter().any(|id| !found.services.contains(id));
                 if differs {
                     found.certificate_id = certificate_id;
                     found.purpose = declared.purpose;
                     found.services = services;
+                    found.max_body = declared.max_body;
+                    found.response.clone_from(&declared.response);
                     self.tx.updated(self.tx.update_hostname(by, found).await?).await?;
                     self.outcome.updated += 1;
                 } else {
@@ -511,6 +515,8 @@ impl Run<'_> {
                     tls_mode: TlsMode::Manual,
                     certificate_id,
                     services,
+                    max_body: declared.max_body,
+                    response: declared.response.clone(),
                 };
                 self.tx.created(self.tx.insert_hostname(by, new).await?).await?;
                 self.outcome.created += 1;

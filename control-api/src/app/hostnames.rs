@@ -2,8 +2,9 @@
 
 use authz::action::{ManageCertificates, ManageHostnames};
 use domain::{
-    FleetName, HostnameId, Secret, ServiceId,
+    ByteSize, FleetName, HostnameId, Secret, ServiceId,
     model::{Hostname, NewHostname, VerifyState, Version},
+    response::ResponsePolicy,
 };
 use store::{Commit, Page, read::*};
 
@@ -44,9 +45,13 @@ pub struct Edit {
     pub services: Option<Vec<ServiceId>>,
     /// The fleet whose gateways serve it.
     pub fleet: Option<FleetName>,
+    /// Largest request body where the route says nothing.
+    pub max_body: Option<ByteSize>,
+    /// What its responses say beside what its upstreams say; all of it.
+    pub response: Option<ResponsePolicy>,
 }
 
-/// Sets which services a hostname offers, and which fleet serves it.
+/// Sets which services a hostname offers, which fleet serves it, and how it answers.
 pub async fn update_hostname(
     app: &App,
     principal: &Principal,
@@ -63,6 +68,8 @@ pub async fn update_hostname(
                 hostname.version = version.unwrap_or(hostname.version);
                 hostname.services = edit.services.unwrap_or(hostname.services);
                 hostname.fleet = edit.fleet.unwrap_or(hostname.fleet);
+                hostname.max_body = edit.max_body.or(hostname.max_body);
+                hostname.response = edit.response.unwrap_or(hostname.response);
                 Ok(tx.updated(tx.update_hostname(&by, hostname).await?).await?)
             }
         })

@@ -100,6 +100,36 @@ async fn a_tie_between_routes_is_refused_and_names_both() {
 }
 
 #[tokio::test]
+async fn a_hostname_says_how_it_answers_and_cannot_say_what_frames_an_answer() {
+    let world = World::new().await;
+    let staff = world.staff().await;
+    world.tenant(&staff, "acme").await;
+    let hosts = get("/v1/hostnames").bearer(&staff).send(&world.admin).await.expect(200);
+    let path = format!("/v1/hostnames/{}", hosts.body["items"][0]["id"].as_str().unwrap());
+    let patch = |body: Value| call("PATCH", &path).json(&body).bearer(&staff).send(&world.admin);
+    let said = json!({
+        "hsts": { "max_age": "365d", "include_subdomains": true, "preload": false },
+        "set": { "x-frame-options": "DENY" },
+        "remove": ["server"],
+        "error_page": "<h1>{{status}}</h1>",
+    });
+    let changed = patch(json!({ "max_body": "10MiB", "response": said })).await.expect(200);
+    assert_eq!((&changed.body["max_body"], &changed.body["response"]), (&json!("10MiB"), &said));
+    let kept = patch(json!({ "fleet": "default" })).await.expect(200);
+    assert_eq!(kept.body["response"], said, "what is left out stays");
+    for wrong in [
+        json!({ "set": { "content-length": "0" } }),
+        json!({ "set": { "x-a": "1\r\nx-b: 2" } }),
+        json!({ "remove": ["transfer-encoding"] }),
+        json!({ "error_page": "{{host}}" }),
+        json!({ "unknown": true }),
+    ] {
+        patch(json!({ "response": wrong })).await.refused(422, "validation_failed");
+    }
+    assert_eq!(patch(json!({ "response": {} })).await.expect(200).body["response"], json!({}));
+}
+
+#[tokio::test]
 async fn a_certificate_must_fit_its_key_and_its_hostname() {
     let world = World::new().await;
     let staff = world.staff().await;

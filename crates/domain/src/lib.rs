@@ -14,6 +14,7 @@ pub mod model;
 pub mod network;
 pub mod path;
 pub mod permission;
+pub mod response;
 pub mod secret;
 pub mod slug;
 pub mod snapshot;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     ByteSize, CertificateId, HostName, HostnameId, HumanDuration, IssuerId, PathPattern, Permission, ProjectId, RoleId,
-    RouteId, Secret, ServiceId, Slug, TenantId, Timestamp, UpstreamId, secret,
+    RouteId, Secret, ServiceId, Slug, TenantId, Timestamp, UpstreamId, response::ResponsePolicy, secret,
 };
 
 /// The newest form of entities this build reads and writes. Raised when an old gateway could misread a new row.
@@ -514,4 +514,10 @@ pub struct Hostname {
     pub services: Vec<ServiceId>,
     /// Its own routes, each with its upstream; they win over services' routes of the same shape and method.
     pub routes: Vec<Route>,
+    /// Largest request body where the route says nothing; none for the gateway's.
+    #[serde(default)]
+    pub max_body: Option<ByteSize>,
+    /// What its responses say beside what its upstreams say.
+    #[serde(default)]
+    pub response: ResponsePolicy,
 }

@@ -117,6 +117,8 @@ fn entities(issuer: Issuer) -> Vec<Entity> {
             certificate_id: None,
             services: vec![id(4)],
             routes: vec![],
+            max_body: None,
+            response: Default::default(),
         }),
     ]
 }

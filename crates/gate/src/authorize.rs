@@ -24,7 +24,7 @@ pub(crate) fn permit(
     clock: &dyn Clock,
 ) -> Result<Permit, Stop> {
     let route = judge(&bound, matched, &request.path)?;
-    let host = Arc::clone(&bound.site().host);
+    let (host, max_body) = (Arc::clone(&bound.site().host), bound.site().max_body);
     let (tenant, identity, token) = match bound {
         BoundPrincipal::Anonymous { tenant, .. } => (tenant, None, None),
         BoundPrincipal::Principal { tenant, principal, facts, .. } => (tenant, Some(principal), Some(facts)),
@@ -44,7 +44,7 @@ pub(crate) fn permit(
         identity,
         tenant,
         lasting: Lasting { ends_at: expires_at },
-        max_body: route.max_body,
+        max_body: route.max_body.or(max_body),
         safe: request.is_safe(),
         judged_at: AtomicU64::new(judged_at),
         refresh_advised: expires_at.is_some_and(|at| left(at) <= gate.config.refresh_threshold),

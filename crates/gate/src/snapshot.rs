@@ -8,6 +8,7 @@
 //! tables of the same services) is compiled once and shared, so an idle tenant costs its row and not its routes. A
 //! request reads one shard and keeps what it took from it; a shard is never waited for.
 
+pub mod response;
 pub mod route;
 pub mod site;
 mod state;

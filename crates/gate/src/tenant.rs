@@ -24,6 +24,7 @@ pub(crate) fn of(snapshot: &Snapshot, host: &str, trace: &mut Trace) -> Result<A
         None => return Err(Denial::HostnameUnknown),
     };
     trace.host = Some(Arc::clone(&site.host));
+    trace.response.clone_from(&site.response);
     trace.project = Some(site.project.id);
     trace.tenant = site.tenant.as_ref().map(|tenant| tenant.id);
     if site.project.suspended {

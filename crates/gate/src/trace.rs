@@ -5,7 +5,12 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use domain::{BootInstant, Clock, ProjectId, RouteId, TenantId};
 
-use crate::{identity::Principal, link::Found, snapshot::route::CompiledRoute, verify::KnownToken};
+use crate::{
+    identity::Principal,
+    link::Found,
+    snapshot::{response::CompiledResponse, route::CompiledRoute},
+    verify::KnownToken,
+};
 
 /// The stages of a decision, in their order.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -82,6 +87,8 @@ pub struct Trace {
     pub client: Option<IpAddr>,
     /// The hostname, once it was found.
     pub host: Option<Arc<str>>,
+    /// What the hostname's responses say beside what upstreams say.
+    pub response: Option<Arc<CompiledResponse>>,
     /// Its project.
     pub project: Option<ProjectId>,
     /// The tenant the request runs as, or the hostname's.

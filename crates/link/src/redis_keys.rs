@@ -48,3 +48,29 @@ pub fn tenant_generation(tenant: TenantId) -> String {
 pub fn bindings(tenant: TenantId, user: UserId) -> String {
     format!("pb:{tenant}:{user}")
 }
+
+/// Threat C2: two things never share a key, of one kind or of two.
+#[test]
+fn c2_no_two_things_share_a_key() {
+    use domain::Id;
+    use uuid::Uuid;
+    let ids = [0, 1, 2, 0x1_0000_0000, u128::MAX, u128::MAX - 1].map(Uuid::from_u128);
+    let mut keys = std::collections::HashSet::new();
+    for one in ids {
+        let tenant = TenantId::new(one);
+        for key in [
+            refused_token(Id::new(one)),
+            ended_session(Id::new(one)),
+            tenant_watermark(tenant),
+            tenant_generation(tenant),
+        ] {
+            assert!(keys.insert(key.clone()), "{key}");
+        }
+        for other in ids {
+            let user = UserId::new(other);
+            for key in [user_watermark(tenant, user), user_generation(tenant, user), bindings(tenant, user)] {
+                assert!(keys.insert(key.clone()), "{key}");
+            }
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! [`init`] is called once, by `main`. Without an endpoint no exporter is started and spans cost only their logs.
 
-use std::fmt;
+use std::{fmt, io};
 
 use opentelemetry::{
     Context,
@@ -13,7 +13,9 @@ use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt,
+};
 
 /// What is logged and traced, and where to.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -91,15 +93,64 @@ impl Drop for TelemetryGuard {
 pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<TelemetryGuard, TelemetryError> {
     let filter = EnvFilter::try_new(&config.filter);
     let filter = filter.map_err(|source| TelemetryError::Filter { filter: config.filter.clone(), source })?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = match config.format {
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-        LogFormat::Text => lines.with_ansi(false).boxed(),
-    };
+    let lines = lines(config.format, std::io::stderr);
     let provider = config.otlp_endpoint.as_deref().map(|endpoint| exporter(endpoint, service)).transpose()?;
     let traces = provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
     tracing_subscriber::registry().with(traces).with(lines).with(filter).try_init()?;
     Ok(TelemetryGuard { provider })
+}
+
+/// Events as lines.
+fn lines<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'s> LookupSpan<'s>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(OneLine(writer));
+    match format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+    }
+}
+
+/// Keeps each event on one line: no value in it begins another or speaks to a terminal.
+struct OneLine<W>(W);
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for OneLine<W> {
+    type Writer = Line<W::Writer>;
+    fn make_writer(&'w self) -> Self::Writer {
+        Line(self.0.make_writer())
+    }
+}
+
+/// One event on its way. The formatter writes it at once, with its line end.
+struct Line<W>(W);
+
+impl<W: io::Write> io::Write for Line<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let (line, end) = text.strip_suffix('\n').map_or((&*text, ""), |line| (line, "\n"));
+        let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        if line.contains(breaks) {
+            let mut escaped = String::with_capacity(text.len() + 16);
+            for character in line.chars() {
+                if breaks(character) {
+                    // As JSON writes it: that may be the form of the line.
+                    escaped.push_str(&format!("\\u{:04x}", u32::from(character)));
+                } else {
+                    escaped.push(character);
+                }
+            }
+            self.0.write_all(escaped.as_bytes())?;
+            self.0.write_all(end.as_bytes())?;
+        } else {
+            self.0.write_all(event)?;
+        }
+        Ok(event.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 fn exporter(endpoint: &str, service: &'static str) -> Result<SdkTracerProvider, TelemetryError> {
@@ -194,6 +245,50 @@ mod tests {
         drop(TelemetryGuard { provider: Some(provider) });
         let request = collector.join().unwrap();
         assert!(request.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{request}");
+    }
+
+    /// Keeps what is written.
+    #[derive(Clone, Default)]
+    struct Kept(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn s10_no_value_begins_a_line_of_its_own_or_speaks_to_a_terminal() {
+        for format in [LogFormat::Json, LogFormat::Text] {
+            for hostile in [
+                "a\r\nb",
+                "a\n2026-01-01T00:00:00Z  INFO access: forged",
+                "\u{1b}[31mred\u{1b}]0;title\u{7}",
+                "\"}\n{\"level\":\"INFO\",\"decision\":\"permit\"}",
+                "\u{2028}\u{85}\u{9b}31m\0\u{7f}",
+            ] {
+                let kept = Kept::default();
+                let writer = kept.clone();
+                let subscriber = tracing_subscriber::registry().with(lines(format, move || writer.clone()));
+                tracing::subscriber::with_default(subscriber, || {
+                    let span = tracing::info_span!("request", host = %hostile);
+                    let _in = span.enter();
+                    tracing::info!(principal = hostile, path = %hostile, agent = ?hostile, "a {hostile} message");
+                });
+                let written = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+                let line = written.strip_suffix('\n').unwrap();
+                assert!(!line.contains(|c: char| c.is_control() || c == '\u{2028}'), "{format:?}: {line:?}");
+                if format == LogFormat::Json {
+                    let event: serde_json::Value = serde_json::from_str(line).unwrap();
+                    assert_eq!(event["level"], "INFO");
+                    assert_eq!(event.get("decision"), None);
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,24 +1,55 @@
 //! Answers of our own: problems (RFC 9457) and redirects.
 
 use bytes::Bytes;
-use domain::RequestId;
-use gate::{Answer, Denial, Stop};
+use domain::{
+    RequestId,
+    response::{ErrorPage, Placeholder},
+};
+use gate::{Answer, Denial, Listener, Stop};
 use http::{Method, StatusCode, header};
 use pingora::{http::ResponseHeader, proxy::Session};
 use serde_json::json;
 
-use super::{context::RequestContext, response::REQUEST_ID};
+use super::{
+    accept,
+    context::RequestContext,
+    response::{self, REQUEST_ID},
+};
+
+/// Of a page that is written into the answer: styles and images in it, and nothing else.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
+                           form-action 'none'; frame-ancestors 'none'";
 
 /// Writes the answer to a stopped request.
-pub(crate) async fn write(session: &mut Session, ctx: &RequestContext, stop: &Stop) -> pingora::Result<()> {
+pub(crate) async fn write(
+    session: &mut Session,
+    ctx: &RequestContext,
+    listener: Listener,
+    stop: &Stop,
+) -> pingora::Result<()> {
     let (mut response, body) = match stop {
         Stop::Answer(Answer::RedirectToHttps { location }) => {
             let mut response = ResponseHeader::build(StatusCode::PERMANENT_REDIRECT, Some(4))?;
             response.insert_header(header::LOCATION, location)?;
             (response, Bytes::new())
         }
-        Stop::Deny(denial) => problem(denial, ctx.request_id)?,
+        Stop::Deny(denial) => {
+            let page = ctx.trace.response.as_ref().and_then(|policy| policy.error_page.as_ref());
+            let (mut response, problem) = problem(denial, ctx.request_id)?;
+            match page.filter(|_| accept::prefers_html(&session.req_header().headers)) {
+                Some(page) => (as_page(response)?, filled(page, denial, ctx.request_id)),
+                None => {
+                    if page.is_some() {
+                        response.insert_header(header::VARY, "accept")?;
+                    }
+                    (response, problem)
+                }
+            }
+        }
     };
+    if let Some(policy) = ctx.trace.response.as_deref().filter(|_| listener == Listener::Tls) {
+        response::apply(policy, &mut response)?;
+    }
     complete(&mut response, &body, ctx.request_id)?;
     // Where one request ends and the next begins is in doubt, or what is left of this one is not worth reading.
     if matches!(response.status, StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE)
@@ -36,6 +67,27 @@ pub(crate) async fn write(session: &mut Session, ctx: &RequestContext, stop: &St
         session.write_response_body(Some(body), true).await?;
     }
     Ok(())
+}
+
+/// The head of a problem that becomes a page: it loads nothing and runs nothing, unless the hostname's policy lets it.
+fn as_page(mut response: ResponseHeader) -> pingora::Result<ResponseHeader> {
+    response.insert_header(header::CONTENT_TYPE, "text/html; charset=utf-8")?;
+    response.insert_header(header::CONTENT_SECURITY_POLICY, PAGE_POLICY)?;
+    response.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+    response.insert_header(header::VARY, "accept")?;
+    Ok(response)
+}
+
+fn filled(page: &ErrorPage, denial: &Denial, id: RequestId) -> Bytes {
+    let (status, code) = denial.public();
+    let id = id.to_string();
+    let fill = |place| match place {
+        Placeholder::Status => status.as_str(),
+        Placeholder::Title => denial.title(),
+        Placeholder::Code => code,
+        Placeholder::RequestId => &id,
+    };
+    page.render(fill).into()
 }
 
 /// What every answer of ours has.

@@ -2,8 +2,9 @@
 //! own names but what we say ourselves.
 
 use domain::RequestId;
+use gate::snapshot::response::CompiledResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use pingora::http::ResponseHeader;
+use pingora::{Error, ErrorType, http::ResponseHeader};
 
 /// Names the request in our logs.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -48,6 +49,49 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     for name in ours(trailers) {
         trailers.remove(&name);
     }
+}
+
+/// Whether a response has one reading: what it answers, where its body ends, and where its fields do.
+///
+/// # Errors
+/// It has two, or none.
+pub(crate) fn one_reading(response: &ResponseHeader, upgrade_asked_for: bool) -> pingora::Result<()> {
+    let invalid = |what| Err(Error::explain(ErrorType::InvalidHTTPHeader, what).into_up());
+    if response.status == StatusCode::SWITCHING_PROTOCOLS && !upgrade_asked_for {
+        return invalid("an upgrade that nobody asked for");
+    }
+    let headers = &response.headers;
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (lengths.next(), codings.next()) {
+        (Some(_), Some(_)) => return invalid("Content-Length beside Transfer-Encoding"),
+        (None, Some(coding)) if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            return invalid("Transfer-Encoding is not `chunked` alone");
+        }
+        (Some(length), None) if length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit) => {
+            return invalid("Content-Length is not a number");
+        }
+        _ => {}
+    }
+    if lengths.next().is_some() || codings.next().is_some() {
+        return invalid("Content-Length or Transfer-Encoding occurs twice");
+    }
+    let is_control = |byte: &u8| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f;
+    if headers.values().any(|value| value.as_bytes().iter().any(is_control)) {
+        return invalid("a control byte in a field");
+    }
+    Ok(())
+}
+
+/// Removes and adds what the hostname's policy says.
+pub(crate) fn apply(policy: &CompiledResponse, response: &mut ResponseHeader) -> pingora::Result<()> {
+    for name in &policy.remove {
+        response.remove_header(name);
+    }
+    for (name, value) in &policy.set {
+        response.insert_header(name, value)?;
+    }
+    Ok(())
 }
 
 /// Adds what we say ourselves.

@@ -44,6 +44,72 @@ async fn r1_ambiguous_framing_is_refused_or_is_one_request() {
     }
 }
 
+/// Spellings of framing that one server or another has taken for `chunked`, or for a length.
+const SPELLINGS: [&str; 40] = [
+    "Transfer-Encoding:chunked",
+    "Transfer-Encoding:\tchunked",
+    "Transfer-Encoding:  chunked",
+    "Transfer-Encoding: chunked ",
+    "Transfer-Encoding: cHuNkEd",
+    "TRANSFER-ENCODING: CHUNKED",
+    "Transfer-Encoding: chunked\t",
+    "Transfer-Encoding\t: chunked",
+    "Transfer-Encoding : chunked",
+    " Transfer-Encoding: chunked",
+    "\tTransfer-Encoding: chunked",
+    "X: X\nTransfer-Encoding: chunked",
+    "X: X\rTransfer-Encoding: chunked",
+    "Transfer-Encoding:\n chunked",
+    "Transfer-Encoding:\r\n chunked",
+    "Transfer-Encoding\r\n: chunked",
+    "Transfer-Encoding: \"chunked\"",
+    "Transfer-Encoding: 'chunked'",
+    "Transfer-Encoding: chunked, chunked",
+    "Transfer-Encoding: , chunked",
+    "Transfer-Encoding: chunked,",
+    "Transfer-Encoding: chunked;q=1",
+    "Transfer-Encoding: chunk",
+    "Transfer-Encoding: chunked-false",
+    "Transfer-Encoding: chunked\0",
+    "Transfer-Encoding: \0chunked",
+    "Transfer-Encoding: \u{85}chunked",
+    "Transfer-Encoding: \u{a0}chunked",
+    "Transfer_Encoding: chunked",
+    "Transfer.Encoding: chunked",
+    "Transfer-Encoding: identity, chunked, identity",
+    "Transfer-Encoding: chunked\r\nTransfer-Encoding: x",
+    "Transfer-Encoding: x\r\nTransfer-Encoding: chunked",
+    "Content-Length:5\r\nContent_Length: 0",
+    "Content-Length: 5\r\n Content-Length: 0",
+    "Content-Length: 5 ",
+    "Content-Length: 05",
+    "Content-Length: 5;",
+    "Content-Length: 5e0",
+    "Content-Length\0: 5",
+];
+
+#[tokio::test]
+async fn r1_every_spelling_of_a_coding_is_one_request_or_none() {
+    let fixture = Fixture::start().await;
+    for line in SPELLINGS {
+        for version in ["1.1", "1.0"] {
+            let request = format!("POST /public/x HTTP/{version}\r\nHost: {ACME}\r\n{line}\r\n\r\n0\r\n\r\n{SMUGGLED}");
+            let mut client = Connection::tls(fixture.https(), ACME, &fixture.ca.ca_pem(), None).await.unwrap();
+            client.send(request.as_bytes()).await.unwrap();
+            drop(client.response().await);
+            // The oracle: a request of somebody else, over the same connection to the upstream, gets its own answer.
+            fixture.canary.answer_next("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\noracle");
+            let next = fixture.ask(crate::support::Protocol::Http1, &Ask::get("/public/oracle")).await;
+            assert_eq!((next.status, next.body.as_slice()), (Some(200), &b"oracle"[..]), "{line:?} HTTP/{version}");
+        }
+    }
+    for arrived in fixture.canary.requests() {
+        assert!(matches!(arrived.target.as_str(), "/public/x" | "/public/oracle"), "{arrived:?}");
+    }
+    let rest = fixture.canary.leftovers().concat();
+    assert!(!String::from_utf8_lossy(&rest).contains("GET /smuggled"), "{}", String::from_utf8_lossy(&rest));
+}
+
 #[tokio::test]
 async fn r1_bad_chunks_never_become_a_second_request() {
     let fixture = Fixture::start().await;

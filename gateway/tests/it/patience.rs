@@ -172,13 +172,11 @@ async fn r6_a_body_that_stops_coming_ends_its_http2_stream_and_no_other() {
 }
 
 #[tokio::test]
-async fn r6_a_body_that_drips_in_is_answered_408_over_either_protocol() {
+async fn r6_a_body_that_drips_in_is_ended_over_either_protocol() {
     let fixture = with(|config| config.connections.body_timeout = HumanDuration::from_secs(5)).await;
     let mut client = Connection::tls(fixture.https(), ACME, &fixture.ca.ca_pem(), None).await.unwrap();
-    client
-        .send(format!("POST /public/x HTTP/1.1\r\nHost: {ACME}\r\nContent-Length: 1000\r\n\r\n").as_bytes())
-        .await
-        .unwrap();
+    let head = format!("POST /public/x HTTP/1.1\r\nHost: {ACME}\r\nContent-Length: 1000\r\n\r\n");
+    client.send(head.as_bytes()).await.unwrap();
     for _ in 0..100 {
         fixture.clock.advance(Duration::from_secs(1));
         if client.send(b"x").await.is_err() {
@@ -187,6 +185,44 @@ async fn r6_a_body_that_drips_in_is_answered_408_over_either_protocol() {
         sleep(DRIP).await;
     }
     assert_eq!(Response::parse(&client.response().await.unwrap()).status, 408);
+    let mut client = Http2::connect(fixture.https(), ACME, &fixture.ca.ca_pem()).await.unwrap();
+    let fields = [(":method", "POST"), (":scheme", "https"), (":authority", ACME), (":path", "/public/x")];
+    let stream = client.begin(&Http2Request::new(&fields)).await.unwrap();
+    for _ in 0..100 {
+        fixture.clock.advance(Duration::from_secs(1));
+        if client.send_frame(0, 0, stream, b"x").await.is_err() {
+            break;
+        }
+        sleep(DRIP).await;
+    }
+    testkit::eventually("both are refused", async || {
+        let (_, metrics) = crate::status::get(&fixture, "/metrics").await;
+        metrics.contains("requests_total{decision=\"request_timeout\"} 2")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn r6_who_takes_nothing_of_a_response_is_cut_off_over_either_protocol() {
+    let fixture = with(|config| config.connections.write_timeout = short()).await;
+    let large = format!("HTTP/1.1 200 OK\r\ncontent-length: 33554432\r\n\r\n{}", "x".repeat(32 << 20));
+    let over = async |what: &str| {
+        testkit::eventually(what, async || {
+            crate::status::get(&fixture, "/metrics").await.1.contains("active_requests 0")
+        })
+        .await;
+    };
+    fixture.canary.answer_next(large.clone());
+    let mut client = Connection::tls(fixture.https(), ACME, &fixture.ca.ca_pem(), None).await.unwrap();
+    client.send(&http1(&Ask::get("/public/x"))).await.unwrap();
+    fixture.canary.next().await;
+    over("HTTP/1.1 is cut off").await;
+    fixture.canary.answer_next(large);
+    let mut http2 = Http2::connect(fixture.https(), ACME, &fixture.ca.ca_pem()).await.unwrap();
+    http2.begin_bare(&Http2Request::get(ACME, "/public/y")).await.unwrap();
+    fixture.canary.next().await;
+    over("HTTP/2 is cut off").await;
+    drop((client, http2));
 }
 
 #[tokio::test]

@@ -261,6 +261,8 @@ impl<'f> Compiler<'f> {
                     certificate_id,
                     services,
                     routes,
+                    max_body: raw.max_body,
+                    response: raw.response.clone(),
                 };
                 let place = Place { pointer: place, routes: route_numbers, services: numbers };
                 self.add_at(place, Entity::Hostname(hostname));

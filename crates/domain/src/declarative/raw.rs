@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     ByteSize, HumanDuration, Timestamp,
+    response::ResponsePolicy,
     snapshot::{
         Algorithm, HostPolicy, KycStatus, OnUnproven, PaymentStatus, Purpose, RateLimit, RoleScope, TenantStatus,
     },
@@ -59,6 +60,11 @@ pub struct RawHostname {
     /// Routes of its own, each with its upstream. They win over routes of the same shape and method of its services.
     #[serde(default)]
     pub routes: Vec<RawRoute>,
+    /// Largest request body, such as `10MiB`, where the route says nothing. Default: the gateway's.
+    pub max_body: Option<ByteSize>,
+    /// What its responses say beside what its upstreams say: security headers, a page for refusals.
+    #[serde(default)]
+    pub response: ResponsePolicy,
 }
 
 /// A certificate in files, relative to the file that names them.

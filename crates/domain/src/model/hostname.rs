@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Version;
 use crate::{
-    CertificateId, FleetName, HostName, HostnameId, ProjectId, ServiceId, TenantId, Timestamp, snapshot::Purpose,
+    ByteSize, CertificateId, FleetName, HostName, HostnameId, ProjectId, ServiceId, TenantId, Timestamp,
+    response::ResponsePolicy, snapshot::Purpose,
 };
 
 /// Whose domain a hostname is under.
@@ -73,6 +74,12 @@ pub struct Hostname {
     pub certificate_id: Option<CertificateId>,
     /// Services it offers.
     pub services: Vec<ServiceId>,
+    /// Largest request body where the route says nothing; none for the gateway's.
+    #[serde(default)]
+    pub max_body: Option<ByteSize>,
+    /// What its responses say beside what its upstreams say.
+    #[serde(default)]
+    pub response: ResponsePolicy,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -97,4 +104,6 @@ pub struct NewHostname {
     pub tls_mode: TlsMode,
     pub certificate_id: Option<CertificateId>,
     pub services: Vec<ServiceId>,
+    pub max_body: Option<ByteSize>,
+    pub response: ResponsePolicy,
 }

@@ -6,12 +6,12 @@ use arc_swap::ArcSwap;
 use authn::Issuer;
 use authz::{PermissionSet, RouteTable};
 use domain::{
-    CertificateId, ProjectId, RoleId, Secret, TenantId, Timestamp,
+    ByteSize, CertificateId, ProjectId, RoleId, Secret, TenantId, Timestamp,
     snapshot::{self, KycStatus, PaymentStatus, Purpose, RateLimit, RoleScope, TenantStatus},
 };
 use http::HeaderValue;
 
-use super::route::CompiledRoute;
+use super::{response::CompiledResponse, route::CompiledRoute};
 
 /// The routes of a hostname.
 pub type Routes = RouteTable<Arc<CompiledRoute>>;
@@ -37,6 +37,10 @@ pub struct Site {
     pub routes: Arc<Routes>,
     /// Its certificate.
     pub certificate: Option<Arc<CertificateData>>,
+    /// Largest request body where the route says nothing; none for the gateway's.
+    pub max_body: Option<ByteSize>,
+    /// What its responses say beside what its upstreams say; none for nothing.
+    pub response: Option<Arc<CompiledResponse>>,
 }
 
 /// An identity shard.

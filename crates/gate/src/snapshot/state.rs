@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::{
     Entry,
+    response::CompiledResponse,
     route::CompiledRoute,
     site::{CertificateData, CompiledRole, ProjectInfo, Roles, Routes, Site, TenantInfo, TenantMap, Tenants},
     upstream::CompiledUpstream,
@@ -333,6 +334,8 @@ impl Compiler<'_> {
             roles: self.roles(),
             routes: self.routes(hostname)?,
             certificate: hostname.certificate_id.and_then(|id| self.certificate(id.uuid())),
+            max_body: hostname.max_body,
+            response: CompiledResponse::new(&hostname.response).map(Arc::new),
             project,
         })
     }

@@ -178,6 +178,8 @@ pub(crate) fn hostname(n: u128, host: &str, project: ProjectId, tenant: Option<T
         certificate_id: None,
         services: vec![id(400)],
         routes: Vec::new(),
+        max_body: None,
+        response: Default::default(),
     }
 }
 

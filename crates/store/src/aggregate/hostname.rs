@@ -37,6 +37,8 @@ fn read(row: &Row) -> Result<Hostname, StoreError> {
         tls_mode: row.word("tls_mode")?,
         certificate_id: row.at("certificate_id")?,
         services: Vec::new(),
+        max_body: row.json_opt("max_body")?,
+        response: row.json_opt("response")?.unwrap_or_default(),
         created_at: row.at("created_at")?,
         updated_at: row.at("updated_at")?,
         version: Version(row.at("version")?),
@@ -134,18 +136,20 @@ impl Tx {
             tls_mode: new.tls_mode,
             certificate_id: new.certificate_id,
             services: new.services,
+            max_body: new.max_body,
+            response: new.response,
             created_at: now,
             updated_at: now,
             version: Version(1),
         };
         let mut all = values![hostname.id, hostname.hostname.as_str(), hostname.project_id, now];
-        all.extend(columns(&hostname));
+        all.extend(columns(&hostname)?);
         self.work
             .view
             .execute(
                 "INSERT INTO hostnames (id, hostname, project_id, created_at, updated_at, tenant_id, purpose, kind,
-                     is_primary, verify_state, verified_at, tls_mode, certificate_id, fleet, version)
-                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)",
+                     is_primary, verify_state, verified_at, tls_mode, certificate_id, fleet, response, max_body, version)
+                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1)",
                 all,
             )
             .await?;
@@ -174,10 +178,10 @@ impl Tx {
             changed.verified_at = before.verified_at.or(Some(self.work.now));
         }
         let told = audience::of_hostname(&self.work.view, changed.id).await?;
-        let mut all = columns(&changed);
+        let mut all = columns(&changed)?;
         all.push(self.work.now.into());
         let assignments = "tenant_id = $3, purpose = $4, kind = $5, is_primary = $6, verify_state = $7,
-             verified_at = $8, tls_mode = $9, certificate_id = $10, fleet = $11, updated_at = $12";
+             verified_at = $8, tls_mode = $9, certificate_id = $10, fleet = $11, response = $12, max_body = $13, updated_at = $14";
         let key = (changed.id.uuid(), changed.version);
         changed.version = swap(&self.work.view, "hostname", "hostnames", key, assignments, all).await?;
         changed.updated_at = self.work.now;
@@ -250,9 +254,9 @@ impl Tx {
     }
 }
 
-/// From `tenant_id` to `fleet`, in the order of the statements above.
-fn columns(it: &Hostname) -> Vec<Value> {
-    vec![
+/// From `tenant_id` to `max_body`, in the order of the statements above.
+fn columns(it: &Hostname) -> Result<Vec<Value>, StoreError> {
+    Ok(vec![
         it.tenant_id.into(),
         Value::word(&it.purpose),
         Value::word(&it.kind),
@@ -262,5 +266,7 @@ fn columns(it: &Hostname) -> Vec<Value> {
         Value::word(&it.tls_mode),
         it.certificate_id.into(),
         it.fleet.as_str().into(),
-    ]
+        Value::json_opt(Some(&it.response).filter(|policy| !policy.is_empty()))?,
+        Value::json_opt(it.max_body.as_ref())?,
+    ])
 }

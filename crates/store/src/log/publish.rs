@@ -226,6 +226,8 @@ pub(crate) async fn hostname(work: &Work, id: HostnameId, effect: Effect) -> Res
         certificate_id: hostname.certificate_id,
         services: hostname.services,
         routes: routes.into_iter().filter(|route| route.enabled).map(|route| route.rule).collect(),
+        max_body: hostname.max_body,
+        response: hostname.response,
     };
     leave(work, &Entity::Hostname(entity), effect).await
 }

@@ -88,6 +88,27 @@ pub(crate) async fn a_hostname_is_told_of_once_it_is_verified(db: Database) {
     assert_eq!(tick.min_revision, tick.revision);
 }
 
+pub(crate) async fn a_hostnames_say_over_its_answers_is_kept_and_told(db: Database) {
+    let store = world(&db).await;
+    let said = r#"{"hsts":{"max_age":"365d"},"set":{"x-frame-options":"DENY"},"remove":["server"],"error_page":"<p>{{code}}"}"#;
+    let mut new = hostname(fresh(), ACME, "new.example.com");
+    new.max_body = Some(domain::ByteSize::from_bytes(u64::MAX));
+    change!(store, |tx, new| tx.insert_hostname(&system(), new.clone())).unwrap();
+    let mut kept = store.hostname(new.id).await.unwrap().unwrap();
+    assert_eq!((kept.max_body, kept.response.is_empty()), (new.max_body, true));
+    kept.response = serde_json::from_str(said).unwrap();
+    kept.max_body = None;
+    change!(store, |tx, kept| tx.update_hostname(&system(), kept.clone())).unwrap();
+    let again = store.hostname(new.id).await.unwrap().unwrap();
+    assert_eq!((again.max_body, &again.response), (None, &kept.response));
+    let tick = store.tick(NOW).await.unwrap();
+    let told = tick.changes.iter().rev().find_map(|change| match &change.entity {
+        Some(Entity::Hostname(it)) if it.id == new.id => Some((it.max_body, it.response.clone())),
+        _ => None,
+    });
+    assert_eq!(told, Some((None, kept.response)));
+}
+
 pub(crate) async fn an_upstream_is_told_of_with_its_key_and_stored_sealed(db: Database) {
     let store = world(&db).await;
     let AssertionKey { kid, key } = store.upstream_assertion_keys(ORDERS).await.unwrap().active;

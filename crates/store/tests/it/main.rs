@@ -74,6 +74,7 @@ conformance! {
         a_certificate_follows_its_hostnames,
         a_customers_state_reaches_its_tenants,
         a_hostname_is_told_of_once_it_is_verified,
+        a_hostnames_say_over_its_answers_is_kept_and_told,
         a_lease_is_noted_before_any_report_and_never_moves_back,
         an_upstream_is_told_of_with_its_key_and_stored_sealed,
         an_upstreams_key_is_exchanged_with_two_valid_in_between,

@@ -134,6 +134,8 @@ pub(crate) fn hostname(id: HostnameId, tenant: TenantId, name: &str) -> NewHostn
         tls_mode: TlsMode::Manual,
         certificate_id: None,
         services: vec![SHOP],
+        max_body: None,
+        response: Default::default(),
     }
 }
 

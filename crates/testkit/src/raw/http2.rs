@@ -228,6 +228,17 @@ impl Http2 {
         Ok(id)
     }
 
+    /// Sends a whole request without a body, and does not wait. Gives its stream.
+    ///
+    /// # Errors
+    /// What the socket answers.
+    pub async fn begin_bare(&mut self, request: &Http2Request) -> io::Result<u32> {
+        let id = self.next_stream;
+        self.next_stream += 2;
+        self.send_fields(id, &request.fields, true).await?;
+        Ok(id)
+    }
+
     /// Resets a stream with an error code.
     ///
     /// # Errors
