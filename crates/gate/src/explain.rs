@@ -154,8 +154,10 @@ impl Account<'_> {
     fn principal(&self) -> Option<BoundPrincipal> {
         let principal = self.trace.principal.as_deref();
         let Some(principal) = principal else {
-            // Who is no active member is never bound, and why stands in the bindings.
-            let known = self.trace.token.as_deref().filter(|_| self.trace.bindings.is_some())?;
+            // Who is no active member is never bound, and why stands in the bindings. Whoever is another tenant's, by then
+            // with bindings as well, is nobody's business here.
+            let inactive = matches!(self.denial, Some(Denial::PrincipalInactive));
+            let known = self.trace.token.as_deref().filter(|_| inactive)?;
             return Some(BoundPrincipal {
                 subject: token::name(&known.token.subject),
                 system: known.token.context == ContextKind::System,

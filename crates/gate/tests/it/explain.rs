@@ -308,6 +308,7 @@ fn once_believed() -> Vec<Case> {
                 ("/credential/claims/sub", json!(null)),
                 ("/credential/claims/sid", json!(null)),
                 ("/credential/claims/jti", json!(null)),
+                ("/principal", json!(null)),
                 ("/credential/claims/tid", json!(null)),
             ],
         ),

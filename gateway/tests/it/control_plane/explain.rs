@@ -51,6 +51,13 @@ async fn permits_and_refusals_are_told_with_what_was_found() {
     assert_eq!(again.principal.unwrap().bindings.unwrap().level, BindingsLevel::Token);
     assert_eq!(again.credential.unwrap().seen_before, Some(true));
 
+    // Another token of the same user: its roles are in memory.
+    let tenant: TenantId = ACME_ID.parse().unwrap();
+    let claims = fleet.world.issuer.claims(SystemClock.unix_now()).for_user(tenant, user);
+    let other = fleet.world.issuer.mint(claims.set("pid", fleet.world.project()));
+    let other = told(&fleet, &fleet.ask(&Ask::get("/orders").bearer(&other)).await).await;
+    assert_eq!(other.principal.unwrap().bindings.unwrap().level, BindingsLevel::Memory);
+
     let denied = fleet.ask(&Ask::get("/orders/7").bearer(&token)).await;
     assert_eq!(denied.status, 403);
     let denied = told(&fleet, &denied).await;
