@@ -272,6 +272,8 @@ async fn root_tenant(app: &App, root: &Project) -> Result<Tenant, AppError> {
         plan: None,
         trial_ends_at: None,
         rate_limit: None,
+        principal_rate_limit: None,
+        admission: domain::Admission::default(),
     };
     let (by, customers_by): (Authorized<ManageTenants>, Authorized<ManageCustomers>) =
         (Authorized::system(JOB), Authorized::system(JOB));
@@ -432,6 +434,8 @@ async fn hostname(app: &App, project: &Project, tenant: Option<&Tenant>, name: &
         services: services.into_iter().collect(),
         max_body: None,
         response: ResponsePolicy::default(),
+        admission: domain::Admission::default(),
+        cors: domain::Cors::default(),
     };
     let by: Authorized<ManageHostnames> = Authorized::system(JOB);
     let (by, new) = (&by, &new);

@@ -171,7 +171,7 @@ pub enum Revocations {
 pub struct RedisConfig {
     /// URL of the Redis that carries revocations; it must never evict (`maxmemory-policy noeviction`).
     pub revocation: Option<String>,
-    /// URL of the Redis that caches role bindings.
+    /// URL of the Redis that caches role bindings and counts requests for the fleet.
     pub cache: Option<String>,
     /// The key that cached bindings are authenticated with, shared with the other gateways and the control API.
     pub cache_key: Option<SecretRef>,
@@ -199,16 +199,52 @@ impl Default for SnapshotConfig {
 pub struct LimitConfig {
     /// For each client address, before authentication.
     pub address: RateLimit,
+    /// Connections of each client address that are open at once, 1 to 1,000,000. Those of trusted proxies are not
+    /// counted. Default: 1024.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub address_connections: u32,
+    /// Connections that each client address may make, before TLS. Those of trusted proxies are not counted. Default:
+    /// 500 a second, burst 1000.
+    pub address_handshakes: RateLimit,
     /// For each tenant that has none of its own.
     pub tenant: RateLimit,
+    /// For each principal in its tenant, where the tenant says nothing else. Default: none.
+    pub principal: Option<RateLimit>,
+    /// Requests of each tenant that are served at once, where it says nothing else, 1 to 1,000,000. Default: 10000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub tenant_in_flight: u32,
+    /// WebSockets of each tenant that are open at once, where it says nothing else, 1 to 1,000,000. Default: 5000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub tenant_websockets: u32,
     /// Failed signatures, for each client address and hostname.
     pub failed_signatures: RateLimit,
+    /// Limits of tenants, principals and routes are the fleet's, counted in `redis.cache`; without it each gateway has
+    /// them for itself. Default: true.
+    pub shared: bool,
+    /// How many gateways the fleet has, 1 to 10,000: while Redis has not said it, each keeps to its part of the limits.
+    /// Default: 1.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub gateways: u32,
+    /// Answers say what is left, in `RateLimit` and `RateLimit-Policy`. Default: true.
+    pub headers: bool,
 }
 
 impl Default for LimitConfig {
     fn default() -> Self {
         let gate = gate::GateConfig::default();
-        Self { address: gate.address_limit, tenant: gate.tenant_limit, failed_signatures: gate.signature_budget }
+        Self {
+            address: gate.address_limit,
+            address_connections: 1024,
+            address_handshakes: RateLimit { rps: 500, burst: 1_000 },
+            tenant: gate.tenant_limit,
+            principal: gate.principal_limit,
+            tenant_in_flight: gate.tenant_load.requests,
+            tenant_websockets: gate.tenant_load.websockets,
+            failed_signatures: gate.signature_budget,
+            shared: true,
+            gateways: 1,
+            headers: true,
+        }
     }
 }
 
@@ -328,6 +364,11 @@ impl GatewayConfig {
         gate::GateConfig {
             address_limit: self.limits.address,
             tenant_limit: self.limits.tenant,
+            principal_limit: self.limits.principal,
+            tenant_load: gate::load::LoadLimits {
+                requests: self.limits.tenant_in_flight,
+                websockets: self.limits.tenant_websockets,
+            },
             signature_budget: self.limits.failed_signatures,
             refresh_threshold: self.tokens.refresh_threshold.get(),
             token_cache_entries: self.tokens.cache_entries,

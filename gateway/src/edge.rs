@@ -23,6 +23,7 @@ use link::{
     log::{ControlPlane, FactCarrier, GatewayIdentity, RedisCarrier},
     redis_record::RedisRecord,
     rpc::RpcClient,
+    shared_limits::SharedLimits,
 };
 use moka::future::Cache;
 use pingora::{
@@ -43,10 +44,11 @@ use crate::{
     connection::door::Door,
     control_tls::ControlTls,
     enrolment::Enrolled,
-    entrance::Entrance,
+    entrance::{Entrance, connections::Connections},
     explain::{self, Explainer},
     feed::{Applier, disk::DiskError},
     issuer_keys::{self, IssuerKeys},
+    limits::LimitExchange,
     listen::{Bound, ListenError},
     metrics::Metrics,
     permissions::Permissions,
@@ -90,6 +92,8 @@ pub struct EdgeParts {
     pub record: Option<RedisRecord>,
     /// Role bindings shared by the fleet, in Redis.
     pub bindings: Option<BindingsCache>,
+    /// Limits of the fleet, in Redis.
+    pub limits: Option<SharedLimits>,
     /// Who this gateway is towards a control plane on another machine.
     pub control_tls: Arc<ControlTls>,
     /// What keeps the certificate good that the control API knows this gateway by.
@@ -100,7 +104,17 @@ impl EdgeParts {
     /// An edge without Redis.
     pub fn new(config: GatewayConfig, source: Source, clock: Arc<dyn Clock>) -> Self {
         let control_tls = Arc::default();
-        Self { config, source, clock, revocations: None, record: None, bindings: None, control_tls, renewal: None }
+        Self {
+            config,
+            source,
+            clock,
+            revocations: None,
+            record: None,
+            bindings: None,
+            limits: None,
+            control_tls,
+            renewal: None,
+        }
     }
 }
 
@@ -148,7 +162,7 @@ impl Edge {
     /// [`EdgeError`]: a port in use, a broken declarative file, an unwritable data folder.
     pub async fn start(parts: EdgeParts) -> Result<RunningEdge, EdgeError> {
         crate::install_crypto();
-        let EdgeParts { config, source, clock, revocations, record, bindings, control_tls, renewal } = parts;
+        let EdgeParts { config, source, clock, revocations, record, bindings, limits, control_tls, renewal } = parts;
         let https = Bound::new("listen.https", config.listen.https)?;
         let http = config.listen.http.map(|address| Bound::new("listen.http", address)).transpose()?;
         let status = Bound::new("listen.metrics", config.listen.metrics)?;
@@ -173,6 +187,9 @@ impl Edge {
         let https_port = https.address().map_or(443, |address| address.port());
         let gate = Gate::new(config.gate(https_port), mirror, Arc::<Permissions>::clone(&permissions));
         let gate = Arc::new(gate);
+        if limits.is_some() || (config.redis.cache.is_some() && config.limits.shared) {
+            gate.share().begin(config.limits.gateways);
+        }
         let applier = Arc::new(Applier::new(Arc::clone(&gate), Arc::clone(&clock), Arc::clone(&metrics)));
         let addresses = config.upstreams.forbidden.iter().chain(status.addresses()).copied();
         let forbidden = Forbidden::new(addresses, config.forbidden_sockets());
@@ -189,6 +206,7 @@ impl Edge {
             metrics: Arc::clone(&metrics),
             traced: config.telemetry.otlp_endpoint.is_some(),
             limits: config.connections.clone(),
+            tells_limits: config.limits.headers,
         });
         let (stop, stopping) = watch::channel(false);
         let (reload, reloads) = mpsc::channel(1);
@@ -209,6 +227,10 @@ impl Edge {
         let handle = edge.background_handle();
         if let Some((enrolled, client)) = renewal {
             handle.spawn(enrolled.keep_renewing(client, Arc::clone(&control_tls), Arc::clone(&clock)));
+        }
+        if let Some(limits) = limits {
+            let (gate, clock) = (Arc::clone(&edge.shared.gate), Arc::clone(&clock));
+            handle.spawn(LimitExchange { gate, limits, clock, metrics: Arc::clone(&metrics) }.run());
         }
         let revocations = record.is_some() || matches!(source, Source::ControlPlane { .. });
         tasks.status(&handle, status, revocations, record.clone())?;
@@ -292,7 +314,13 @@ impl RunningEdge {
         let Some(workers) = &self.workers else { return Ok(()) };
         // A socket of tokio's belongs to the runtime it is made in.
         let _entered = workers.enter();
-        let entrance = |on| Entrance::new(&config.listen, on, Arc::clone(&self.shared.metrics));
+        let limits = &config.limits;
+        let proxies = config.listen.trusted_proxies.clone();
+        let connections = Connections::new(limits.address_connections, limits.address_handshakes, proxies);
+        let entrance = |on| {
+            let Shared { clock, metrics, .. } = &*self.shared;
+            Entrance::new(&config.listen, on, Arc::clone(&connections), Arc::clone(clock), Arc::clone(metrics))
+        };
         let encrypted = (https, Listener::Tls, entrance(config.listen.https_proxy_protocol), Some(tls));
         let plain = http.map(|http| (http, Listener::Plain, entrance(config.listen.http_proxy_protocol), None));
         for (bound, listener, entrance, tls) in [Some(encrypted), plain].into_iter().flatten() {

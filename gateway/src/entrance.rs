@@ -2,13 +2,15 @@
 //!
 //! Behind a load balancer that speaks TCP only, each connection begins with a PROXY header ([`proxy_header`]) and comes
 //! from one of the trusted proxies, or it is closed without an answer. What the header says takes the place of the
-//! connection's address for everything that follows: limits, address lists, logs, what upstreams are told.
+//! connection's address for everything that follows: limits, address lists, logs, what upstreams are told. Then the
+//! connection is counted for its address ([`connections`]).
 //!
 //! ```text
 //! accept ─▶ Entrance ─▶ TLS handshake ─▶ HTTP        https
 //! accept ─▶ Entrance ─▶ HTTP                         http
 //! ```
 
+pub(crate) mod connections;
 mod proxy_header;
 
 use std::{
@@ -17,11 +19,14 @@ use std::{
     time::Duration,
 };
 
-use domain::{Network, network};
+use domain::{Clock, Network, network};
 use pingora::protocols::{GetSocketDigest, SocketDigest, UniqueID, l4::socket};
 use tokio::{io::AsyncRead, time::timeout};
 
-use self::proxy_header::HeaderError;
+use self::{
+    connections::{Connections, Place, TooMany},
+    proxy_header::HeaderError,
+};
 use crate::{config::ListenConfig, metrics::Metrics};
 
 /// Lets connections in, each under the address it is really from.
@@ -29,6 +34,8 @@ pub(crate) struct Entrance {
     proxy_protocol: bool,
     proxies: Vec<Network>,
     patience: Duration,
+    connections: Arc<Connections>,
+    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
 
@@ -41,6 +48,10 @@ pub(crate) enum Closed {
     Late,
     #[error("its PROXY header cannot be used")]
     Header(#[from] HeaderError),
+    #[error("its address has too many connections")]
+    Connections,
+    #[error("its address makes connections too fast")]
+    Handshakes,
 }
 
 impl Closed {
@@ -50,43 +61,57 @@ impl Closed {
             Self::Stranger => "proxy_untrusted",
             Self::Late => "proxy_header_late",
             Self::Header(_) => "proxy_header_invalid",
+            Self::Connections => "address_connections",
+            Self::Handshakes => "address_handshakes",
         }
     }
 }
 
 impl Entrance {
     /// The entrance of a listener.
-    pub(crate) fn new(listen: &ListenConfig, proxy_protocol: bool, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        listen: &ListenConfig,
+        proxy_protocol: bool,
+        connections: Arc<Connections>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (proxies, patience) = (listen.trusted_proxies.clone(), listen.proxy_header_timeout.get());
-        Self { proxy_protocol, proxies, patience, metrics }
+        Self { proxy_protocol, proxies, patience, connections, clock, metrics }
     }
 
-    /// Reads what stands in front of the first byte, and notes whose connection it is.
+    /// Reads what stands in front of the first byte, notes whose connection it is, and counts it for as long as its place
+    /// is held.
     ///
     /// # Errors
     /// It is not let in, which is noted.
-    pub(crate) async fn enter<S>(&self, stream: &mut S) -> Result<(), Closed>
+    pub(crate) async fn enter<S>(&self, stream: &mut S) -> Result<Option<Place>, Closed>
     where
         S: AsyncRead + GetSocketDigest + UniqueID + Send + Sync + Unpin + ?Sized,
     {
-        if !self.proxy_protocol {
-            return Ok(());
+        self.entered(stream).await.inspect_err(|closed| {
+            self.metrics.connection_closed(closed.reason());
+            tracing::debug!(client.address = ?address(stream), error = closed as &dyn std::error::Error, "closed");
+        })
+    }
+
+    async fn entered<S>(&self, stream: &mut S) -> Result<Option<Place>, Closed>
+    where
+        S: AsyncRead + GetSocketDigest + UniqueID + Send + Sync + Unpin + ?Sized,
+    {
+        if self.proxy_protocol
+            && let Some(client) = self.named(stream).await?
+        {
+            let digest = SocketDigest::from_raw_fd(stream.id());
+            // New, so that nothing is in it yet.
+            drop(digest.peer_addr.set(Some(socket::SocketAddr::Inet(client))));
+            stream.set_socket_digest(digest);
         }
-        match self.named(stream).await {
-            Ok(None) => Ok(()),
-            Ok(Some(client)) => {
-                let digest = SocketDigest::from_raw_fd(stream.id());
-                // New, so that nothing is in it yet.
-                drop(digest.peer_addr.set(Some(socket::SocketAddr::Inet(client))));
-                stream.set_socket_digest(digest);
-                Ok(())
-            }
-            Err(closed) => {
-                self.metrics.connection_closed(closed.reason());
-                tracing::debug!(client.address = ?address(stream), error = &closed as &dyn std::error::Error, "closed");
-                Err(closed)
-            }
-        }
+        let Some(client) = address(stream) else { return Ok(None) };
+        self.connections.enter(client, self.clock.boot_now()).map_err(|too_many| match too_many {
+            TooMany::Open => Closed::Connections,
+            TooMany::Handshakes => Closed::Handshakes,
+        })
     }
 
     /// The address that a PROXY header names; none when the proxy speaks for itself.

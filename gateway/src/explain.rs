@@ -135,7 +135,7 @@ impl Explainer {
     fn affords(&self, trace: &Trace, now: BootInstant) -> bool {
         let host = trace.host.as_deref().map_or(0, |host| self.hasher.hash_one(host));
         let tenant = trace.bound_to().map_or(0, |tenant| tenant.as_u128());
-        self.hostnames.of((host, tenant)).take(self.hostname, now) && self.all.take(self.total, now)
+        self.hostnames.of((host, tenant)).take(self.hostname, now).is_ok() && self.all.take(self.total, now).is_ok()
     }
 }
 

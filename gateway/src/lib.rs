@@ -7,6 +7,7 @@
 //! | `permissions` | what the gate asks of the outside: bindings, the lease, the revocation store |
 //! | `listen`, `entrance`, `connection`, `tls`, `proxy` | sockets, whose a connection is and how long, certificates by SNI, a request's way through Pingora |
 //! | `feed` | where the snapshot comes from: control API, file, disk |
+//! | `limits` | what gateways of a fleet tell each other about limits |
 //! | `record` | revocations of a gateway without a control plane |
 //! | `explain` | which decisions are told to the control API |
 //! | `status`, `metrics` | `/metrics`, `/healthz`, `/readyz` |
@@ -21,6 +22,7 @@ mod entrance;
 mod explain;
 mod feed;
 mod issuer_keys;
+mod limits;
 mod listen;
 mod metrics;
 mod permissions;

@@ -55,6 +55,8 @@ pub(crate) struct Metrics {
     pub(crate) active_requests: IntGauge,
     /// TLS connections that are open.
     pub(crate) active_connections: IntGauge,
+    /// Gateways that share limits with this one, and itself; 0 while it keeps to its part.
+    pub(crate) limit_gateways: IntGauge,
     /// Connections that were closed at the entrance, by the reason.
     connections_closed: IntCounterVec,
     /// Verified tokens found in memory, since the start.
@@ -103,6 +105,7 @@ impl Metrics {
             total: stages.get_metric_with_label_values(&["total"])?,
             active_requests: add.integer("active_requests", "Requests that are being served")?,
             active_connections: add.integer("active_tls_connections", "TLS connections that are open")?,
+            limit_gateways: add.integer("limit_gateways", "Gateways that share limits; 0 while they do not")?,
             connections_closed: add.counters(
                 "connections_closed_total",
                 "Connections that were closed before their first request",

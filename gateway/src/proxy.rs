@@ -16,15 +16,18 @@ mod accept;
 mod access_log;
 pub(crate) mod answer;
 pub(crate) mod context;
+mod cors;
 pub(crate) mod forbidden;
 mod head;
 pub(crate) mod peers;
+mod quota;
 pub(crate) mod resolver;
 mod response;
 mod trace;
 mod upload;
 mod upstream_head;
 pub(crate) mod watch;
+mod websocket;
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +35,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::Clock;
 use gate::{Denial, Gate, Listener, Stop};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use pingora::{
     Error, ErrorSource, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -59,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) limits: ConnectionConfig,
     /// None where there is nobody to tell of decisions.
     pub(crate) explainer: Option<Explainer>,
+    /// Whether answers say what is left of limits.
+    pub(crate) tells_limits: bool,
 }
 
 /// The proxy of one listener.
@@ -87,14 +92,14 @@ impl ProxyHttp for EdgeProxy {
             ctx.span = trace::begin(&session.req_header().headers, ctx.request_id);
         }
         ctx.trace.laps = metrics.laps(clock.boot_now());
+        let empty = session.is_body_empty();
         let decision = {
-            let head = head::read(session, self.listener, ctx.request_id);
+            let head = head::read(session, self.listener, !empty, ctx.request_id);
             match head::oversized(session, limits) {
                 Some(denial) => Err(denial.into()),
                 None => gate.decide(&head, clock, &mut ctx.trace).await,
             }
         };
-        let empty = session.is_body_empty();
         let decision = decision.and_then(|permit| {
             let headers = &session.req_header().headers;
             let most = permit.max_body.unwrap_or(limits.max_body).bytes();
@@ -113,19 +118,20 @@ impl ProxyHttp for EdgeProxy {
                 Ok(false)
             }
             Err(stop) => {
-                answer::write(session, ctx, self.listener, &stop).await?;
+                answer::write(session, ctx, self.listener, &stop, self.shared.tells_limits).await?;
                 ctx.stop = Some(stop);
                 Ok(true)
             }
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Box<HttpPeer>> {
         let Some(permit) = ctx.watch.permit() else {
             return Err(Error::explain(ErrorType::InternalError, "no permit"));
         };
         ctx.upstream_since = Some(self.shared.clock.boot_now());
-        self.shared.peers.choose(&permit.route.upstream, &mut ctx.attempts).await.map_err(|error| {
+        let for_websocket = session.req_header().headers.contains_key(header::UPGRADE);
+        self.shared.peers.choose(&permit.route.upstream, &mut ctx.attempts, for_websocket).await.map_err(|error| {
             tracing::error!(request.id = %ctx.request_id, error = &error as &dyn std::error::Error, "no peer");
             ctx.stop = Some(Denial::UpstreamUnreachable.into());
             Error::because(ErrorType::ConnectError, "no peer", error).into_up()
@@ -182,7 +188,7 @@ impl ProxyHttp for EdgeProxy {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut RequestContext,
     ) -> pingora::Result<()> {
@@ -197,6 +203,13 @@ impl ProxyHttp for EdgeProxy {
             ctx.watch.streams();
         }
         response::clean(response);
+        if let Some(rules) = &ctx.trace.cors {
+            cors::clean(response);
+            cors::tell(response, rules, &session.req_header().headers)?;
+        }
+        if let (Some(quota), true) = (&ctx.trace.quota, self.shared.tells_limits) {
+            quota::tell(response, quota)?;
+        }
         if let Some(policy) = &ctx.trace.response
             && !response.status.is_informational()
         {
@@ -243,7 +256,7 @@ impl ProxyHttp for EdgeProxy {
         // Once a response has begun it can only be cut off.
         if session.response_written().is_none() {
             session.set_keepalive(None);
-            if let Err(error) = answer::write(session, ctx, self.listener, &stop).await {
+            if let Err(error) = answer::write(session, ctx, self.listener, &stop, self.shared.tells_limits).await {
                 tracing::debug!(request.id = %ctx.request_id, %error, "the client did not wait for the answer");
             }
             if !session.is_http2() {
@@ -264,7 +277,8 @@ impl ProxyHttp for EdgeProxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut RequestContext) {
-        let head = head::read(session, self.listener, ctx.request_id);
+        // Whether a body followed is not told.
+        let head = head::read(session, self.listener, false, ctx.request_id);
         ctx.finished(self.shared.clock.boot_now(), &Wire::of(session), error.is_some(), Some(&head));
     }
 }

@@ -2,7 +2,8 @@
 
 use axum::{Json, extract::State};
 use domain::{
-    ByteSize, CertificateId, FleetName, HostName, HostnameId, ProjectId, Secret, ServiceId, TenantId, Timestamp,
+    Admission, ByteSize, CertificateId, Cors, FleetName, HostName, HostnameId, ProjectId, Secret, ServiceId, TenantId,
+    Timestamp,
     model::{Hostname, HostnameKind, NewHostname, TlsMode, VerifyState},
     response::ResponsePolicy,
     snapshot::Purpose,
@@ -38,6 +39,8 @@ pub struct HostnameView {
     pub services: Vec<ServiceId>,
     pub max_body: Option<ByteSize>,
     pub response: ResponsePolicy,
+    pub admission: Admission,
+    pub cors: Cors,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -60,6 +63,8 @@ impl From<Hostname> for HostnameView {
             services: it.services,
             max_body: it.max_body,
             response: it.response,
+            admission: it.admission,
+            cors: it.cors,
             created_at: it.created_at,
             updated_at: it.updated_at,
         }
@@ -96,6 +101,12 @@ pub struct CreateHostname {
     /// What its responses say beside what its upstreams say: security headers, a page for refusals.
     #[serde(default)]
     response: ResponsePolicy,
+    /// Who is let in, and how much at once, beside what its tenant says.
+    #[serde(default)]
+    admission: Admission,
+    /// Which pages of other origins may call it. Default none.
+    #[serde(default)]
+    cors: Cors,
 }
 
 /// What of a hostname changes; what is left out stays.
@@ -110,6 +121,10 @@ pub struct UpdateHostname {
     max_body: Option<ByteSize>,
     /// What its responses say beside what its upstreams say; all of it.
     response: Option<ResponsePolicy>,
+    /// Who is let in, and how much at once; all of it.
+    admission: Option<Admission>,
+    /// Which pages of other origins may call it; all of it.
+    cors: Option<Cors>,
 }
 
 /// A certificate for a hostname.
@@ -124,6 +139,16 @@ pub struct UploadCertificate {
 }
 
 wire!(HostnameView, CreateHostname, UpdateHostname, UploadCertificate);
+
+fn checked(admission: Option<&Admission>, cors: Option<&Cors>) -> Result<(), AppError> {
+    if let Some(Err(error)) = admission.map(Admission::check) {
+        return Err(AppError::field(&format!("/admission/{}", error.field), "range", error.reason));
+    }
+    match cors.map(Cors::check) {
+        Some(Err(error)) => Err(AppError::field(&format!("/cors/{}", error.field), "range", error.reason)),
+        Some(Ok(())) | None => Ok(()),
+    }
+}
 
 /// Lists hostnames.
 #[utoipa::path(get, path = "/v1/hostnames", tag = "hostnames", params(PageQuery),
@@ -145,6 +170,7 @@ pub async fn create_hostname(
     State(app): State<App>,
     Body(body): Body<CreateHostname>,
 ) -> Result<Created<HostnameView>, AppError> {
+    checked(Some(&body.admission), Some(&body.cors))?;
     let home = match body.tenant_id {
         Some(id) => app.store.tenant(id).await?.map(|tenant| tenant.project_id),
         None => body.project_id,
@@ -173,6 +199,8 @@ pub async fn create_hostname(
         services: body.services,
         max_body: body.max_body,
         response: body.response,
+        admission: body.admission,
+        cors: body.cors,
     };
     let (made, commit) = app::hostnames::create_hostname(&app, &principal, new).await?;
     let location = format!("/v1/hostnames/{}", made.id);
@@ -191,7 +219,7 @@ pub async fn read_hostname(
     Ok(One { version: found.version, body: found.into() })
 }
 
-/// Sets which services a hostname offers, which fleet serves it, and how it answers.
+/// Sets which services a hostname offers, which fleet serves it, whom it lets in, and how it answers.
 #[utoipa::path(patch, path = "/v1/hostnames/{id}", tag = "hostnames", params(("id" = String, Path), WaitQuery),
     request_body = UpdateHostname, responses((status = 200, body = HostnameView)), security(("bearer" = [])))]
 pub async fn update_hostname(
@@ -201,8 +229,9 @@ pub async fn update_hostname(
     IfMatch(version): IfMatch,
     Body(body): Body<UpdateHostname>,
 ) -> Result<Changed<HostnameView>, AppError> {
-    let UpdateHostname { services, fleet, max_body, response } = body;
-    let edit = app::hostnames::Edit { services, fleet, max_body, response };
+    checked(body.admission.as_ref(), body.cors.as_ref())?;
+    let UpdateHostname { services, fleet, max_body, response, admission, cors } = body;
+    let edit = app::hostnames::Edit { services, fleet, max_body, response, admission, cors };
     let (changed, commit) = app::hostnames::update_hostname(&app, &principal, id, version, edit).await?;
     Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
 }

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use domain::{
-    CustomerId, ProjectId, Slug, TenantId, Timestamp,
+    Admission, CustomerId, ProjectId, Slug, TenantId, Timestamp,
     model::{ClaimState, Tenant, TenantTransition},
     snapshot::{RateLimit, TenantStatus},
 };
@@ -36,6 +36,8 @@ pub struct TenantView {
     pub plan: Option<String>,
     pub trial_ends_at: Option<Timestamp>,
     pub rate_limit: Option<RateLimit>,
+    pub principal_rate_limit: Option<RateLimit>,
+    pub admission: Admission,
     pub deleted_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -54,6 +56,8 @@ impl From<Tenant> for TenantView {
             plan: it.plan,
             trial_ends_at: it.trial_ends_at,
             rate_limit: it.rate_limit,
+            principal_rate_limit: it.principal_rate_limit,
+            admission: it.admission,
             deleted_at: it.deleted_at,
             created_at: it.created_at,
             updated_at: it.updated_at,
@@ -86,6 +90,11 @@ pub struct CreateTenant {
     trial_ends_at: Option<Timestamp>,
     /// Requests a second; none for the default.
     rate_limit: Option<RateLimit>,
+    /// Requests a second of each of its principals; none for the default.
+    principal_rate_limit: Option<RateLimit>,
+    /// Who is let in, and how much at once.
+    #[serde(default)]
+    admission: Admission,
 }
 
 /// What changes of a tenant; what is absent stays.
@@ -100,15 +109,26 @@ pub struct UpdateTenant {
     trial_ends_at: Option<Timestamp>,
     /// Requests a second.
     rate_limit: Option<RateLimit>,
+    /// Requests a second of each of its principals.
+    principal_rate_limit: Option<RateLimit>,
+    /// Who is let in, and how much at once; all of it.
+    admission: Option<Admission>,
 }
 
 wire!(TenantView, CreateTenant, UpdateTenant);
 
-fn checked_rate(limit: Option<RateLimit>) -> Result<Option<RateLimit>, AppError> {
+fn checked(admission: Admission) -> Result<Admission, AppError> {
+    match admission.check() {
+        Ok(()) => Ok(admission),
+        Err(error) => Err(AppError::field(&format!("/admission/{}", error.field), "range", error.reason)),
+    }
+}
+
+fn checked_rate(pointer: &str, limit: Option<RateLimit>) -> Result<Option<RateLimit>, AppError> {
     let fits = |number: u32| (1..=1_000_000).contains(&number);
     match limit {
         Some(limit) if !fits(limit.rps) || !fits(limit.burst) => {
-            Err(AppError::field("/rate_limit", "range", "1 to 1,000,000 are allowed"))
+            Err(AppError::field(pointer, "range", "1 to 1,000,000 are allowed"))
         }
         limit => Ok(limit),
     }
@@ -148,7 +168,9 @@ pub async fn create_tenant(
         status,
         plan: body.plan,
         trial_ends_at: body.trial_ends_at,
-        rate_limit: checked_rate(body.rate_limit)?,
+        rate_limit: checked_rate("/rate_limit", body.rate_limit)?,
+        principal_rate_limit: checked_rate("/principal_rate_limit", body.principal_rate_limit)?,
+        admission: checked(body.admission)?,
     };
     let (made, commit) = app::tenants::create_tenant(&app, &principal, draft).await?;
     let location = format!("/v1/tenants/{}", made.id);
@@ -193,7 +215,9 @@ pub async fn update_tenant(
         name: body.name,
         plan: body.plan,
         trial_ends_at: body.trial_ends_at,
-        rate_limit: checked_rate(body.rate_limit)?,
+        rate_limit: checked_rate("/rate_limit", body.rate_limit)?,
+        principal_rate_limit: checked_rate("/principal_rate_limit", body.principal_rate_limit)?,
+        admission: body.admission.map(checked).transpose()?,
     };
     let (changed, commit) = app::tenants::update_tenant(&app, &principal, id, version, edit).await?;
     Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })

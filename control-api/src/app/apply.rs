@@ -241,12 +241,18 @@ impl Run<'_> {
         let by = &self.writer.tenants;
         if let Some(mut found) = self.tx.tenant_by_slug(declared.slug.as_str()).await? {
             self.is(declared.id.uuid(), found.id.uuid());
-            if found.plan == declared.plan && found.rate_limit == declared.rate_limit {
+            if found.plan == declared.plan
+                && found.rate_limit == declared.rate_limit
+                && found.principal_rate_limit == declared.principal_rate_limit
+                && found.admission == declared.admission
+            {
                 self.outcome.unchanged += 1;
                 return Ok(());
             }
             found.plan.clone_from(&declared.plan);
             found.rate_limit = declared.rate_limit;
+            found.principal_rate_limit = declared.principal_rate_limit;
+            found.admission.clone_from(&declared.admission);
             self.tx.updated(self.tx.update_tenant(by, found).await?).await?;
             self.outcome.updated += 1;
             return Ok(());
@@ -271,6 +277,8 @@ impl Run<'_> {
             plan: declared.plan.clone(),
             trial_ends_at: None,
             rate_limit: declared.rate_limit,
+            principal_rate_limit: declared.principal_rate_limit,
+            admission: declared.admission.clone(),
         };
         self.tx.created(self.tx.insert_tenant(&self.writer.tenants, new).await?).await?;
         self.outcome.created += 1;
@@ -483,6 +491,8 @@ impl Run<'_> {
                     || found.purpose != declared.purpose
                     || found.max_body != declared.max_body
                     || found.response != declared.response
+                    || found.admission != declared.admission
+                    || found.cors != declared.cors
                     || found.services.iter().any(|id| !services.contains(id))
                     || services.iter().any(|id| !found.services.contains(id));
                 if differs {
@@ -491,6 +501,8 @@ impl Run<'_> {
                     found.services = services;
                     found.max_body = declared.max_body;
                     found.response.clone_from(&declared.response);
+                    found.admission.clone_from(&declared.admission);
+                    found.cors.clone_from(&declared.cors);
                     self.tx.updated(self.tx.update_hostname(by, found).await?).await?;
                     self.outcome.updated += 1;
                 } else {
@@ -517,6 +529,8 @@ impl Run<'_> {
                     services,
                     max_body: declared.max_body,
                     response: declared.response.clone(),
+                    admission: declared.admission.clone(),
+                    cors: declared.cors.clone(),
                 };
                 self.tx.created(self.tx.insert_hostname(by, new).await?).await?;
                 self.outcome.created += 1;

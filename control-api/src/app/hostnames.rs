@@ -2,7 +2,7 @@
 
 use authz::action::{ManageCertificates, ManageHostnames};
 use domain::{
-    ByteSize, FleetName, HostnameId, Secret, ServiceId,
+    Admission, ByteSize, Cors, FleetName, HostnameId, Secret, ServiceId,
     model::{Hostname, NewHostname, VerifyState, Version},
     response::ResponsePolicy,
 };
@@ -49,9 +49,13 @@ pub struct Edit {
     pub max_body: Option<ByteSize>,
     /// What its responses say beside what its upstreams say; all of it.
     pub response: Option<ResponsePolicy>,
+    /// Who is let in, and how much at once.
+    pub admission: Option<Admission>,
+    /// Which pages of other origins may call it.
+    pub cors: Option<Cors>,
 }
 
-/// Sets which services a hostname offers, which fleet serves it, and how it answers.
+/// Sets which services a hostname offers, which fleet serves it, whom it lets in, and how it answers.
 pub async fn update_hostname(
     app: &App,
     principal: &Principal,
@@ -70,6 +74,8 @@ pub async fn update_hostname(
                 hostname.fleet = edit.fleet.unwrap_or(hostname.fleet);
                 hostname.max_body = edit.max_body.or(hostname.max_body);
                 hostname.response = edit.response.unwrap_or(hostname.response);
+                hostname.admission = edit.admission.unwrap_or(hostname.admission);
+                hostname.cors = edit.cors.unwrap_or(hostname.cors);
                 Ok(tx.updated(tx.update_hostname(&by, hostname).await?).await?)
             }
         })

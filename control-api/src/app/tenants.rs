@@ -5,7 +5,7 @@ use authz::{
     action::{ManageCustomers, ManageProjects, ManageSigningKeys, ManageTenants},
 };
 use domain::{
-    CustomerId, ProjectId, Slug, TenantId, Timestamp,
+    Admission, CustomerId, ProjectId, Slug, TenantId, Timestamp,
     model::{
         ClaimState, Customer, NewProject, NewSigningKey, NewTenant, ProjectKind, Tenancy, Tenant, TenantTransition,
         Version,
@@ -40,6 +40,10 @@ pub struct TenantDraft {
     pub trial_ends_at: Option<Timestamp>,
     /// Requests a second.
     pub rate_limit: Option<RateLimit>,
+    /// Requests a second of each of its principals.
+    pub principal_rate_limit: Option<RateLimit>,
+    /// Who is let in, and how much at once.
+    pub admission: Admission,
 }
 
 /// A page of tenants.
@@ -91,6 +95,8 @@ pub async fn create_tenant(app: &App, principal: &Principal, draft: TenantDraft)
         plan: draft.plan,
         trial_ends_at: draft.trial_ends_at,
         rate_limit: draft.rate_limit,
+        principal_rate_limit: draft.principal_rate_limit,
+        admission: draft.admission,
     };
     let home = &home;
     app.store
@@ -186,6 +192,10 @@ pub struct TenantEdit {
     pub trial_ends_at: Option<Timestamp>,
     /// Requests a second.
     pub rate_limit: Option<RateLimit>,
+    /// Requests a second of each of its principals.
+    pub principal_rate_limit: Option<RateLimit>,
+    /// Who is let in, and how much at once.
+    pub admission: Option<Admission>,
 }
 
 /// Changes a tenant.
@@ -207,6 +217,8 @@ pub async fn update_tenant(
                 tenant.plan = edit.plan.or(tenant.plan);
                 tenant.trial_ends_at = edit.trial_ends_at.or(tenant.trial_ends_at);
                 tenant.rate_limit = edit.rate_limit.or(tenant.rate_limit);
+                tenant.principal_rate_limit = edit.principal_rate_limit.or(tenant.principal_rate_limit);
+                tenant.admission = edit.admission.unwrap_or(tenant.admission);
                 Ok(tx.updated(tx.update_tenant(&by, tenant).await?).await?)
             }
         })

@@ -129,3 +129,62 @@ async fn problem_bodies_are_as_they_were() {
     }
     insta::assert_json_snapshot!(bodies);
 }
+
+#[tokio::test]
+async fn who_is_let_in_is_set_on_tenants_and_hostnames_and_checked() {
+    let world = World::new().await;
+    let staff = world.staff().await;
+    let tenant = format!("/v1/tenants/{}", world.tenant(&staff, "acme").await);
+    let hosts = get("/v1/hostnames").bearer(&staff).send(&world.admin).await.expect(200);
+    let hostname = format!("/v1/hostnames/{}", hosts.body["items"][0]["id"].as_str().unwrap());
+    let patch = |path: &str, body| call("PATCH", path).json(&body).bearer(&staff).send(&world.admin);
+    let lists = json!({ "allow": ["192.0.2.0/24"], "deny": ["192.0.2.66", "2001:db8::/32"], "in_flight": 5 });
+    for path in [&tenant, &hostname] {
+        let changed = patch(path, json!({ "admission": lists })).await.expect(200);
+        assert_eq!(changed.body["admission"], lists);
+        let found = get(path).bearer(&staff).send(&world.admin).await.expect(200);
+        assert_eq!(found.body["admission"], lists, "and kept");
+        for (wrong, pointer) in [
+            (json!({ "in_flight": 0 }), "/admission/in_flight"),
+            (json!({ "deny": vec!["192.0.2.0/24"; 257] }), "/admission/deny"),
+        ] {
+            let refused = patch(path, json!({ "admission": wrong })).await.refused(422, "validation_failed");
+            assert_eq!(refused.body["errors"][0]["pointer"], pointer);
+        }
+        for unreadable in [json!({ "allow": ["192.0.2.1/24"] }), json!({ "alow": [] }), json!({ "deny": ["rubbish"] })]
+        {
+            patch(path, json!({ "admission": unreadable })).await.refused(422, "validation_failed");
+        }
+        patch(path, json!({ "admission": {} })).await.expect(200);
+        let found = get(path).bearer(&staff).send(&world.admin).await.expect(200);
+        assert_eq!(found.body["admission"], json!({}), "open again");
+    }
+    let limit = json!({ "rps": 5, "burst": 10 });
+    let changed = patch(&tenant, json!({ "principal_rate_limit": limit })).await.expect(200);
+    assert_eq!(changed.body["principal_rate_limit"], limit);
+    patch(&tenant, json!({ "principal_rate_limit": { "rps": 0, "burst": 1 } })).await.refused(422, "validation_failed");
+}
+
+#[tokio::test]
+async fn which_pages_may_call_is_set_on_a_hostname_and_checked() {
+    let world = World::new().await;
+    let staff = world.staff().await;
+    world.tenant(&staff, "acme").await;
+    let hosts = get("/v1/hostnames").bearer(&staff).send(&world.admin).await.expect(200);
+    let hostname = format!("/v1/hostnames/{}", hosts.body["items"][0]["id"].as_str().unwrap());
+    let patch = |cors| call("PATCH", &hostname).json(&json!({ "cors": cors })).bearer(&staff).send(&world.admin);
+    let changed = patch(json!({ "origins": ["https://*.acme.example"], "credentials": true })).await.expect(200);
+    assert_eq!(changed.body["cors"]["origins"], json!(["https://*.acme.example"]));
+    assert_eq!(changed.body["cors"]["methods"], json!(["GET", "HEAD", "POST"]));
+    for wrong in [
+        json!({ "origins": ["*"] }),
+        json!({ "origins": ["https://*.com"] }),
+        json!({ "origins": ["http://acme.example"] }),
+        json!({ "origins": ["https://acme.example"], "methods": ["TRACE"] }),
+        json!({ "origins": ["https://acme.example"], "headers": ["*"] }),
+        json!({ "origins": ["https://acme.example"], "max_age": "2d" }),
+    ] {
+        patch(wrong).await.refused(422, "validation_failed");
+    }
+    assert_eq!(patch(json!({})).await.expect(200).body["cors"]["origins"], json!([]));
+}

@@ -3,7 +3,9 @@
 //! Nothing here does I/O, reads a clock or is asynchronous. A value of one of these types was checked when it was
 //! made; nothing checks it again.
 
+pub mod admission;
 pub mod audit;
+pub mod cors;
 pub mod decision;
 pub mod declarative;
 pub mod fact;
@@ -21,6 +23,8 @@ pub mod snapshot;
 pub mod time;
 pub mod unit;
 
+pub use admission::Admission;
+pub use cors::{Cors, CorsOrigin};
 pub use decision::Decision;
 pub use fact::{Fact, History, NumberedFact, Position, Seq, SnapshotVersion, Tag};
 pub use fleet::FleetName;

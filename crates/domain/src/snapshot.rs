@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    ByteSize, CertificateId, HostName, HostnameId, HumanDuration, IssuerId, PathPattern, Permission, ProjectId, RoleId,
-    RouteId, Secret, ServiceId, Slug, TenantId, Timestamp, UpstreamId, response::ResponsePolicy, secret,
+    Admission, ByteSize, CertificateId, Cors, HostName, HostnameId, HumanDuration, IssuerId, PathPattern, Permission,
+    ProjectId, RoleId, RouteId, Secret, ServiceId, Slug, TenantId, Timestamp, UpstreamId, response::ResponsePolicy,
+    secret,
 };
 
 /// The newest form of entities this build reads and writes. Raised when an old gateway could misread a new row.
-pub const READER: u32 = 1;
+///
+/// 2: tenants and hostnames with an `admission`, tenants with a `principal_rate_limit`, hostnames with `cors`.
+pub const READER: u32 = 2;
 
 /// One change of one entity; the latest change of an entity is its state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -86,6 +89,21 @@ pub enum Entity {
 }
 
 impl Entity {
+    /// The oldest [`READER`] that does not misread it: one that does not know a restriction must not serve without it.
+    pub fn min_reader(&self) -> u32 {
+        let restricted = match self {
+            Self::Tenant(it) => !it.admission.is_open() || it.principal_rate_limit.is_some(),
+            Self::Hostname(it) => !it.admission.is_open() || it.cors.is_on(),
+            Self::Project(_)
+            | Self::Role(_)
+            | Self::Certificate(_)
+            | Self::Upstream(_)
+            | Self::Service(_)
+            | Self::Issuer(_) => false,
+        };
+        if restricted { 2 } else { 1 }
+    }
+
     /// The entity's name in the change log.
     pub fn key(&self) -> EntityKey {
         let (kind, id) = match self {
@@ -195,6 +213,12 @@ pub struct Tenant {
     pub products: BTreeMap<String, Option<Timestamp>>,
     /// Requests a second; none for the gateway's default.
     pub rate_limit: Option<RateLimit>,
+    /// Requests a second of each of its principals; none for the gateway's default.
+    #[serde(default)]
+    pub principal_rate_limit: Option<RateLimit>,
+    /// Who is let in, and how much at once.
+    #[serde(default)]
+    pub admission: Admission,
     /// Tokens of a lower generation are refused. State, beside the fact of the same meaning, for a gateway that
     /// starts after the fact was forgotten.
     pub generation: u64,
@@ -520,4 +544,10 @@ pub struct Hostname {
     /// What its responses say beside what its upstreams say.
     #[serde(default)]
     pub response: ResponsePolicy,
+    /// Who is let in, and how much at once, beside what its tenant says.
+    #[serde(default)]
+    pub admission: Admission,
+    /// Which pages of other origins may call it.
+    #[serde(default)]
+    pub cors: Cors,
 }

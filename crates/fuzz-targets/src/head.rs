@@ -69,6 +69,7 @@ impl Sent {
             target: &self.target,
             authority: self.authority.as_deref(),
             headers: &self.headers,
+            has_body: false,
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             request_id: RequestId::new(Uuid::nil()),
         }

@@ -79,6 +79,8 @@ fn entities(issuer: Issuer) -> Vec<Entity> {
             plan: None,
             products: std::collections::BTreeMap::new(),
             rate_limit: Some(domain::snapshot::RateLimit { rps: 1_000_000, burst: 1_000_000 }),
+            principal_rate_limit: None,
+            admission: domain::Admission::default(),
             generation: 0,
             cutoff: None,
         }),
@@ -119,6 +121,8 @@ fn entities(issuer: Issuer) -> Vec<Entity> {
             routes: vec![],
             max_body: None,
             response: Default::default(),
+            admission: domain::Admission::default(),
+            cors: domain::Cors::default(),
         }),
     ]
 }
@@ -148,6 +152,7 @@ fn main() {
         target: b"/demo/orders/7?page=2",
         authority: None,
         headers: &headers,
+        has_body: false,
         client: IpAddr::from([192, 0, 2, 1]),
         request_id: RequestId::new(Uuid::nil()),
     };

@@ -7,7 +7,10 @@ use std::{
 
 use domain::{Clock, snapshot::RateLimit};
 
-use crate::{CanonicalRequest, Denial, GateConfig, bucket::Buckets, denial::Limit};
+use crate::{
+    CanonicalRequest, Denial, GateConfig, Trace, bucket::Buckets, denial::Limit, limit::Quota, share::Share,
+    snapshot::Site,
+};
 
 /// Buckets kept of each kind. Some 100 bytes each.
 const CAPACITY: usize = 100_000;
@@ -17,12 +20,17 @@ const CAPACITY: usize = 100_000;
 pub(crate) struct Limits {
     pub(crate) address_limit: RateLimit,
     pub(crate) tenant_limit: RateLimit,
+    pub(crate) principal_limit: Option<RateLimit>,
     signature_budget: RateLimit,
     addresses: Buckets<u128>,
     signatures: Buckets<(u128, u64)>,
     /// Of each tenant two: strangers on its public routes do not use up what its principals have.
     pub(crate) tenants: Buckets<(u128, bool)>,
+    /// Of each principal in its tenant.
+    pub(crate) principals: Buckets<(u128, u128)>,
     pub(crate) routes: Buckets<(u128, u128)>,
+    /// What tenants, principals and routes use at the other gateways.
+    pub(crate) share: Share,
     hosts: RandomState,
 }
 
@@ -31,22 +39,30 @@ impl Limits {
         Self {
             address_limit: config.address_limit,
             tenant_limit: config.tenant_limit,
+            principal_limit: config.principal_limit,
             signature_budget: config.signature_budget,
             addresses: Buckets::new(CAPACITY),
             signatures: Buckets::new(CAPACITY),
             tenants: Buckets::new(CAPACITY),
+            principals: Buckets::new(CAPACITY),
             routes: Buckets::new(CAPACITY),
+            share: Share::default(),
             hosts: RandomState::new(),
         }
     }
 
     /// Spends one request of the client's address.
-    pub(crate) fn admit(&self, request: &CanonicalRequest<'_>, clock: &dyn Clock) -> Result<(), Denial> {
-        if self.addresses.of(network(request.client)).take(self.address_limit, clock.boot_now()) {
-            Ok(())
-        } else {
-            Err(Denial::RateLimited(Limit::Address))
-        }
+    pub(crate) fn admit(
+        &self,
+        request: &CanonicalRequest<'_>,
+        clock: &dyn Clock,
+        trace: &mut Trace,
+    ) -> Result<(), Denial> {
+        let taken = self.addresses.of(network_of(request.client)).take(self.address_limit, clock.boot_now());
+        taken.map(|_| ()).map_err(|level| {
+            trace.quota = Some(Quota { limit: Limit::Address, rate: self.address_limit, level });
+            Denial::RateLimited(Limit::Address)
+        })
     }
 
     /// Whether this client may still have a signature checked at this hostname.
@@ -60,16 +76,23 @@ impl Limits {
 
     /// Notes a signature that did not hold.
     pub(crate) fn signature_failed(&self, request: &CanonicalRequest<'_>, clock: &dyn Clock) {
-        self.signatures.of(self.signer(request)).take(self.signature_budget, clock.boot_now());
+        // An empty budget stays empty.
+        let _ = self.signatures.of(self.signer(request)).take(self.signature_budget, clock.boot_now());
     }
 
     fn signer(&self, request: &CanonicalRequest<'_>) -> (u128, u64) {
-        (network(request.client), self.hosts.hash_one(&*request.host))
+        (network_of(request.client), self.hosts.hash_one(&*request.host))
     }
 }
 
+/// Whether the hostname and its tenant let this client in.
+pub(crate) fn addresses(site: &Site, client: IpAddr) -> Result<(), Denial> {
+    let tenant = site.tenant.as_ref().is_none_or(|tenant| tenant.admission.lets_in(client));
+    if tenant && site.admission.lets_in(client) { Ok(()) } else { Err(Denial::AddressRefused) }
+}
+
 /// What counts as one client: an IPv4 address, or an IPv6 /64, which is the least a customer is given (RFC 6177).
-fn network(address: IpAddr) -> u128 {
+pub fn network_of(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(v4) => u128::from(u32::from(v4)) | 0xffff_0000_0000,
         IpAddr::V6(v6) => u128::from(v6) & !u128::from(u64::MAX),

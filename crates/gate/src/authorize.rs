@@ -49,6 +49,7 @@ pub(crate) fn permit(
         judged_at: AtomicU64::new(judged_at),
         refresh_advised: expires_at.is_some_and(|at| left(at) <= gate.config.refresh_threshold),
         token,
+        slots: (None, None),
     })
 }
 

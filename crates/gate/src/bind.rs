@@ -1,6 +1,6 @@
 //! Stage 8: the token's tenant is the hostname's, the principal is active, the tenant is entitled.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use authn::{
     Refusal,
@@ -43,7 +43,7 @@ impl BoundPrincipal {
     }
 }
 
-/// Binds an active token to the site, for a request that only reads where `safe`.
+/// Binds an active token to the site, for a request of this client that only reads where `safe`.
 ///
 /// # Errors
 /// Another tenant's token, one of the wrong context, an inactive principal, a tenant that is not served or not
@@ -52,7 +52,7 @@ pub(crate) fn to_site(
     active: ActiveToken,
     site: &Arc<Site>,
     matched: &Matched,
-    safe: bool,
+    (client, safe): (IpAddr, bool),
     clock: &dyn Clock,
     trace: &mut Trace,
 ) -> Result<BoundPrincipal, Denial> {
@@ -64,6 +64,9 @@ pub(crate) fn to_site(
                 trace.tenant = Some(tenant.id);
                 if site.tenant.is_none() {
                     tenant::serves(tenant)?;
+                    if !tenant.admission.lets_in(client) {
+                        return Err(Denial::AddressRefused);
+                    }
                     tenant::serves_route(tenant, safe, matched)?;
                 }
                 issued_since(&facts.identity, tenant)?;

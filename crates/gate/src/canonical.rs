@@ -59,6 +59,8 @@ pub struct RawHead<'r> {
     pub authority: Option<&'r [u8]>,
     /// Header fields.
     pub headers: &'r HeaderMap,
+    /// Whether a body follows, announced or not: HTTP/2 needs no length.
+    pub has_body: bool,
     /// The address of the connection, or what a proxy said of it in front of the connection's first byte.
     pub client: IpAddr,
     /// The id we gave it.
@@ -80,6 +82,8 @@ pub struct CanonicalRequest<'r> {
     pub query: Option<&'r str>,
     /// Header fields.
     pub headers: &'r HeaderMap,
+    /// Whether a body follows.
+    pub has_body: bool,
     /// The client's address: the connection's until [`crate::client`] has seen through the proxies of ours.
     pub client: IpAddr,
     /// The id we gave it.
@@ -123,6 +127,7 @@ pub fn read<'r>(head: &RawHead<'r>) -> Result<CanonicalRequest<'r>, Denial> {
         path,
         query,
         headers: head.headers,
+        has_body: head.has_body,
         client: head.client,
         request_id: head.request_id,
     })

@@ -1,9 +1,11 @@
 //! Every way to say no, and every answer the gate gives itself. Nothing is answered beside these.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use authn::{Refusal, TokenError};
 use http::StatusCode;
+
+use crate::{cors::CompiledCors, load::Full};
 
 /// How a request ends when it is not forwarded.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,6 +29,11 @@ pub enum Answer {
     RedirectToHttps {
         /// `Location`.
         location: String,
+    },
+    /// 204 to a preflight (Fetch Standard §3.2.2), whether or not its origin may call.
+    Preflight {
+        /// The hostname's rules.
+        cors: Arc<CompiledCors>,
     },
 }
 
@@ -82,6 +89,10 @@ pub enum Denial {
     // 3. admit, 9. limit
     #[error("too many requests ({0})")]
     RateLimited(Limit),
+    #[error("the client's address is not let in")]
+    AddressRefused,
+    #[error("too many at once ({0})")]
+    ConcurrencyLimited(Full),
     // 4. route
     #[error("no route is here")]
     RouteNotFound,
@@ -136,10 +147,25 @@ pub enum Limit {
     Address,
     /// Of the tenant.
     Tenant,
+    /// Of the principal in its tenant.
+    Principal,
     /// Of the tenant on this route.
     Route,
     /// Of failed signatures.
     Signatures,
+}
+
+impl Limit {
+    /// Its name in the `RateLimit` fields.
+    pub const fn policy(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Tenant => "tenant",
+            Self::Principal => "principal",
+            Self::Route => "route",
+            Self::Signatures => "signatures",
+        }
+    }
 }
 
 impl std::fmt::Display for Limit {
@@ -147,6 +173,7 @@ impl std::fmt::Display for Limit {
         f.write_str(match self {
             Self::Address => "client address",
             Self::Tenant => "tenant",
+            Self::Principal => "principal",
             Self::Route => "route",
             Self::Signatures => "failed signatures",
         })
@@ -176,6 +203,8 @@ impl Denial {
             Self::PaymentRequired => (StatusCode::FORBIDDEN, "payment_required"),
             Self::KycRequired => (StatusCode::FORBIDDEN, "kyc_required"),
             Self::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+            Self::AddressRefused => (StatusCode::FORBIDDEN, "address_refused"),
+            Self::ConcurrencyLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "concurrency_limited"),
             Self::RouteNotFound => (StatusCode::NOT_FOUND, "route_not_found"),
             Self::CredentialMissing => (StatusCode::UNAUTHORIZED, "credential_missing"),
             Self::CredentialAmbiguous => (StatusCode::BAD_REQUEST, "credential_ambiguous"),
@@ -219,7 +248,10 @@ impl Denial {
     /// Seconds after which trying again makes sense, for `Retry-After` (RFC 9110 §10.2.3).
     pub const fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::RateLimited(_) | Self::RevocationUnproven | Self::PermissionsUnavailable => Some(1),
+            Self::RateLimited(_)
+            | Self::ConcurrencyLimited(_)
+            | Self::RevocationUnproven
+            | Self::PermissionsUnavailable => Some(1),
             Self::SnapshotUnavailable => Some(5),
             _ => None,
         }

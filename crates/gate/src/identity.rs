@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use authn::{VerifiedToken, claims::ContextKind, verify::TokenKind};
+use aws_lc_rs::digest;
 use domain::{OrgUnitId, Permission, snapshot::RoleScope};
 use http::HeaderValue;
 
@@ -24,6 +25,8 @@ pub struct Principal {
     pub is_admin: bool,
     /// Administers the platform. Own tokens in system context only.
     pub is_super_admin: bool,
+    /// Issuer and subject as one number: equal numbers mean the same principal, at every gateway.
+    pub number: u128,
     pub(crate) bindings: Option<Arc<HeldBindings>>,
     pub(crate) headers: Vec<(IdentityHeader, HeaderValue)>,
     roles: Vec<Arc<CompiledRole>>,
@@ -63,6 +66,7 @@ impl Principal {
             context: token.context,
             is_admin,
             is_super_admin,
+            number: number(token),
             bindings,
             headers: Vec::new(),
             roles,
@@ -153,6 +157,14 @@ impl Principal {
         add(IdentityHeader::AuthMethod, "jwt");
         headers
     }
+}
+
+/// 128 bits of SHA-256 over the issuer's id, which has one length, and the subject.
+fn number(token: &VerifiedToken) -> u128 {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(token.issuer.id.uuid().as_bytes());
+    context.update(token.subject.as_bytes());
+    context.finish().as_ref().iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
 /// Percent-encodes UTF-8 so that only unreserved characters, `@` and `+` stand for themselves (RFC 3986 §2.1).

@@ -11,8 +11,8 @@ use std::sync::{Arc, atomic::Ordering};
 use domain::Clock;
 
 use crate::{
-    Denial, Gate, Permit, Trace, authorize, bind, permit::TokenFacts, revoke, revoke::ActiveToken, route, tenant,
-    verify,
+    Denial, Gate, Permit, Trace, admit, authorize, bind, permit::TokenFacts, revoke, revoke::ActiveToken, route,
+    tenant, verify,
 };
 
 /// Judges a permit again.
@@ -30,6 +30,7 @@ pub(crate) async fn still_holds(gate: &Gate, permit: &Permit, path: &str, clock:
     }
     let mut trace = Trace::default();
     let site = tenant::of(&gate.snapshot, &permit.host, &mut trace)?;
+    admit::addresses(&site, permit.client)?;
     let matched = route::find(&site, permit.method, path, permit.safe, &mut trace)?;
     let active = match &permit.token {
         None => ActiveToken::Anonymous,
@@ -40,7 +41,7 @@ pub(crate) async fn still_holds(gate: &Gate, permit: &Permit, path: &str, clock:
             ActiveToken::Token { known, bindings, facts: TokenFacts::clone(facts) }
         }
     };
-    let bound = bind::to_site(active, &site, &matched, permit.safe, clock, &mut trace)?;
+    let bound = bind::to_site(active, &site, &matched, (permit.client, permit.safe), clock, &mut trace)?;
     authorize::judge(&bound, &matched, path)?;
     permit.judged_at.store(changes, Ordering::Release);
     Ok(())

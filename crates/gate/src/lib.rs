@@ -15,6 +15,7 @@ pub mod bind;
 pub mod bucket;
 pub mod canonical;
 pub mod client;
+pub mod cors;
 pub mod credential;
 pub mod denial;
 pub mod explain;
@@ -23,9 +24,11 @@ pub mod identity;
 pub mod lasting;
 pub mod limit;
 pub mod link;
+pub mod load;
 pub mod permit;
 pub mod revoke;
 pub(crate) mod route;
+pub mod share;
 pub mod snapshot;
 pub mod tenant;
 pub mod trace;
@@ -39,6 +42,7 @@ use domain::Clock;
 pub use canonical::{CanonicalRequest, Listener, RawHead, Version};
 pub use denial::{Answer, Denial, Stop};
 pub use explain::About;
+pub use limit::Quota;
 pub use link::{BindingsError, Link, LookUp};
 pub use permit::Permit;
 pub use snapshot::{ApplyReport, Snapshot};
@@ -51,6 +55,10 @@ pub struct GateConfig {
     pub address_limit: domain::snapshot::RateLimit,
     /// Limit for each tenant that has none of its own. Default 200 a second, burst 200.
     pub tenant_limit: domain::snapshot::RateLimit,
+    /// Limit for each principal in its tenant, where the tenant has none for its principals. Default none.
+    pub principal_limit: Option<domain::snapshot::RateLimit>,
+    /// Requests and WebSockets of each tenant at once, where it says nothing else. Default 10,000 and 5,000.
+    pub tenant_load: load::LoadLimits,
     /// Failed signatures allowed for each client address and hostname. Default 20 a second, burst 100.
     pub signature_budget: domain::snapshot::RateLimit,
     /// A token this close to its end is answered with `x-token-refresh: advised`. Default 5 minutes.
@@ -69,6 +77,8 @@ impl Default for GateConfig {
         Self {
             address_limit: RateLimit { rps: 500, burst: 1_000 },
             tenant_limit: RateLimit { rps: 200, burst: 200 },
+            principal_limit: None,
+            tenant_load: load::LoadLimits { requests: 10_000, websockets: 5_000 },
             signature_budget: RateLimit { rps: 20, burst: 100 },
             refresh_threshold: std::time::Duration::from_secs(300),
             token_cache_entries: 100_000,
@@ -110,11 +120,13 @@ impl Gate {
         trace.lap(Stage::Canonical, clock);
         let site = tenant::of(&self.snapshot, &request.host, trace)?;
         trace.lap(Stage::Tenant, clock);
-        self.limits.admit(&request, clock)?;
+        self.limits.admit(&request, clock, trace)?;
+        admit::addresses(&site, request.client)?;
         trace.lap(Stage::Admit, clock);
         if request.listener == Listener::Plain {
             return Err(Stop::Answer(Answer::to_https(&request, self.config.public_https_port)));
         }
+        cors::preflight(&site, &request)?;
         let route = route::find(&site, request.method, &request.path, request.is_safe(), trace)?;
         trace.lap(Stage::Route, clock);
         let credential = credential::pick(&route, &request)?;
@@ -123,11 +135,12 @@ impl Gate {
         trace.lap(Stage::Verify, clock);
         let active = revoke::admit(self, verified, &route, &site, &request, clock, trace).await?;
         trace.lap(Stage::Revoke, clock);
-        let bound = bind::to_site(active, &site, &route, request.is_safe(), clock, trace)?;
+        let bound = bind::to_site(active, &site, &route, (request.client, request.is_safe()), clock, trace)?;
         trace.lap(Stage::Bind, clock);
-        self.limits.spend(&bound, &route, clock)?;
+        self.limits.spend(&bound, &route, clock, trace)?;
         trace.lap(Stage::Limit, clock);
         let permit = authorize::permit(self, judged_at, bound, &route, &request, clock)?;
+        let permit = load::enter(permit, &site, &request, self.config.tenant_load)?;
         trace.lap(Stage::Authorize, clock);
         Ok(permit)
     }
@@ -149,6 +162,11 @@ impl Gate {
     /// The copy of the log.
     pub const fn mirror(&self) -> &Arc<Mirror> {
         &self.mirror
+    }
+
+    /// What this gateway and the others of its fleet tell each other about limits.
+    pub const fn share(&self) -> &share::Share {
+        &self.limits.share
     }
 
     /// How many verified tokens are kept, and how often one was found and missed since the start.

@@ -10,6 +10,7 @@ use domain::{ByteSize, RequestId, Timestamp, snapshot::OnUnproven};
 
 use crate::{
     identity::Principal,
+    load::Slot,
     snapshot::{TenantInfo, route::CompiledRoute},
     verify::KnownToken,
 };
@@ -45,6 +46,8 @@ pub struct Permit {
     /// How often the snapshot had changed when this was last judged.
     pub(crate) judged_at: AtomicU64,
     pub(crate) token: Option<TokenFacts>,
+    /// Its places among what the tenant and the hostname are served at once.
+    pub(crate) slots: (Option<Slot>, Option<Slot>),
 }
 
 /// The obligations of a permit that last as long as its stream.

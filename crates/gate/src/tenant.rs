@@ -25,6 +25,7 @@ pub(crate) fn of(snapshot: &Snapshot, host: &str, trace: &mut Trace) -> Result<A
     };
     trace.host = Some(Arc::clone(&site.host));
     trace.response.clone_from(&site.response);
+    trace.cors.clone_from(&site.cors);
     trace.project = Some(site.project.id);
     trace.tenant = site.tenant.as_ref().map(|tenant| tenant.id);
     if site.project.suspended {

@@ -6,6 +6,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use domain::{BootInstant, Clock, ProjectId, RouteId, TenantId};
 
 use crate::{
+    Quota,
+    cors::CompiledCors,
     identity::Principal,
     link::Found,
     snapshot::{response::CompiledResponse, route::CompiledRoute},
@@ -95,6 +97,10 @@ pub struct Trace {
     pub tenant: Option<TenantId>,
     /// Whether the verified token was found in the cache.
     pub token_cached: Option<bool>,
+    /// Which pages of other origins may call the hostname, once it was found.
+    pub cors: Option<Arc<CompiledCors>>,
+    /// The limit that the request came closest to, or that refused it.
+    pub quota: Option<Quota>,
     /// Durations of the stages, where they are asked for.
     pub laps: Option<Laps>,
     /// The last stage that was passed.

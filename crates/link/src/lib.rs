@@ -6,7 +6,7 @@
 //! | [`declarative`] | the declarative file of hostnames, routes and roles, read from disk |
 //! | [`log`] | the gateway's side of the log of restrictions: proof, carriage, lease |
 //! | [`rpc`] | the same over gRPC |
-//! | [`redis`], [`redis_keys`], [`bindings_cache`] | Redis: connections, names of keys, the shared cache of bindings |
+//! | [`redis`], [`redis_keys`], [`bindings_cache`], [`shared_limits`] | Redis: connections, names of keys, the shared cache of bindings, limits of a fleet |
 //! | [`foreign_keys`] | what other services refuse in Redis, on its way into the log |
 //! | [`redis_record`] | Redis as the record of revocations, for a gateway on its own |
 //! | [`clock`], [`telemetry`] | what only `main` makes: the real clock, logs and traces |
@@ -21,6 +21,7 @@ pub mod redis;
 pub mod redis_keys;
 pub mod redis_record;
 pub mod rpc;
+pub mod shared_limits;
 pub mod telemetry;
 
 mod error;

@@ -3,7 +3,7 @@
 //! `{rev}` is a hash tag: everything a gateway reads together lies on one node of a cluster. The `bl:*` names are older
 //! than this product and shared with other services; they have no tag and are read and written one by one.
 
-use domain::{SessionId, TenantId, TokenId, UserId};
+use domain::{FleetName, SessionId, TenantId, TokenId, UserId};
 
 /// The stream of facts.
 pub const FACTS: &str = "{rev}:facts";
@@ -42,6 +42,16 @@ pub fn user_generation(tenant: TenantId, user: UserId) -> String {
 /// The tenant's generation.
 pub fn tenant_generation(tenant: TenantId) -> String {
     format!("{{rev}}:tg:{tenant}")
+}
+
+/// What a limit of a fleet owes; all of a fleet's lie on one node.
+pub fn limit(fleet: &FleetName, bucket: &str) -> String {
+    format!("{{rl:{fleet}}}:{bucket}")
+}
+
+/// The gateways of a fleet that share limits, by when they were last heard of.
+pub fn limit_gateways(fleet: &FleetName) -> String {
+    format!("{{rl:{fleet}}}:gateways")
 }
 
 /// Bindings of a user, in the cache.

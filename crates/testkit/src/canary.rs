@@ -234,14 +234,7 @@ enum After {
     Upgraded,
 }
 
-/// A 101 that is there before the proxy has drained the request's empty body makes Pingora 0.9.1 end the tunnel
-/// (cloudflare/pingora#946). A service computes a digest first; the canary takes as long.
-const BEFORE_SWITCHING: Duration = Duration::from_millis(50);
-
 async fn respond(stream: &mut Box<dyn Stream>, answer: &[u8]) -> io::Result<After> {
-    if answer.starts_with(b"HTTP/1.1 101") {
-        tokio::time::sleep(BEFORE_SWITCHING).await;
-    }
     stream.write_all(answer).await?;
     stream.flush().await?;
     let head = String::from_utf8_lossy(answer).to_ascii_lowercase();

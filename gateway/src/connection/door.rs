@@ -70,9 +70,8 @@ impl Door {
             Ok(socket) => socket,
             Err(error) => return tracing::debug!(client.address = %client, %error, "a connection was gone at once"),
         };
-        if self.entrance.enter(&mut socket).await.is_err() {
-            return;
-        }
+        // Held for as long as the connection.
+        let Ok(_place) = self.entrance.enter(&mut socket).await else { return };
         let Some(tls) = &self.tls else { return self.speak(socket, stopping).await };
         match timeout(self.shared.limits.handshake_timeout.get(), tls.tls_handshake(socket)).await {
             Ok(Ok(stream)) => self.speak(stream, stopping).await,

@@ -16,6 +16,7 @@ use link::{
     redis::{self, Role},
     redis_record::RedisRecord,
     rpc::{RpcClient, Target},
+    shared_limits::SharedLimits,
 };
 
 use super::{EdgeParts, Source};
@@ -86,14 +87,15 @@ impl EdgeParts {
         let record = (config.revocations == Revocations::Redis).then_some(revocation.as_ref()).flatten();
         let record = record.map(|redis| RedisRecord::new(redis.clone(), Arc::clone(&clock)));
         let carrier = revocation.map(|redis| RedisCarrier::new(redis, Arc::clone(&clock)));
-        let bindings = match (&config.redis.cache, &config.redis.cache_key) {
+        let (cache, bindings) = match (&config.redis.cache, &config.redis.cache_key) {
             (Some(url), Some(key)) => {
                 let key = Secret::new(key.resolve(Path::new(""))?.expose().clone().into_bytes());
                 let redis = redis::connect_late(url, Role::Cache).await?;
-                Some(BindingsCache::new(redis, &key, SHARED_FOR))
+                let bindings = BindingsCache::new(redis.clone(), &key, SHARED_FOR);
+                (Some(redis), Some(bindings))
             }
             (Some(_), None) => return Err(SetupError::Missing { key: "redis.cache_key" }),
-            (None, _) => None,
+            (None, _) => (None, None),
         };
         let control_tls = Arc::new(ControlTls::default());
         let mut renewal = None;
@@ -119,7 +121,10 @@ impl EdgeParts {
             (None, Some(path)) => Source::File(path.clone()),
             (None, None) => return Err(SetupError::NoFeed),
         };
-        Ok(Self { config, source, clock, revocations: carrier, record, bindings, control_tls, renewal })
+        // After who this gateway is was found out: its fleet is part of it.
+        let limits = cache.filter(|_| config.limits.shared);
+        let limits = limits.map(|redis| SharedLimits::new(redis, config.gateway.fleet.clone()));
+        Ok(Self { config, source, clock, revocations: carrier, record, bindings, limits, control_tls, renewal })
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::{
     accept,
     context::RequestContext,
+    cors, quota,
     response::{self, REQUEST_ID},
 };
 
@@ -26,12 +27,17 @@ pub(crate) async fn write(
     ctx: &RequestContext,
     listener: Listener,
     stop: &Stop,
+    tells_limits: bool,
 ) -> pingora::Result<()> {
     let (mut response, body) = match stop {
         Stop::Answer(Answer::RedirectToHttps { location }) => {
             let mut response = ResponseHeader::build(StatusCode::PERMANENT_REDIRECT, Some(4))?;
             response.insert_header(header::LOCATION, location)?;
             (response, Bytes::new())
+        }
+        Stop::Answer(Answer::Preflight { cors }) => {
+            let request = &session.req_header().headers;
+            (cors::preflight(cors, request)?, Bytes::new())
         }
         Stop::Deny(denial) => {
             let page = ctx.trace.response.as_ref().and_then(|policy| policy.error_page.as_ref());
@@ -51,6 +57,17 @@ pub(crate) async fn write(
         response::apply(policy, &mut response)?;
     }
     complete(&mut response, &body, ctx.request_id)?;
+    if let Some(rules) = &ctx.trace.cors {
+        cors::tell(&mut response, rules, &session.req_header().headers)?;
+    }
+    if let Some(quota) = &ctx.trace.quota {
+        if tells_limits {
+            quota::tell(&mut response, quota)?;
+        }
+        if matches!(stop, Stop::Deny(Denial::RateLimited(_))) {
+            response.insert_header(header::RETRY_AFTER, quota::retry_after(quota))?;
+        }
+    }
     // Where one request ends and the next begins is in doubt, or what is left of this one is not worth reading.
     if matches!(response.status, StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE)
     {
@@ -93,7 +110,10 @@ fn filled(page: &ErrorPage, denial: &Denial, id: RequestId) -> Bytes {
 /// What every answer of ours has.
 fn complete(response: &mut ResponseHeader, body: &Bytes, id: RequestId) -> pingora::Result<()> {
     response.insert_header(header::CACHE_CONTROL, "no-store")?;
-    response.insert_header(header::CONTENT_LENGTH, body.len())?;
+    if response.status != StatusCode::NO_CONTENT {
+        // RFC 9110 §8.6: not in a 204.
+        response.insert_header(header::CONTENT_LENGTH, body.len())?;
+    }
     response.insert_header(REQUEST_ID, id.to_string())
 }
 

@@ -125,6 +125,7 @@ impl RequestContext {
         match &self.stop {
             Some(Stop::Deny(denial)) => denial.public().1,
             Some(Stop::Answer(Answer::RedirectToHttps { .. })) => "redirect",
+            Some(Stop::Answer(Answer::Preflight { .. })) => "preflight",
             None if failed => "client_gone",
             None => "permit",
         }

@@ -9,7 +9,7 @@ use pingora::{http::RequestHeader, proxy::Session};
 use crate::{config::ConnectionConfig, tls::Sni};
 
 /// Reads what the gate judges. Nothing is normalised here.
-pub(crate) fn read(session: &Session, listener: Listener, request_id: RequestId) -> RawHead<'_> {
+pub(crate) fn read(session: &Session, listener: Listener, has_body: bool, request_id: RequestId) -> RawHead<'_> {
     let header = session.req_header();
     let version = version(header);
     RawHead {
@@ -20,6 +20,7 @@ pub(crate) fn read(session: &Session, listener: Listener, request_id: RequestId)
         target: target(header, version),
         authority: if version == Version::H2 { header.uri.authority().map(|a| a.as_str().as_bytes()) } else { None },
         headers: &header.headers,
+        has_body,
         client: client(session),
         request_id,
     }

@@ -20,7 +20,7 @@ use gate::snapshot::upstream::CompiledUpstream;
 use parking_lot::RwLock;
 use pingora::{listeners::ALPN, protocols::tls::CaType, upstreams::peer::HttpPeer};
 
-use super::{forbidden::Forbidden, resolver::Resolver};
+use super::{forbidden::Forbidden, resolver::Resolver, websocket};
 use crate::control_tls::{ControlTls, authorities};
 
 /// How long an unused connection to an upstream is kept.
@@ -94,11 +94,12 @@ impl Peers {
         Self { prepared: RwLock::default(), resolver, forbidden, control }
     }
 
-    /// The peer whose turn it is, or the one after those that failed.
+    /// The peer whose turn it is, or the one after those that failed; for a request that asks for a WebSocket or not.
     pub(crate) async fn choose(
         &self,
         upstream: &Arc<CompiledUpstream>,
         attempts: &mut Attempts,
+        for_websocket: bool,
     ) -> Result<Box<HttpPeer>, PeerError> {
         let prepared = self.prepared(upstream)?;
         let candidates = self.candidates(upstream).await?;
@@ -125,6 +126,9 @@ impl Peers {
             }
         };
         prepared.configure(&mut peer);
+        if for_websocket && !upstream.http2 {
+            websocket::configure(&mut peer);
+        }
         if upstream.tls.as_ref().is_some_and(|tls| tls.control_plane) {
             let own = self.control.current().ok_or_else(|| PeerError::NotEnrolled { upstream: name() })?;
             // A connection made with an earlier certificate is not used again.

@@ -258,3 +258,36 @@ fn a_listener_that_nobody_could_connect_to_is_a_mistake() {
     let mistakes = GatewayConfig::load(&file).unwrap_err().to_string();
     assert!(mistakes.contains("listen.https_proxy_protocol"), "{mistakes}");
 }
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_at_once_and_gives_them_back() {
+    let mut few = config();
+    few.limits.address_connections = 2;
+    let fixture = edge(few).await;
+    let connect = async || raw::Connection::tls(fixture.https(), ACME, &fixture.ca.ca_pem(), None).await;
+    let first = connect().await.unwrap();
+    let mut second = connect().await.unwrap();
+    assert!(connect().await.is_err(), "a third is closed before TLS");
+    let request = http1(&Ask::get("/public/x"));
+    assert_eq!(Response::parse(&second.exchange(&request).await.unwrap()).status, 200, "the others go on");
+    assert!(get(&fixture, "/metrics").await.1.contains("connections_closed_total{reason=\"address_connections\"} 1"));
+    drop(first);
+    eventually("its place is free", async || connect().await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn an_address_makes_so_many_connections_at_a_time_on_both_listeners() {
+    let mut few = config();
+    few.limits.address_handshakes = RateLimit { rps: 1, burst: 2 };
+    let fixture = edge(few).await;
+    let plain = fixture.edge.http()[0];
+    let request = b"GET / HTTP/1.1\r\nHost: acme.example.test\r\n\r\n";
+    assert_eq!(Response::parse(&raw::http1(plain, request).await.unwrap()).status, 308);
+    let tls = raw::tls_http1(fixture.https(), ACME, &fixture.ca.ca_pem(), &http1(&Ask::get("/public/x"))).await;
+    assert_eq!(Response::parse(&tls.unwrap()).status, 200);
+    for _ in 0..2 {
+        assert!(raw::http1(plain, request).await.map_or(true, |bytes| bytes.is_empty()));
+    }
+    assert!(raw::tls_http1(fixture.https(), ACME, &fixture.ca.ca_pem(), b"").await.is_err());
+    assert!(get(&fixture, "/metrics").await.1.contains("connections_closed_total{reason=\"address_handshakes\"} 3"));
+}

@@ -66,6 +66,41 @@ async fn a_decided_websocket_goes_both_ways_with_its_identity() {
     .await;
 }
 
+/// cloudflare/pingora#946: of forty, a few were cut off at once.
+#[tokio::test]
+async fn an_upstream_that_switches_at_once_gets_its_websocket() {
+    let fixture = Fixture::start().await;
+    let request =
+        format!("GET /public/x HTTP/1.1\r\nHost: {ACME}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    for number in 0..40 {
+        fixture
+            .canary
+            .answer_next("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello");
+        let mut client = Connection::tls(fixture.https(), ACME, &fixture.ca.ca_pem(), None).await.unwrap();
+        let answer = client.exchange(request.as_bytes()).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 101"), "{number}: {}", String::from_utf8_lossy(&answer));
+        let message = format!("from client {number}");
+        client.send(message.as_bytes()).await.unwrap();
+        client.finish().await.unwrap();
+        testkit::eventually("the client's bytes at the upstream", async || {
+            fixture.canary.leftovers().iter().any(|bytes| bytes.ends_with(message.as_bytes()))
+        })
+        .await;
+        assert!(client.rest().await.unwrap().ends_with(b"hello"));
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_switch_answers_as_any() {
+    let fixture = Fixture::start().await;
+    let ask = Ask::get("/public/x").header("connection", "upgrade").header("upgrade", "websocket");
+    for _ in 0..3 {
+        let reply = fixture.ask(crate::support::Protocol::Http1, &ask).await;
+        assert_eq!((reply.status, reply.body.as_slice()), (Some(200), &b"canary"[..]));
+    }
+    assert_eq!(fixture.canary.connections(), 3, "they are not shared");
+}
+
 #[tokio::test]
 async fn d2_nothing_exempts_a_request_from_the_decision() {
     let fixture = Fixture::start().await;

@@ -13,7 +13,7 @@ use super::{
     RawTenant, ReadAs, ids,
 };
 use crate::{
-    CertificateId, HostName, Id, ProjectId, Secret, ServiceId, Slug, TenantId, UpstreamId,
+    Admission, CertificateId, HostName, Id, ProjectId, Secret, ServiceId, Slug, TenantId, UpstreamId,
     permission::EVERYTHING,
     snapshot::{Certificate, Entity, Hostname, Project, Role, RoleScope, Service, Tenant},
 };
@@ -124,6 +124,7 @@ impl<'f> Compiler<'f> {
             let slug = self.parsed::<Slug>(format!("{place}/slug"), &raw.slug);
             let id = self.id(&place, raw.id.as_deref(), "tenant", &[&raw.slug]);
             let project_id = self.project(&format!("{place}/project"), raw.project.as_deref());
+            self.admission(&place, &raw.admission);
             let (Some(slug), Some(id), Some(project_id)) = (slug, id, project_id) else { continue };
             self.add(
                 &place,
@@ -137,6 +138,8 @@ impl<'f> Compiler<'f> {
                     plan: raw.plan.clone(),
                     products: raw.products.clone(),
                     rate_limit: raw.rate_limit,
+                    principal_rate_limit: raw.principal_rate_limit,
+                    admission: raw.admission.clone(),
                     generation: 0,
                     cutoff: None,
                 }),
@@ -230,6 +233,10 @@ impl<'f> Compiler<'f> {
             if raw.platform && raw.tenant.is_some() {
                 self.refuse(format!("{place}/platform"), "a platform hostname has no tenant");
             }
+            self.admission(&place, &raw.admission);
+            if let Err(error) = raw.cors.check() {
+                self.refuse(format!("{place}/cors/{}", error.field), error.reason);
+            }
             let certificate_id =
                 raw.certificate.as_ref().and_then(|c| self.certificate(&format!("{place}/certificate"), c));
             let (mut numbers, mut services) = (Vec::new(), Vec::new());
@@ -263,10 +270,18 @@ impl<'f> Compiler<'f> {
                     routes,
                     max_body: raw.max_body,
                     response: raw.response.clone(),
+                    admission: raw.admission.clone(),
+                    cors: raw.cors.clone(),
                 };
                 let place = Place { pointer: place, routes: route_numbers, services: numbers };
                 self.add_at(place, Entity::Hostname(hostname));
             }
+        }
+    }
+
+    fn admission(&mut self, place: &str, admission: &Admission) {
+        if let Err(error) = admission.check() {
+            self.refuse(format!("{place}/admission/{}", error.field), error.reason);
         }
     }
 

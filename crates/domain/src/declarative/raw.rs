@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    ByteSize, HumanDuration, Timestamp,
+    Admission, ByteSize, Cors, HumanDuration, Timestamp,
     response::ResponsePolicy,
     snapshot::{
         Algorithm, HostPolicy, KycStatus, OnUnproven, PaymentStatus, Purpose, RateLimit, RoleScope, TenantStatus,
@@ -65,6 +65,12 @@ pub struct RawHostname {
     /// What its responses say beside what its upstreams say: security headers, a page for refusals.
     #[serde(default)]
     pub response: ResponsePolicy,
+    /// Who is let in, and how much at once, beside what its tenant says.
+    #[serde(default)]
+    pub admission: Admission,
+    /// Which pages of other origins may call it. Default: none.
+    #[serde(default)]
+    pub cors: Cors,
 }
 
 /// A certificate in files, relative to the file that names them.
@@ -103,6 +109,11 @@ pub struct RawTenant {
     pub products: BTreeMap<String, Option<Timestamp>>,
     /// Requests a second. Default: the gateway's.
     pub rate_limit: Option<RateLimit>,
+    /// Requests a second of each of its principals. Default: the gateway's.
+    pub principal_rate_limit: Option<RateLimit>,
+    /// Who is let in, and how much at once.
+    #[serde(default)]
+    pub admission: Admission,
 }
 
 /// An identity shard.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Version;
 use crate::{
-    ByteSize, CertificateId, FleetName, HostName, HostnameId, ProjectId, ServiceId, TenantId, Timestamp,
-    response::ResponsePolicy, snapshot::Purpose,
+    Admission, ByteSize, CertificateId, Cors, FleetName, HostName, HostnameId, ProjectId, ServiceId, TenantId,
+    Timestamp, response::ResponsePolicy, snapshot::Purpose,
 };
 
 /// Whose domain a hostname is under.
@@ -80,6 +80,10 @@ pub struct Hostname {
     /// What its responses say beside what its upstreams say.
     #[serde(default)]
     pub response: ResponsePolicy,
+    /// Who is let in, and how much at once.
+    pub admission: Admission,
+    /// Which pages of other origins may call it.
+    pub cors: Cors,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -106,4 +110,6 @@ pub struct NewHostname {
     pub services: Vec<ServiceId>,
     pub max_body: Option<ByteSize>,
     pub response: ResponsePolicy,
+    pub admission: Admission,
+    pub cors: Cors,
 }

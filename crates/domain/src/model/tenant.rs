@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Version;
 use crate::{
-    CustomerId, ProjectId, Slug, TenantId, Timestamp,
+    Admission, CustomerId, ProjectId, Slug, TenantId, Timestamp,
     snapshot::{RateLimit, TenantStatus},
 };
 
@@ -44,6 +44,10 @@ pub struct Tenant {
     pub trial_ends_at: Option<Timestamp>,
     /// Requests a second; none for the gateway's default.
     pub rate_limit: Option<RateLimit>,
+    /// Requests a second of each of its principals; none for the gateway's default.
+    pub principal_rate_limit: Option<RateLimit>,
+    /// Who is let in, and how much at once.
+    pub admission: Admission,
     /// Tokens of a lower `tg` are refused.
     pub generation: u64,
     /// Tokens of external issuers that were issued until then are refused.
@@ -73,6 +77,8 @@ pub struct NewTenant {
     pub plan: Option<String>,
     pub trial_ends_at: Option<Timestamp>,
     pub rate_limit: Option<RateLimit>,
+    pub principal_rate_limit: Option<RateLimit>,
+    pub admission: Admission,
 }
 
 /// A step of the life cycle (`requirements.md`, "Tenant transitions"). Deleting is not one: it is always possible.
@@ -154,6 +160,8 @@ mod tests {
             plan: None,
             trial_ends_at: None,
             rate_limit: None,
+            principal_rate_limit: None,
+            admission: Admission::default(),
             generation: 0,
             cutoff: None,
             deleted_at: None,

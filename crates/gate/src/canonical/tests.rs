@@ -33,6 +33,7 @@ impl Sent {
             target: &self.target,
             authority: self.authority.map(str::as_bytes),
             headers: &self.headers,
+            has_body: false,
             client: IpAddr::from([127, 0, 0, 1]),
             request_id: RequestId::new(Uuid::nil()),
         }

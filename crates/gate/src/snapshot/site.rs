@@ -6,12 +6,13 @@ use arc_swap::ArcSwap;
 use authn::Issuer;
 use authz::{PermissionSet, RouteTable};
 use domain::{
-    ByteSize, CertificateId, ProjectId, RoleId, Secret, TenantId, Timestamp,
+    Admission, ByteSize, CertificateId, ProjectId, RoleId, Secret, TenantId, Timestamp,
     snapshot::{self, KycStatus, PaymentStatus, Purpose, RateLimit, RoleScope, TenantStatus},
 };
 use http::HeaderValue;
 
 use super::{response::CompiledResponse, route::CompiledRoute};
+use crate::{cors::CompiledCors, load::Load};
 
 /// The routes of a hostname.
 pub type Routes = RouteTable<Arc<CompiledRoute>>;
@@ -41,6 +42,12 @@ pub struct Site {
     pub max_body: Option<ByteSize>,
     /// What its responses say beside what its upstreams say; none for nothing.
     pub response: Option<Arc<CompiledResponse>>,
+    /// Who is let in, and how much at once.
+    pub admission: Admission,
+    /// Which pages of other origins may call it; none where none may.
+    pub cors: Option<Arc<CompiledCors>>,
+    /// What is served of it now.
+    pub load: Arc<Load>,
 }
 
 /// An identity shard.
@@ -95,6 +102,12 @@ pub struct TenantInfo {
     pub payment: PaymentStatus,
     /// Its own limit.
     pub rate_limit: Option<RateLimit>,
+    /// Of each of its principals.
+    pub principal_rate_limit: Option<RateLimit>,
+    /// Who is let in, and how much at once.
+    pub admission: Admission,
+    /// What is served of it now.
+    pub load: Arc<Load>,
     /// Tokens below are refused.
     pub generation: u64,
     /// Tokens of external issuers that were issued until then are refused.

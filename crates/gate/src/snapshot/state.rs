@@ -23,6 +23,7 @@ use super::{
     site::{CertificateData, CompiledRole, ProjectInfo, Roles, Routes, Site, TenantInfo, TenantMap, Tenants},
     upstream::CompiledUpstream,
 };
+use crate::{cors::CompiledCors, load::Load};
 
 /// A hostname's own routes stand before its services' of the same shape and method.
 const SERVICE_RANK: authz::route_table::Rank = 0;
@@ -33,6 +34,8 @@ pub(super) struct State {
     rows: BTreeMap<EntityKey, Row>,
     hosts_by_project: HashMap<ProjectId, BTreeSet<HostnameId>>,
     tenants: HashMap<ProjectId, Arc<Tenants>>,
+    /// What is served of tenants and hostnames, by id: it goes on through every change of their rows.
+    loads: HashMap<Uuid, Arc<Load>>,
     kept: Kept,
 }
 
@@ -77,6 +80,7 @@ impl State {
     pub(super) fn emptied(&mut self) -> Self {
         let before = std::mem::take(self);
         self.tenants.clone_from(&before.tenants);
+        self.loads.clone_from(&before.loads);
         self.kept = Kept { issuers: before.kept.issuers.clone(), shared_roles: before.kept.shared_roles.clone() };
         before
     }
@@ -158,6 +162,15 @@ impl State {
         if dirty.everything {
             ids.extend(self.hostnames().map(|h| h.id));
         }
+        // One that nobody names and nothing holds is forgotten.
+        let rows = &self.rows;
+        let named = |kind, id| rows.contains_key(&EntityKey { kind, id });
+        self.loads.retain(|id, load| {
+            Arc::strong_count(load) > 1 || named(EntityKind::Tenant, *id) || named(EntityKind::Hostname, *id)
+        });
+        for id in &ids {
+            self.loads.entry(id.uuid()).or_default();
+        }
         self.compile_tenants(dirty);
         let mut compiler =
             Compiler { state: self, kept: Kept::default(), refused: Vec::new(), shared: Shared::default() };
@@ -209,7 +222,10 @@ impl State {
             let before = self.tenants.get(&tenant.project_id).and_then(|map| map.load().by_id(tenant.id).cloned());
             let info = match before {
                 Some(info) if info.made_from == made_from => Some(info),
-                Some(_) | None => tenant_info(made_from).map(Arc::new),
+                Some(_) | None => {
+                    let load = self.loads.entry(made_from.0.id.uuid()).or_default();
+                    tenant_info(made_from, Arc::clone(load)).map(Arc::new)
+                }
             };
             if let Some(info) = info {
                 map.by_slug.insert(info.slug.clone(), info.id);
@@ -336,6 +352,9 @@ impl Compiler<'_> {
             certificate: hostname.certificate_id.and_then(|id| self.certificate(id.uuid())),
             max_body: hostname.max_body,
             response: CompiledResponse::new(&hostname.response).map(Arc::new),
+            admission: hostname.admission.clone(),
+            cors: CompiledCors::new(&hostname.cors).map(Arc::new),
+            load: self.state.loads.get(&hostname.id.uuid()).cloned().unwrap_or_default(),
             project,
         })
     }
@@ -518,7 +537,7 @@ fn contents(certificate: &snapshot::Certificate) -> u64 {
 }
 
 /// None for a tenant whose names cannot stand in a header, which the control plane does not make.
-fn tenant_info(made_from: (snapshot::Tenant, Vec<snapshot::Role>)) -> Option<TenantInfo> {
+fn tenant_info(made_from: (snapshot::Tenant, Vec<snapshot::Role>), load: Arc<Load>) -> Option<TenantInfo> {
     let (tenant, roles) = &made_from;
     let header = |text: &str| HeaderValue::from_str(text).ok();
     Some(TenantInfo {
@@ -528,6 +547,9 @@ fn tenant_info(made_from: (snapshot::Tenant, Vec<snapshot::Role>)) -> Option<Ten
         kyc: tenant.kyc,
         payment: tenant.payment,
         rate_limit: tenant.rate_limit,
+        principal_rate_limit: tenant.principal_rate_limit,
+        admission: tenant.admission.clone(),
+        load,
         generation: tenant.generation,
         cutoff: tenant.cutoff,
         products: tenant.products.iter().map(|(name, ends)| (name.as_str().into(), *ends)).collect(),

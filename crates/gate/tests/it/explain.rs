@@ -40,6 +40,8 @@ fn stages(denial: &Denial) -> &'static [Stage] {
         Denial::TenantSuspended | Denial::PaymentRequired => &[S::Tenant, S::Bind],
         Denial::TenantFrozen | Denial::KycRequired => &[S::Route, S::Bind],
         Denial::RateLimited(_) => &[S::Admit, S::Verify, S::Limit],
+        Denial::AddressRefused => &[S::Admit, S::Bind],
+        Denial::ConcurrencyLimited(_) => &[S::Authorize],
         Denial::CredentialMissing | Denial::CredentialAmbiguous | Denial::CredentialRefused => &[S::Credential],
         Denial::Token(_) => &[S::Verify],
         Denial::TokenRevoked(_) => &[S::Revoke, S::Bind],
@@ -136,6 +138,12 @@ fn before_the_credential() -> Vec<Case> {
             tenants(),
         ),
         case("rate_limited", Stage::Admit, busy.refused(&acme()), tenants()),
+        case(
+            "address_refused",
+            Stage::Admit,
+            changed(|t| t.admission.deny = vec!["192.0.2.0/24".parse().unwrap()]).refused(&acme()),
+            tenants(),
+        ),
         case("tenant_frozen", Stage::Route, changed(|t| t.status = TenantStatus::Frozen).refused(&post), on_route()),
         case(
             "kyc_required",
@@ -368,6 +376,16 @@ fn around_the_gate() -> Vec<Case> {
         told: (world.explained_unread(&orders, &denial), denial),
         facts: vec![("/tenant_id", json!(null)), ("/credential", json!(null))],
     });
+    let full = World::with_config(GateConfig {
+        tenant_load: gate::load::LoadLimits { requests: 0, websockets: 0 },
+        ..GateConfig::default()
+    });
+    let crowded = Case {
+        code: "concurrency_limited",
+        stage: Stage::Authorize,
+        told: full.refused(&acme().bearer(&full.token(&full.acme, MEMBER))),
+        facts: vec![("/tenant_id", json!(Uuid::from_u128(1)))],
+    };
     let after = [
         Denial::RequestTimeout,
         Denial::BodyTooLarge,
@@ -382,7 +400,7 @@ fn around_the_gate() -> Vec<Case> {
         told: (world.explained_later(&orders, &denial), denial),
         facts: vec![("/permission/held", json!(true)), ("/permission/by/0/role", json!("member"))],
     });
-    before.into_iter().chain(after).collect()
+    before.into_iter().chain([crowded]).chain(after).collect()
 }
 
 #[test]

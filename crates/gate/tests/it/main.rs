@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod admission;
 mod allocations;
 mod codes;
+mod cors;
 mod explain;
 mod fact_table;
 mod forward;
 mod lasting;
 mod life_cycle;
+mod limits;
 mod permissions;
 mod redaction;
 mod revocation;

@@ -162,6 +162,8 @@ pub(crate) fn tenant(n: u128, project: ProjectId, slug: &str) -> Tenant {
         plan: Some("gold".into()),
         products: [("crm".to_owned(), None), ("erp".to_owned(), None)].into(),
         rate_limit: None,
+        principal_rate_limit: None,
+        admission: domain::Admission::default(),
         generation: 0,
         cutoff: None,
     }
@@ -180,6 +182,8 @@ pub(crate) fn hostname(n: u128, host: &str, project: ProjectId, tenant: Option<T
         routes: Vec::new(),
         max_body: None,
         response: Default::default(),
+        admission: domain::Admission::default(),
+        cors: domain::Cors::default(),
     }
 }
 
@@ -420,6 +424,7 @@ impl Sent {
             target: self.target.as_bytes(),
             authority: None,
             headers: &self.headers,
+            has_body: false,
             client: self.client,
             request_id: RequestId::new(Uuid::from_u128(99)),
         }

@@ -13,6 +13,7 @@ use link::{
     log::{FactCarrier, Hint, RedisCarrier},
     redis::{Redis, Role, connect, connect_late},
     redis_keys as keys,
+    shared_limits::{Counted, SharedLimits},
 };
 
 /// The Redis that `make test` started.
@@ -254,4 +255,37 @@ async fn watermarks_in_the_record_refuse_foreign_tokens_by_when_they_were_issued
         assert_eq!(carrier.refuses(&token).await.unwrap(), refused, "{iat}");
         assert!(!carrier.refuses(&Identity { foreign_iat: None, ..token }).await.unwrap(), "ours go by generation");
     }
+}
+
+#[tokio::test]
+async fn gateways_of_a_fleet_count_in_one_bucket() {
+    let redis = connected(Role::Cache).await;
+    let fleet: domain::FleetName = format!("f{}", uuid::Uuid::new_v4().simple()).parse().unwrap();
+    let gateways = [SharedLimits::new(redis.clone(), fleet.clone()), SharedLimits::new(redis.clone(), fleet)];
+    let hour = Duration::from_secs(3600);
+    let costs = |cost| vec![("tenant:a".to_owned(), cost), ("tenant:b".to_owned(), Duration::ZERO)];
+    let first = gateways[0].count(&costs(hour)).await.unwrap();
+    assert_eq!(first, Counted { gateways: 1, owed: vec![hour, Duration::ZERO] });
+    let second = gateways[1].count(&costs(hour)).await.unwrap();
+    assert_eq!(second.gateways, 2);
+    // By now a little has been paid back.
+    assert!((2 * hour - Duration::from_secs(60)..=2 * hour).contains(&second.owed[0]), "{second:?}");
+    assert_eq!(second.owed[1], Duration::ZERO);
+    let many: Vec<_> = (0..600).map(|n| (format!("tenant:{n}"), Duration::from_nanos(1))).collect();
+    assert_eq!(gateways[0].count(&many).await.unwrap().owed.len(), 600);
+    let elsewhere = SharedLimits::new(redis, "elsewhere".parse().unwrap());
+    assert_eq!(elsewhere.count(&costs(Duration::ZERO)).await.unwrap().owed[0], Duration::ZERO, "another fleet");
+}
+
+#[tokio::test]
+async fn parallel_counting_loses_nothing() {
+    let fleet: domain::FleetName = format!("f{}", uuid::Uuid::new_v4().simple()).parse().unwrap();
+    let gateway = SharedLimits::new(connected(Role::Cache).await, fleet);
+    let minute = Duration::from_secs(60);
+    let counting = (0..50).map(|_| {
+        let gateway = gateway.clone();
+        async move { gateway.count(&[("route:a".to_owned(), minute)]).await.unwrap().owed[0] }
+    });
+    let most = futures::future::join_all(counting).await.into_iter().max().unwrap();
+    assert!((49 * minute..=50 * minute).contains(&most), "{most:?}");
 }

@@ -204,6 +204,7 @@ impl World {
             target: path.as_bytes(),
             authority: None,
             headers: &headers,
+            has_body: false,
             client: IpAddr::from([127, 0, 0, 1]),
             request_id: RequestId::new(Uuid::nil()),
         };

@@ -39,6 +39,8 @@ fn read(row: &Row) -> Result<Hostname, StoreError> {
         services: Vec::new(),
         max_body: row.json_opt("max_body")?,
         response: row.json_opt("response")?.unwrap_or_default(),
+        admission: row.json_opt("admission")?.unwrap_or_default(),
+        cors: row.json_opt("cors")?.unwrap_or_default(),
         created_at: row.at("created_at")?,
         updated_at: row.at("updated_at")?,
         version: Version(row.at("version")?),
@@ -138,6 +140,8 @@ impl Tx {
             services: new.services,
             max_body: new.max_body,
             response: new.response,
+            admission: new.admission,
+            cors: new.cors,
             created_at: now,
             updated_at: now,
             version: Version(1),
@@ -148,8 +152,9 @@ impl Tx {
             .view
             .execute(
                 "INSERT INTO hostnames (id, hostname, project_id, created_at, updated_at, tenant_id, purpose, kind,
-                     is_primary, verify_state, verified_at, tls_mode, certificate_id, fleet, response, max_body, version)
-                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1)",
+                     is_primary, verify_state, verified_at, tls_mode, certificate_id, fleet, response, max_body,
+                     admission, cors, version)
+                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 1)",
                 all,
             )
             .await?;
@@ -181,7 +186,8 @@ impl Tx {
         let mut all = columns(&changed)?;
         all.push(self.work.now.into());
         let assignments = "tenant_id = $3, purpose = $4, kind = $5, is_primary = $6, verify_state = $7,
-             verified_at = $8, tls_mode = $9, certificate_id = $10, fleet = $11, response = $12, max_body = $13, updated_at = $14";
+             verified_at = $8, tls_mode = $9, certificate_id = $10, fleet = $11, response = $12, max_body = $13,
+             admission = $14, cors = $15, updated_at = $16";
         let key = (changed.id.uuid(), changed.version);
         changed.version = swap(&self.work.view, "hostname", "hostnames", key, assignments, all).await?;
         changed.updated_at = self.work.now;
@@ -198,6 +204,8 @@ impl Tx {
         audience::shift(&self.work, by.scope(), &told, &after).await?;
         let only_renewed = before.tenant_id == changed.tenant_id
             && before.services == changed.services
+            && before.admission == changed.admission
+            && before.cors == changed.cors
             && before.fleet == changed.fleet;
         let effect = if only_renewed { Effect::Widens } else { Effect::Narrows };
         publish::hostname(&self.work, changed.id, effect).await?;
@@ -254,7 +262,7 @@ impl Tx {
     }
 }
 
-/// From `tenant_id` to `max_body`, in the order of the statements above.
+/// From `tenant_id` to `cors`, in the order of the statements above.
 fn columns(it: &Hostname) -> Result<Vec<Value>, StoreError> {
     Ok(vec![
         it.tenant_id.into(),
@@ -268,5 +276,7 @@ fn columns(it: &Hostname) -> Result<Vec<Value>, StoreError> {
         it.fleet.as_str().into(),
         Value::json_opt(Some(&it.response).filter(|policy| !policy.is_empty()))?,
         Value::json_opt(it.max_body.as_ref())?,
+        Value::json(&it.admission)?,
+        Value::json(&it.cors)?,
     ])
 }

@@ -30,6 +30,8 @@ fn read(row: &Row) -> Result<Tenant, StoreError> {
         plan: row.at("plan")?,
         trial_ends_at: row.at("trial_ends_at")?,
         rate_limit: row.json_opt("rate_limit")?,
+        principal_rate_limit: row.json_opt("principal_rate_limit")?,
+        admission: row.json_opt("admission")?.unwrap_or_default(),
         generation: row.at("generation")?,
         cutoff: row.at("cutoff")?,
         deleted_at: row.at("deleted_at")?,
@@ -115,6 +117,8 @@ impl Tx {
             plan: new.plan,
             trial_ends_at: new.trial_ends_at,
             rate_limit: new.rate_limit,
+            principal_rate_limit: new.principal_rate_limit,
+            admission: new.admission,
             generation: 0,
             cutoff: None,
             deleted_at: None,
@@ -128,9 +132,9 @@ impl Tx {
             .view
             .execute(
                 "INSERT INTO tenants (id, project_id, customer_id, created_at, updated_at, slug, name,
-                     status, resume_status, claim_state, plan, trial_ends_at, rate_limit, deleted_at, generation,
-                     version)
-                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 1)",
+                     status, resume_status, claim_state, plan, trial_ends_at, rate_limit, deleted_at,
+                     principal_rate_limit, admission, generation, version)
+                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, 1)",
                 all,
             )
             .await?;
@@ -155,10 +159,14 @@ impl Tx {
             trial_ends_at: changed.trial_ends_at,
             claim_state: changed.claim_state,
             rate_limit: changed.rate_limit,
+            principal_rate_limit: changed.principal_rate_limit,
+            admission: changed.admission,
             version: changed.version,
-            ..before
+            ..before.clone()
         };
-        self.save(kept, Effect::Widens).await
+        // Whom an address list shuts out is out once every gateway has it.
+        let effect = if kept.admission == before.admission { Effect::Widens } else { Effect::Narrows };
+        self.save(kept, effect).await
     }
 
     /// Takes a step of the life cycle.
@@ -220,7 +228,8 @@ impl Tx {
         let mut all = columns(&tenant)?;
         all.push(self.work.now.into());
         let assignments = "slug = $3, name = $4, status = $5, resume_status = $6, claim_state = $7, plan = $8,
-             trial_ends_at = $9, rate_limit = $10, deleted_at = $11, updated_at = $12";
+             trial_ends_at = $9, rate_limit = $10, deleted_at = $11, principal_rate_limit = $12, admission = $13,
+             updated_at = $14";
         let key = (tenant.id.uuid(), tenant.version);
         tenant.version = swap(&self.work.view, "tenant", "tenants", key, assignments, all).await?;
         tenant.updated_at = self.work.now;
@@ -229,7 +238,7 @@ impl Tx {
     }
 }
 
-/// From `slug` to `deleted_at`, in the order of the statements above.
+/// From `slug` to `admission`, in the order of the statements above.
 fn columns(it: &Tenant) -> Result<Vec<Value>, StoreError> {
     Ok(vec![
         it.slug.as_str().into(),
@@ -241,5 +250,7 @@ fn columns(it: &Tenant) -> Result<Vec<Value>, StoreError> {
         it.trial_ends_at.into(),
         Value::json_opt(it.rate_limit.as_ref())?,
         it.deleted_at.into(),
+        Value::json_opt(it.principal_rate_limit.as_ref())?,
+        Value::json(&it.admission)?,
     ])
 }

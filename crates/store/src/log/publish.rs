@@ -8,8 +8,8 @@ use domain::{
     CertificateId, HostnameId, IssuerId, ProjectId, RoleId, ServiceId, SigningKeyId, TenantId, UpstreamId,
     model::{AssertionMode, KeyPurpose, ProjectStatus, RouteOwner, VerifyState},
     snapshot::{
-        Algorithm, Assertion, Certificate, Entity, EntityKey, EntityKind, Hostname, Issuer, Origin, Project, READER,
-        Role, Service, Tenant, Upstream,
+        Algorithm, Assertion, Certificate, Entity, EntityKey, EntityKind, Hostname, Issuer, Origin, Project, Role,
+        Service, Tenant, Upstream,
     },
 };
 use uuid::Uuid;
@@ -38,7 +38,7 @@ pub(crate) enum Effect {
 async fn leave(work: &Work, entity: &Entity, effect: Effect) -> Result<(), StoreError> {
     let key = entity.key();
     let (body, sealed) = feed::stored(&work.view, &key, entity)?;
-    insert(work, &key, effect, body, sealed).await
+    insert(work, &key, entity.min_reader(), effect, (body, sealed)).await
 }
 
 /// Leaves an entity's tombstone, if anybody was ever told of it.
@@ -46,16 +46,22 @@ async fn bury(work: &Work, kind: EntityKind, id: Uuid) -> Result<(), StoreError>
     if !feed::is_published(&work.view, kind, id).await? {
         return Ok(());
     }
-    insert(work, &EntityKey { kind, id }, Effect::Narrows, Value::Null, Value::Null).await
+    insert(work, &EntityKey { kind, id }, 1, Effect::Narrows, (Value::Null, Value::Null)).await
 }
 
-async fn insert(work: &Work, key: &EntityKey, effect: Effect, body: Value, sealed: Value) -> Result<(), StoreError> {
+async fn insert(
+    work: &Work,
+    key: &EntityKey,
+    min_reader: u32,
+    effect: Effect,
+    (body, sealed): (Value, Value),
+) -> Result<(), StoreError> {
     let (tag, kind, narrows) = (work.tag.0, key.kind.as_str(), effect == Effect::Narrows);
     work.view
         .execute(
             "INSERT INTO pending_changes (tag, kind, entity_id, min_reader, narrows, body, sealed)
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            vec![tag.into(), kind.into(), key.id.into(), READER.into(), narrows.into(), body, sealed],
+            vec![tag.into(), kind.into(), key.id.into(), min_reader.into(), narrows.into(), body, sealed],
         )
         .await?;
     work.note_change();
@@ -130,6 +136,8 @@ pub(crate) async fn tenant(work: &Work, id: TenantId, effect: Effect) -> Result<
         plan: tenant.plan,
         products: entitled.into_iter().map(|it| (it.product.into(), it.ends_at)).collect(),
         rate_limit: tenant.rate_limit,
+        principal_rate_limit: tenant.principal_rate_limit,
+        admission: tenant.admission,
         generation: tenant.generation,
         cutoff: tenant.cutoff,
     };
@@ -225,6 +233,8 @@ pub(crate) async fn hostname(work: &Work, id: HostnameId, effect: Effect) -> Res
         platform: project.is_root(),
         certificate_id: hostname.certificate_id,
         services: hostname.services,
+        admission: hostname.admission,
+        cors: hostname.cors,
         routes: routes.into_iter().filter(|route| route.enabled).map(|route| route.rule).collect(),
         max_body: hostname.max_body,
         response: hostname.response,

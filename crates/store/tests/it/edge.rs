@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use domain::{
-    Id,
+    Admission, Id,
     model::{
         AssertionKey, AssertionKeys, CertificateSource, GatewayNode, GatewayReport, NewCertificate, OtherKey,
         VerifyState,
     },
-    snapshot::{Assertion, Change, Entity, EntityKind, KycStatus, PaymentStatus},
+    snapshot::{Assertion, Change, Entity, EntityKind, KycStatus, PaymentStatus, RateLimit},
 };
 use store::{StoreError, read::*};
 use uuid::Uuid;
@@ -256,4 +256,36 @@ pub(crate) async fn a_lease_is_noted_before_any_report_and_never_moves_back(db: 
 
 fn of_kind(changes: &[Change], kind: EntityKind) -> bool {
     changes.iter().any(|change| change.key.kind == kind && change.entity.is_some())
+}
+
+pub(crate) async fn who_is_let_in_is_told_to_gateways_that_understand_it(db: Database) {
+    let store = world(&db).await;
+    let deny = |text: &str| Admission { deny: vec![text.parse().unwrap()], in_flight: Some(7), ..Admission::default() };
+    let mut acme = store.tenant(ACME).await.unwrap().unwrap();
+    acme.admission = deny("192.0.2.0/24");
+    acme.principal_rate_limit = Some(RateLimit { rps: 5, burst: 9 });
+    change!(store, |tx, acme| tx.update_tenant(&system(), acme.clone())).unwrap();
+    let tick = store.tick(NOW).await.unwrap();
+    assert_eq!(tick.min_revision, tick.revision, "who is shut out is out at once");
+    let told = tick.changes.iter().find(|it| it.key.id == ACME.uuid()).unwrap();
+    let Some(Entity::Tenant(tenant)) = &told.entity else { panic!("{told:?}") };
+    assert_eq!((told.min_reader, &tenant.admission), (2, &acme.admission));
+    assert_eq!(tenant.principal_rate_limit, acme.principal_rate_limit);
+    let mut host = store.hostname(ACME_HOST).await.unwrap().unwrap();
+    host.admission = deny("203.0.113.0/24");
+    host.cors.origins = vec!["https://*.example.org".parse().unwrap()];
+    change!(store, |tx, host| tx.update_hostname(&system(), host.clone())).unwrap();
+    let tick = store.tick(NOW).await.unwrap();
+    assert_eq!(tick.min_revision, tick.revision);
+    let told = tick.changes.iter().find(|it| it.key.id == ACME_HOST.uuid()).unwrap();
+    let Some(Entity::Hostname(hostname)) = &told.entity else { panic!("{told:?}") };
+    assert_eq!((told.min_reader, &hostname.admission, &hostname.cors), (2, &host.admission, &host.cors));
+    let kept = store.hostname(ACME_HOST).await.unwrap().unwrap();
+    assert_eq!((kept.admission, kept.cors.clone()), (host.admission, host.cors));
+    let mut open = store.tenant(ACME).await.unwrap().unwrap();
+    assert_eq!(open.admission, acme.admission);
+    (open.admission, open.principal_rate_limit) = (Admission::default(), None);
+    change!(store, |tx, open| tx.update_tenant(&system(), open.clone())).unwrap();
+    let told = store.tick(NOW).await.unwrap().changes.into_iter().find(|it| it.key.id == ACME.uuid()).unwrap();
+    assert_eq!(told.min_reader, 1, "any gateway reads a tenant without rules");
 }

@@ -79,7 +79,8 @@ conformance! {
         an_upstream_is_told_of_with_its_key_and_stored_sealed,
         an_upstreams_key_is_exchanged_with_two_valid_in_between,
         gateways_are_known_by_their_last_report,
-        of_two_exchanges_at_once_one_is_begun;
+        of_two_exchanges_at_once_one_is_begun,
+        who_is_let_in_is_told_to_gateways_that_understand_it;
     enrolment:
         a_certificate_is_renewed_for_the_key_that_joined_only,
         a_join_token_that_is_unknown_expired_or_revoked_is_worth_nothing,

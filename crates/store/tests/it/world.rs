@@ -112,6 +112,8 @@ pub(crate) fn tenant(id: TenantId, project_id: ProjectId, slug: &str) -> NewTena
         plan: Some("pro".into()),
         trial_ends_at: None,
         rate_limit: None,
+        principal_rate_limit: None,
+        admission: domain::Admission::default(),
     }
 }
 
@@ -136,6 +138,8 @@ pub(crate) fn hostname(id: HostnameId, tenant: TenantId, name: &str) -> NewHostn
         services: vec![SHOP],
         max_body: None,
         response: Default::default(),
+        admission: domain::Admission::default(),
+        cors: domain::Cors::default(),
     }
 }
 

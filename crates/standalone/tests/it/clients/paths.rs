@@ -22,6 +22,7 @@ fn gateways(path: &str) -> Option<String> {
         target: path.as_bytes(),
         authority: None,
         headers: &headers,
+        has_body: false,
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         request_id: RequestId::new(uuid::Uuid::nil()),
     };

@@ -1,0 +1,124 @@
+//! How much of a tenant and of a hostname is served at once: requests, and WebSockets among them.
+//!
+//! A [`Slot`] is held by the permit, and given back when that is dropped, however the request ends. Counters belong to
+//! the tenant's or hostname's id and outlive changes of its row.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use domain::Admission;
+use http::header;
+
+use crate::{CanonicalRequest, Denial, Permit};
+
+/// What is served now.
+#[derive(Debug, Default)]
+pub struct Load {
+    requests: AtomicU32,
+    websockets: AtomicU32,
+}
+
+/// How much may be served at once by one gateway, where a row says nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LoadLimits {
+    /// Requests.
+    pub requests: u32,
+    /// WebSockets, which count as requests too.
+    pub websockets: u32,
+}
+
+/// Whose load is full.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the words in operators' logs say it")]
+pub enum Full {
+    TenantRequests,
+    TenantWebsockets,
+    HostnameRequests,
+    HostnameWebsockets,
+}
+
+impl std::fmt::Display for Full {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::TenantRequests => "requests of the tenant",
+            Self::TenantWebsockets => "WebSockets of the tenant",
+            Self::HostnameRequests => "requests of the hostname",
+            Self::HostnameWebsockets => "WebSockets of the hostname",
+        })
+    }
+}
+
+/// A place in a load, until it is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    load: Arc<Load>,
+    websocket: bool,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.load.requests.fetch_sub(1, Ordering::Relaxed);
+        if self.websocket {
+            self.load.websockets.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Load {
+    /// Requests that are served now.
+    pub fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    fn enter(
+        self: &Arc<Self>,
+        limits: LoadLimits,
+        websocket: bool,
+        (of_requests, of_websockets): (Full, Full),
+    ) -> Result<Slot, Denial> {
+        let below = |limit: u32| move |now: u32| (now < limit).then(|| now + 1);
+        let full = |full| move |_| Denial::ConcurrencyLimited(full);
+        let order = Ordering::Relaxed;
+        self.requests.fetch_update(order, order, below(limits.requests)).map_err(full(of_requests))?;
+        // From here on the slot gives back what was taken.
+        let mut slot = Slot { load: Arc::clone(self), websocket: false };
+        if websocket {
+            self.websockets.fetch_update(order, order, below(limits.websockets)).map_err(full(of_websockets))?;
+            slot.websocket = true;
+        }
+        Ok(slot)
+    }
+}
+
+/// The limits of a row.
+fn limits(admission: &Admission, default: LoadLimits) -> LoadLimits {
+    LoadLimits {
+        requests: admission.in_flight.unwrap_or(default.requests),
+        websockets: admission.websockets.unwrap_or(default.websockets),
+    }
+}
+
+/// Takes the places that a permitted request needs.
+///
+/// # Errors
+/// [`Denial::ConcurrencyLimited`].
+pub(crate) fn enter(
+    mut permit: Permit,
+    site: &crate::snapshot::Site,
+    request: &CanonicalRequest<'_>,
+    default: LoadLimits,
+) -> Result<Permit, Denial> {
+    let websocket = request.headers.contains_key(header::UPGRADE);
+    if let Some(tenant) = &permit.tenant {
+        let full = (Full::TenantRequests, Full::TenantWebsockets);
+        permit.slots.0 = Some(tenant.load.enter(limits(&tenant.admission, default), websocket, full)?);
+    }
+    if site.admission.in_flight.is_some() || site.admission.websockets.is_some() {
+        let none = LoadLimits { requests: u32::MAX, websockets: u32::MAX };
+        let full = (Full::HostnameRequests, Full::HostnameWebsockets);
+        permit.slots.1 = Some(site.load.enter(limits(&site.admission, none), websocket, full)?);
+    }
+    Ok(permit)
+}

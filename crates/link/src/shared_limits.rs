@@ -1,0 +1,108 @@
+//! What the gateways of a fleet let through, counted in one place: Redis, in its role as a cache.
+//!
+//! Each bucket is one number, as in the gate: when the next request that fits the rate would be due (GCRA). A gateway adds
+//! what it let through and learns how much is owed, by the clock of Redis alone. A key that Redis evicts is a bucket that
+//! owes nothing.
+
+use std::time::Duration;
+
+use ::redis::Script;
+use domain::FleetName;
+use uuid::Uuid;
+
+use crate::{LinkError, redis::Redis, redis_keys};
+
+/// A gateway that was not heard of for this long is not counted any more.
+const FORGOTTEN: Duration = Duration::from_secs(10);
+
+/// Buckets in one call: Redis does nothing else while it runs.
+const BATCH: usize = 256;
+
+/// Notes the gateway, then moves each bucket by its cost. Microseconds, whole ones in what is kept.
+const COUNT: &str = r"
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
+redis.call('PEXPIRE', KEYS[1], 60000)
+local answer = { redis.call('ZCARD', KEYS[1]) }
+for at = 2, #KEYS do
+    local due = tonumber(redis.call('GET', KEYS[at]) or 0)
+    if due < now then due = now end
+    due = math.ceil(due + tonumber(ARGV[at + 1]))
+    if due > now then
+        redis.call('SET', KEYS[at], string.format('%.0f', due), 'PX', math.ceil((due - now) / 1000) + 1)
+    end
+    answer[at] = due - now
+end
+return answer
+";
+
+/// The buckets of a fleet.
+#[derive(Clone, Debug)]
+pub struct SharedLimits {
+    redis: Redis,
+    fleet: FleetName,
+    /// This gateway, for as long as its process runs.
+    member: Uuid,
+}
+
+/// What the fleet knows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Counted {
+    /// Gateways with this one.
+    pub gateways: u32,
+    /// What each bucket owes now, in the order asked.
+    pub owed: Vec<Duration>,
+}
+
+impl SharedLimits {
+    /// The buckets of this fleet.
+    pub fn new(redis: Redis, fleet: FleetName) -> Self {
+        Self { redis, fleet, member: Uuid::new_v4() }
+    }
+
+    /// Adds costs to buckets. Cancelled or failed, some of them may have been added.
+    ///
+    /// # Errors
+    /// When Redis does not answer, or not as the script does.
+    pub async fn count(&self, costs: &[(String, Duration)]) -> Result<Counted, LinkError> {
+        let mut counted = Counted { gateways: 1, owed: Vec::with_capacity(costs.len()) };
+        let (first, rest) = costs.split_at(costs.len().min(BATCH));
+        self.count_batch(first, &mut counted).await?;
+        for batch in rest.chunks(BATCH) {
+            self.count_batch(batch, &mut counted).await?;
+        }
+        Ok(counted)
+    }
+
+    async fn count_batch(&self, costs: &[(String, Duration)], counted: &mut Counted) -> Result<(), LinkError> {
+        let script = Script::new(COUNT);
+        let mut call = script.prepare_invoke();
+        call.key(redis_keys::limit_gateways(&self.fleet));
+        call.arg(self.member.to_string()).arg(micros(FORGOTTEN));
+        for (bucket, cost) in costs {
+            call.key(redis_keys::limit(&self.fleet, bucket)).arg(micros(*cost));
+        }
+        let answer = call.invoke_async::<Vec<u64>>(&mut self.redis.connection()).await;
+        let answer = answer.map_err(|error| self.redis.error(error))?;
+        let strange = || LinkError::unreadable("Redis (cache)", "another answer than the script gives");
+        let (gateways, owed) =
+            answer.split_first().filter(|(_, owed)| owed.len() == costs.len()).ok_or_else(strange)?;
+        counted.gateways = u32::try_from(*gateways).unwrap_or(u32::MAX);
+        counted.owed.extend(owed.iter().map(|micros| Duration::from_micros(*micros)));
+        Ok(())
+    }
+}
+
+/// With three decimals: at a million requests a second one costs a single microsecond.
+fn micros(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    format!("{}.{:03}", nanos / 1_000, nanos % 1_000)
+}
+
+#[test]
+fn costs_below_a_microsecond_are_told() {
+    assert_eq!(micros(Duration::from_nanos(333)), "0.333");
+    assert_eq!(micros(Duration::from_millis(5)), "5000.000");
+}
