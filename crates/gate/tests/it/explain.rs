@@ -333,7 +333,7 @@ fn once_believed() -> Vec<Case> {
             vec![("/principal/bindings/active", json!(false)), ("/principal/bindings/level", json!("control_api"))],
         ),
         case(
-            "not_entitled",
+            "entitlement_missing",
             Stage::Bind,
             poor.refused(&Sent::get("acme.localhost", "/crm").bearer(&poor.token(&poor.acme, MEMBER))),
             vec![("/product/name", json!("crm")), ("/product/held", json!(false))],
