@@ -71,7 +71,11 @@ pub struct GatewayConfig {
     /// Worker threads for requests; by default one for each core.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
-    /// How long open requests may go on once the gateway was told to stop.
+    /// On SIGTERM `/readyz` says 503 for this long while everything is still served, so that balancers send their clients
+    /// elsewhere; then the listeners close. At least as long as a balancer takes to notice. Default 5 s; a second signal,
+    /// and SIGINT, end it.
+    pub shutdown_notice: Option<HumanDuration>,
+    /// How long open requests may go on once the listeners are closed. Default 10 s.
     pub shutdown_grace: Option<HumanDuration>,
 }
 

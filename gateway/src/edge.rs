@@ -56,6 +56,9 @@ use crate::{
     tls::{self, Certificates},
 };
 
+/// How long [`RunningEdge::give_notice`] takes, unless the configuration says otherwise.
+const NOTICE: Duration = Duration::from_secs(5);
+
 /// How long open requests may go on after [`RunningEdge::shutdown`], unless the configuration says otherwise.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -144,6 +147,9 @@ pub struct RunningEdge {
     http: Vec<SocketAddr>,
     metrics_at: Vec<SocketAddr>,
     shared: Arc<Shared>,
+    /// Whether it will stop soon.
+    leaving: watch::Sender<bool>,
+    notice: Duration,
     stop: watch::Sender<bool>,
     reload: mpsc::Sender<()>,
     grace: Duration,
@@ -208,6 +214,7 @@ impl Edge {
             limits: config.connections.clone(),
             tells_limits: config.limits.headers,
         });
+        let (leaving, left) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let (reload, reloads) = mpsc::channel(1);
         let background = Builder::new_multi_thread().worker_threads(2).thread_name("edge-feed").enable_all().build()?;
@@ -217,6 +224,8 @@ impl Edge {
             http: http.as_ref().map(|bound| bound.addresses().to_vec()).unwrap_or_default(),
             metrics_at: status.addresses().to_vec(),
             shared,
+            leaving,
+            notice: config.shutdown_notice.map_or(NOTICE, |notice| notice.get()),
             stop,
             reload,
             grace: config.shutdown_grace.map_or(GRACE, |grace| grace.get()),
@@ -233,7 +242,7 @@ impl Edge {
             handle.spawn(LimitExchange { gate, limits, clock, metrics: Arc::clone(&metrics) }.run());
         }
         let revocations = record.is_some() || matches!(source, Source::ControlPlane { .. });
-        tasks.status(&handle, status, revocations, record.clone())?;
+        tasks.status(&handle, status, revocations, record.clone(), left)?;
         match source {
             Source::ControlPlane { plane, carrier } => {
                 handle.spawn(issuer_keys::tell(Arc::clone(&plane), lacking));
@@ -280,6 +289,13 @@ impl RunningEdge {
     pub fn reload(&self) {
         // A full channel has been told already.
         let _ = self.reload.try_send(());
+    }
+
+    /// Says on `/readyz` that it is not ready any more, goes on serving everything, and waits as long as balancers may need
+    /// to hear of it. Comes before [`RunningEdge::shutdown`], and may be cut short.
+    pub async fn give_notice(&self) {
+        self.leaving.send_replace(true);
+        sleep(self.notice).await;
     }
 
     /// Accepts nothing more, waits for open requests, at most the configured grace, and ends.

@@ -81,7 +81,14 @@ fn serve(file: &Path) -> anyhow::Result<()> {
         tracing::info!(https = ?edge.https(), http = ?edge.http(), metrics = ?edge.metrics(), "serving");
         loop {
             tokio::select! {
-                _ = terminate.recv() => break,
+                _ = terminate.recv() => {
+                    tracing::info!("not ready any more");
+                    tokio::select! {
+                        () = edge.give_notice() => break,
+                        _ = terminate.recv() => break,
+                        _ = interrupt.recv() => break,
+                    }
+                }
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => edge.reload(),
             }

@@ -11,7 +11,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use link::redis_record::RedisRecord;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{feed::Applier, metrics::Metrics};
 
@@ -30,6 +30,8 @@ pub(crate) struct Status {
     pub(crate) revocations: bool,
     /// The record of a gateway on its own.
     pub(crate) record: Option<RedisRecord>,
+    /// Whether the gateway will stop soon.
+    pub(crate) leaving: watch::Receiver<bool>,
 }
 
 impl Status {
@@ -81,12 +83,14 @@ impl Status {
         }
     }
 
-    /// Ready is who has a snapshot, and on its own a record that keeps what it is told. A gateway without a lease serves what its routes allow without one; were it not
-    /// ready, one silent control plane would take the whole fleet out of its balancer.
+    /// Ready is who has a snapshot, on its own a record that keeps what it is told, and will not stop soon. A gateway
+    /// without a lease serves what its routes allow without one; were it not ready, one silent control plane would take the
+    /// whole fleet out of its balancer.
     fn readiness(&self) -> (bool, Value) {
         let gate = self.applier.gate();
         let unfit = self.record.as_ref().and_then(|record| record.fitness().err());
-        let ready = gate.snapshot().is_usable() && unfit.is_none();
+        let stopping = *self.leaving.borrow();
+        let ready = gate.snapshot().is_usable() && unfit.is_none() && !stopping;
         let revocations = if self.revocations {
             json!({
                 "applied": gate.mirror().position().seq,
@@ -99,6 +103,7 @@ impl Status {
         };
         let report = json!({
             "ready": ready,
+            "stopping": stopping,
             "snapshot": {
                 "revision": gate.snapshot().revision(),
                 "age_seconds": self.applier.age().map(|age| age.as_secs_f64()),

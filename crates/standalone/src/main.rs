@@ -139,12 +139,17 @@ async fn run_serve(path: PathBuf) -> anyhow::Result<()> {
     let _guard = telemetry::init(&config.gateway.telemetry, "portcullis")?;
     let node = Node::start(config, Arc::new(SystemClock)).await?;
     tracing::info!(edge.https = %node.endpoint(), "ready");
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let stopped = stopped();
-    tokio::pin!(stopped);
     loop {
         tokio::select! {
-            stopped = &mut stopped => break stopped?,
+            _ = terminate.recv() => tokio::select! {
+                () = node.give_notice() => break,
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            },
+            _ = interrupt.recv() => break,
             _ = hangup.recv() => node.reload().await,
         }
     }

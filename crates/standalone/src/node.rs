@@ -143,6 +143,11 @@ impl Node {
         self.control.reload().await;
     }
 
+    /// Says that it will stop soon, and waits as long as balancers may need to hear of it.
+    pub async fn give_notice(&self) {
+        self.edge.give_notice().await;
+    }
+
     /// Lets open requests finish, then ends.
     pub async fn shutdown(self) {
         self.edge.shutdown().await;

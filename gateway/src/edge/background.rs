@@ -9,7 +9,7 @@ use link::{
 };
 use tokio::{
     runtime::Handle,
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{sleep, timeout},
 };
 
@@ -56,6 +56,7 @@ impl Tasks<'_> {
         bound: Bound,
         revocations: bool,
         record: Option<RedisRecord>,
+        leaving: watch::Receiver<bool>,
     ) -> Result<(), EdgeError> {
         let status = Arc::new(Status {
             applier: Arc::clone(self.applier),
@@ -63,6 +64,7 @@ impl Tasks<'_> {
             clock: Arc::clone(self.clock),
             revocations,
             record,
+            leaving,
         });
         let _context = on.enter();
         for socket in bound.into_sockets() {

@@ -1,9 +1,13 @@
 //! The metrics listener.
 
+use domain::HumanDuration;
 use serde_json::Value;
-use testkit::raw::{self, Response};
+use testkit::{
+    Canary, TestCa,
+    raw::{self, Response},
+};
 
-use crate::support::{ACME_ID, Ask, Fixture, Protocol};
+use crate::support::{ACME_ID, Ask, BOTH, Fixture, Protocol, config};
 
 pub(crate) async fn get(fixture: &Fixture, path: &str) -> (u16, String) {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -38,6 +42,31 @@ async fn metrics_count_requests_by_decision_and_never_by_what_was_asked() {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
     assert!(!metrics.contains("secret") && !metrics.contains("nothing-like-it"));
+}
+
+/// Between the first word and the last everything is served: balancers take a while to hear.
+#[tokio::test]
+async fn who_will_stop_is_not_ready_and_serves_on_until_balancers_have_heard() {
+    let mut config = config();
+    config.shutdown_notice = Some(HumanDuration::from_secs(600));
+    let canary = Canary::start().await;
+    let upstream = format!("peers: [\"{}\"], plaintext: true", canary.addr());
+    let fixture = Fixture::configured(config, canary, TestCa::new(), &upstream, "").await;
+    let token = fixture.token(ACME_ID, &["member"]);
+    let notice = fixture.edge.give_notice();
+    tokio::pin!(notice);
+    let told = testkit::eventually("it is not ready", async || get(&fixture, "/readyz").await.0 == 503);
+    tokio::select! {
+        () = &mut notice => panic!("ten minutes are over"),
+        () = told => {}
+    }
+    let report: Value = serde_json::from_str(&get(&fixture, "/readyz").await.1).unwrap();
+    assert_eq!((&report["ready"], &report["stopping"]), (&Value::Bool(false), &Value::Bool(true)));
+    for protocol in BOTH {
+        let reply = fixture.ask(protocol, &Ask::get("/orders").bearer(&token)).await;
+        assert_eq!(reply.status, Some(200), "{protocol:?}: a new connection is taken and served");
+    }
+    assert_eq!(get(&fixture, "/healthz").await.0, 200, "it is well, it only leaves");
 }
 
 #[tokio::test]
