@@ -12,10 +12,15 @@ use super::{
     answer::{Changed, Created, List},
     entitlements::EntitlementView,
     extract::{Asked, At, Body, IfMatch, PageQuery, Paging, TenantQuery, WaitQuery},
-    products::{ProductView, text},
+    products::ProductView,
     schema::wire,
 };
-use crate::{App, app, app::products::Wish, caller::Principal, error::AppError};
+use crate::{
+    App,
+    app::{self, products::Wish, text},
+    caller::Principal,
+    error::AppError,
+};
 
 /// Longest contact, in characters.
 const MAX_CONTACT: usize = 256;
@@ -84,8 +89,8 @@ wire!(ProductRequestView, RequestProduct, SettleProductRequest);
 impl TryFrom<RequestProduct> for Wish {
     type Error = AppError;
     fn try_from(body: RequestProduct) -> Result<Self, AppError> {
-        text("/contact", &body.contact, 0..=MAX_CONTACT)?;
-        text("/note", &body.note, 0..=MAX_NOTE)?;
+        text::check("/contact", &body.contact, 0..=MAX_CONTACT)?;
+        text::check("/note", &body.note, 0..=MAX_NOTE)?;
         Ok(Self { product: body.product, contact: body.contact, note: body.note })
     }
 }

@@ -16,7 +16,14 @@ use super::{
     extract::{At, Body, IfMatch, PageQuery, Paging},
     schema::wire,
 };
-use crate::{App, app, caller::Principal, context::new_id, envelope::Settle, error::AppError};
+use crate::{
+    App,
+    app::{self, text},
+    caller::Principal,
+    context::new_id,
+    envelope::Settle,
+    error::AppError,
+};
 
 /// Longest name, in characters.
 const MAX_NAME: usize = 128;
@@ -95,19 +102,9 @@ pub struct UpdateProduct {
 
 wire!(ProductView, CreateProduct, UpdateProduct);
 
-/// Refuses a text that is too long, or holds control characters.
-pub(super) fn text(pointer: &str, text: &str, lengths: std::ops::RangeInclusive<usize>) -> Result<(), AppError> {
-    let plain = !text.chars().any(|c| c.is_control() && c != '\n');
-    if plain && lengths.contains(&text.chars().count()) {
-        return Ok(());
-    }
-    let (least, most) = (lengths.start(), lengths.end());
-    Err(AppError::field(pointer, "invalid", format!("{least} to {most} characters, none of control")))
-}
-
 fn sound(name: &str, description: &str, trial_days: Option<u32>) -> Result<(), AppError> {
-    text("/name", name, 1..=MAX_NAME)?;
-    text("/description", description, 0..=MAX_DESCRIPTION)?;
+    text::check("/name", name, 1..=MAX_NAME)?;
+    text::check("/description", description, 0..=MAX_DESCRIPTION)?;
     match trial_days {
         Some(days) if !(1..=MAX_TRIAL_DAYS).contains(&days) => {
             Err(AppError::field("/trial_days", "invalid", format!("1 to {MAX_TRIAL_DAYS} days")))

@@ -12,7 +12,7 @@ use domain::{
 use serde_json::json;
 use store::{Commit, Page, StoreError, read::*};
 
-use super::login::event;
+use super::{login::event, users};
 use crate::{
     App,
     caller::{Principal, Site},
@@ -42,6 +42,7 @@ pub async fn update_me(
     version: Option<Version>,
     edit: MyEdit,
 ) -> Result<(User, Commit), AppError> {
+    users::personal(edit.first_name.as_deref(), edit.last_name.as_deref(), edit.phone.as_deref())?;
     let by = principal.caller.oneself();
     app.store
         .write(&by, app.now(), |tx| {

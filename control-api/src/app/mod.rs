@@ -27,6 +27,7 @@ pub mod signing_keys;
 pub mod site;
 pub mod switch;
 pub mod tenants;
+pub mod text;
 pub mod tokens;
 pub mod upstreams;
 pub mod users;

@@ -13,7 +13,7 @@ use domain::{
 };
 use store::{Audited, Commit, Page, Tx, read::*};
 
-use super::{login::event, role_bindings};
+use super::{login::event, role_bindings, text};
 use crate::{
     App,
     caller::{Principal, Site},
@@ -132,6 +132,7 @@ async fn new_user(app: &App, site: Site, draft: &UserDraft) -> Result<NewUser, A
         return Err(AppError::field("/username", "required", "a user name or an email is needed to sign in"));
     }
     named(draft.email.as_deref(), draft.username.as_deref())?;
+    personal(Some(&draft.first_name), Some(&draft.last_name), draft.phone.as_deref())?;
     let password_hash = match &draft.password {
         Some(password) => {
             passwords::acceptable(password.expose(), "/password").map_err(|error| AppError::Invalid(vec![error]))?;
@@ -170,6 +171,13 @@ fn named(email: Option<&str>, username: Option<&str>) -> Result<(), AppError> {
     Ok(())
 }
 
+/// Refuses names and phone numbers that are none.
+pub(super) fn personal(first: Option<&str>, last: Option<&str>, phone: Option<&str>) -> Result<(), AppError> {
+    text::check("/first_name", first.unwrap_or_default(), text::NAME)?;
+    text::check("/last_name", last.unwrap_or_default(), text::NAME)?;
+    text::check("/phone", phone.unwrap_or_default(), text::PHONE)
+}
+
 /// Changes a user's profile.
 pub async fn update_user(
     app: &App,
@@ -181,6 +189,7 @@ pub async fn update_user(
 ) -> Result<(User, Commit), AppError> {
     let by = principal.may_in::<ManageUsers>(site, "update")?;
     named(edit.email.as_deref(), edit.username.as_deref())?;
+    personal(edit.first_name.as_deref(), edit.last_name.as_deref(), edit.phone.as_deref())?;
     wholly_ours(app, principal, id).await?;
     app.store
         .write(&by, app.now(), |tx| {

@@ -74,6 +74,9 @@ async fn one_changes_ones_own_profile_and_nothing_else() {
     for field in ["username", "email", "status", "is_break_glass", "must_change_password", "id"] {
         change(json!({ field: "x" })).send(&world.admin).await.refused(422, "validation_failed");
     }
+    for (field, text) in [("first_name", "x".repeat(129)), ("last_name", "a\u{0}b".into()), ("phone", "1".repeat(33))] {
+        change(json!({ field: text })).send(&world.admin).await.refused(422, "validation_failed");
+    }
     call("PATCH", "/v1/me").json(&json!({})).send(&world.admin).await.refused(401, "credential_missing");
     let now = get("/v1/me").bearer(&ada).send(&world.admin).await.expect(200);
     assert_eq!((&now.body["username"], &now.body["phone"]), (&me.body["username"], &json!("+44 20 7946 0000")));
