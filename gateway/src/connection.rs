@@ -70,6 +70,7 @@ impl Connection {
 
     /// Begins a request: of HTTP/1.1 its head is still to be read, of HTTP/2 it is there.
     pub(crate) fn begin(self: &Arc<Self>, session: &mut ServerSession) -> Active {
+        self.unread.store(false, Ordering::Release);
         let last = self.requests.fetch_add(1, Ordering::Relaxed) + 1 >= self.max_requests;
         if session.is_http2() {
             self.head_read();
@@ -113,7 +114,15 @@ impl Connection {
         self.retired.send_replace(true);
     }
 
-    /// Returns when no request was served for `limit`. Cancel-safe.
+    /// Notes that the client took some of what was written: of HTTP/2 that may be the end of a response whose request is
+    /// long over here.
+    fn taken(&self) {
+        if self.active.load(Ordering::Acquire) == 0 {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Returns when no request was served, and nothing taken of earlier ones, for `limit`. Cancel-safe.
     async fn idle(&self, limit: Duration) {
         loop {
             if self.active.load(Ordering::Acquire) > 0 {

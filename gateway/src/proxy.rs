@@ -103,7 +103,7 @@ impl ProxyHttp for EdgeProxy {
         let decision = decision.and_then(|permit| {
             let headers = &session.req_header().headers;
             let most = permit.max_body.unwrap_or(limits.max_body).bytes();
-            let upload = Upload::new(most, empty, headers, limits, clock.boot_now());
+            let upload = Upload::new(most, empty, session.is_http2(), headers, limits, clock.boot_now());
             upload.announced(headers)?;
             Ok((permit, upload))
         });
@@ -201,19 +201,21 @@ impl ProxyHttp for EdgeProxy {
         if response.status == StatusCode::SWITCHING_PROTOCOLS || !response.status.is_informational() {
             ctx.wire.status = response.status.as_u16();
             ctx.watch.streams();
+            // From here on the two talk as they like: a WebSocket may be silent for long.
+            session.set_read_timeout(None);
         }
         response::clean(response);
+        if let Some(policy) = &ctx.trace.response
+            && !response.status.is_informational()
+        {
+            response::apply(policy, response)?;
+        }
         if let Some(rules) = &ctx.trace.cors {
             cors::clean(response);
             cors::tell(response, rules, &session.req_header().headers)?;
         }
         if let (Some(quota), true) = (&ctx.trace.quota, self.shared.tells_limits) {
             quota::tell(response, quota)?;
-        }
-        if let Some(policy) = &ctx.trace.response
-            && !response.status.is_informational()
-        {
-            response::apply(policy, response)?;
         }
         response::mark(response, ctx.request_id, ctx.watch.permit().is_some_and(|permit| permit.refresh_advised))
     }

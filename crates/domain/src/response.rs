@@ -24,7 +24,7 @@ pub const MAX_VALUE_BYTES: usize = 4096;
 pub const MAX_PAGE_BYTES: usize = 16 * 1024;
 
 /// Names that frame a message, describe its body, belong to one connection, or are ours to say.
-const RESERVED: [&str; 18] = [
+const RESERVED: [&str; 20] = [
     "connection",
     "content-encoding",
     "content-length",
@@ -35,15 +35,20 @@ const RESERVED: [&str; 18] = [
     "location",
     "proxy-authenticate",
     "proxy-connection",
+    "retry-after",
     "set-cookie",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "vary",
     "www-authenticate",
     "x-request-id",
     "x-token-refresh",
 ];
+
+/// How names begin that are ours to say: who is calling, who may read an answer from elsewhere, what is left of a limit.
+const RESERVED_PREFIXES: [&str; 4] = ["x-md-", "access-control-", "ratelimit", "x-ratelimit"];
 
 /// What is added to, and taken from, every response of a hostname.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -168,7 +173,8 @@ impl FromStr for FieldName {
         if !(1..=MAX_NAME_BYTES).contains(&text.len()) || !text.bytes().all(is_name) {
             return Err(ResponsePolicyError::Name(text.into()));
         }
-        if RESERVED.contains(&text) || text.starts_with("x-md-") {
+        let is_reserved = RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
+        if RESERVED.contains(&text) || is_reserved {
             return Err(ResponsePolicyError::Reserved(text.into()));
         }
         Ok(Self(text.into()))
@@ -326,9 +332,20 @@ mod tests {
 
     #[test]
     fn a_policy_cannot_split_or_frame_a_response() {
-        for name in
-            ["content-length", "transfer-encoding", "connection", "set-cookie", "x-md-global-plan", "X-A", "a b", ""]
-        {
+        for name in [
+            "content-length",
+            "transfer-encoding",
+            "connection",
+            "set-cookie",
+            "x-md-global-plan",
+            "access-control-allow-origin",
+            "vary",
+            "ratelimit",
+            "retry-after",
+            "X-A",
+            "a b",
+            "",
+        ] {
             assert!(name.parse::<FieldName>().is_err(), "{name}");
         }
         for value in ["a\r\nset-cookie: a=b", "a\nb", "a\0", " a", "", "\u{e9}", "a\tb"] {

@@ -93,13 +93,12 @@ impl Entity {
     pub fn min_reader(&self) -> u32 {
         let restricted = match self {
             Self::Tenant(it) => !it.admission.is_open() || it.principal_rate_limit.is_some(),
-            Self::Hostname(it) => !it.admission.is_open() || it.cors.is_on(),
-            Self::Project(_)
-            | Self::Role(_)
-            | Self::Certificate(_)
-            | Self::Upstream(_)
-            | Self::Service(_)
-            | Self::Issuer(_) => false,
+            Self::Hostname(it) => {
+                let limited = it.max_body.is_some() || it.routes.iter().any(|route| route.max_body.is_some());
+                !it.admission.is_open() || it.cors.is_on() || limited || !it.response.is_empty()
+            }
+            Self::Service(it) => it.routes.iter().any(|route| route.max_body.is_some()),
+            Self::Project(_) | Self::Role(_) | Self::Certificate(_) | Self::Upstream(_) | Self::Issuer(_) => false,
         };
         if restricted { 2 } else { 1 }
     }

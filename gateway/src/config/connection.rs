@@ -22,8 +22,8 @@ pub struct ConnectionConfig {
     /// Longest silence within a request body that the upstream has not begun to answer, 100 ms to 1 h. Default 60 s.
     pub body_timeout: HumanDuration,
     /// Bytes a second of a request body that the upstream has not begun to answer, on average and once `body_timeout`
-    /// is over, 0 to 1,000,000; 0 for none. Default 500, as Apache's `mod_reqtimeout`. gRPC bodies, which wait between
-    /// messages, are not held to it.
+    /// is over, 0 to 1,000,000; 0 for none. Default 500, as Apache's `mod_reqtimeout`. gRPC over HTTP/2, which waits
+    /// between messages, is held to a fiftieth of it.
     #[schemars(range(max = 1_000_000))]
     pub body_rate: u32,
     /// Longest time a client may take none of what is written to it, 100 ms to 1 h. Default 60 s.

@@ -44,8 +44,8 @@ impl Meter {
         if bytes.is_empty() {
             return;
         }
-        if self.is_empty() {
-            // What was waited for was a head, not its end.
+        if self.is_empty() && self.phase > 1 {
+            // What was waited for was the next head, not its end.
             self.timer = None;
         }
         if self.lines == 0 {
@@ -87,6 +87,20 @@ mod tests {
     #[test]
     fn an_honest_head_may_go_on() {
         assert_eq!(metered("GET / HTTP/1.1\r\nHost: acme.example.test\r\nAccept: */*\r\n"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_head_has_its_time_from_the_start_of_the_connection_and_later_ones_from_their_first_byte() {
+        let limits = ConnectionConfig::default();
+        let late = async |meter: &mut Meter| std::future::poll_fn(|cx| meter.poll_late(cx, &limits)).await;
+        for (phase, expected) in [(1, limits.header_timeout.get()), (3, limits.header_timeout.get() * 2)] {
+            let begun = tokio::time::Instant::now();
+            let mut meter = Meter::of(phase);
+            drop(tokio::time::timeout(limits.header_timeout.get(), late(&mut meter)).await);
+            meter.saw(b"G");
+            late(&mut meter).await;
+            assert!(begun.elapsed() >= expected && begun.elapsed() < expected * 2, "{phase}: {:?}", begun.elapsed());
+        }
     }
 
     #[test]

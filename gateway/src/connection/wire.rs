@@ -22,7 +22,10 @@ use pingora::protocols::{
     raw_connect::ProxyDigest,
     tls::{SslDigest, TlsRef},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 
 use super::{
     Connection,
@@ -39,12 +42,14 @@ pub(super) struct Wire<S> {
     http2: bool,
     meter: Meter,
     farewell: Option<Farewell>,
+    /// Runs while the client takes nothing of what is written.
+    stuck: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: IO> Wire<S> {
     pub(super) fn new(stream: S, connection: Arc<Connection>, shared: Arc<Shared>) -> Self {
         let http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
-        Self { stream, connection, shared, http2, meter: Meter::default(), farewell: None }
+        Self { stream, connection, shared, http2, meter: Meter::default(), farewell: None, stuck: None }
     }
 
     fn limits(&self) -> &ConnectionConfig {
@@ -84,6 +89,24 @@ impl<S: IO> Wire<S> {
         self.poll_farewell(cx)
     }
 
+    /// A write, as long as the client takes some of it in time. Every way of writing passes here: Pingora has a time for
+    /// bodies only.
+    fn poll_taken<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(done) = poll(Pin::new(&mut self.stream), cx) {
+            if self.stuck.take().is_some() {
+                self.connection.taken();
+            }
+            return Poll::Ready(done);
+        }
+        let patience = self.shared.limits.write_timeout.get();
+        ready!(self.stuck.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of what is written")))
+    }
+
     /// Nothing is read any more; once all is said, the connection is dropped by who serves it.
     fn poll_farewell<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
         if let Some(farewell) = &mut self.farewell
@@ -116,14 +139,14 @@ impl<S: IO> AsyncWrite for Wire<S> {
         if self.farewell.is_some() {
             return Poll::Ready(Ok(bytes.len()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        self.poll_taken(cx, |stream, cx| stream.poll_write(cx, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.farewell.is_some() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.poll_taken(cx, |stream, cx| stream.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -133,7 +156,7 @@ impl<S: IO> AsyncWrite for Wire<S> {
         let this = &mut *self;
         match &mut this.farewell {
             Some(farewell) => farewell.poll(&mut this.stream, cx).map(Ok),
-            None => Pin::new(&mut this.stream).poll_shutdown(cx),
+            None => this.poll_taken(cx, |stream, cx| stream.poll_shutdown(cx)),
         }
     }
 }

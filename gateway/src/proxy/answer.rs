@@ -17,6 +17,9 @@ use super::{
     response::{self, REQUEST_ID},
 };
 
+/// Bytes of a refused body that are read so that the connection can be kept.
+const WORTH_READING: u64 = 64 * 1024;
+
 /// Of a page that is written into the answer: styles and images in it, and nothing else.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
                            form-action 'none'; frame-ancestors 'none'";
@@ -68,15 +71,14 @@ pub(crate) async fn write(
             response.insert_header(header::RETRY_AFTER, quota::retry_after(quota))?;
         }
     }
-    // Where one request ends and the next begins is in doubt, or what is left of this one is not worth reading.
-    if matches!(response.status, StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE)
-    {
+    let unread = !session.is_body_done();
+    // Where one request ends and the next begins is in doubt.
+    let doubtful = matches!(response.status, StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT);
+    if doubtful || (unread && !is_short(session)) {
         session.set_keepalive(None);
-        if !session.is_body_done()
-            && let Some(connection) = ctx.watch.connection()
-        {
-            connection.leave_unread();
-        }
+    }
+    if unread && let Some(connection) = ctx.watch.connection() {
+        connection.leave_unread();
     }
     let has_body = !body.is_empty() && session.req_header().method != Method::HEAD;
     session.write_response_header(Box::new(response), !has_body).await?;
@@ -84,6 +86,12 @@ pub(crate) async fn write(
         session.write_response_body(Some(body), true).await?;
     }
     Ok(())
+}
+
+/// Whether what is left of a request's body is worth reading for the sake of the connection.
+fn is_short(session: &Session) -> bool {
+    let length = session.req_header().headers.get(header::CONTENT_LENGTH);
+    length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok()).is_some_and(|length| length <= WORTH_READING)
 }
 
 /// The head of a problem that becomes a page: it loads nothing and runs nothing, unless the hostname's policy lets it.

@@ -14,6 +14,9 @@ use http::{HeaderMap, header};
 
 use crate::config::ConnectionConfig;
 
+/// gRPC waits between messages: so much slower may it be than other bodies.
+const GRPC_PATIENCE: u64 = 50;
+
 /// What is known of one body. Written by who reads it, read by who watches it.
 #[derive(Debug)]
 pub(crate) struct Upload {
@@ -33,16 +36,19 @@ impl Upload {
     pub(crate) fn new(
         limit: u64,
         whole: bool,
+        http2: bool,
         headers: &HeaderMap,
         limits: &ConnectionConfig,
         now: BootInstant,
     ) -> Self {
-        let grpc =
-            headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        let is_grpc = |kind: &http::HeaderValue| kind.as_bytes().starts_with(b"application/grpc");
+        // Over HTTP/1.1 the name is only said.
+        let grpc = http2 && headers.get(header::CONTENT_TYPE).is_some_and(is_grpc);
+        let rate = u64::from(limits.body_rate);
         Self {
             limit,
             silence: limits.body_timeout.get(),
-            rate: if grpc { 0 } else { limits.body_rate.into() },
+            rate: if grpc { rate / GRPC_PATIENCE } else { rate },
             began: now,
             bytes: AtomicU64::new(0),
             heard_ms: AtomicU64::new(0),
@@ -103,10 +109,10 @@ mod tests {
 
     use super::*;
 
-    fn upload(kind: &'static str) -> Upload {
+    fn upload(kind: &'static str, http2: bool) -> Upload {
         let limits = ConnectionConfig { body_timeout: HumanDuration::from_secs(10), ..ConnectionConfig::default() };
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, http::HeaderValue::from_static(kind))]);
-        Upload::new(1_000_000, false, &headers, &limits, BootInstant::default())
+        Upload::new(1_000_000, false, http2, &headers, &limits, BootInstant::default())
     }
 
     fn at(secs: u64) -> BootInstant {
@@ -115,7 +121,7 @@ mod tests {
 
     #[test]
     fn steady_progress_passes_however_long_it_takes() {
-        let upload = upload("text/plain");
+        let upload = upload("text/plain", true);
         for second in 1..1000 {
             assert_eq!(upload.took(600, false, at(second)), Ok(()));
         }
@@ -123,24 +129,33 @@ mod tests {
 
     #[test]
     fn a_byte_now_and_then_is_no_progress() {
-        let upload = upload("text/plain");
+        let upload = upload("text/plain", true);
         assert_eq!(upload.took(1, false, at(9)), Ok(()));
         assert_eq!(upload.took(1, false, at(18)), Err(Denial::RequestTimeout));
     }
 
     #[test]
     fn silence_ends_a_body_and_not_what_is_whole() {
-        let upload = upload("application/grpc+proto");
-        assert_eq!(upload.took(1, false, at(9)), Ok(()));
-        assert_eq!(upload.took(1, false, at(18)), Ok(()), "gRPC waits between messages");
+        let upload = upload("application/grpc+proto", true);
+        assert_eq!(upload.took(100, false, at(9)), Ok(()));
+        assert_eq!(upload.took(100, false, at(18)), Ok(()), "gRPC waits between messages");
         assert_eq!(upload.progresses(at(29)), Err(Denial::RequestTimeout));
         assert_eq!(upload.took(0, true, at(29)), Ok(()));
         assert_eq!(upload.progresses(at(3600)), Ok(()));
     }
 
     #[test]
+    fn a_body_is_not_let_drip_in_for_being_called_grpc() {
+        for (http2, bytes) in [(true, 1), (false, 100)] {
+            let upload = upload("application/grpc", http2);
+            assert_eq!(upload.took(bytes, false, at(9)), Ok(()));
+            assert_eq!(upload.took(bytes, false, at(18)), Err(Denial::RequestTimeout), "{http2}");
+        }
+    }
+
+    #[test]
     fn a_body_is_as_large_as_it_may_be_and_no_larger() {
-        let upload = upload("text/plain");
+        let upload = upload("text/plain", true);
         assert_eq!(upload.took(1_000_000, false, at(1)), Ok(()));
         assert_eq!(upload.took(1, false, at(1)), Err(Denial::BodyTooLarge));
         let length = |length| HeaderMap::from_iter([(header::CONTENT_LENGTH, http::HeaderValue::from_static(length))]);

@@ -266,6 +266,72 @@ async fn an_upstream_may_take_its_time_over_either_protocol() {
 }
 
 #[tokio::test]
+async fn r6_who_asks_again_and_again_and_reads_nothing_is_cut_off() {
+    let fixture = with(|config| config.connections.write_timeout = short()).await;
+    let mut client = Connection::tls(fixture.https(), ACME, &fixture.ca.ca_pem(), None).await.unwrap();
+    let field = format!("x-large: {}", "x".repeat(200 << 10));
+    // Heads only: these no hook has a time for. At some point all buffers on the way are full.
+    for asked in 1..1_000 {
+        fixture.canary.answer_next(format!("HTTP/1.1 200 OK\r\n{field}\r\ncontent-length: 0\r\n\r\n"));
+        if client.send(&http1(&Ask::get("/public/x"))).await.is_err() {
+            break;
+        }
+        let arrived = async {
+            while fixture.canary.requests().len() < asked {
+                sleep(DRIP).await;
+            }
+        };
+        if timeout(short().get() * 4, arrived).await.is_err() {
+            break;
+        }
+    }
+    testkit::eventually("it is cut off", async || {
+        crate::status::get(&fixture, "/metrics").await.1.contains("active_requests 0")
+    })
+    .await;
+    drop(client);
+    assert_eq!(fixture.ask(Protocol::Http1, &Ask::get("/orders")).await.status, Some(401));
+}
+
+#[tokio::test]
+async fn a_websocket_may_be_silent_for_longer_than_a_body() {
+    let fixture = with(|config| config.connections.body_timeout = short()).await;
+    fixture.canary.answer_next(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+    );
+    let mut client = Connection::tls(fixture.https(), ACME, &fixture.ca.ca_pem(), None).await.unwrap();
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    client.send(format!("GET /public/x HTTP/1.1\r\nHost: {ACME}\r\n{upgrade}\r\n").as_bytes()).await.unwrap();
+    assert_eq!(Response::parse(&client.response().await.unwrap()).status, 101);
+    sleep(short().get() * 4).await;
+    client.send(b"still there").await.unwrap();
+    client.finish().await.unwrap();
+    testkit::eventually("what comes after the silence", async || {
+        fixture.canary.leftovers().concat().ends_with(b"still there")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_heard_by_who_is_still_sending() {
+    let fixture = Fixture::start().await;
+    for (path, status) in [("/orders/1", 401), ("/nowhere", 401), ("/a/../b", 400)] {
+        let mut client = Connection::tls(fixture.https(), ACME, &fixture.ca.ca_pem(), None).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {ACME}\r\nContent-Length: 8000000\r\n\r\n");
+        client.send(head.as_bytes()).await.unwrap();
+        for _ in 0..40 {
+            if client.send(&[b'x'; 16 << 10]).await.is_err() {
+                break;
+            }
+        }
+        assert_eq!(Response::parse(&client.response().await.unwrap()).status, status, "{path}");
+    }
+    fixture.canary.assert_silent();
+}
+
+#[tokio::test]
 async fn what_cannot_be_parsed_is_answered_in_our_form() {
     let fixture = Fixture::start().await;
     for (request, status, code) in [

@@ -103,10 +103,10 @@ pub(crate) async fn a_hostnames_say_over_its_answers_is_kept_and_told(db: Databa
     assert_eq!((again.max_body, &again.response), (None, &kept.response));
     let tick = store.tick(NOW).await.unwrap();
     let told = tick.changes.iter().rev().find_map(|change| match &change.entity {
-        Some(Entity::Hostname(it)) if it.id == new.id => Some((it.max_body, it.response.clone())),
+        Some(Entity::Hostname(it)) if it.id == new.id => Some((change.min_reader, it.max_body, it.response.clone())),
         _ => None,
     });
-    assert_eq!(told, Some((None, kept.response)));
+    assert_eq!(told, Some((2, None, kept.response)), "a gateway that cannot read it must not serve without it");
 }
 
 pub(crate) async fn an_upstream_is_told_of_with_its_key_and_stored_sealed(db: Database) {
