@@ -142,10 +142,10 @@ wire!(HostnameView, CreateHostname, UpdateHostname, UploadCertificate);
 
 fn checked(admission: Option<&Admission>, cors: Option<&Cors>) -> Result<(), AppError> {
     if let Some(Err(error)) = admission.map(Admission::check) {
-        return Err(AppError::field(&format!("/admission/{}", error.field), "range", error.reason));
+        return Err(AppError::field(format!("/admission/{}", error.field), "range", error.reason));
     }
     match cors.map(Cors::check) {
-        Some(Err(error)) => Err(AppError::field(&format!("/cors/{}", error.field), "range", error.reason)),
+        Some(Err(error)) => Err(AppError::field(format!("/cors/{}", error.field), "range", error.reason)),
         Some(Ok(())) | None => Ok(()),
     }
 }

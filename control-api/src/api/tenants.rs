@@ -120,7 +120,7 @@ wire!(TenantView, CreateTenant, UpdateTenant);
 fn checked(admission: Admission) -> Result<Admission, AppError> {
     match admission.check() {
         Ok(()) => Ok(admission),
-        Err(error) => Err(AppError::field(&format!("/admission/{}", error.field), "range", error.reason)),
+        Err(error) => Err(AppError::field(format!("/admission/{}", error.field), "range", error.reason)),
     }
 }
 

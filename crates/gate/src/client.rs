@@ -45,7 +45,7 @@ pub(crate) fn behind<'r>(
 /// Who asks, as the connection's address and the proxies behind it say.
 ///
 /// # Errors
-/// As [`behind`].
+/// [`Denial::RequestMalformed`]: a proxy names something that is no address, or there are too many in a row.
 pub fn of(proxies: &[Network], connection: IpAddr, headers: &HeaderMap) -> Result<IpAddr, Denial> {
     let mut client = connection;
     let mut hops = 0;
