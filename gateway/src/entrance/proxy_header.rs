@@ -241,7 +241,7 @@ mod tests {
     proptest! {
         #[test]
         fn s11_no_bytes_are_read_beyond_a_header(bytes in proptest::collection::vec(any::<u8>(), 0..300), v1: bool) {
-            let start: &[u8] = if v1 { b"PROXY TCP4 203.0.113.7 10.0.0.1 1 2" } else { &v2::PROTOCOL_PREFIX[..] };
+            let start: &[u8] = if v1 { b"PROXY TCP4 203.0.113.7 10.0.0.1 1 2" } else { v2::PROTOCOL_PREFIX };
             let input = [start, &bytes].concat();
             let (read, left) = outcome(&input);
             if read.is_ok() {
