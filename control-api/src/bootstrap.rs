@@ -81,15 +81,15 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// # Errors
 /// [`AppError`]; what was ensured before it stays.
 pub async fn ensure(app: &App, public: Option<WayIn>) -> Result<Bootstrapped, AppError> {
-    let mut attempt = 1;
+    let (mut attempt, mut made) = (1, Bootstrapped::default());
     loop {
-        match ensure_each(app, public.clone()).await {
+        match ensure_each(app, public.clone(), &mut made).await {
             Err(error) if attempt < ATTEMPTS && was_made(&error) => {
                 tracing::info!(attempt, error = crate::problem::chain(&error), "another replica was first");
                 tokio::time::sleep(PAUSE).await;
                 attempt += 1;
             }
-            done => return done,
+            done => return done.map(|()| made),
         }
     }
 }
@@ -102,7 +102,8 @@ const fn was_made(error: &AppError) -> bool {
     )
 }
 
-async fn ensure_each(app: &App, public: Option<WayIn>) -> Result<Bootstrapped, AppError> {
+/// What is made is noted at once: it is told of also when a later step has to be tried again.
+async fn ensure_each(app: &App, public: Option<WayIn>, made: &mut Bootstrapped) -> Result<(), AppError> {
     roles(app).await?;
     let config = &app.config.bootstrap;
     let console = config.console_hostname.as_ref();
@@ -112,7 +113,9 @@ async fn ensure_each(app: &App, public: Option<WayIn>) -> Result<Bootstrapped, A
     let cloud = issuer(config.cloud_issuer.as_deref(), cloud_host, "cloud");
     let cloud = project(app, CLOUD, ProjectKind::Shared, cloud).await?;
     let tenant = root_tenant(app, &root).await?;
-    let platform_admin = platform_admin(app, &root, &tenant).await?;
+    if let Some(admin) = platform_admin(app, &root, &tenant).await? {
+        made.platform_admin = Some(admin);
+    }
     if let Some(way) = public {
         upstream(app, way).await?;
         identity(app).await?;
@@ -123,7 +126,7 @@ async fn ensure_each(app: &App, public: Option<WayIn>) -> Result<Bootstrapped, A
     if let Some(name) = cloud_host {
         hostname(app, &cloud, None, name).await?;
     }
-    Ok(Bootstrapped { platform_admin })
+    Ok(())
 }
 
 fn issuer(configured: Option<&str>, hostname: Option<&HostName>, label: &str) -> String {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use domain::{BootInstant, Clock};
 use gate::{Gate, share::Untold};
-use link::shared_limits::SharedLimits;
+use link::shared_limits::{Cost, SharedLimits};
 use tokio::time::sleep;
 
 use crate::metrics::Metrics;
@@ -50,7 +50,9 @@ impl LimitExchange {
     async fn exchange(&self, asked: BootInstant) -> Result<(), link::LinkError> {
         let share = self.gate.share();
         let untold = share.take_untold();
-        let costs: Vec<_> = untold.iter().map(|it| (it.key.to_string(), Untold::cost(it))).collect();
+        let gateways = share.gateways();
+        let cost = |it: &Untold| Cost { bucket: it.key.to_string(), cost: it.cost(), most: it.most(gateways) };
+        let costs: Vec<Cost> = untold.iter().map(cost).collect();
         match self.limits.count(&costs).await {
             Ok(counted) => {
                 let now = self.clock.boot_now();

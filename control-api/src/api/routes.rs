@@ -13,6 +13,7 @@ use super::{
     answer::{Changed, Created, Gone, List, One},
     extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
     schema::wire,
+    tenants::checked_rate,
 };
 use crate::{App, app, caller::Principal, context::new_id, error::AppError};
 
@@ -183,7 +184,7 @@ impl RouteBody {
             on_unproven: self.on_unproven,
             session: self.session,
             tenant_api: self.tenant_api,
-            rate_limit: self.rate_limit,
+            rate_limit: checked_rate("/rate_limit", self.rate_limit)?,
             max_body: self.max_body,
         })
     }

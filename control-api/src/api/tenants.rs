@@ -124,7 +124,7 @@ fn checked(admission: Admission) -> Result<Admission, AppError> {
     }
 }
 
-fn checked_rate(pointer: &str, limit: Option<RateLimit>) -> Result<Option<RateLimit>, AppError> {
+pub(super) fn checked_rate(pointer: &str, limit: Option<RateLimit>) -> Result<Option<RateLimit>, AppError> {
     let fits = |number: u32| (1..=1_000_000).contains(&number);
     match limit {
         Some(limit) if !fits(limit.rps) || !fits(limit.burst) => {

@@ -46,7 +46,7 @@ actions! {
     ManageIssuers = "issuer";
     /// Menus.
     ManageMenus = "menu";
-    /// One's own account; see [`Caller::oneself`].
+    /// One's own account; see [`Caller::oneself`](crate::Caller::oneself).
     ManageOwnAccount = "own-account";
     /// Organisational units.
     ManageOrgUnits = "org-unit";

@@ -40,13 +40,27 @@ pub struct Level {
 pub(crate) struct Pace {
     interval: u64,
     tolerance: u64,
+    /// The most that a bucket can owe. One that owes more was filled at another pace.
+    most: u64,
 }
 
 impl Pace {
     pub(crate) fn of(limit: RateLimit) -> Self {
-        let interval = 1_000_000_000 / u64::from(limit.rps.max(1));
+        let interval = (1_000_000_000 / u64::from(limit.rps.max(1))).max(1);
         // The first request of a burst takes no time of its own.
-        Self { interval, tolerance: interval.saturating_mul(u64::from(limit.burst.max(1)) - 1) }
+        let tolerance = interval.saturating_mul(u64::from(limit.burst.max(1)) - 1);
+        Self { interval, tolerance, most: tolerance.saturating_add(interval) }
+    }
+
+    /// Of a bucket that so many gateways share: each may be ahead of the others by its slack, which together are less than
+    /// a burst and one request for each.
+    pub(crate) fn of_fleet(self, gateways: u32) -> Self {
+        let ahead = self.most.saturating_add(self.interval.saturating_mul(gateways.into()));
+        Self { most: self.most.saturating_add(ahead), ..self }
+    }
+
+    pub(crate) const fn most(self) -> u64 {
+        self.most
     }
 
     /// The part of one gateway among so many: as long until an empty bucket is full, as fewer requests.
@@ -87,13 +101,16 @@ impl Bucket {
     pub(crate) fn step(&self, pace: Pace, now: BootInstant) -> Result<Level, Level> {
         let now = now.nanos();
         let after = |next: u64| {
-            let due = next.max(now);
-            (due - now <= pace.tolerance).then(|| due.saturating_add(pace.interval))
+            let due = next.clamp(now, now.saturating_add(pace.most));
+            if due - now <= pace.tolerance {
+                Some(due.saturating_add(pace.interval))
+            } else {
+                (due < next).then_some(due)
+            }
         };
-        match self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after) {
-            Ok(before) => Ok(pace.level((before.max(now) - now).saturating_add(pace.interval))),
-            Err(before) => Err(pace.level(before.max(now) - now)),
-        }
+        let (Ok(before) | Err(before)) = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
+        let owed = before.saturating_sub(now).min(pace.most);
+        if owed <= pace.tolerance { Ok(pace.level(owed.saturating_add(pace.interval))) } else { Err(pace.level(owed)) }
     }
 
     /// Learns that so much is owed at `now`.

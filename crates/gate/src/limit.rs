@@ -36,34 +36,39 @@ impl Limits {
         let Some(info) = bound.tenant() else { return Ok(()) };
         let now = clock.boot_now();
         let (tenant, id) = (info.id, info.id.as_u128());
-        let anonymous = matches!(bound, BoundPrincipal::Anonymous { .. });
-        let rate = info.rate_limit.unwrap_or(self.tenant_limit);
-        let key = ShareKey::Tenant { tenant, anonymous };
-        self.take((Limit::Tenant, key), &self.tenants.of((id, anonymous)), rate, now, trace)?;
+        // The narrowest first: who is refused by a limit of their own takes nothing from the others.
         if let BoundPrincipal::Principal { principal, .. } = bound
             && let Some(rate) = info.principal_rate_limit.or(self.principal_limit)
         {
-            let key = ShareKey::Principal { tenant, principal: principal.number };
+            let key = Some(ShareKey::Principal { tenant, principal: principal.number });
             self.take((Limit::Principal, key), &self.principals.of((id, principal.number)), rate, now, trace)?;
         }
         if let Some(route) = matched.route()
             && let Some(rate) = route.rate_limit
         {
-            let key = ShareKey::Route { tenant, route: route.id };
+            let key = Some(ShareKey::Route { tenant, route: route.id });
             self.take((Limit::Route, key), &self.routes.of((id, route.id.as_u128())), rate, now, trace)?;
         }
+        let anonymous = matches!(bound, BoundPrincipal::Anonymous { .. });
+        let rate = info.rate_limit.unwrap_or(self.tenant_limit);
+        // Strangers are counted by each gateway: one of them shall not use up a tenant's sign-in at all gateways.
+        let key = (!anonymous).then_some(ShareKey::Tenant { tenant });
+        self.take((Limit::Tenant, key), &self.tenants.of((id, anonymous)), rate, now, trace)?;
         Ok(())
     }
 
     fn take(
         &self,
-        (limit, key): (Limit, ShareKey),
+        (limit, key): (Limit, Option<ShareKey>),
         bucket: &std::sync::Arc<Bucket>,
         rate: RateLimit,
         now: BootInstant,
         trace: &mut Trace,
     ) -> Result<(), Denial> {
-        let taken = self.share.take(key, bucket, rate, now);
+        let taken = match key {
+            Some(key) => self.share.take(key, bucket, rate, now),
+            None => bucket.take(rate, now),
+        };
         let (Ok(level) | Err(level)) = taken;
         if taken.is_err() || trace.quota.is_none_or(|quota| level.left < quota.level.left) {
             trace.quota = Some(Quota { limit, rate, level });

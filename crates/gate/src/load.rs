@@ -1,5 +1,7 @@
 //! How much of a tenant and of a hostname is served at once: requests, and WebSockets among them.
 //!
+//! Strangers have places of their own: however many come, and however slowly they write, a tenant's users are served.
+//!
 //! A [`Slot`] is held by the permit, and given back when that is dropped, however the request ends. Counters belong to
 //! the tenant's or hostname's id and outlive changes of its row.
 
@@ -16,6 +18,12 @@ use crate::{CanonicalRequest, Denial, Permit};
 /// What is served now.
 #[derive(Debug, Default)]
 pub struct Load {
+    principals: Places,
+    strangers: Places,
+}
+
+#[derive(Debug, Default)]
+struct Places {
     requests: AtomicU32,
     websockets: AtomicU32,
 }
@@ -54,38 +62,46 @@ impl std::fmt::Display for Full {
 #[derive(Debug)]
 pub struct Slot {
     load: Arc<Load>,
+    stranger: bool,
     websocket: bool,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.load.requests.fetch_sub(1, Ordering::Relaxed);
+        let places = self.load.places(self.stranger);
+        places.requests.fetch_sub(1, Ordering::Relaxed);
         if self.websocket {
-            self.load.websockets.fetch_sub(1, Ordering::Relaxed);
+            places.websockets.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
 impl Load {
-    /// Requests that are served now.
+    /// Requests that are served now, of principals and strangers.
     pub fn requests(&self) -> u32 {
-        self.requests.load(Ordering::Relaxed)
+        let of = |places: &Places| places.requests.load(Ordering::Relaxed);
+        of(&self.principals).saturating_add(of(&self.strangers))
+    }
+
+    const fn places(&self, stranger: bool) -> &Places {
+        if stranger { &self.strangers } else { &self.principals }
     }
 
     fn enter(
         self: &Arc<Self>,
         limits: LoadLimits,
-        websocket: bool,
+        (stranger, websocket): (bool, bool),
         (of_requests, of_websockets): (Full, Full),
     ) -> Result<Slot, Denial> {
         let below = |limit: u32| move |now: u32| (now < limit).then(|| now + 1);
         let full = |full| move |_| Denial::ConcurrencyLimited(full);
         let order = Ordering::Relaxed;
-        self.requests.fetch_update(order, order, below(limits.requests)).map_err(full(of_requests))?;
+        let places = self.places(stranger);
+        places.requests.fetch_update(order, order, below(limits.requests)).map_err(full(of_requests))?;
         // From here on the slot gives back what was taken.
-        let mut slot = Slot { load: Arc::clone(self), websocket: false };
+        let mut slot = Slot { load: Arc::clone(self), stranger, websocket: false };
         if websocket {
-            self.websockets.fetch_update(order, order, below(limits.websockets)).map_err(full(of_websockets))?;
+            places.websockets.fetch_update(order, order, below(limits.websockets)).map_err(full(of_websockets))?;
             slot.websocket = true;
         }
         Ok(slot)
@@ -113,12 +129,13 @@ pub(crate) fn enter(
     let websocket = request.headers.contains_key(header::UPGRADE);
     if let Some(tenant) = &permit.tenant {
         let full = (Full::TenantRequests, Full::TenantWebsockets);
-        permit.slots.0 = Some(tenant.load.enter(limits(&tenant.admission, default), websocket, full)?);
+        let who = (permit.identity.is_none(), websocket);
+        permit.slots.0 = Some(tenant.load.enter(limits(&tenant.admission, default), who, full)?);
     }
     if site.admission.in_flight.is_some() || site.admission.websockets.is_some() {
         let none = LoadLimits { requests: u32::MAX, websockets: u32::MAX };
         let full = (Full::HostnameRequests, Full::HostnameWebsockets);
-        permit.slots.1 = Some(site.load.enter(limits(&site.admission, none), websocket, full)?);
+        permit.slots.1 = Some(site.load.enter(limits(&site.admission, none), (false, websocket), full)?);
     }
     Ok(permit)
 }

@@ -37,12 +37,10 @@ pub const PATIENCE: Duration = Duration::from_secs(3);
 /// Whose bucket it is, by a name that all gateways of a fleet give it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ShareKey {
-    /// A tenant's principals, or the strangers on its public routes.
+    /// A tenant's principals.
     Tenant {
         /// The tenant.
         tenant: TenantId,
-        /// Strangers.
-        anonymous: bool,
     },
     /// A principal in its tenant.
     Principal {
@@ -64,8 +62,7 @@ pub enum ShareKey {
 impl fmt::Display for ShareKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tenant { tenant, anonymous: false } => write!(f, "tenant:{tenant}"),
-            Self::Tenant { tenant, anonymous: true } => write!(f, "strangers:{tenant}"),
+            Self::Tenant { tenant } => write!(f, "tenant:{tenant}"),
             Self::Principal { tenant, principal } => write!(f, "principal:{tenant}:{principal:032x}"),
             Self::Route { tenant, route } => write!(f, "route:{tenant}:{route}"),
         }
@@ -88,6 +85,11 @@ impl Untold {
     /// By how much this moves the fleet's bucket.
     pub fn cost(&self) -> Duration {
         Duration::from_nanos(Pace::of(self.limit).interval().saturating_mul(self.requests.into()))
+    }
+
+    /// The most that the bucket of a fleet of so many can owe. More is what was told twice, or owed to a lower limit.
+    pub fn most(&self, gateways: u32) -> Duration {
+        Duration::from_nanos(Pace::of(self.limit).of_fleet(gateways).most())
     }
 }
 
@@ -143,7 +145,13 @@ impl Share {
         }
     }
 
-    /// Whether it has counted them is not known: they are told again. Telling twice refuses too much, never too little.
+    /// How many gateways share limits, with this one.
+    pub fn gateways(&self) -> u32 {
+        self.gateways.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has counted them is not known: they are told again. Telling twice refuses too much, at most until the
+    /// bucket has given what it can owe at all ([`Untold::most`]), and never too little.
     pub fn not_told(&self, them: Vec<Untold>) {
         self.untold.lock().extend(them);
     }
@@ -166,7 +174,7 @@ impl Share {
         if gateways == 0 {
             return bucket.take(limit, now);
         }
-        let pace = Pace::of(limit);
+        let pace = Pace::of(limit).of_fleet(gateways);
         if now.nanos() >= self.good_until.load(Ordering::Relaxed) {
             return bucket.step(pace.among(gateways), now);
         }
@@ -204,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    const KEY: ShareKey = ShareKey::Tenant { tenant: TenantId::new(Uuid::nil()), anonymous: false };
+    const KEY: ShareKey = ShareKey::Tenant { tenant: TenantId::new(Uuid::nil()) };
 
     /// The common place, as Redis plays it.
     #[derive(Default)]
@@ -213,9 +221,13 @@ mod tests {
     }
 
     impl Place {
-        fn count(&mut self, cost: Duration, now: BootInstant) -> Duration {
-            self.due = self.due.max(now.nanos()) + u64::try_from(cost.as_nanos()).unwrap();
-            Duration::from_nanos(self.due - now.nanos())
+        fn count(&mut self, untold: &[Untold], gateways: u32, now: BootInstant) -> Duration {
+            for it in untold {
+                let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap();
+                let due = self.due.max(now.nanos()) + nanos(it.cost());
+                self.due = due.min(now.nanos() + nanos(it.most(gateways)));
+            }
+            Duration::from_nanos(self.due.saturating_sub(now.nanos()))
         }
     }
 
@@ -284,7 +296,7 @@ mod tests {
                         match gateway.under_way.take() {
                             None => gateway.under_way = Some((gateway.share.take_untold(), None)),
                             Some((untold, None)) => {
-                                let owed = place.count(untold.iter().map(Untold::cost).sum(), now);
+                                let owed = place.count(&untold, many, now);
                                 gateway.under_way = Some((untold, Some(owed)));
                             }
                             Some((untold, Some(owed))) => {
@@ -314,7 +326,7 @@ mod tests {
             for Gateway { share, bucket, .. } in &fleet {
                 through += (0..20).filter(|_| share.take(KEY, bucket, limit, at).is_ok()).count();
                 for it in share.take_untold() {
-                    let owed = place.count(it.cost(), at);
+                    let owed = place.count(std::slice::from_ref(&it), 2, at);
                     share.told(it, owed, at);
                 }
             }
@@ -335,13 +347,48 @@ mod tests {
             through += (0..3).filter(|_| share.take(KEY, bucket, limit, at).is_ok()).count();
             if share.is_pressing() {
                 for it in share.take_untold() {
-                    let owed = place.count(it.cost(), at);
+                    let owed = place.count(std::slice::from_ref(&it), 4, at);
                     share.told(it, owed, at);
                 }
             }
             at = at + Duration::from_millis(25);
         }
         assert!((1_000..=1_045).contains(&through), "{through} in ten seconds");
+    }
+
+    /// A place that was too slow runs every exchange that was given up.
+    #[test]
+    fn what_is_told_again_and_again_is_owed_up_to_what_can_be_owed() {
+        let limit = RateLimit { rps: 10, burst: 10 };
+        let now = BootInstant::from_nanos(1_000_000_000);
+        let (fleet, mut place) = (fleet(2, now), Place::default());
+        let Gateway { share, bucket, .. } = &fleet[0];
+        while share.take(KEY, bucket, limit, now).is_ok() {}
+        for _ in 0..1_000 {
+            let untold = share.take_untold();
+            place.count(&untold, 2, now);
+            share.not_told(untold);
+        }
+        for it in share.take_untold() {
+            let owed = place.count(std::slice::from_ref(&it), 2, now);
+            assert!(owed <= Duration::from_millis(100 * (2 * 10 + 2)), "{owed:?}");
+            share.told(it, owed, now);
+        }
+        let later = now + Duration::from_millis(100 * (10 + 3));
+        assert!(share.take(KEY, bucket, limit, later).is_ok(), "a burst and what others may be ahead is waited for");
+    }
+
+    #[test]
+    fn a_higher_limit_is_not_held_to_what_a_lower_one_owed() {
+        let (low, high) = (RateLimit { rps: 1, burst: 1_000 }, RateLimit { rps: 100, burst: 10 });
+        let now = BootInstant::from_nanos(1_000_000_000);
+        let fleet = fleet(1, now);
+        let Gateway { share, bucket, .. } = &fleet[0];
+        while share.take(KEY, bucket, low, now).is_ok() {}
+        share.take_untold().into_iter().for_each(|it| share.told(it, Duration::from_secs(1_000), now));
+        assert!(share.take(KEY, bucket, low, now + Duration::from_millis(300)).is_err());
+        assert!(share.take(KEY, bucket, high, now + Duration::from_millis(300)).is_err(), "a burst is owed");
+        assert!(share.take(KEY, bucket, high, now + Duration::from_millis(600)).is_ok(), "not in a quarter of an hour");
     }
 
     #[test]

@@ -18,7 +18,8 @@ const FORGOTTEN: Duration = Duration::from_secs(10);
 /// Buckets in one call: Redis does nothing else while it runs.
 const BATCH: usize = 256;
 
-/// Notes the gateway, then moves each bucket by its cost. Microseconds, whole ones in what is kept.
+/// Notes the gateway, then moves each bucket by its cost, up to the most that it can owe: calls that Redis was too slow for
+/// are told again, and run all the same. Microseconds, whole ones in what is kept.
 const COUNT: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -29,7 +30,7 @@ local answer = { redis.call('ZCARD', KEYS[1]) }
 for at = 2, #KEYS do
     local due = tonumber(redis.call('GET', KEYS[at]) or 0)
     if due < now then due = now end
-    due = math.ceil(due + tonumber(ARGV[at + 1]))
+    due = math.min(math.ceil(due + tonumber(ARGV[at * 2 - 1])), now + tonumber(ARGV[at * 2]))
     if due > now then
         redis.call('SET', KEYS[at], string.format('%.0f', due), 'PX', math.ceil((due - now) / 1000) + 1)
     end
@@ -45,6 +46,17 @@ pub struct SharedLimits {
     fleet: FleetName,
     /// This gateway, for as long as its process runs.
     member: Uuid,
+}
+
+/// By how much a bucket is to be moved.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Cost {
+    /// Its name.
+    pub bucket: String,
+    /// By so much.
+    pub cost: Duration,
+    /// The most that it can owe.
+    pub most: Duration,
 }
 
 /// What the fleet knows.
@@ -66,7 +78,7 @@ impl SharedLimits {
     ///
     /// # Errors
     /// When Redis does not answer, or not as the script does.
-    pub async fn count(&self, costs: &[(String, Duration)]) -> Result<Counted, LinkError> {
+    pub async fn count(&self, costs: &[Cost]) -> Result<Counted, LinkError> {
         let mut counted = Counted { gateways: 1, owed: Vec::with_capacity(costs.len()) };
         let (first, rest) = costs.split_at(costs.len().min(BATCH));
         self.count_batch(first, &mut counted).await?;
@@ -76,13 +88,13 @@ impl SharedLimits {
         Ok(counted)
     }
 
-    async fn count_batch(&self, costs: &[(String, Duration)], counted: &mut Counted) -> Result<(), LinkError> {
+    async fn count_batch(&self, costs: &[Cost], counted: &mut Counted) -> Result<(), LinkError> {
         let script = Script::new(COUNT);
         let mut call = script.prepare_invoke();
         call.key(redis_keys::limit_gateways(&self.fleet));
         call.arg(self.member.to_string()).arg(micros(FORGOTTEN));
-        for (bucket, cost) in costs {
-            call.key(redis_keys::limit(&self.fleet, bucket)).arg(micros(*cost));
+        for Cost { bucket, cost, most } in costs {
+            call.key(redis_keys::limit(&self.fleet, bucket)).arg(micros(*cost)).arg(most.as_micros().to_string());
         }
         let answer = call.invoke_async::<Vec<u64>>(&mut self.redis.connection()).await;
         let answer = answer.map_err(|error| self.redis.error(error))?;

@@ -2,11 +2,11 @@
 
 use domain::{
     Admission,
-    snapshot::{Entity, Hostname, Tenant},
+    snapshot::{Entity, Hostname, RateLimit, Tenant},
 };
 use gate::{GateConfig, load::LoadLimits};
 
-use crate::world::{MEMBER, Sent, World, hostname, id, tenant};
+use crate::world::{ADMIN, MEMBER, Sent, World, hostname, id, tenant};
 
 fn networks(list: &[&str]) -> Vec<domain::Network> {
     list.iter().map(|text| text.parse().unwrap()).collect()
@@ -105,6 +105,37 @@ fn a_tenant_is_served_so_many_requests_at_once_and_each_gives_its_place_back() {
     let again = [world.send(&websocket), world.send(&sent)];
     assert!(again.iter().all(Result::is_ok));
     assert_eq!(world.code(&sent), "concurrency_limited", "nothing leaks, nothing is given back twice");
+}
+
+/// However slowly strangers write to public routes, a tenant's users are served.
+#[test]
+fn strangers_take_no_place_of_a_tenants_users() {
+    let config = GateConfig { tenant_load: LoadLimits { requests: 2, websockets: 1 }, ..GateConfig::default() };
+    let world = World::with_config(config);
+    let token = world.token(&world.acme, MEMBER);
+    let stranger = from("192.0.2.1");
+    let held = [world.send(&stranger).unwrap(), world.send(&stranger).unwrap()];
+    assert_eq!(world.code(&stranger), "concurrency_limited");
+    let user = Sent::get("acme.localhost", "/me").bearer(&token);
+    let served = [world.send(&user).unwrap(), world.send(&user).unwrap()];
+    assert_eq!(world.code(&user), "concurrency_limited");
+    drop(served);
+    assert_eq!(world.code(&user), "permit");
+    drop(held);
+    assert_eq!(world.code(&stranger), "permit");
+}
+
+/// Who is refused by a limit of their own takes nothing from the tenant's.
+#[test]
+fn a_principal_beyond_its_limit_costs_the_tenant_nothing() {
+    let limit = |burst| RateLimit { rps: 1, burst };
+    let config = GateConfig { tenant_limit: limit(10), principal_limit: Some(limit(2)), ..GateConfig::default() };
+    let world = World::with_config(config);
+    let me = |user| Sent::get("acme.localhost", "/me").bearer(&world.token(&world.acme, user));
+    let (busy, other) = (me(MEMBER), me(ADMIN));
+    let passed = (0..50).filter(|_| world.send(&busy).is_ok()).count();
+    assert_eq!(passed, 2);
+    assert_eq!(world.code(&other), "permit");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use link::{
     log::{FactCarrier, Hint, RedisCarrier},
     redis::{Redis, Role, connect, connect_late},
     redis_keys as keys,
-    shared_limits::{Counted, SharedLimits},
+    shared_limits::{Cost, Counted, SharedLimits},
 };
 
 /// The Redis that `make test` started.
@@ -257,13 +257,34 @@ async fn watermarks_in_the_record_refuse_foreign_tokens_by_when_they_were_issued
     }
 }
 
+/// Of a bucket that may owe a day.
+fn costing(bucket: &str, cost: Duration) -> Cost {
+    Cost { bucket: bucket.to_owned(), cost, most: Duration::from_secs(86_400) }
+}
+
+/// A Redis that was too slow runs every call that was given up and made again.
+#[tokio::test]
+async fn a_bucket_owes_no_more_than_it_can() {
+    let fleet: domain::FleetName = format!("f{}", uuid::Uuid::new_v4().simple()).parse().unwrap();
+    let gateway = SharedLimits::new(connected(Role::Cache).await, fleet);
+    let minute = Duration::from_secs(60);
+    let told = [Cost { most: 2 * minute, ..costing("tenant:a", minute) }];
+    for _ in 0..10 {
+        let owed = gateway.count(&told).await.unwrap().owed[0];
+        assert!(owed <= 2 * minute, "{owed:?}");
+    }
+    let lower = [Cost { most: Duration::from_secs(1), ..costing("tenant:a", Duration::ZERO) }];
+    let owed = gateway.count(&lower).await.unwrap().owed[0];
+    assert!(owed <= Duration::from_secs(1), "another limit forgives what it could never owe: {owed:?}");
+}
+
 #[tokio::test]
 async fn gateways_of_a_fleet_count_in_one_bucket() {
     let redis = connected(Role::Cache).await;
     let fleet: domain::FleetName = format!("f{}", uuid::Uuid::new_v4().simple()).parse().unwrap();
     let gateways = [SharedLimits::new(redis.clone(), fleet.clone()), SharedLimits::new(redis.clone(), fleet)];
     let hour = Duration::from_secs(3600);
-    let costs = |cost| vec![("tenant:a".to_owned(), cost), ("tenant:b".to_owned(), Duration::ZERO)];
+    let costs = |cost| vec![costing("tenant:a", cost), costing("tenant:b", Duration::ZERO)];
     let first = gateways[0].count(&costs(hour)).await.unwrap();
     assert_eq!(first, Counted { gateways: 1, owed: vec![hour, Duration::ZERO] });
     let second = gateways[1].count(&costs(hour)).await.unwrap();
@@ -271,7 +292,7 @@ async fn gateways_of_a_fleet_count_in_one_bucket() {
     // By now a little has been paid back.
     assert!((2 * hour - Duration::from_secs(60)..=2 * hour).contains(&second.owed[0]), "{second:?}");
     assert_eq!(second.owed[1], Duration::ZERO);
-    let many: Vec<_> = (0..600).map(|n| (format!("tenant:{n}"), Duration::from_nanos(1))).collect();
+    let many: Vec<_> = (0..600).map(|n| costing(&format!("tenant:{n}"), Duration::from_nanos(1))).collect();
     assert_eq!(gateways[0].count(&many).await.unwrap().owed.len(), 600);
     let elsewhere = SharedLimits::new(redis, "elsewhere".parse().unwrap());
     assert_eq!(elsewhere.count(&costs(Duration::ZERO)).await.unwrap().owed[0], Duration::ZERO, "another fleet");
@@ -284,7 +305,7 @@ async fn parallel_counting_loses_nothing() {
     let minute = Duration::from_secs(60);
     let counting = (0..50).map(|_| {
         let gateway = gateway.clone();
-        async move { gateway.count(&[("route:a".to_owned(), minute)]).await.unwrap().owed[0] }
+        async move { gateway.count(&[costing("route:a", minute)]).await.unwrap().owed[0] }
     });
     let most = futures::future::join_all(counting).await.into_iter().max().unwrap();
     assert!((49 * minute..=50 * minute).contains(&most), "{most:?}");

@@ -23,7 +23,10 @@ fn rules() -> Vec<Vec<String>> {
     let given = DOCS.lines().filter_map(|line| line.strip_prefix("user "));
     let words = |line: &str| line.split_whitespace().map(|word| word.replace(">…", ">secret")).collect();
     let rules: Vec<Vec<String>> = given.map(words).collect();
-    assert_eq!(rules.iter().map(|rule| rule[0].as_str()).collect::<Vec<_>>(), ["control-api", "gateway", "service"]);
+    assert_eq!(
+        rules.iter().filter_map(|rule| Some(rule.first()?.as_str())).collect::<Vec<_>>(),
+        ["control-api", "gateway", "service"]
+    );
     rules
 }
 
@@ -41,9 +44,9 @@ async fn limited() -> Server {
 async fn refused(server: &Server, user: &str, command: &[&str]) -> bool {
     let client = ::redis::Client::open(server.url_of(user).await).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let mut asked = ::redis::cmd(command[0]);
-    let answer: Result<::redis::Value, RedisError> = asked.arg(&command[1..]).query_async(&mut connection).await;
-    answer.is_err_and(|error| error.code() == Some("NOPERM"))
+    let (name, arguments) = command.split_first().unwrap();
+    let answer = ::redis::cmd(name).arg(arguments).query_async::<::redis::Value>(&mut connection).await;
+    answer.is_err_and(|error: RedisError| error.code() == Some("NOPERM"))
 }
 
 #[tokio::test]
