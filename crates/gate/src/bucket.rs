@@ -65,7 +65,8 @@ impl Pace {
 
     /// The part of one gateway among so many: as long until an empty bucket is full, as fewer requests.
     pub(crate) fn among(self, gateways: u32) -> Self {
-        Self { interval: self.interval.saturating_mul(gateways.max(1).into()), ..self }
+        let interval = self.interval.saturating_mul(gateways.max(1).into());
+        Self { interval, most: self.most.max(self.tolerance.saturating_add(interval)), ..self }
     }
 
     pub(crate) const fn interval(self) -> u64 {

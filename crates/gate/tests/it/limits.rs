@@ -70,22 +70,28 @@ fn a_decision_tells_the_limit_that_it_came_closest_to() {
 fn a_fleet_of_two_keeps_to_one_limit() {
     let limit = RateLimit { rps: 1, burst: 10 };
     let worlds = [(); 2].map(|()| World::with_config(GateConfig { tenant_limit: limit, ..GateConfig::default() }));
-    let sent = Sent::get("acme.localhost", "/public/x");
     for world in &worlds {
         world.gate.share().begin(2);
         world.gate.share().heard(2, BootInstant::from_nanos(u64::MAX / 2));
     }
-    let through = |world: &World| (0..20).filter(|_| world.send(&sent).is_ok()).count();
+    let through = |world: &World| {
+        let sent = Sent::get("acme.localhost", "/me").bearer(&world.token(&world.acme, MEMBER));
+        (0..20).filter(|_| world.send(&sent).is_ok()).count()
+    };
     assert_eq!(through(&worlds[0]), 5, "its slack");
     let told = worlds[0].gate.share().take_untold();
     assert_eq!((told.len(), told[0].requests), (1, 5));
-    assert!(told[0].key.to_string().starts_with("strangers:"));
+    assert!(told[0].key.to_string().starts_with("tenant:"));
     let cost = told[0].cost();
     assert_eq!(cost, Duration::from_secs(5));
     let now = domain::Clock::boot_now(&worlds[0].clock);
     told.into_iter().for_each(|it| worlds[0].gate.share().told(it, cost, now));
     assert_eq!(through(&worlds[0]), 5, "the other half, once that was told");
     assert_eq!(through(&worlds[1]), 5, "who was told nothing lets through its slack at most");
+    // Strangers are counted by each gateway, and told of by none.
+    let strange = Sent::get("acme.localhost", "/public/x");
+    assert_eq!((0..20).filter(|_| worlds[1].send(&strange).is_ok()).count(), 10);
+    assert!(worlds[1].gate.share().take_untold().iter().all(|it| it.requests == 5));
 }
 
 #[test]
