@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use domain::BootInstant;
-use gate::{Laps, Stage};
+use domain::{BootInstant, decision::Stage};
+use gate::Laps;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
@@ -47,7 +47,7 @@ pub(crate) struct Metrics {
     decide: Histogram,
     upstream: Histogram,
     total: Histogram,
-    /// Of the gate's own stages, by their place in [`Stage::ALL`].
+    /// Of the gate's own stages, by their place in [`Stage::judging`].
     stages: Vec<Histogram>,
     /// Decisions so far, of which one in [`SAMPLED`] is timed stage by stage.
     decisions: AtomicU64,
@@ -95,7 +95,7 @@ impl Metrics {
             HistogramOpts::new("stage_duration_seconds", "Time spent on a request, by stage").buckets(BUCKETS.to_vec());
         let stages = HistogramVec::new(stages, &["stage"])?;
         registry.register(Box::new(stages.clone()))?;
-        let gate = Stage::ALL.iter().map(|stage| stages.get_metric_with_label_values(&[stage.name()]));
+        let gate = Stage::judging().iter().map(|stage| stages.get_metric_with_label_values(&[stage.name()]));
         Ok(Self {
             stages: gate.collect::<Result<_, _>>()?,
             decisions: AtomicU64::new(0),

@@ -166,7 +166,21 @@ impl Stage {
         Self::Forward,
     ];
 
-    /// Its name.
+    /// Those in which the gate judges: all but the last.
+    pub const fn judging() -> &'static [Self] {
+        let all: &'static [Self] = &Self::ALL;
+        match all.split_last() {
+            Some((_, judging)) => judging,
+            None => all,
+        }
+    }
+
+    /// The one that follows; nothing follows the last.
+    pub fn next(self) -> Self {
+        Self::ALL.get(self as usize + 1).copied().unwrap_or(self)
+    }
+
+    /// Its name, in metrics too.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Canonical => "canonical",

@@ -27,7 +27,6 @@ use crate::{
     identity::Principal,
     route::Matched,
     snapshot::route::CompiledRoute,
-    trace,
 };
 
 /// Longest names of ours that are told whole, in bytes.
@@ -79,12 +78,12 @@ impl Account<'_> {
             code: Shown::cut(public.map_or(PERMIT, |(_, code)| code), NAME),
             status: public.map(|(status, _)| status.as_u16()),
             reason: self.denial.map(|denial| Shown::cut(&reason(denial), Shown::MAX_BYTES)),
-            stopped_at: self.denial.map(|_| stage_after(self.trace.passed)),
+            stopped_at: self.denial.map(|_| self.trace.passed.map_or(Stage::Canonical, Stage::next)),
             method: Shown::cut(self.method(), 32),
             host: self.host().map(|host| Shown::cut(host, 253)),
             path: self.path().map(|path| Shown::cut(path, Shown::MAX_BYTES)),
             route: self.trace.route.as_deref().map(route),
-            credential: self.reached(trace::Stage::Route).then(|| self.credential()),
+            credential: self.reached(Stage::Route).then(|| self.credential()),
             principal: self.principal(),
             product: self.product(),
             permission: self.permission(),
@@ -119,7 +118,7 @@ impl Account<'_> {
     }
 
     /// Whether this stage was passed.
-    fn reached(&self, stage: trace::Stage) -> bool {
+    fn reached(&self, stage: Stage) -> bool {
         self.trace.passed.is_some_and(|passed| passed >= stage)
     }
 
@@ -196,7 +195,7 @@ impl Account<'_> {
         let name = self.trace.route.as_ref()?.product.as_deref()?;
         let held = match self.denial {
             Some(Denial::NotEntitled { .. }) => Some(false),
-            Some(_) | None => self.reached(trace::Stage::Bind).then_some(true),
+            Some(_) | None => self.reached(Stage::Bind).then_some(true),
         };
         Some(AskedProduct { name: Shown::cut(name, NAME), held })
     }
@@ -205,7 +204,7 @@ impl Account<'_> {
         let route = self.trace.route.as_deref()?;
         let asked = authorize::asked(route)?;
         let unit = self.path().and_then(|path| authorize::unit(route, path));
-        let judged = self.trace.principal.as_deref().filter(|_| self.reached(trace::Stage::Limit));
+        let judged = self.trace.principal.as_deref().filter(|_| self.reached(Stage::Limit));
         let held = match self.denial {
             Some(Denial::PermissionDenied { .. }) => Some(false),
             // Staff's routes refuse others before they look at a permission.
@@ -259,24 +258,6 @@ fn route(route: &CompiledRoute) -> DecidedRoute {
             Access::Permission(_) => DemandedAccess::Permission,
             Access::Platform(_) => DemandedAccess::Platform,
         },
-    }
-}
-
-/// The stage that stopped what had passed this one.
-const fn stage_after(passed: Option<trace::Stage>) -> Stage {
-    use trace::Stage as Passed;
-    match passed {
-        None => Stage::Canonical,
-        Some(Passed::Canonical) => Stage::Tenant,
-        Some(Passed::Tenant) => Stage::Admit,
-        Some(Passed::Admit) => Stage::Route,
-        Some(Passed::Route) => Stage::Credential,
-        Some(Passed::Credential) => Stage::Verify,
-        Some(Passed::Verify) => Stage::Revoke,
-        Some(Passed::Revoke) => Stage::Bind,
-        Some(Passed::Bind) => Stage::Limit,
-        Some(Passed::Limit) => Stage::Authorize,
-        Some(Passed::Authorize) => Stage::Forward,
     }
 }
 

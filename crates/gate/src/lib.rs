@@ -37,7 +37,7 @@ pub mod verify;
 use std::sync::Arc;
 
 use authn::Mirror;
-use domain::Clock;
+use domain::{Clock, decision::Stage};
 
 pub use canonical::{CanonicalRequest, Listener, RawHead, Version};
 pub use denial::{Answer, Denial, Stop};
@@ -46,7 +46,7 @@ pub use limit::Quota;
 pub use link::{BindingsError, Link, LookUp};
 pub use permit::Permit;
 pub use snapshot::{ApplyReport, Snapshot};
-pub use trace::{Laps, Stage, Trace};
+pub use trace::{Laps, Trace};
 
 /// What the gate is told at the start and cannot learn from the snapshot.
 #[derive(Clone, Debug)]

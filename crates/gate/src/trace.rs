@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use domain::{BootInstant, Clock, ProjectId, RouteId, TenantId};
+use domain::{BootInstant, Clock, ProjectId, RouteId, TenantId, decision::Stage};
 
 use crate::{
     Quota,
@@ -14,71 +14,23 @@ use crate::{
     verify::KnownToken,
 };
 
-/// The stages of a decision, in their order.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-#[expect(missing_docs, reason = "each is the module of its name")]
-pub enum Stage {
-    Canonical,
-    Tenant,
-    Admit,
-    Route,
-    Credential,
-    Verify,
-    Revoke,
-    Bind,
-    Limit,
-    Authorize,
-}
-
-impl Stage {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Canonical,
-        Self::Tenant,
-        Self::Admit,
-        Self::Route,
-        Self::Credential,
-        Self::Verify,
-        Self::Revoke,
-        Self::Bind,
-        Self::Limit,
-        Self::Authorize,
-    ];
-
-    /// Its name in metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Canonical => "canonical",
-            Self::Tenant => "tenant",
-            Self::Admit => "admit",
-            Self::Route => "route",
-            Self::Credential => "credential",
-            Self::Verify => "verify",
-            Self::Revoke => "revoke",
-            Self::Bind => "bind",
-            Self::Limit => "limit",
-            Self::Authorize => "authorize",
-        }
-    }
-}
-
 /// How long each stage took that was reached. Asked for a sample of requests only: reading the clock ten times costs
 /// as much as a stage.
 #[derive(Clone, Copy, Debug)]
 pub struct Laps {
     last: BootInstant,
-    took: [Option<Duration>; Stage::ALL.len()],
+    took: [Option<Duration>; Stage::judging().len()],
 }
 
 impl Laps {
     /// Starts at `now`.
     pub const fn from(now: BootInstant) -> Self {
-        Self { last: now, took: [None; Stage::ALL.len()] }
+        Self { last: now, took: [None; Stage::judging().len()] }
     }
 
     /// The stages that were reached, with their durations.
     pub fn iter(&self) -> impl Iterator<Item = (Stage, Duration)> + '_ {
-        Stage::ALL.into_iter().zip(self.took).filter_map(|(stage, took)| Some((stage, took?)))
+        Stage::judging().iter().zip(self.took).filter_map(|(stage, took)| Some((*stage, took?)))
     }
 }
 
