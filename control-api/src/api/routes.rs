@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use domain::{
-    ByteSize, HostName, HostnameId, PathPattern, Permission, RouteId, ServiceId, Timestamp, UpstreamId,
+    ByteSize, Credentials, HostName, HostnameId, PathPattern, Permission, RouteId, ServiceId, Timestamp, UpstreamId,
     model::{NewRoute, ProductKey, Route, RouteOwner},
     snapshot::{self, Access, OnUnproven, RateLimit},
 };
@@ -51,6 +51,8 @@ pub struct RouteBody {
     permission: Option<Permission>,
     /// The platform's staff that hold this permission.
     platform: Option<Permission>,
+    /// Which kinds of credentials it takes; none for all but certificates.
+    credentials: Option<Credentials>,
     /// Another upstream than the service's.
     upstream_id: Option<UpstreamId>,
     /// Product the tenant must be entitled to.
@@ -121,6 +123,7 @@ impl From<Route> for RouteBody {
             access,
             permission,
             platform,
+            credentials: Some(rule.credentials),
             upstream_id: rule.upstream_id,
             product: rule.product,
             ou_parameter: rule.ou_parameter,
@@ -178,6 +181,7 @@ impl RouteBody {
             path: self.path,
             methods: self.methods,
             access,
+            credentials: self.credentials.unwrap_or_default(),
             upstream_id: self.upstream_id,
             product: self.product,
             ou_parameter: self.ou_parameter,

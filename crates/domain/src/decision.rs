@@ -233,7 +233,7 @@ pub enum DemandedAccess {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ShownCredential {
     /// Its kind.
-    pub kind: CredentialKind,
+    pub kind: ShownKind,
     /// Whether signature, issuer, audience and times held. Until then everything below is what the caller claims.
     pub believed: bool,
     /// `iss`
@@ -258,7 +258,7 @@ pub struct ShownCredential {
 /// Kinds of credentials.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum CredentialKind {
+pub enum ShownKind {
     /// None was shown, or none was looked at.
     None,
     /// A bearer token (RFC 6750).

@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod audit;
 pub mod cors;
+pub mod credential;
 pub mod decision;
 pub mod declarative;
 pub mod fact;
@@ -25,6 +26,7 @@ pub mod unit;
 
 pub use admission::Admission;
 pub use cors::{Cors, CorsOrigin};
+pub use credential::{CredentialKind, Credentials};
 pub use decision::Decision;
 pub use fact::{Fact, History, NumberedFact, Position, Seq, SnapshotVersion, Tag};
 pub use fleet::FleetName;

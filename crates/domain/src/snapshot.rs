@@ -10,15 +10,16 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Admission, ByteSize, CertificateId, Cors, HostName, HostnameId, HumanDuration, IssuerId, PathPattern, Permission,
-    ProjectId, RoleId, RouteId, Secret, ServiceId, Slug, TenantId, Timestamp, UpstreamId, response::ResponsePolicy,
-    secret,
+    Admission, ByteSize, CertificateId, Cors, CredentialKind, Credentials, HostName, HostnameId, HumanDuration,
+    IssuerId, PathPattern, Permission, ProjectId, RoleId, RouteId, Secret, ServiceId, Slug, TenantId, Timestamp,
+    UpstreamId, response::ResponsePolicy, secret,
 };
 
 /// The newest form of entities this build reads and writes. Raised when an old gateway could misread a new row.
 ///
 /// 2: tenants and hostnames with an `admission`, tenants with a `principal_rate_limit`, hostnames with `cors`.
-pub const READER: u32 = 2;
+/// 3: routes that do not take tokens.
+pub const READER: u32 = 3;
 
 /// One change of one entity; the latest change of an entity is its state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -91,6 +92,21 @@ pub enum Entity {
 impl Entity {
     /// The oldest [`READER`] that does not misread it: one that does not know a restriction must not serve without it.
     pub fn min_reader(&self) -> u32 {
+        let takes_no_tokens =
+            |routes: &[Route]| routes.iter().any(|route| !route.credentials.contains(CredentialKind::Token));
+        let three = match self {
+            Self::Hostname(it) => takes_no_tokens(&it.routes),
+            Self::Service(it) => takes_no_tokens(&it.routes),
+            Self::Project(_)
+            | Self::Tenant(_)
+            | Self::Role(_)
+            | Self::Certificate(_)
+            | Self::Upstream(_)
+            | Self::Issuer(_) => false,
+        };
+        if three {
+            return 3;
+        }
         let restricted = match self {
             Self::Tenant(it) => !it.admission.is_open() || it.principal_rate_limit.is_some(),
             Self::Hostname(it) => {
@@ -405,6 +421,9 @@ pub struct Route {
     pub methods: Vec<String>,
     /// Who may pass.
     pub access: Access,
+    /// Which kinds of credentials it takes.
+    #[serde(default)]
+    pub credentials: Credentials,
     /// Another upstream than the service's.
     pub upstream_id: Option<UpstreamId>,
     /// Product the tenant must be entitled to.

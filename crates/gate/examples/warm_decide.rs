@@ -52,6 +52,7 @@ fn route(n: u128, path: &str, access: Access) -> Route {
         upstream_id: None,
         product: None,
         ou_parameter: None,
+        credentials: domain::Credentials::default(),
         on_unproven: None,
         session: false,
         tenant_api: false,

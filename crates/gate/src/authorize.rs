@@ -25,11 +25,11 @@ pub(crate) fn permit(
 ) -> Result<Permit, Stop> {
     let route = judge(&bound, matched, &request.path)?;
     let (host, max_body) = (Arc::clone(&bound.site().host), bound.site().max_body);
-    let (tenant, identity, token) = match bound {
+    let (tenant, identity, shown) = match bound {
         BoundPrincipal::Anonymous { tenant, .. } => (tenant, None, None),
         BoundPrincipal::Principal { tenant, principal, facts, .. } => (tenant, Some(principal), Some(facts)),
     };
-    let expires_at = token.as_ref().map(|token| token.expires_at);
+    let expires_at = shown.as_ref().and_then(|shown| shown.expires_at);
     let left = |at: domain::Timestamp| at.since(clock.unix_now());
     Ok(Permit {
         request_id: request.request_id,
@@ -48,7 +48,7 @@ pub(crate) fn permit(
         safe: request.is_safe(),
         judged_at: AtomicU64::new(judged_at),
         refresh_advised: expires_at.is_some_and(|at| left(at) <= gate.config.refresh_threshold),
-        token,
+        shown,
         slots: (None, None),
     })
 }

@@ -6,7 +6,6 @@ use authn::{
     Refusal,
     claims::ContextKind,
     mirror::{self, Identity},
-    verify::TenantClaim,
 };
 use domain::Clock;
 
@@ -14,19 +13,19 @@ use crate::{
     Denial, Trace,
     identity::Principal,
     link::HeldBindings,
-    permit::TokenFacts,
-    revoke::ActiveToken,
+    permit::Shown,
+    revoke::Active,
     route::Matched,
     snapshot::{Site, TenantInfo},
     tenant,
-    verify::KnownToken,
+    verify::Known,
 };
 
 /// Who acts, in which tenant.
 #[derive(Debug)]
 pub(crate) enum BoundPrincipal {
     Anonymous { site: Arc<Site>, tenant: Option<Arc<TenantInfo>> },
-    Principal { site: Arc<Site>, tenant: Option<Arc<TenantInfo>>, principal: Arc<Principal>, facts: TokenFacts },
+    Principal { site: Arc<Site>, tenant: Option<Arc<TenantInfo>>, principal: Arc<Principal>, facts: Shown },
 }
 
 impl BoundPrincipal {
@@ -43,13 +42,13 @@ impl BoundPrincipal {
     }
 }
 
-/// Binds an active token to the site, for a request of this client that only reads where `safe`.
+/// Binds an active credential to the site, for a request of this client that only reads where `safe`.
 ///
 /// # Errors
 /// Another tenant's token, one of the wrong context, an inactive principal, a tenant that is not served or not
 /// entitled.
 pub(crate) fn to_site(
-    active: ActiveToken,
+    active: Active,
     site: &Arc<Site>,
     matched: &Matched,
     (client, safe): (IpAddr, bool),
@@ -57,8 +56,8 @@ pub(crate) fn to_site(
     trace: &mut Trace,
 ) -> Result<BoundPrincipal, Denial> {
     let bound = match active {
-        ActiveToken::Anonymous => BoundPrincipal::Anonymous { site: Arc::clone(site), tenant: site.tenant.clone() },
-        ActiveToken::Token { known, bindings, facts } => {
+        Active::Anonymous => BoundPrincipal::Anonymous { site: Arc::clone(site), tenant: site.tenant.clone() },
+        Active::Known { known, bindings, facts } => {
             let tenant = tenant_of(&known, site)?;
             if let Some(tenant) = &tenant {
                 trace.tenant = Some(tenant.id);
@@ -99,10 +98,9 @@ fn issued_since(token: &Identity, tenant: &TenantInfo) -> Result<(), Denial> {
     }
 }
 
-/// The tenant a token acts in here; none for staff in system context.
-pub(crate) fn tenant_of(known: &KnownToken, site: &Site) -> Result<Option<Arc<TenantInfo>>, Denial> {
-    let token = &known.token;
-    if token.context == ContextKind::System {
+/// The tenant a credential acts in here; none for staff in system context.
+pub(crate) fn tenant_of(known: &Known, site: &Site) -> Result<Option<Arc<TenantInfo>>, Denial> {
+    if known.context() == ContextKind::System {
         // Staff are staff on the platform's own hostnames, by tokens of the root project, and nowhere else.
         return if known.is_own() && site.platform && site.project.root {
             Ok(None)
@@ -111,27 +109,14 @@ pub(crate) fn tenant_of(known: &KnownToken, site: &Site) -> Result<Option<Arc<Te
         };
     }
     if let Some(tenant) = &site.tenant {
-        let same = match &token.tenant {
-            TenantClaim::Id(id) => *id == tenant.id,
-            TenantClaim::Name(name) => {
-                **name == *tenant.slug || name.parse().is_ok_and(|id: domain::TenantId| id == tenant.id)
-            }
-            TenantClaim::None => false,
-        };
-        return if same { Ok(Some(Arc::clone(tenant))) } else { Err(Denial::TenantMismatch) };
+        return if known.is_of(tenant) { Ok(Some(Arc::clone(tenant))) } else { Err(Denial::TenantMismatch) };
     }
-    let tenants = site.project.tenants.load();
-    let found = match &token.tenant {
-        TenantClaim::Id(id) => tenants.by_id(*id),
-        TenantClaim::Name(name) => tenants.by_name(name),
-        TenantClaim::None => None,
-    };
-    found.cloned().map(Some).ok_or(Denial::TenantUnknown)
+    known.tenant_of(&site.project.tenants.load()).cloned().map(Some).ok_or(Denial::TenantUnknown)
 }
 
-/// The principal kept with the token while all it was made from is still in force; else made anew and kept.
+/// The principal kept with the credential while all it was made from is still in force; else made anew and kept.
 fn principal(
-    known: &KnownToken,
+    known: &Known,
     site: &Site,
     tenant: Option<&Arc<TenantInfo>>,
     bindings: Option<Arc<HeldBindings>>,
@@ -141,7 +126,7 @@ fn principal(
     {
         return kept;
     }
-    let made = Arc::new(Principal::new(&known.token, &site.roles, tenant, bindings));
+    let made = Arc::new(Principal::new(known, &site.roles, tenant, bindings));
     known.principal.store(Some(Arc::clone(&made)));
     made
 }

@@ -1,6 +1,6 @@
 //! Stage 5: exactly one credential, or none where none is needed.
 
-use domain::snapshot::Access;
+use domain::{CredentialKind, snapshot::Access};
 use http::header;
 
 use crate::{CanonicalRequest, Denial, route::Matched};
@@ -10,8 +10,18 @@ use crate::{CanonicalRequest, Denial, route::Matched};
 pub(crate) enum Credential<'r> {
     /// None is needed and none is looked at, or none was sent where none must be.
     Anonymous,
-    /// `Authorization: Bearer` (RFC 6750 §2.1).
-    Bearer(&'r str),
+    /// A token in `Authorization: Bearer` (RFC 6750 §2.1).
+    Token(&'r str),
+}
+
+impl Credential<'_> {
+    /// Its kind; none of who shows none.
+    const fn kind(self) -> Option<CredentialKind> {
+        match self {
+            Self::Anonymous => None,
+            Self::Token(_) => Some(CredentialKind::Token),
+        }
+    }
 }
 
 /// The credential of a request on its route.
@@ -22,13 +32,19 @@ pub(crate) fn pick<'r>(matched: &Matched, request: &CanonicalRequest<'r>) -> Res
     if *matched.access() == Access::Public {
         return Ok(Credential::Anonymous);
     }
+    let credential = authorization(request)?;
+    match (credential.kind(), matched.access()) {
+        (Some(kind), _) if matched.credentials().contains(kind) => Ok(credential),
+        (Some(_), _) => Err(Denial::CredentialRefused),
+        (None, Access::Public | Access::Optional) => Ok(Credential::Anonymous),
+        (None, Access::Authenticated | Access::Permission(_) | Access::Platform(_)) => Err(Denial::CredentialMissing),
+    }
+}
+
+/// What `Authorization` holds.
+fn authorization<'r>(request: &CanonicalRequest<'r>) -> Result<Credential<'r>, Denial> {
     let mut fields = request.headers.get_all(header::AUTHORIZATION).iter();
-    let Some(field) = fields.next() else {
-        return match matched.access() {
-            Access::Public | Access::Optional => Ok(Credential::Anonymous),
-            Access::Authenticated | Access::Permission(_) | Access::Platform(_) => Err(Denial::CredentialMissing),
-        };
-    };
+    let Some(field) = fields.next() else { return Ok(Credential::Anonymous) };
     if fields.next().is_some() {
         return Err(Denial::CredentialAmbiguous);
     }
@@ -38,5 +54,5 @@ pub(crate) fn pick<'r>(matched: &Matched, request: &CanonicalRequest<'r>) -> Res
     if !scheme.eq_ignore_ascii_case("Bearer") || token.is_empty() || token.as_bytes().contains(&b' ') {
         return Err(Denial::CredentialRefused);
     }
-    Ok(Credential::Bearer(token))
+    Ok(Credential::Token(token))
 }

@@ -15,8 +15,8 @@ use authn::{Lease, claims::ContextKind, verify::Presented};
 use domain::{
     BootInstant, Clock, Decision, RequestId,
     decision::{
-        AskedPermission, AskedProduct, BindingsLevel, BoundPrincipal, CredentialKind, DecidedRoute, DemandedAccess,
-        Freshness, HoldingRole, KnownBindings, PERMIT, Shown, ShownCredential, Stage,
+        AskedPermission, AskedProduct, BindingsLevel, BoundPrincipal, DecidedRoute, DemandedAccess, Freshness,
+        HoldingRole, KnownBindings, PERMIT, Shown, ShownCredential, ShownKind, Stage,
     },
     snapshot::Access,
 };
@@ -125,16 +125,16 @@ impl Account<'_> {
     fn credential(&self) -> ShownCredential {
         let matched = self.trace.route.clone().map_or(Matched::Nothing, Matched::Route);
         let (kind, text) = match self.request.as_ref().map(|request| credential::pick(&matched, request)) {
-            Some(Ok(Credential::Anonymous) | Err(Denial::CredentialMissing)) => (CredentialKind::None, None),
-            Some(Ok(Credential::Bearer(text))) => (CredentialKind::Bearer, Some(text)),
-            Some(Err(Denial::CredentialAmbiguous)) => (CredentialKind::Several, None),
-            Some(Err(_)) => (CredentialKind::Other, None),
-            None if self.trace.token.is_some() => (CredentialKind::Bearer, None),
-            None => (CredentialKind::None, None),
+            Some(Ok(Credential::Anonymous) | Err(Denial::CredentialMissing)) => (ShownKind::None, None),
+            Some(Ok(Credential::Token(text))) => (ShownKind::Bearer, Some(text)),
+            Some(Err(Denial::CredentialAmbiguous)) => (ShownKind::Several, None),
+            Some(Err(_)) => (ShownKind::Other, None),
+            None if self.trace.known.is_some() => (ShownKind::Bearer, None),
+            None => (ShownKind::None, None),
         };
         // What cannot be taken apart is told by its denial.
         let presented = text.and_then(|text| Presented::read(text).ok());
-        let known = self.trace.token.as_deref();
+        let known = self.trace.known.as_deref();
         let told = token::Told::of(self.gate, self.trace, self.denial, presented.as_ref());
         ShownCredential {
             kind,
@@ -156,10 +156,10 @@ impl Account<'_> {
             // Who is no active member is never bound, and why stands in the bindings. Whoever is another tenant's, by then
             // with bindings as well, is nobody's business here.
             let inactive = matches!(self.denial, Some(Denial::PrincipalInactive));
-            let known = self.trace.token.as_deref().filter(|_| inactive)?;
+            let known = self.trace.known.as_deref().filter(|_| inactive)?;
             return Some(BoundPrincipal {
-                subject: token::name(&known.token.subject),
-                system: known.token.context == ContextKind::System,
+                subject: token::name(known.subject()),
+                system: known.context() == ContextKind::System,
                 is_admin: false,
                 is_super_admin: false,
                 roles: Vec::new(),

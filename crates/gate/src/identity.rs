@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use authn::{VerifiedToken, claims::ContextKind, verify::TokenKind};
+use authn::claims::ContextKind;
 use aws_lc_rs::digest;
 use domain::{OrgUnitId, Permission, snapshot::RoleScope};
 use http::HeaderValue;
@@ -12,6 +12,7 @@ use crate::{
     forward::IdentityHeader,
     link::HeldBindings,
     snapshot::{CompiledRole, Roles, TenantInfo},
+    verify::{Known, Proof},
 };
 
 /// Who acts.
@@ -36,7 +37,7 @@ pub struct Principal {
 
 impl Principal {
     pub(crate) fn new(
-        token: &VerifiedToken,
+        known: &Known,
         shared: &Arc<Roles>,
         tenant: Option<&Arc<TenantInfo>>,
         bindings: Option<Arc<HeldBindings>>,
@@ -44,36 +45,39 @@ impl Principal {
         let by_id = |id| tenant.and_then(|tenant| tenant.roles.by_id(id)).or_else(|| shared.by_id(id)).cloned();
         let by_name =
             |name: &str| tenant.and_then(|tenant| tenant.roles.by_name(name)).or_else(|| shared.by_name(name)).cloned();
-        let scope = match token.context {
+        let scope = match known.context() {
             ContextKind::Tenant => RoleScope::Tenant,
             ContextKind::System => RoleScope::Platform,
         };
-        let own = token.kind == TokenKind::Own;
+        let own = known.is_own();
         let roles: Vec<Arc<CompiledRole>> = match (&bindings, own) {
             (Some(bindings), _) => {
                 bindings.roles.iter().filter_map(|id| by_id(*id)).filter(|role| role.scope == scope).collect()
             }
             // An external issuer's roles are names of ours; what it says of administrators counts for nothing.
-            (None, false) => token.roles.iter().filter_map(|name| by_name(name)).collect(),
+            (None, false) => {
+                let names = known.token().map(|token| token.roles.as_slice()).unwrap_or_default();
+                names.iter().filter_map(|name| by_name(name)).collect()
+            }
             (None, true) => Vec::new(),
         };
         let unit_roles = bindings.iter().flat_map(|bindings| &bindings.unit_roles);
         let unit_roles = unit_roles.filter_map(|(unit, id)| Some((*unit, by_id(*id)?))).collect();
-        let is_admin = own && token.context == ContextKind::Tenant && roles.iter().any(|role| role.admin);
-        let is_super_admin = own && token.context == ContextKind::System && roles.iter().any(|role| role.super_admin);
+        let is_admin = own && known.context() == ContextKind::Tenant && roles.iter().any(|role| role.admin);
+        let is_super_admin = own && known.context() == ContextKind::System && roles.iter().any(|role| role.super_admin);
         let mut principal = Self {
-            subject: token.subject.clone(),
-            context: token.context,
+            subject: known.subject().into(),
+            context: known.context(),
             is_admin,
             is_super_admin,
-            number: number(token),
+            number: number(known),
             bindings,
             headers: Vec::new(),
             roles,
             unit_roles,
             made_from: (Arc::clone(shared), tenant.cloned()),
         };
-        principal.headers = principal.announce(token);
+        principal.headers = principal.announce(known);
         principal
     }
 
@@ -124,7 +128,7 @@ impl Principal {
         granting.map(|(role, at)| (&*role.name, at))
     }
 
-    fn announce(&self, token: &VerifiedToken) -> Vec<(IdentityHeader, HeaderValue)> {
+    fn announce(&self, known: &Known) -> Vec<(IdentityHeader, HeaderValue)> {
         let mut headers = Vec::with_capacity(8);
         let mut add = |name, value: &str| {
             // Absent values are omitted, never empty.
@@ -135,6 +139,7 @@ impl Principal {
             }
         };
         add(IdentityHeader::UserId, &percent_encode(&self.subject));
+        let Proof::Token(token) = &known.proof;
         if let Some(username) = &token.username {
             add(IdentityHeader::Username, &percent_encode(username));
         }
@@ -160,7 +165,8 @@ impl Principal {
 }
 
 /// 128 bits of SHA-256 over the issuer's id, which has one length, and the subject.
-fn number(token: &VerifiedToken) -> u128 {
+fn number(known: &Known) -> u128 {
+    let Proof::Token(token) = &known.proof;
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(token.issuer.id.uuid().as_bytes());
     context.update(token.subject.as_bytes());

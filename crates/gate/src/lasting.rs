@@ -2,7 +2,7 @@
 //!
 //! Between a decision and the moment its request is sent on, and for as long as its stream goes on, everything it was
 //! made from may change: the token may be revoked or expire, the lease run out, the tenant be suspended, the route go or
-//! ask for more, a role be narrowed or taken away, the issuer lose its key. Token, log and lease are looked at each time;
+//! ask for more, a role be narrowed or taken away, the issuer lose its key. Credential, log and lease are looked at each time;
 //! the rest only when the snapshot has changed since, or the log names a change of the user's bindings. Then the request
 //! is judged by the stages that judged it first, against what is in force now. Limits are not spent again.
 
@@ -11,8 +11,7 @@ use std::sync::{Arc, atomic::Ordering};
 use domain::Clock;
 
 use crate::{
-    Denial, Gate, Permit, Trace, admit, authorize, bind, permit::TokenFacts, revoke, revoke::ActiveToken, route,
-    tenant, verify,
+    Denial, Gate, Permit, Trace, admit, authorize, bind, permit::Shown, revoke, revoke::Active, route, tenant, verify,
 };
 
 /// Judges a permit again.
@@ -22,7 +21,7 @@ use crate::{
 pub(crate) async fn still_holds(gate: &Gate, permit: &Permit, path: &str, clock: &dyn Clock) -> Result<(), Denial> {
     // Before anything is read of the snapshot, as in `decide`.
     let changes = gate.snapshot.changes();
-    if let Some(facts) = &permit.token {
+    if let Some(facts) = &permit.shown {
         revoke::still_holds(gate, facts, clock)?;
     }
     if changes == permit.judged_at.load(Ordering::Acquire) && bindings_are_current(gate, permit) {
@@ -32,13 +31,13 @@ pub(crate) async fn still_holds(gate: &Gate, permit: &Permit, path: &str, clock:
     let site = tenant::of(&gate.snapshot, &permit.host, &mut trace)?;
     admit::addresses(&site, permit.client)?;
     let matched = route::find(&site, permit.method, path, permit.safe, &mut trace)?;
-    let active = match &permit.token {
-        None => ActiveToken::Anonymous,
+    let active = match &permit.shown {
+        None => Active::Anonymous,
         Some(facts) => {
             let known = Arc::clone(&facts.known);
             verify::still_believed(&known, &site)?;
             let bindings = revoke::bindings(gate, &known, &mut trace).await?;
-            ActiveToken::Token { known, bindings, facts: TokenFacts::clone(facts) }
+            Active::Known { known, bindings, facts: Shown::clone(facts) }
         }
     };
     let bound = bind::to_site(active, &site, &matched, (permit.client, permit.safe), clock, &mut trace)?;
@@ -50,7 +49,7 @@ pub(crate) async fn still_holds(gate: &Gate, permit: &Permit, path: &str, clock:
 /// Whether the log names no newer change of what the permit's principal may do.
 fn bindings_are_current(gate: &Gate, permit: &Permit) -> bool {
     let bindings = permit.identity.as_ref().and_then(|principal| principal.bindings.as_ref());
-    let user = permit.token.as_ref().and_then(|facts| facts.identity.tenant.zip(facts.identity.user));
+    let user = permit.shown.as_ref().and_then(|facts| facts.identity.tenant.zip(facts.identity.user));
     match (bindings, user) {
         (Some(bindings), Some((tenant, user))) => gate.mirror.bindings_current(tenant, user, bindings),
         (None, _) | (_, None) => true,

@@ -4,7 +4,7 @@
 //! type that the one before it made, so that a skipped check does not compile:
 //!
 //! ```text
-//! Credential ─▶ VerifiedToken ─▶ ActiveToken ─▶ BoundPrincipal ─▶ Permit
+//! Credential ─▶ Verified ─▶ Active ─▶ BoundPrincipal ─▶ Permit
 //! ```
 //!
 //! Nothing here links Pingora, opens a socket or reads a clock.

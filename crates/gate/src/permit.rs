@@ -12,7 +12,7 @@ use crate::{
     identity::Principal,
     load::Slot,
     snapshot::{TenantInfo, route::CompiledRoute},
-    verify::KnownToken,
+    verify::Known,
 };
 
 /// A request that may be forwarded. Made by [`crate::authorize`] alone. It holds its route and upstream, never a
@@ -45,7 +45,7 @@ pub struct Permit {
     pub(crate) safe: bool,
     /// How often the snapshot had changed when this was last judged.
     pub(crate) judged_at: AtomicU64,
-    pub(crate) token: Option<TokenFacts>,
+    pub(crate) shown: Option<Shown>,
     /// Its places among what the tenant and the hostname are served at once.
     pub(crate) slots: (Option<Slot>, Option<Slot>),
 }
@@ -53,16 +53,17 @@ pub struct Permit {
 /// The obligations of a permit that last as long as its stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lasting {
-    /// The stream ends then at the latest; none for anonymous callers.
+    /// The stream ends then at the latest; none for anonymous callers and for credentials without an end.
     pub ends_at: Option<Timestamp>,
 }
 
-/// What a permit's token is judged by again.
+/// What a permit's credential is judged by again.
 #[derive(Clone, Debug)]
-pub(crate) struct TokenFacts {
-    pub(crate) known: Arc<KnownToken>,
+pub(crate) struct Shown {
+    pub(crate) known: Arc<Known>,
     pub(crate) identity: Identity,
-    pub(crate) expires_at: Timestamp,
+    /// When it ends by itself; none for never.
+    pub(crate) expires_at: Option<Timestamp>,
     pub(crate) mirror_version: u64,
     pub(crate) on_unproven: OnUnproven,
     /// Whether the request only reads.

@@ -5,31 +5,31 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use authn::{Lease, mirror::Identity, verify::TokenKind};
+use authn::{Lease, mirror::Identity};
 use domain::{BootInstant, Clock, fact::Bindings, snapshot::OnUnproven};
 
 use crate::{
     CanonicalRequest, Denial, Gate, LookUp, Trace, bind,
     link::HeldBindings,
-    permit::TokenFacts,
+    permit::Shown,
     route::Matched,
     snapshot::Site,
-    verify::{KnownToken, Verified},
+    verify::{Known, Verified},
 };
 
-/// A token that was not revoked, as far as the route asks to know, with what its user may do.
+/// A credential that was not revoked, as far as the route asks to know, with what its user may do.
 #[derive(Debug)]
-pub(crate) enum ActiveToken {
+pub(crate) enum Active {
     Anonymous,
-    Token {
-        known: Arc<KnownToken>,
-        /// Of own tokens in a tenant.
+    Known {
+        known: Arc<Known>,
+        /// Of our users in a tenant.
         bindings: Option<Arc<HeldBindings>>,
-        facts: TokenFacts,
+        facts: Shown,
     },
 }
 
-/// Admits a verified token.
+/// Admits a verified credential.
 ///
 /// # Errors
 /// It was revoked; or nobody can prove that it was not, and the route refuses then; or nobody can say what its user
@@ -42,8 +42,8 @@ pub(crate) async fn admit(
     request: &CanonicalRequest<'_>,
     clock: &dyn Clock,
     trace: &mut Trace,
-) -> Result<ActiveToken, Denial> {
-    let Verified::Token(known) = verified else { return Ok(ActiveToken::Anonymous) };
+) -> Result<Active, Denial> {
+    let Verified::Known(known) = verified else { return Ok(Active::Anonymous) };
     let identity = identity(&known, site);
     // The lease is read before the mirror is asked: the lease is granted after the facts it proves are applied.
     let mut last_proven = unproven_since(gate, clock);
@@ -53,10 +53,10 @@ pub(crate) async fn admit(
         last_proven = unproven_since(gate, clock);
         version = clear(gate, &known, &identity)?;
     }
-    let facts = TokenFacts {
+    let facts = Shown {
         known: Arc::clone(&known),
         identity,
-        expires_at: known.token.expires_at,
+        expires_at: known.expires_at(),
         mirror_version: version,
         on_unproven: matched.on_unproven(),
         safe: request.is_safe(),
@@ -70,13 +70,13 @@ pub(crate) async fn admit(
         }
     }
     let bindings = bindings(gate, &known, trace).await?;
-    Ok(ActiveToken::Token { known, bindings, facts })
+    Ok(Active::Known { known, bindings, facts })
 }
 
-/// Judges a token again: its times, the log, the lease. Asks nobody: what the route serves without proof goes on for as
+/// Judges a credential again: its times, the log, the lease. Asks nobody: what the route serves without proof goes on for as
 /// long as it says.
-pub(crate) fn still_holds(gate: &Gate, facts: &TokenFacts, clock: &dyn Clock) -> Result<(), Denial> {
-    if clock.unix_now() >= facts.expires_at + authn::verify::CLOCK_SKEW {
+pub(crate) fn still_holds(gate: &Gate, facts: &Shown, clock: &dyn Clock) -> Result<(), Denial> {
+    if facts.expires_at.is_some_and(|at| clock.unix_now() >= at + facts.known.leeway()) {
         return Err(authn::TokenError::Expired.into());
     }
     let last_proven = unproven_since(gate, clock);
@@ -86,10 +86,10 @@ pub(crate) fn still_holds(gate: &Gate, facts: &TokenFacts, clock: &dyn Clock) ->
     last_proven.map_or(Ok(()), |last_proven| without_proof(facts, last_proven, clock.boot_now()))
 }
 
-/// What the log is asked of a token. A foreign one may name its tenant by slug: which tenant that is, the site says.
+/// What the log is asked of a credential. A foreign token may name its tenant by slug: which tenant that is, the site says.
 /// One it does not know is refused in the next stage.
-fn identity(known: &KnownToken, site: &Site) -> Identity {
-    let identity = known.token.identity;
+fn identity(known: &Known, site: &Site) -> Identity {
+    let identity = known.identity();
     if identity.tenant.is_some() || known.is_own() {
         return identity;
     }
@@ -97,12 +97,12 @@ fn identity(known: &KnownToken, site: &Site) -> Identity {
     Identity { tenant: tenant.map(|tenant| tenant.id), ..identity }
 }
 
-/// The mirror's version at which it does not refuse the token.
-fn clear(gate: &Gate, known: &KnownToken, identity: &Identity) -> Result<u64, Denial> {
+/// The mirror's version at which it does not refuse the credential.
+fn clear(gate: &Gate, known: &Known, identity: &Identity) -> Result<u64, Denial> {
     // Read before the look-up: a fact that comes in between is met by the next reader of an older number.
     let version = gate.mirror.version();
     // What a slug names may change without a fact, so that such a token is looked up each time.
-    let by_slug = identity.tenant != known.token.identity.tenant;
+    let by_slug = identity.tenant != known.identity().tenant;
     if by_slug || known.cleared_at.load(Ordering::Acquire) != version {
         gate.mirror.judge(identity).map_err(Denial::TokenRevoked)?;
         known.cleared_at.store(version, Ordering::Release);
@@ -118,7 +118,7 @@ fn unproven_since(gate: &Gate, clock: &dyn Clock) -> Option<BootInstant> {
 }
 
 /// What the route does when nothing is proven.
-fn without_proof(facts: &TokenFacts, last_proven: BootInstant, now: BootInstant) -> Result<(), Denial> {
+fn without_proof(facts: &Shown, last_proven: BootInstant, now: BootInstant) -> Result<(), Denial> {
     let serves = match facts.on_unproven {
         OnUnproven::Refuse => false,
         OnUnproven::ReadOnly => facts.safe,
@@ -127,14 +127,14 @@ fn without_proof(facts: &TokenFacts, last_proven: BootInstant, now: BootInstant)
     if serves { Ok(()) } else { Err(Denial::RevocationUnproven) }
 }
 
-/// What an own token's user may do in its tenant: as kept with the token while the log knows nothing newer.
+/// What our user may do in the tenant: as kept with the credential while the log knows nothing newer.
 pub(crate) async fn bindings(
     gate: &Gate,
-    known: &KnownToken,
+    known: &Known,
     trace: &mut Trace,
 ) -> Result<Option<Arc<HeldBindings>>, Denial> {
-    let identity: Identity = known.token.identity;
-    let (TokenKind::Own, Some(tenant), Some(user)) = (known.token.kind, identity.tenant, identity.user) else {
+    let identity = known.identity();
+    let (true, Some(tenant), Some(user)) = (known.is_own(), identity.tenant, identity.user) else {
         return Ok(None);
     };
     let current = |bindings: &Bindings| gate.mirror.bindings_current(tenant, user, bindings);

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use domain::snapshot::{Access, OnUnproven};
+use domain::{
+    Credentials,
+    snapshot::{Access, OnUnproven},
+};
 
 use crate::{
     Denial, Trace,
@@ -30,6 +33,13 @@ impl Matched {
         match self {
             Self::Route(route) => &route.access,
             Self::Nothing => &Access::Authenticated,
+        }
+    }
+
+    pub(crate) fn credentials(&self) -> Credentials {
+        match self {
+            Self::Route(route) => route.credentials,
+            Self::Nothing => Credentials::default(),
         }
     }
 

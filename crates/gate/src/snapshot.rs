@@ -27,7 +27,7 @@ use arc_swap::ArcSwap;
 use domain::snapshot::{Change, EntityKey};
 use parking_lot::Mutex;
 
-pub use site::{CertificateData, CompiledRole, ProjectInfo, Roles, Site, TenantInfo, Tenants};
+pub use site::{CertificateData, CompiledRole, ProjectInfo, Roles, Site, TenantInfo, TenantMap, Tenants};
 
 /// Shards. A request reads one; a change swaps those of the hostnames it touches.
 const SHARDS: usize = 256;

@@ -11,7 +11,7 @@ use crate::{
     identity::Principal,
     link::Found,
     snapshot::{response::CompiledResponse, route::CompiledRoute},
-    verify::KnownToken,
+    verify::Known,
 };
 
 /// How long each stage took that was reached. Asked for a sample of requests only: reading the clock ten times costs
@@ -59,9 +59,9 @@ pub struct Trace {
     pub(crate) passed: Option<Stage>,
     /// The route, once it was found.
     pub(crate) route: Option<Arc<CompiledRoute>>,
-    /// The token, once it was verified.
-    pub(crate) token: Option<Arc<KnownToken>>,
-    /// Role bindings that were not kept with the token.
+    /// The credential, once it was verified.
+    pub(crate) known: Option<Arc<Known>>,
+    /// Role bindings that were not kept with the credential.
     pub(crate) bindings: Option<Found>,
     /// Who acts, once bound to the tenant.
     pub(crate) principal: Option<Arc<Principal>>,
@@ -78,9 +78,9 @@ impl Trace {
         self.route.as_ref().map(|route| &*route.pattern)
     }
 
-    /// The principal's subject, once its token was verified.
+    /// The principal's subject, once its credential was verified.
     pub fn subject(&self) -> Option<&str> {
-        self.token.as_ref().map(|known| &*known.token.subject)
+        self.known.as_ref().map(|known| known.subject())
     }
 
     /// The tenant of a principal that was bound to it.

@@ -7,43 +7,59 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
 use authn::{
-    Issuer, TokenError, VerifiedToken,
+    ContextKind, Issuer, TokenError, VerifiedToken,
     issuer::Reading,
-    verify::{Presented, TokenKind},
+    mirror::Identity,
+    verify::{CLOCK_SKEW, Presented, TenantClaim, TokenKind},
 };
-use domain::{BootInstant, Clock};
+use domain::{BootInstant, Clock, TenantId, Timestamp};
 use quick_cache::sync::Cache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::{CanonicalRequest, Denial, Gate, Trace, credential::Credential, identity::Principal, snapshot::Site};
+use crate::{
+    CanonicalRequest, Denial, Gate, Trace,
+    credential::Credential,
+    identity::Principal,
+    snapshot::{Site, TenantInfo, TenantMap},
+};
 
-/// A verified token with what was made of it so far.
+/// A verified credential with what was made of it so far. The stages after this one ask it what they need and do not
+/// look at its kind (`docs/adr/0015-a-credential-of-any-kind-is-known-by-one-type.md`).
 #[derive(Debug)]
-pub(crate) struct KnownToken {
-    pub(crate) token: VerifiedToken,
+pub(crate) struct Known {
+    /// What it is.
+    pub(crate) proof: Proof,
     /// When this gateway verified it.
     pub(crate) verified_at: BootInstant,
-    /// The mirror's version when it last did not refuse this token.
+    /// The mirror's version when it last did not refuse this credential.
     pub(crate) cleared_at: AtomicU64,
     /// Who it is here, as last resolved; checked for currency at each use.
     pub(crate) principal: ArcSwapOption<Principal>,
+}
+
+/// What was verified, by kind.
+#[derive(Debug)]
+pub(crate) enum Proof {
+    /// A token: signature, issuer, audience and times held.
+    Token(VerifiedToken),
 }
 
 /// What stage 6 hands on.
 #[derive(Debug)]
 pub(crate) enum Verified {
     Anonymous,
-    Token(Arc<KnownToken>),
+    Known(Arc<Known>),
 }
 
 /// Verified tokens by a keyed 128-bit PRF of their exact bytes (SipHash-2-4-128, key per process): equal keys mean
 /// equal tokens, and nobody outside can make two that collide.
 pub(crate) struct TokenCache {
-    tokens: Cache<u128, Arc<KnownToken>>,
+    tokens: Cache<u128, Arc<Known>>,
     key: [u8; 16],
     hits: AtomicU64,
     misses: AtomicU64,
@@ -95,22 +111,37 @@ pub(crate) fn verify(
     clock: &dyn Clock,
     trace: &mut Trace,
 ) -> Result<Verified, Denial> {
-    let Credential::Bearer(text) = credential else { return Ok(Verified::Anonymous) };
+    match credential {
+        Credential::Anonymous => Ok(Verified::Anonymous),
+        Credential::Token(text) => token(gate, text, site, request, clock, trace).map(Verified::Known),
+    }
+}
+
+/// Verifies a bearer token, or knows it.
+fn token(
+    gate: &Gate,
+    text: &str,
+    site: &Site,
+    request: &CanonicalRequest<'_>,
+    clock: &dyn Clock,
+    trace: &mut Trace,
+) -> Result<Arc<Known>, Denial> {
     let now = clock.unix_now();
     let cache = &gate.tokens;
     let key = cache.key(text);
     if let Some(known) = cache.tokens.get(&key)
+        && let Proof::Token(token) = &known.proof
         // An issuer that changed in any way is another issuer: audiences, algorithms and keys are looked at anew.
-        && site.issuers.iter().any(|issuer| Arc::ptr_eq(issuer, &known.token.issuer))
+        && site.issuers.iter().any(|issuer| Arc::ptr_eq(issuer, &token.issuer))
     {
         cache.hits.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = known.token.in_time(now) {
+        if let Err(error) = token.in_time(now) {
             cache.tokens.remove(&key);
             return Err(error.into());
         }
         trace.token_cached = Some(true);
-        trace.token = Some(Arc::clone(&known));
-        return Ok(Verified::Token(known));
+        trace.known = Some(Arc::clone(&known));
+        return Ok(known);
     }
     cache.misses.fetch_add(1, Ordering::Relaxed);
     trace.token_cached = Some(false);
@@ -130,25 +161,21 @@ pub(crate) fn verify(
         }
     });
     let token = token.map_err(Denial::from)?;
-    let known = Arc::new(KnownToken {
-        token,
-        verified_at: clock.boot_now(),
-        cleared_at: AtomicU64::new(0),
-        principal: ArcSwapOption::empty(),
-    });
-    trace.token = Some(Arc::clone(&known));
+    let known = Arc::new(Known::new(Proof::Token(token), clock.boot_now()));
+    trace.known = Some(Arc::clone(&known));
     cache.tokens.insert(key, Arc::clone(&known));
-    Ok(Verified::Token(known))
+    Ok(known)
 }
 
-/// Whether a token that was verified before would still be believed at a site.
+/// Whether a credential that was verified before would still be believed at a site.
 ///
 /// # Errors
-/// Its issuer is gone or is read otherwise now, or has lost the key.
-pub(crate) fn still_believed(known: &KnownToken, site: &Site) -> Result<(), Denial> {
-    let before = &known.token.issuer;
+/// Of a token: its issuer is gone or is read otherwise now, or has lost the key.
+pub(crate) fn still_believed(known: &Known, site: &Site) -> Result<(), Denial> {
+    let Proof::Token(token) = &known.proof;
+    let before = &token.issuer;
     let mut issuers = site.issuers.iter();
-    if issuers.any(|issuer| Arc::ptr_eq(issuer, before) || issuer.still_believes(before, &known.token.key)) {
+    if issuers.any(|issuer| Arc::ptr_eq(issuer, before) || issuer.still_believes(before, &token.key)) {
         Ok(())
     } else {
         Err(TokenError::KeyUnknown.into())
@@ -166,8 +193,81 @@ pub(crate) fn issuer<'s>(site: &'s Site, presented: &Presented<'_>) -> Result<&'
     Ok(named.find(|issuer| issuer.accepts_audience(presented.audiences())).unwrap_or(first))
 }
 
-impl KnownToken {
+impl Known {
+    pub(crate) fn new(proof: Proof, verified_at: BootInstant) -> Self {
+        let (cleared_at, principal) = (AtomicU64::new(0), ArcSwapOption::empty());
+        Self { proof, verified_at, cleared_at, principal }
+    }
+
+    /// The token, where it is one.
+    pub(crate) fn token(&self) -> Option<&VerifiedToken> {
+        match &self.proof {
+            Proof::Token(token) => Some(token),
+        }
+    }
+
+    /// Whether its subject is a user of ours.
     pub(crate) fn is_own(&self) -> bool {
-        self.token.kind == TokenKind::Own
+        match &self.proof {
+            Proof::Token(token) => token.kind == TokenKind::Own,
+        }
+    }
+
+    /// The subject's text.
+    pub(crate) fn subject(&self) -> &str {
+        match &self.proof {
+            Proof::Token(token) => &token.subject,
+        }
+    }
+
+    /// In which context it acts.
+    pub(crate) fn context(&self) -> ContextKind {
+        match &self.proof {
+            Proof::Token(token) => token.context,
+        }
+    }
+
+    /// What the log is asked of it.
+    pub(crate) fn identity(&self) -> Identity {
+        match &self.proof {
+            Proof::Token(token) => token.identity,
+        }
+    }
+
+    /// Whether the tenant it acts in is this one.
+    pub(crate) fn is_of(&self, tenant: &TenantInfo) -> bool {
+        let by_name = |name: &str| *name == *tenant.slug || name.parse().is_ok_and(|id: TenantId| id == tenant.id);
+        match &self.proof {
+            Proof::Token(token) => match &token.tenant {
+                TenantClaim::Id(id) => *id == tenant.id,
+                TenantClaim::Name(name) => by_name(name),
+                TenantClaim::None => false,
+            },
+        }
+    }
+
+    /// The tenant it acts in, of these.
+    pub(crate) fn tenant_of<'t>(&self, tenants: &'t TenantMap) -> Option<&'t Arc<TenantInfo>> {
+        match &self.proof {
+            Proof::Token(token) => match &token.tenant {
+                TenantClaim::Id(id) => tenants.by_id(*id),
+                TenantClaim::Name(name) => tenants.by_name(name),
+                TenantClaim::None => None,
+            },
+        }
+    }
+
+    /// When it ends by itself, give or take [`Known::leeway`]; none for never.
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
+        match &self.proof {
+            Proof::Token(token) => Some(token.expires_at),
+        }
+    }
+
+    /// How much later than it says it ends: an issuer's clock is not ours.
+    pub(crate) fn leeway(&self) -> Duration {
+        match &self.proof {
+            Proof::Token(_) => CLOCK_SKEW,
+        }
     }
 }

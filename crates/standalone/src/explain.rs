@@ -7,8 +7,8 @@ use control_api::api::decisions::DecisionView;
 use domain::{
     Decision, RequestId,
     decision::{
-        AskedPermission, BindingsLevel, BoundPrincipal, CredentialKind, DecidedRoute, DemandedAccess, KnownBindings,
-        ShownClaims, ShownCredential, Stage,
+        AskedPermission, BindingsLevel, BoundPrincipal, DecidedRoute, DemandedAccess, KnownBindings, ShownClaims,
+        ShownCredential, ShownKind, Stage,
     },
 };
 use reqwest::Method;
@@ -118,12 +118,12 @@ fn route(it: &DecidedRoute) -> String {
     format!("{methods} {} ({service}), {access}", it.pattern)
 }
 
-const fn kind(kind: CredentialKind) -> &'static str {
+const fn kind(kind: ShownKind) -> &'static str {
     match kind {
-        CredentialKind::None => "none",
-        CredentialKind::Bearer => "bearer token",
-        CredentialKind::Several => "more than one",
-        CredentialKind::Other => "one of another kind",
+        ShownKind::None => "none",
+        ShownKind::Bearer => "bearer token",
+        ShownKind::Several => "more than one",
+        ShownKind::Other => "one of another kind",
     }
 }
 

@@ -164,6 +164,7 @@ fn own_route() -> RawRoute {
         upstream: None,
         product: None,
         ou_parameter: None,
+        credentials: None,
         on_unproven: None,
         rate_limit: None,
         max_body: None,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Admission, ByteSize, Cors, HumanDuration, Timestamp,
+    Admission, ByteSize, Cors, Credentials, HumanDuration, Timestamp,
     response::ResponsePolicy,
     snapshot::{
         Algorithm, HostPolicy, KycStatus, OnUnproven, PaymentStatus, Purpose, RateLimit, RoleScope, TenantStatus,
@@ -301,6 +301,9 @@ pub struct RawRoute {
     pub permission: Option<String>,
     /// The platform's staff that hold this permission may pass.
     pub platform: Option<String>,
+    /// Which kinds of credentials it takes, of `token`, `api_key`, `signature` and `certificate`. Default: all but
+    /// `certificate`.
+    pub credentials: Option<Credentials>,
     /// Name of another upstream than the service's; needed on a hostname's own route.
     pub upstream: Option<String>,
     /// Product the tenant must be entitled to.

@@ -43,6 +43,7 @@ impl Compiler<'_> {
             path,
             methods,
             access,
+            credentials: raw.credentials.unwrap_or_default(),
             upstream_id: upstream_id.flatten(),
             product: raw.product.clone(),
             ou_parameter: raw.ou_parameter.clone(),

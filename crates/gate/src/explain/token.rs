@@ -1,6 +1,6 @@
 //! What an account says of a token: of one that was believed, what it is; of another, what it claims.
 
-use authn::{issuer::Reading, jwks::algorithm_name, verify::Presented};
+use authn::{TokenKind, VerifiedToken, issuer::Reading, jwks::algorithm_name, verify::Presented};
 use aws_lc_rs::digest;
 use domain::{
     Timestamp,
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     Denial, Gate, Trace, bind,
     snapshot::{Entry, Site},
-    verify::{self, KnownToken},
+    verify::{self, Known},
 };
 
 /// Most audiences that are told.
@@ -39,7 +39,7 @@ impl Told {
             Some(Entry::Site(site)) => site,
             Some(Entry::Unsupported) | None => return Self::WithoutNames,
         };
-        let own = match (&trace.token, denial) {
+        let own = match (&trace.known, denial) {
             (_, Some(Denial::TenantMismatch | Denial::TenantUnknown)) => false,
             (Some(known), _) => {
                 let bound = bind::tenant_of(known, &site);
@@ -63,18 +63,19 @@ fn claims_to_be_of(presented: &Presented<'_>, site: &Site) -> bool {
     named.is_some_and(|name| *name == *tenant.slug || name.parse().is_ok_and(|id: domain::TenantId| id == tenant.id))
 }
 
-pub(super) fn issuer(known: Option<&KnownToken>, presented: Option<&Presented<'_>>) -> Option<Shown> {
-    let text = known.map(|known| &*known.token.issuer.issuer).or_else(|| presented.map(Presented::issuer));
+pub(super) fn issuer(known: Option<&Known>, presented: Option<&Presented<'_>>) -> Option<Shown> {
+    let text =
+        known.and_then(Known::token).map(|token| &*token.issuer.issuer).or_else(|| presented.map(Presented::issuer));
     text.map(|text| Shown::cut(text, 256))
 }
 
-pub(super) fn key_id(known: Option<&KnownToken>, presented: Option<&Presented<'_>>) -> Option<Shown> {
-    let ours = known.and_then(|known| known.token.issuer.key_id(&known.token.key)).map(|(kid, _)| kid);
+pub(super) fn key_id(known: Option<&Known>, presented: Option<&Presented<'_>>) -> Option<Shown> {
+    let ours = known.and_then(Known::token).and_then(|token| token.issuer.key_id(&token.key)).map(|(kid, _)| kid);
     ours.or_else(|| presented?.header().kid.as_deref()).map(word)
 }
 
-pub(super) fn algorithm(known: Option<&KnownToken>, presented: Option<&Presented<'_>>) -> Option<Shown> {
-    let ours = known.and_then(|known| known.token.issuer.key_id(&known.token.key));
+pub(super) fn algorithm(known: Option<&Known>, presented: Option<&Presented<'_>>) -> Option<Shown> {
+    let ours = known.and_then(Known::token).and_then(|token| token.issuer.key_id(&token.key));
     let ours = ours.map(|(_, algorithm)| algorithm_name(algorithm));
     ours.or_else(|| presented.map(|presented| presented.header().alg.as_str())).map(word)
 }
@@ -96,10 +97,10 @@ pub(super) fn name(text: &str) -> Shown {
     }
 }
 
-pub(super) fn claims(known: Option<&KnownToken>, presented: Option<&Presented<'_>>, told: Told) -> Option<ShownClaims> {
-    let all = match (presented, known) {
+pub(super) fn claims(known: Option<&Known>, presented: Option<&Presented<'_>>, told: Told) -> Option<ShownClaims> {
+    let all = match (presented, known.and_then(Known::token)) {
         (Some(presented), _) => claimed(presented.claims(), presented),
-        (None, Some(known)) => verified(known),
+        (None, Some(token)) => verified(token),
         (None, None) => return None,
     };
     Some(match told {
@@ -127,9 +128,9 @@ fn claimed(claims: &Map<String, Value>, presented: &Presented<'_>) -> ShownClaim
 }
 
 /// Of a token whose text is gone.
-fn verified(known: &KnownToken) -> ShownClaims {
-    let (token, identity) = (&known.token, &known.token.identity);
-    let own = known.is_own();
+fn verified(token: &VerifiedToken) -> ShownClaims {
+    let identity = &token.identity;
+    let own = token.kind == TokenKind::Own;
     ShownClaims {
         sub: Some(name(&token.subject)),
         tid: identity.tenant.map(|id| word(&id.to_string())),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{
-    ByteSize, RouteId,
+    ByteSize, Credentials, RouteId,
     snapshot::{Access, OnUnproven, RateLimit, Route},
 };
 
@@ -22,6 +22,8 @@ pub struct CompiledRoute {
     pub methods: Box<[Box<str>]>,
     /// Who may pass.
     pub access: Access,
+    /// Which kinds of credentials it takes.
+    pub credentials: Credentials,
     /// Where it goes.
     pub upstream: Arc<CompiledUpstream>,
     /// Product the tenant must be entitled to.
@@ -49,6 +51,7 @@ impl CompiledRoute {
             service: service.cloned(),
             methods: route.methods.iter().map(|method| method.as_str().into()).collect(),
             access: route.access.clone(),
+            credentials: route.credentials,
             upstream,
             product: route.product.as_deref().map(Into::into),
             ou_segment: route.ou_parameter.as_deref().and_then(|name| route.path.parameter(name)),

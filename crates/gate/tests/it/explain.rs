@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use domain::{
     Clock as _, Decision, Fact,
-    decision::{BindingsLevel, CredentialKind, DemandedAccess, MAX_BYTES, Stage},
+    decision::{BindingsLevel, DemandedAccess, MAX_BYTES, ShownKind, Stage},
     snapshot::{
         Change, Entity, EntityKey, EntityKind, KycStatus, PaymentStatus, Project, READER, RateLimit, Tenant,
         TenantStatus,
@@ -439,7 +439,7 @@ fn a_permit_is_told_with_who_passed_and_by_which_role() {
     assert_eq!((&*permission.code, permission.held, permission.bypass), ("demo:order:list", Some(true), false));
     assert_eq!(permission.by.iter().map(|by| &*by.role).collect::<Vec<_>>(), ["member"]);
     let credential = first.credential.unwrap();
-    assert_eq!((credential.kind, credential.believed), (CredentialKind::Bearer, true));
+    assert_eq!((credential.kind, credential.believed), (ShownKind::Bearer, true));
     assert_eq!((credential.seen_before, credential.verified_age_ms), (Some(false), Some(0)));
     assert_eq!(first.principal.unwrap().bindings.unwrap().level, BindingsLevel::ControlApi);
 

@@ -1,10 +1,10 @@
 //! Stages 2 to 5: hostnames, the five access kinds, one credential.
 
-use domain::decision::Stage;
+use domain::{decision::Stage, snapshot::Access};
 use futures::FutureExt as _;
 use gate::{Answer, Listener, Stop, Trace};
 
-use crate::world::{MEMBER, Sent, World};
+use crate::world::{MEMBER, Sent, World, id, route};
 
 #[test]
 fn each_access_kind_lets_in_who_it_says() {
@@ -47,6 +47,36 @@ fn j9_refuses_empty_and_doubled_credentials() {
     assert_eq!(world.code(&me().with("authorization", &format!("bearer {token}"))), "permit");
     assert_eq!(world.code(&me().bearer(&token).bearer(&token)), "credential_ambiguous");
     assert_eq!(world.code(&me().bearer(&"a".repeat(1 << 20))), "token_malformed");
+}
+
+#[test]
+fn a_route_refuses_a_credential_of_a_kind_it_does_not_list() {
+    let world = World::new();
+    let credentials = domain::Credentials::only(domain::CredentialKind::Certificate);
+    let route = |n, path, access| domain::snapshot::Route { credentials, ..route(n, path, &[], access) };
+    let service = domain::snapshot::Service {
+        id: id(400),
+        name: "demo".into(),
+        upstream_id: id(300),
+        routes: vec![
+            route(1, "/me", Access::Authenticated),
+            route(2, "/optional", Access::Optional),
+            route(3, "/public", Access::Public),
+        ],
+    };
+    assert_eq!(domain::snapshot::Entity::Service(service.clone()).min_reader(), 3, "an older gateway takes tokens");
+    world.put_one(domain::snapshot::Entity::Service(service));
+    let token = world.token(&world.acme, MEMBER);
+    for (path, anonymous, with_token) in [
+        ("/me", "credential_missing", "credential_refused"),
+        ("/optional", "permit", "credential_refused"),
+        ("/public", "permit", "permit"),
+        ("/nothing", "credential_missing", "route_not_found"),
+    ] {
+        let sent = || Sent::get("acme.localhost", path);
+        assert_eq!(world.code(&sent()), anonymous, "{path} anonymous");
+        assert_eq!(world.code(&sent().bearer(&token)), with_token, "{path} with a token");
+    }
 }
 
 #[test]

@@ -101,6 +101,7 @@ pub(crate) fn route(n: u128, path: &str, methods: &[&str], access: Access) -> Ro
         upstream_id: None,
         product: None,
         ou_parameter: None,
+        credentials: domain::Credentials::default(),
         on_unproven: None,
         session: false,
         tenant_api: false,

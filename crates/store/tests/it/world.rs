@@ -184,6 +184,7 @@ pub(crate) fn route(owner: RouteOwner, path: &str, methods: &[&str]) -> NewRoute
             upstream_id: None,
             product: None,
             ou_parameter: None,
+            credentials: domain::Credentials::default(),
             on_unproven: None,
             session: false,
             tenant_api: false,
