@@ -20,6 +20,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("control-api", &["store", "link", "authn", "authz", "domain"]),
     ("standalone", &["gateway", "control-api", "store", "link", "gate", "authn", "authz", "domain"]),
     ("testkit", &["authn", "domain"]),
+    // Knows a node from outside only: what measures shares nothing with what it measures.
+    ("load-tests", &[]),
     // What services behind the gateway link: nothing of ours.
     ("portcullis-assertion", &[]),
 ];

@@ -1,0 +1,246 @@
+//! Does one tenant at a hundred times its share slow another down? What `scripts/noisy-neighbour.sh` runs.
+//!
+//! `noisy_neighbour` measures a quiet tenant's answers with and without each kind of attack by the tenant beside it, in
+//! turn, and prints the ratio of the two p99s. Attacks run in a process of their own that gets only what processor time
+//! is left over, so that what is measured is the node and not the generator.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a measuring program: a step that fails ends it and says where"
+)]
+
+mod attack;
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::Ipv4Addr,
+    path::PathBuf,
+    process::{Child, Command, ExitCode, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use clap::Parser as _;
+use load_tests::{Alpn, Connection, Edge, Latencies, Node, node::Options, process, upstream};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::{sync::Mutex, time::sleep};
+
+use crate::attack::{Kind, Plan};
+
+/// Requests a second that the noisy tenant is entitled to.
+const SHARE: u32 = 20;
+
+/// Requests of the noisy tenant that may be served at once.
+const SHARE_AT_ONCE: u32 = 20;
+
+#[derive(clap::Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    attack: Option<Attack>,
+    /// Rounds; in each the tenant is measured without and with the attack.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 8)]
+    seconds: u64,
+    /// Requests a second of the quiet tenant.
+    #[arg(long, default_value_t = 150)]
+    rate: u32,
+    /// How many times its share the noisy tenant asks for.
+    #[arg(long, default_value_t = 100)]
+    times: u32,
+    /// Only these attacks; all by default.
+    #[arg(long, value_delimiter = ',')]
+    kinds: Vec<Kind>,
+    /// Cores of the node and of the rest, as taskset(1) takes them; they should not overlap.
+    #[arg(long, num_args = 2, value_names = ["NODE", "REST"])]
+    cores: Option<Vec<String>>,
+    /// Where to write the numbers as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[derive(clap::Subcommand)]
+enum Attack {
+    /// Attacks until its standard input ends; reads its plan from there.
+    #[command(hide = true)]
+    Attack,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    load_tests::install_crypto();
+    let arguments = Arguments::parse();
+    let done = if arguments.attack.is_some() { attack::run().await } else { measure(&arguments).await };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("noisy_neighbour: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
+    let cores = |at: usize| arguments.cores.as_ref().map(|cores| cores[at].clone());
+    let (upstream, _serving) = upstream::start().await?;
+    let node = Node::start(&Options { upstream: Some(upstream), cores: cores(0), ..Options::default() }).await?;
+    let staff = node.staff().await?;
+    let share = json!({
+        "rate_limit": { "rps": SHARE, "burst": SHARE },
+        "admission": { "in_flight": SHARE_AT_ONCE, "websockets": SHARE_AT_ONCE },
+    });
+    let path = format!("/v1/tenants/{}?wait=applied", node.tenant_id("globex"));
+    let quiet = node.login("acme", "member").await?;
+    let noisy = node.login("globex", "member").await?;
+    node.admin(&staff, Method::PATCH, &path, &share).await?;
+    let edge = node.edge()?;
+    let victim = Arc::new(Victim::new(&edge, &quiet.access).await?);
+
+    let kinds: Vec<Kind> = if arguments.kinds.is_empty() { Kind::ALL.to_vec() } else { arguments.kinds.clone() };
+    println!(
+        "{} times its share of {SHARE} requests a second, {SHARE_AT_ONCE} at once; the quiet tenant asks {} times a second; \
+         {} rounds of {} s\n",
+        arguments.times, arguments.rate, arguments.rounds, arguments.seconds
+    );
+    println!(
+        "| Attack | p99 without, µs | p99 with, µs | ratio | p50 without, µs | p50 with, µs | what the attack was answered |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    let lasting = Duration::from_secs(arguments.seconds);
+    drop(victim.load(arguments.rate, lasting).await?);
+    let mut lines = Vec::new();
+    for kind in kinds {
+        let plan = Plan {
+            kind,
+            edge: edge.address(),
+            ca_pem: node.ca_pem(),
+            host: node.tenant("globex")["hostname"].as_str().unwrap().to_owned(),
+            token: noisy.access.clone(),
+            per_second: SHARE * arguments.times,
+            at_once: SHARE_AT_ONCE * arguments.times,
+        };
+        let (mut without, mut with) = (Latencies::default(), Latencies::default());
+        let mut answered = Value::Null;
+        for _ in 0..arguments.rounds {
+            without.add(&victim.load(arguments.rate, lasting).await?);
+            let running = Running::start(&plan, cores(1).as_deref())?;
+            sleep(Duration::from_secs(2)).await;
+            let before = process::processor_time(node.pid());
+            with.add(&victim.load(arguments.rate, lasting).await?);
+            let used = process::processor_time(node.pid()) - before;
+            answered = running.stop()?;
+            answered["node_processor_share"] = json!(used.as_secs_f64() / lasting.as_secs_f64());
+            sleep(Duration::from_secs(1)).await;
+        }
+        let [before, after] = [&without, &with].map(|it| (it.quantile(0.99), it.quantile(0.5)));
+        let ratio = f64::from(u32::try_from(after.0)?) / f64::from(u32::try_from(before.0)?);
+        println!("| {kind} | {} | {} | {ratio:.2} | {} | {} | {answered} |", before.0, after.0, before.1, after.1);
+        lines.push(json!({
+            "attack": kind.to_string(), "ratio_p99": ratio, "p99_without_us": before.0, "p99_with_us": after.0,
+            "p50_without_us": before.1, "p50_with_us": after.1, "answered": answered,
+        }));
+    }
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, serde_json::to_string_pretty(&lines)? + "\n")?;
+    }
+    Ok(())
+}
+
+/// The attack's own process.
+struct Running(Child);
+
+impl Running {
+    fn start(plan: &Plan, cores: Option<&str>) -> anyhow::Result<Self> {
+        // SCHED_IDLE: it gets what nobody else wants (sched(7)).
+        let mut command = Command::new("chrt");
+        command.args(["--idle", "0"]);
+        if let Some(cores) = cores {
+            command.args(["taskset", "-c", cores]);
+        }
+        let mut child = command
+            .arg(std::env::current_exe()?)
+            .arg("attack")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("chrt (util-linux)")?;
+        let mut plan = serde_json::to_string(plan)?;
+        plan.push('\n');
+        std::io::Write::write_all(child.stdin.as_mut().context("no standard input")?, plan.as_bytes())?;
+        Ok(Self(child))
+    }
+
+    /// Ends it; what it was answered.
+    fn stop(mut self) -> anyhow::Result<Value> {
+        drop(self.0.stdin.take());
+        let mut line = String::new();
+        BufReader::new(self.0.stdout.take().context("no standard output")?).read_line(&mut line)?;
+        ensure!(self.0.wait()?.success(), "the attack failed");
+        Ok(serde_json::from_str(&line)?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// The quiet tenant's clients: a pool of kept connections.
+struct Victim {
+    idle: Mutex<Vec<Connection>>,
+    edge: Edge,
+    bearer: String,
+}
+
+/// Where the quiet tenant's clients come from.
+const VICTIM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+
+impl Victim {
+    async fn new(edge: &Edge, token: &str) -> anyhow::Result<Self> {
+        let mut idle = Vec::new();
+        for _ in 0..16 {
+            idle.push(edge.connect("acme.localhost", Alpn::Http1, VICTIM).await?);
+        }
+        Ok(Self { idle: Mutex::new(idle), edge: edge.clone(), bearer: format!("Bearer {token}") })
+    }
+
+    /// Asks at a constant rate, however slow the answers are (open model). A time runs from when the request was due.
+    async fn load(self: &Arc<Self>, rate: u32, lasting: Duration) -> anyhow::Result<Latencies> {
+        let started = Instant::now();
+        let requests = u32::try_from(lasting.as_millis() * u128::from(rate) / 1000)?;
+        let mut under_way = Vec::new();
+        for number in 0..requests {
+            let due = started + lasting * number / requests;
+            tokio::time::sleep_until(due.into()).await;
+            let victim = Arc::clone(self);
+            under_way.push(tokio::spawn(async move { victim.ask(due).await }));
+        }
+        let mut latencies = Latencies::default();
+        for asked in under_way {
+            latencies.record(asked.await??);
+        }
+        Ok(latencies)
+    }
+
+    async fn ask(&self, due: Instant) -> anyhow::Result<Duration> {
+        let kept = self.idle.lock().await.pop();
+        let mut connection = match kept {
+            Some(connection) if !connection.is_closed() => connection,
+            _ => self.edge.connect("acme.localhost", Alpn::Http1, VICTIM).await?,
+        };
+        let answer = connection.get("/demo/me", &[("authorization", &self.bearer)]).await?;
+        let took = due.elapsed();
+        ensure!(answer.status == 200, "the quiet tenant was answered {}", answer.status);
+        self.idle.lock().await.push(connection);
+        Ok(took)
+    }
+}
