@@ -4,9 +4,12 @@
 #   make test     every test, on private PostgreSQL and Redis                        ARGS="-p gate"
 #   make check    what CI runs: test, format, clippy, docs, generated files unchanged
 #   make revocation-report   how long a revoked credential is accepted, healthy and under faults   RUNS=20 PROFILE=dev
+#   make soak     20 minutes of good and bad traffic, changes and failures; every answer is judged   MINUTES=5
+#   make noisy-neighbour     what one tenant at a hundred times its share does to another
+#   make foreign-load        wrk, h2load and slowhttptest against the real binary
 #   make bench    what a decision, the mirror and a permission check cost
 
-.PHONY: dev test check bless load revocation-report bench audit fmt docs clean
+.PHONY: dev test check bless load revocation-report soak noisy-neighbour foreign-load bench audit fmt docs clean
 
 dev:
 	@scripts/dev.sh $(ARGS)
@@ -25,6 +28,15 @@ load:
 
 revocation-report:
 	@scripts/revocation-report.sh $(ARGS)
+
+soak:
+	@scripts/soak.sh $(ARGS)
+
+noisy-neighbour:
+	@scripts/noisy-neighbour.sh $(ARGS)
+
+foreign-load:
+	@scripts/foreign-load.sh
 
 bench:
 	@cargo bench -p authz -p authn -p gate $(ARGS)

@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
-# Makes sure that what the build needs is here, and with --services also what the tests need.
+# Makes sure that what the build needs is here, with --services also what the tests need, with --load what loads it.
 # Installs on Debian and Ubuntu (as root or with sudo); elsewhere names what is missing. Quick when nothing is.
 set -euo pipefail
 
-with_services=false
-[[ "${1:-}" == "--services" ]] && with_services=true
+with_services=false with_load=false
+for argument in "$@"; do
+    case "$argument" in
+        --services) with_services=true ;;
+        --load) with_load=true ;;
+        *) echo "usage: $0 [--services] [--load]" >&2; exit 2 ;;
+    esac
+done
 
 packages=() # to be installed
 names=()    # to be named where they cannot be
@@ -21,6 +27,17 @@ find_missing() {
     need c++ g++ "a C++ compiler (c++)"
     need cmake cmake "cmake"
     need make make "make"
+    if $with_load; then
+        need wrk wrk "wrk"
+        need h2load nghttp2-client "h2load (nghttp2)"
+        need slowhttptest slowhttptest "slowhttptest"
+        need curl curl "curl"
+        need socat socat "socat"
+        if [[ -z "$(find /usr/lib /usr/lib64 /lib -name 'libnss_wrapper.so*' -print -quit 2>/dev/null)" ]]; then
+            packages+=(libnss-wrapper)
+            names+=("libnss_wrapper.so (cwrap.org)")
+        fi
+    fi
     $with_services || return 0
     need valgrind valgrind "valgrind"
     need go golang-go "Go 1.19 or newer (go)"

@@ -42,8 +42,27 @@ impl NodeConfig {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, Mistakes> {
-        let loaded = link::file::load::<Self>(Document::open(path)?, &Overrides::from_env(&[]))?;
-        let mut config = loaded.checked(|config, checks| {
+        let mut config = Self::read(Document::open(path)?, &Overrides::from_env(&[]))?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        config.data_dir = base.join(&config.data_dir);
+        config.gateway.paths_from(base);
+        config.control_api = config.control_api.rebased(base);
+        Ok(config)
+    }
+
+    /// The defaults with what `PORTCULLIS_GATEWAY__…` and `PORTCULLIS_CONTROL_API__…` set: where there is no file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn from_env() -> Result<Self, Mistakes> {
+        let ours = |name: &str| name.starts_with("PORTCULLIS_GATEWAY__") || name.starts_with("PORTCULLIS_CONTROL_API__");
+        let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        let overrides = Overrides::new(variables.filter(|(name, _)| ours(name)), &[]);
+        Self::read(Document::parse("the environment", "{}")?, &overrides)
+    }
+
+    fn read(document: Document, overrides: &Overrides) -> Result<Self, Mistakes> {
+        link::file::load::<Self>(document, overrides)?.checked(|config, checks| {
             if config.gateway.feed.file.is_some() || config.gateway.feed.control_api.is_some() {
                 checks.refuse("/gateway/feed", "is this process's own control plane; leave it out");
             }
@@ -62,12 +81,7 @@ impl NodeConfig {
             }
             checks.within("/gateway", |checks| config.gateway.check_fed(checks));
             checks.within("/control_api", |checks| config.control_api.check(checks));
-        })?;
-        let base = path.parent().unwrap_or(Path::new(""));
-        config.data_dir = base.join(&config.data_dir);
-        config.gateway.paths_from(base);
-        config.control_api = config.control_api.rebased(base);
-        Ok(config)
+        })
     }
 }
 

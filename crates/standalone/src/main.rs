@@ -30,7 +30,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs a node with demo tenants, an echo upstream and certificates of a development authority.
+    /// Runs a node with demo tenants, an echo upstream and certificates of a development authority. Variables such as
+    /// `PORTCULLIS_GATEWAY__LIMITS__ADDRESS__RPS` set what has no flag.
     Dev(Dev),
     /// Runs a node from a configuration file, without demo data.
     Serve {
@@ -209,7 +210,7 @@ impl Dev {
     fn config(&self, demo: &Demo) -> anyhow::Result<NodeConfig> {
         let port = |port: u16| if self.free_ports { 0 } else { port };
         let loopback = |port: u16| control_api::config::ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], port)));
-        let mut config = NodeConfig { data_dir: self.data_dir.clone(), ..NodeConfig::default() };
+        let mut config = NodeConfig { data_dir: self.data_dir.clone(), ..NodeConfig::from_env()? };
         config.gateway.listen.https = EdgeAddress::localhost(port(self.https_port));
         config.gateway.listen.http = Some(EdgeAddress::localhost(port(self.http_port)));
         config.gateway.listen.metrics = EdgeAddress::localhost(port(self.metrics_port));
