@@ -7,7 +7,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{TenantId, model::Version};
 use http::{header, request::Parts};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use store::Page;
 use uuid::Uuid;
 
@@ -67,6 +67,14 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.split(" at line ").next().unwrap_or_default().to_owned()
+}
+
+/// What a merge patch (RFC 7396) says of a member that can be cleared: nothing where it is absent, `Some(None)` for `null`.
+///
+/// # Errors
+/// Of the value.
+pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 /// The one parameter of a path. One that cannot be an id names nothing: 404.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery, given},
     schema::wire,
 };
 use crate::{
@@ -97,22 +97,27 @@ pub struct CreateTenant {
     admission: Admission,
 }
 
-/// What changes of a tenant; what is absent stays.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// What changes of a tenant; what is absent stays, and what is `null` is cleared (RFC 7396).
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct UpdateTenant {
     /// Display name.
     name: Option<String>,
-    /// Plan.
-    plan: Option<String>,
-    /// When the trial ends.
-    trial_ends_at: Option<Timestamp>,
-    /// Requests a second.
-    rate_limit: Option<RateLimit>,
-    /// Requests a second of each of its principals.
-    principal_rate_limit: Option<RateLimit>,
-    /// Who is let in, and how much at once; all of it.
-    admission: Option<Admission>,
+    /// Plan; `null` for none.
+    #[serde(deserialize_with = "given")]
+    plan: Option<Option<String>>,
+    /// When the trial ends; `null` for no end.
+    #[serde(deserialize_with = "given")]
+    trial_ends_at: Option<Option<Timestamp>>,
+    /// Requests a second; `null` for the default.
+    #[serde(deserialize_with = "given")]
+    rate_limit: Option<Option<RateLimit>>,
+    /// Requests a second of each of its principals; `null` for the default.
+    #[serde(deserialize_with = "given")]
+    principal_rate_limit: Option<Option<RateLimit>>,
+    /// Who is let in, and how much at once; all of it. `null` for everybody and the defaults.
+    #[serde(deserialize_with = "given")]
+    admission: Option<Option<Admission>>,
 }
 
 wire!(TenantView, CreateTenant, UpdateTenant);
@@ -211,13 +216,14 @@ pub async fn update_tenant(
     IfMatch(version): IfMatch,
     Body(body): Body<UpdateTenant>,
 ) -> Result<Changed<TenantView>, AppError> {
+    let rate = |pointer, given: Option<Option<RateLimit>>| given.map(|it| checked_rate(pointer, it)).transpose();
     let edit = TenantEdit {
         name: body.name,
         plan: body.plan,
         trial_ends_at: body.trial_ends_at,
-        rate_limit: checked_rate("/rate_limit", body.rate_limit)?,
-        principal_rate_limit: checked_rate("/principal_rate_limit", body.principal_rate_limit)?,
-        admission: body.admission.map(checked).transpose()?,
+        rate_limit: rate("/rate_limit", body.rate_limit)?,
+        principal_rate_limit: rate("/principal_rate_limit", body.principal_rate_limit)?,
+        admission: body.admission.map(Option::unwrap_or_default).map(checked).transpose()?,
     };
     let (changed, commit) = app::tenants::update_tenant(&app, &principal, id, version, edit).await?;
     Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })

@@ -186,14 +186,14 @@ fn may_grow(customer: &Customer) -> Result<(), AppError> {
 pub struct TenantEdit {
     /// Display name.
     pub name: Option<String>,
-    /// Plan.
-    pub plan: Option<String>,
-    /// When the trial ends.
-    pub trial_ends_at: Option<Timestamp>,
-    /// Requests a second.
-    pub rate_limit: Option<RateLimit>,
-    /// Requests a second of each of its principals.
-    pub principal_rate_limit: Option<RateLimit>,
+    /// Plan, or that there is none.
+    pub plan: Option<Option<String>>,
+    /// When the trial ends, or that it does not.
+    pub trial_ends_at: Option<Option<Timestamp>>,
+    /// Requests a second, or as many as others.
+    pub rate_limit: Option<Option<RateLimit>>,
+    /// Requests a second of each of its principals, or as many as others.
+    pub principal_rate_limit: Option<Option<RateLimit>>,
     /// Who is let in, and how much at once.
     pub admission: Option<Admission>,
 }
@@ -214,10 +214,10 @@ pub async fn update_tenant(
                 let mut tenant = tx.tenant(id).await?.ok_or(AppError::NotFound("tenant"))?;
                 tenant.version = version.unwrap_or(tenant.version);
                 tenant.name = edit.name.unwrap_or(tenant.name);
-                tenant.plan = edit.plan.or(tenant.plan);
-                tenant.trial_ends_at = edit.trial_ends_at.or(tenant.trial_ends_at);
-                tenant.rate_limit = edit.rate_limit.or(tenant.rate_limit);
-                tenant.principal_rate_limit = edit.principal_rate_limit.or(tenant.principal_rate_limit);
+                tenant.plan = edit.plan.unwrap_or(tenant.plan);
+                tenant.trial_ends_at = edit.trial_ends_at.unwrap_or(tenant.trial_ends_at);
+                tenant.rate_limit = edit.rate_limit.unwrap_or(tenant.rate_limit);
+                tenant.principal_rate_limit = edit.principal_rate_limit.unwrap_or(tenant.principal_rate_limit);
                 tenant.admission = edit.admission.unwrap_or(tenant.admission);
                 Ok(tx.updated(tx.update_tenant(&by, tenant).await?).await?)
             }

@@ -1,6 +1,6 @@
 //! Tenants, versions, lists and bodies.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{World, call, get, media, post};
 
@@ -163,6 +163,36 @@ async fn who_is_let_in_is_set_on_tenants_and_hostnames_and_checked() {
     let changed = patch(&tenant, json!({ "principal_rate_limit": limit })).await.expect(200);
     assert_eq!(changed.body["principal_rate_limit"], limit);
     patch(&tenant, json!({ "principal_rate_limit": { "rps": 0, "burst": 1 } })).await.refused(422, "validation_failed");
+}
+
+/// RFC 7396: what is absent stays, what is `null` is removed.
+#[tokio::test]
+async fn what_a_tenant_has_of_its_own_is_cleared_by_null() {
+    let world = World::new().await;
+    let staff = world.staff().await;
+    let acme = format!("/v1/tenants/{}", world.tenant(&staff, "acme").await);
+    let patch =
+        async |body: Value| call("PATCH", &acme).json(&body).bearer(&staff).send(&world.admin).await.expect(200).body;
+    let rate = json!({ "rps": 5, "burst": 10 });
+    let members = [
+        ("plan", json!("gold"), Value::Null),
+        ("trial_ends_at", json!("2030-01-01T00:00:00.000Z"), Value::Null),
+        ("rate_limit", rate.clone(), Value::Null),
+        ("principal_rate_limit", rate, Value::Null),
+        ("admission", json!({ "in_flight": 5 }), json!({})),
+    ];
+    for (member, value, _) in &members {
+        patch(json!({ *member: value })).await;
+    }
+    let name = patch(json!({ "name": "Acme" })).await;
+    for (member, value, _) in &members {
+        assert_eq!(name[*member], *value, "absent, it stays");
+    }
+    for (member, _, cleared) in &members {
+        let changed = patch(json!({ *member: null })).await;
+        assert_eq!(changed[*member], *cleared, "{member}");
+    }
+    assert_eq!(patch(json!({})).await["name"], "Acme");
 }
 
 #[tokio::test]
