@@ -77,6 +77,7 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(menus::read_menu, menus::replace_menu, menus::delete_menu))
         .routes(routes!(permissions::list_permissions))
         .routes(routes!(entitlements::list_entitlements))
+        .routes(routes!(entitlements::read_usage))
         .routes(routes!(catalog::list_catalog))
         .routes(routes!(catalog::request_product))
         .routes(routes!(catalog::try_product))

@@ -214,6 +214,10 @@ pub struct LimitConfig {
     pub tenant: RateLimit,
     /// For each principal in its tenant, where the tenant says nothing else. Default: none.
     pub principal: Option<RateLimit>,
+    /// Of what a tenant's strangers may send together, which is as much as its principals may, how many hundredths one
+    /// address may, 1 to 100: so that one cannot keep the others from signing in. Default: 50.
+    #[schemars(range(min = 1, max = 100))]
+    pub stranger_percent: u32,
     /// Requests of each tenant that are served at once, where it says nothing else, 1 to 1,000,000. Default: 10000.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub tenant_in_flight: u32,
@@ -242,6 +246,7 @@ impl Default for LimitConfig {
             address_handshakes: RateLimit { rps: 500, burst: 1_000 },
             tenant: gate.tenant_limit,
             principal: gate.principal_limit,
+            stranger_percent: gate.stranger_percent,
             tenant_in_flight: gate.tenant_load.requests,
             tenant_websockets: gate.tenant_load.websockets,
             failed_signatures: gate.signature_budget,
@@ -369,6 +374,8 @@ impl GatewayConfig {
             address_limit: self.limits.address,
             tenant_limit: self.limits.tenant,
             principal_limit: self.limits.principal,
+            stranger_percent: self.limits.stranger_percent,
+            gateways: self.limits.gateways,
             tenant_load: gate::load::LoadLimits {
                 requests: self.limits.tenant_in_flight,
                 websockets: self.limits.tenant_websockets,

@@ -54,6 +54,7 @@ use crate::{
     permissions::Permissions,
     proxy::{EdgeProxy, Shared, forbidden::Forbidden, peers::Peers, resolver::Resolver},
     tls::{self, Certificates},
+    usage::UsageBook,
 };
 
 /// How long [`RunningEdge::give_notice`] takes, unless the configuration says otherwise.
@@ -153,6 +154,7 @@ pub struct RunningEdge {
     stop: watch::Sender<bool>,
     reload: mpsc::Sender<()>,
     grace: Duration,
+    usage: Arc<UsageBook>,
     workers: Option<Runtime>,
     background: Option<Runtime>,
 }
@@ -214,6 +216,9 @@ impl Edge {
             limits: config.connections.clone(),
             tells_limits: config.limits.headers,
         });
+        let usage =
+            UsageBook::new(Arc::clone(&shared.gate), limits.clone(), permissions.plane.clone(), Arc::clone(&clock));
+        let usage = Arc::new(usage);
         let (leaving, left) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let (reload, reloads) = mpsc::channel(1);
@@ -229,6 +234,7 @@ impl Edge {
             stop,
             reload,
             grace: config.shutdown_grace.map_or(GRACE, |grace| grace.get()),
+            usage: Arc::clone(&usage),
             workers: Some(workers),
             background: Some(background),
         };
@@ -239,7 +245,8 @@ impl Edge {
         }
         if let Some(limits) = limits {
             let (gate, clock) = (Arc::clone(&edge.shared.gate), Arc::clone(&clock));
-            handle.spawn(LimitExchange { gate, limits, clock, metrics: Arc::clone(&metrics) }.run());
+            let (usage, metrics) = (Arc::clone(&usage), Arc::clone(&metrics));
+            handle.spawn(LimitExchange { gate, limits, usage, clock, metrics }.run());
         }
         let revocations = record.is_some() || matches!(source, Source::ControlPlane { .. });
         tasks.status(&handle, status, revocations, record.clone(), left)?;
@@ -259,6 +266,8 @@ impl Edge {
                 tasks.file(&handle, &path, edge.reload.clone(), reloads)?;
             }
         }
+        usage.open().await;
+        handle.spawn(usage.run());
         edge.listen(&config, https, http, stopping)?;
         Ok(edge)
     }
@@ -309,6 +318,7 @@ impl RunningEdge {
         if timeout(self.grace, over).await.is_err() {
             tracing::warn!(requests = self.shared.metrics.active_requests.get(), "open requests are cut off");
         }
+        self.usage.close().await;
         self.end();
     }
 

@@ -31,6 +31,7 @@ mod proxy;
 mod record;
 mod status;
 mod tls;
+mod usage;
 
 pub use config::GatewayConfig;
 pub use edge::{Edge, EdgeError, EdgeParts, RunningEdge, SetupError, Source};

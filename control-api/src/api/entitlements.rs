@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use domain::{
-    EntitlementId, TenantId, Timestamp,
+    EntitlementId, Period, ProductQuota, TenantId, Timestamp,
     model::{Entitlement, EntitlementSource, EntitlementStatus, ProductKey},
 };
 use schemars::JsonSchema;
@@ -11,9 +11,18 @@ use serde::{Deserialize, Serialize};
 use super::{
     answer::{Changed, Gone, List},
     extract::{Asked, At, Body, PageQuery, Paging, TenantQuery, WaitQuery},
+    products::checked_quota,
     schema::wire,
 };
-use crate::{App, app, caller::Principal, error::AppError};
+use crate::{
+    App,
+    app::{
+        self,
+        products::{Terms, Used},
+    },
+    caller::Principal,
+    error::AppError,
+};
 
 /// That a tenant may use a product, or might.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -28,6 +37,8 @@ pub struct EntitlementView {
     pub source: EntitlementSource,
     pub starts: Timestamp,
     pub ends: Option<Timestamp>,
+    /// How much of it this tenant may use; none: as the product says.
+    pub quota: Option<ProductQuota>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -42,6 +53,7 @@ impl EntitlementView {
             source: it.source,
             starts: it.starts_at,
             ends: it.ends_at,
+            quota: it.quota,
             created_at: it.created_at,
             updated_at: it.updated_at,
         }
@@ -61,13 +73,56 @@ pub struct PutEntitlement {
     source: EntitlementSource,
     /// Until when, in the future; none: without end.
     ends: Option<Timestamp>,
+    /// How much of it this tenant may use, instead of what the product says; all of it. Absent or `null`: as the product
+    /// says.
+    quota: Option<ProductQuota>,
 }
 
 const fn sale() -> EntitlementSource {
     EntitlementSource::Sale
 }
 
-wire!(EntitlementView, PutEntitlement);
+/// What a tenant used of a product, in this day or month of UTC.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Usage")]
+pub struct UsageView {
+    /// The product.
+    pub product: ProductKey,
+    /// Whether a day or a month.
+    pub period: Period,
+    /// Which: `2028-02-29`, `2028-02`.
+    pub span: String,
+    /// Requests that were let through, as gateways have told; at most some seconds behind. Counted while there is a quota.
+    pub used: u64,
+    /// How many there may be; none: any number.
+    pub limit: Option<u64>,
+    /// When it begins at zero again.
+    pub resets_at: Timestamp,
+}
+
+impl From<Used> for UsageView {
+    fn from(it: Used) -> Self {
+        Self {
+            product: it.product,
+            period: it.span.period(),
+            span: it.span.to_string(),
+            used: it.used,
+            limit: it.most,
+            resets_at: it.span.ends_at(),
+        }
+    }
+}
+
+/// Which product's usage.
+#[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ProductQuery {
+    /// The product; all that the tenant may use, when absent.
+    #[param(value_type = Option<String>)]
+    pub product: Option<ProductKey>,
+}
+
+wire!(EntitlementView, PutEntitlement, UsageView);
 
 /// Lists a tenant's entitlements, whatever became of them.
 #[utoipa::path(get, path = "/v1/entitlements", tag = "entitlements", params(TenantQuery, PageQuery),
@@ -84,6 +139,20 @@ pub async fn list_entitlements(
     Ok(Json(List::page(rows, page, |it| it.id.uuid(), |it| EntitlementView::at(it, now))))
 }
 
+/// Says what a tenant used of the products it may use, in this day and month.
+#[utoipa::path(get, path = "/v1/usage", tag = "entitlements", params(TenantQuery, ProductQuery),
+    responses((status = 200, body = List<UsageView>)), security(("bearer" = [])))]
+pub async fn read_usage(
+    principal: Principal,
+    State(app): State<App>,
+    Asked(query): Asked<TenantQuery>,
+    Asked(of): Asked<ProductQuery>,
+) -> Result<Json<List<UsageView>>, AppError> {
+    let site = principal.site(&app, query.tenant_id).await?;
+    let used = app::products::read_usage(&app, &principal, site, of.product.as_ref()).await?;
+    Ok(Json(List::whole(used.into_iter().map(Into::into).collect())))
+}
+
 /// Entitles a tenant to a product, or changes how and until when it is. One that was over begins anew.
 #[utoipa::path(put, path = "/v1/entitlements", tag = "entitlements", params(WaitQuery), request_body = PutEntitlement,
     responses((status = 200, body = EntitlementView)), security(("bearer" = [])))]
@@ -96,10 +165,11 @@ pub async fn put_entitlement(
         return Err(AppError::ContextMismatch);
     }
     let site = principal.site(&app, Some(body.tenant_id)).await?;
-    let put = app::products::put_entitlement(&app, &principal, site, &body.product, body.source, body.ends);
-    let (changed, commit) = put.await?;
+    let quota = body.quota.map(|quota| checked_quota("/quota", quota)).transpose()?;
+    let terms = Terms { source: body.source, ends_at: body.ends, quota };
+    let (changed, commit) = app::products::put_entitlement(&app, &principal, site, &body.product, terms).await?;
     let (version, body) = (changed.version, EntitlementView::at(changed, app.now()));
-    // It may end sooner than before.
+    // It may end sooner than before, or allow less.
     Ok(Changed { version: Some(version), body, commit, revokes: true })
 }
 

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use domain::{
-    ProductId, Timestamp,
+    ProductId, ProductQuota, Timestamp,
     model::{
         NewProduct, Product, ProductKey,
         product::{MAX_TRIAL_DAYS, TRIAL_DAYS},
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{At, Body, IfMatch, PageQuery, Paging},
+    extract::{At, Body, IfMatch, PageQuery, Paging, given},
     schema::wire,
 };
 use crate::{
@@ -43,6 +43,7 @@ pub struct ProductView {
     pub requestable: bool,
     pub trialable: bool,
     pub trial_days: Option<u32>,
+    pub quota: ProductQuota,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -57,6 +58,7 @@ impl From<Product> for ProductView {
             requestable: it.requestable,
             trialable: it.trial_days.is_some(),
             trial_days: it.trial_days,
+            quota: it.quota,
             created_at: it.created_at,
             updated_at: it.updated_at,
         }
@@ -82,11 +84,14 @@ pub struct CreateProduct {
     trialable: bool,
     /// How long a trial lasts, 1 to 365 days. Default 14.
     trial_days: Option<u32>,
+    /// How much of it a tenant may use, where its entitlement says nothing else. Default any number.
+    #[serde(default)]
+    quota: ProductQuota,
 }
 
 /// What changes of a product; what is absent stays.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct UpdateProduct {
     /// What people call it, 1 to 128 characters.
     name: Option<String>,
@@ -98,6 +103,9 @@ pub struct UpdateProduct {
     trialable: Option<bool>,
     /// How long a trial lasts, 1 to 365 days.
     trial_days: Option<u32>,
+    /// How much of it a tenant may use, where its entitlement says nothing else; all of it. `null` for any number.
+    #[serde(deserialize_with = "given")]
+    quota: Option<Option<ProductQuota>>,
 }
 
 wire!(ProductView, CreateProduct, UpdateProduct);
@@ -110,6 +118,13 @@ fn sound(name: &str, description: &str, trial_days: Option<u32>) -> Result<(), A
             Err(AppError::field("/trial_days", "invalid", format!("1 to {MAX_TRIAL_DAYS} days")))
         }
         _ => Ok(()),
+    }
+}
+
+pub(super) fn checked_quota(pointer: &str, quota: ProductQuota) -> Result<ProductQuota, AppError> {
+    match quota.check() {
+        Ok(()) => Ok(quota),
+        Err(error) => Err(AppError::field(format!("{pointer}/{}", error.field), "range", error.to_string())),
     }
 }
 
@@ -134,6 +149,7 @@ pub async fn create_product(
     Body(body): Body<CreateProduct>,
 ) -> Result<Created<ProductView>, AppError> {
     sound(&body.name, &body.description, body.trial_days)?;
+    checked_quota("/quota", body.quota)?;
     if body.trial_days.is_some() && !body.trialable {
         return Err(AppError::field("/trial_days", "invalid", "only a product that is `trialable` has trials"));
     }
@@ -144,6 +160,7 @@ pub async fn create_product(
         description: body.description,
         requestable: body.requestable,
         trial_days: body.trialable.then(|| body.trial_days.unwrap_or(TRIAL_DAYS)),
+        quota: body.quota,
     };
     let (made, commit) = app::products::create_product(&app, &principal, new).await?;
     let location = format!("/v1/products/{}", made.id);
@@ -173,15 +190,17 @@ pub async fn update_product(
     Body(body): Body<UpdateProduct>,
 ) -> Result<Changed<ProductView>, AppError> {
     sound(body.name.as_deref().unwrap_or("-"), body.description.as_deref().unwrap_or_default(), body.trial_days)?;
+    let quota = body.quota.map(Option::unwrap_or_default).map(|quota| checked_quota("/quota", quota)).transpose()?;
     let edit = |product: &mut Product| {
         product.name = body.name.clone().unwrap_or_else(|| product.name.clone());
         product.description = body.description.clone().unwrap_or_else(|| product.description.clone());
         product.requestable = body.requestable.unwrap_or(product.requestable);
         let days = body.trial_days.or(product.trial_days).unwrap_or(TRIAL_DAYS);
         product.trial_days = body.trialable.unwrap_or(product.trial_days.is_some()).then_some(days);
+        product.quota = quota.unwrap_or(product.quota);
     };
     let (changed, commit) = app::products::update_product(&app, &principal, id, version, edit).await?;
-    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: quota.is_some() })
 }
 
 /// Deletes a product that nobody is or was entitled to and nobody asked for.

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use authz::action::{ManageEntitlements, ManageProductRequests, ManageProducts};
 use domain::{
-    EntitlementId, ProductId, ProductRequestId, TenantId, Timestamp,
+    EntitlementId, Period, ProductId, ProductQuota, ProductRequestId, TenantId, Timestamp,
     model::{
         Entitlement, EntitlementSource, NewEntitlement, NewProduct, NewProductRequest, Product, ProductKey,
         ProductRequest, ProductRequestKind, ProductRequestStatus, Tenant, Version,
     },
+    quota::Span,
 };
 use store::{Commit, Page, read::*};
 
@@ -98,6 +99,56 @@ pub async fn entitled(app: &App, site: Site) -> Result<Vec<ProductKey>, AppError
     Ok(entitled.into_iter().map(|it| it.product).collect())
 }
 
+/// How a tenant is entitled to a product.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How it comes about.
+    pub source: EntitlementSource,
+    /// Until when; none: without end.
+    pub ends_at: Option<Timestamp>,
+    /// How much of it the tenant may use; none: as the product says.
+    pub quota: Option<ProductQuota>,
+}
+
+/// What a tenant used of a product, in one day or month.
+#[derive(Clone, Debug)]
+pub struct Used {
+    /// The product.
+    pub product: ProductKey,
+    /// The day or month.
+    pub span: Span,
+    /// Requests, as far as gateways have told.
+    pub used: u64,
+    /// How many there may be.
+    pub most: Option<u64>,
+}
+
+/// What a tenant uses in this day and month of the products it may use, or of one of them.
+pub async fn read_usage(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    product: Option<&ProductKey>,
+) -> Result<Vec<Used>, AppError> {
+    principal.may_in::<ManageEntitlements>(site, "list")?;
+    let now = app.now();
+    let view = app.store.within(site.scope()).view().await?;
+    let entitled = view.entitled(site.tenant, now).await?;
+    let spans = Period::ALL.map(|period| Span::at(period, now));
+    let used = view.usage(site.tenant, &spans).await?;
+    let asked = entitled.into_iter().filter(|it| product.is_none_or(|product| *product == it.product));
+    let of = |it: Entitlement| {
+        let most = it.allowed();
+        spans.map(|span| Used {
+            used: used.get(&(it.product.clone(), span)).copied().unwrap_or(0),
+            most: most.of(span.period()),
+            product: it.product.clone(),
+            span,
+        })
+    };
+    Ok(asked.flat_map(of).collect())
+}
+
 /// Entitles a tenant to a product, or changes how and until when it is.
 ///
 /// # Errors
@@ -107,16 +158,15 @@ pub async fn put_entitlement(
     principal: &Principal,
     site: Site,
     product: &ProductKey,
-    source: EntitlementSource,
-    ends_at: Option<Timestamp>,
+    terms: Terms,
 ) -> Result<(Entitlement, Commit), AppError> {
     let by = principal.may::<ManageEntitlements>("update")?;
-    if ends_at.is_some_and(|end| end <= app.now()) {
+    if terms.ends_at.is_some_and(|end| end <= app.now()) {
         return Err(AppError::field("/ends", "invalid", "has passed; take the entitlement back instead"));
     }
     let product = app.store.product_by_key(product).await?;
     let product = product.ok_or_else(|| AppError::field("/product", "unknown", "there is no such product"))?;
-    let new = entitlement(app, site, &product, source, ends_at);
+    let new = entitlement(app, site, &product, terms);
     app.store
         .write(&by, app.now(), |tx| {
             let (by, new) = (by.clone(), new.clone());
@@ -185,7 +235,8 @@ pub async fn try_product(
         return Err(AppError::field("/product", "not_trialable", "this product cannot be tried"));
     };
     let ends_at = app.now() + Duration::from_secs(u64::from(days) * 86_400);
-    let trial = entitlement(app, site, &product, EntitlementSource::Trial, Some(ends_at));
+    let terms = Terms { source: EntitlementSource::Trial, ends_at: Some(ends_at), quota: None };
+    let trial = entitlement(app, site, &product, terms);
     let (kind, status) = (ProductRequestKind::Trial, ProductRequestStatus::Approved);
     let request = request(app, principal, site, &product, wish, (kind, status));
     app.store
@@ -256,20 +307,15 @@ async fn requestable(app: &App, key: &ProductKey) -> Result<Product, AppError> {
     found.ok_or_else(|| AppError::field("/product", "unknown", "the catalog has no such product"))
 }
 
-fn entitlement(
-    app: &App,
-    site: Site,
-    product: &Product,
-    source: EntitlementSource,
-    ends_at: Option<Timestamp>,
-) -> NewEntitlement {
+fn entitlement(app: &App, site: Site, product: &Product, terms: Terms) -> NewEntitlement {
     NewEntitlement {
         id: new_id(&*app.clock),
         project_id: site.project,
         tenant_id: site.tenant,
         product_id: product.id,
-        source,
-        ends_at,
+        source: terms.source,
+        ends_at: terms.ends_at,
+        quota: terms.quota,
     }
 }
 

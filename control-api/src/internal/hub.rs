@@ -3,7 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use authz::Scope;
-use domain::{Clock, Decision, FleetName, History, NumberedFact, Position, Seq, Tag, Timestamp, model::GatewayNode};
+use domain::{
+    Clock, Decision, FleetName, History, NumberedFact, Position, Seq, Tag, Timestamp,
+    model::GatewayNode,
+    quota::{UsageCount, UsagePart},
+};
 use link::{
     LinkError,
     foreign_keys::ForeignRefusal,
@@ -14,6 +18,7 @@ use tokio::{
     sync::{Notify, mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
+use uuid::Uuid;
 
 use crate::{
     config::{DecisionsConfig, LogConfig},
@@ -246,6 +251,15 @@ impl Hub {
             tracing::warn!(gateway.name = from.0, decisions.refused = refused, "told of what its fleet does not serve");
         }
         Ok(())
+    }
+
+    /// Notes how far a gateway is with what tenants use of products, and answers what there is of each in all.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn record_usage(&self, counter: Uuid, told: &[UsageCount]) -> Result<Vec<Vec<UsagePart>>, StoreError> {
+        let now = self.clock.unix_now();
+        self.waiting.write_session(Scope::Platform, now, |tx| async move { tx.keep_usage(counter, told).await }).await
     }
 
     /// Ticks, prunes, sweeps decisions, chains the audit trail and takes over what other services refuse, for as long as it is polled. None

@@ -9,6 +9,7 @@ use domain::{
     decision::MAX_BATCH,
     fact::{Bindings, Proof},
     model::{GatewayNode, GatewayReport},
+    quota::{MAX_COUNTS, UsageCount, UsagePart},
     snapshot::Change,
 };
 use futures::{StreamExt, stream::BoxStream};
@@ -19,6 +20,7 @@ use link::{
 use store::{Delta, Standing, StoreError, read::*};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use uuid::Uuid;
 
 use super::{
     Hub,
@@ -189,6 +191,13 @@ impl ControlPlane for Plane {
         let gateway = self.admitted.as_ref().map_or(LOCAL, Admitted::name);
         let kept = self.hub.record((gateway, self.fleet.as_ref()), &decisions).await;
         kept.map_err(|error| failed(&error))
+    }
+
+    async fn record_usage(&self, counter: Uuid, counts: Vec<UsageCount>) -> Result<Vec<Vec<UsagePart>>, LinkError> {
+        if counts.len() > MAX_COUNTS {
+            return Err(LinkError::unreadable(GATEWAY, format!("more than {MAX_COUNTS} counts at once")));
+        }
+        self.hub.record_usage(counter, &counts).await.map_err(|error| failed(&error))
     }
 }
 

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use authz::Scope;
 use control_api::{Config, config::ServiceMethod};
+use domain::{
+    Clock as _, Period,
+    quota::{Span, UsageCount},
+};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, World, call, get, on_postgres, post};
@@ -110,6 +115,86 @@ async fn the_catalog_shows_what_may_be_asked_for_and_a_trial_begins_at_once() {
     let shop = Shop { ada: shop.world.login("acme", "ada").await, ..shop };
     assert_eq!(shop.products().await, json!([]));
     assert_eq!(shop.entitlements().await[0]["status"], "expired");
+}
+
+#[tokio::test]
+async fn a_tenant_sees_what_it_used_and_when_that_begins_anew() {
+    let shop = shop(World::new().await).await;
+    let product = |quota: Value| json!({ "key": "reports", "name": "Reports", "quota": quota });
+    for (bad, pointer) in [
+        (json!({ "per_day": 0 }), "/quota/per_day"),
+        (json!({ "per_month": 1_000_000_000_001_u64 }), "/quota/per_month"),
+        (json!({ "per_year": 1 }), "/quota/per_year"),
+    ] {
+        let refused = shop.product(product(bad)).await.refused(422, "validation_failed");
+        assert_eq!(refused.body["errors"][0]["pointer"], pointer);
+    }
+    let made = shop.product(product(json!({ "per_day": 10, "per_month": 100 }))).await.expect(201);
+    shop.put("reports", Value::Null).await.expect(200);
+    shop.put("stock", Value::Null).await.expect(200);
+
+    let now = shop.world.clock.unix_now();
+    let [day, month] = Period::ALL.map(|period| Span::at(period, now));
+    let told = [(day, 4), (month, 40)].map(|(span, used)| UsageCount {
+        tenant_id: shop.acme.parse().unwrap(),
+        product: "reports".parse().unwrap(),
+        span,
+        used,
+    });
+    let told = &told;
+    let kept =
+        shop.world.app.store.write_session(Scope::Platform, now, |tx| async move {
+            tx.keep_usage(uuid::Uuid::from_u128(1), told).await
+        });
+    kept.await.map_err(|error: store::StoreError| error).unwrap();
+
+    let usage = async |query: &str| {
+        let asked = get(&format!("/v1/usage{query}")).bearer(&shop.ada).send(&shop.world.admin).await.expect(200);
+        asked.body["items"].as_array().unwrap().clone()
+    };
+    let item = |product: &str, span: Span, used: u64, limit: Value| {
+        json!({ "product": product, "period": span.period(), "span": span.to_string(), "used": used, "limit": limit,
+                "resets_at": span.ends_at() })
+    };
+    let reports = [item("reports", day, 4, json!(10)), item("reports", month, 40, json!(100))];
+    let stock = [item("stock", day, 0, Value::Null), item("stock", month, 0, Value::Null)];
+    assert_eq!(usage("").await, [reports.clone(), stock].concat());
+    assert_eq!(usage("?product=reports").await, reports);
+    assert_eq!(usage("?product=orders").await, [] as [Value; 0]);
+    get("/v1/usage?product=Nö").bearer(&shop.ada).send(&shop.world.admin).await.refused(422, "validation_failed");
+
+    // An own quota stands instead of the product's, all of it, until it is taken back.
+    let own = async |quota: Value| {
+        let body = json!({ "tenant_id": shop.acme, "product": "reports", "quota": quota });
+        call("PUT", "/v1/entitlements").json(&body).bearer(&shop.staff).send(&shop.world.admin).await
+    };
+    own(json!({ "per_day": 0 })).await.refused(422, "validation_failed");
+    assert_eq!(own(json!({ "per_day": 3 })).await.expect(200).body["quota"], json!({ "per_day": 3 }));
+    let limits = async || usage("?product=reports").await.iter().map(|it| it["limit"].clone()).collect::<Vec<_>>();
+    assert_eq!(limits().await, [json!(3), Value::Null]);
+    assert_eq!(own(Value::Null).await.expect(200).body["quota"], Value::Null);
+    let path = format!("/v1/products/{}", made.id());
+    let patch = async |body: Value| call("PATCH", &path).json(&body).bearer(&shop.staff).send(&shop.world.admin).await;
+    assert_eq!(patch(json!({ "name": "R" })).await.expect(200).body["quota"]["per_day"], 10, "absent, it stays");
+    patch(json!({ "quota": { "per_day": 0 } })).await.refused(422, "validation_failed");
+    assert_eq!(patch(json!({ "quota": null })).await.expect(200).body["quota"], json!({}));
+    assert_eq!(limits().await, [Value::Null, Value::Null]);
+
+    // Whose it is: one's own tenant's, of those who may.
+    let globex = shop.world.tenant(&shop.staff, "globex").await;
+    shop.world.user(&shop.staff, &globex, "gia", &["owner"]).await;
+    shop.world.user(&shop.staff, &shop.acme, "mel", &["member"]).await;
+    let (gia, mel) = (shop.world.login("globex", "gia").await, shop.world.login("acme", "mel").await);
+    let foreign = get(&format!("/v1/usage?tenant_id={}", shop.acme)).bearer(&gia);
+    foreign.send(&shop.world.admin).await.refused(404, "not_found");
+    get("/v1/usage").bearer(&mel).send(&shop.world.admin).await.refused(403, "permission_denied");
+    get("/v1/usage").send(&shop.world.admin).await.refused(401, "credential_missing");
+
+    // A new day is a new count.
+    shop.world.clock.advance(day.ends_at().since(now));
+    let shop = Shop { ada: shop.world.login("acme", "ada").await, ..shop };
+    let asked = get("/v1/usage?product=reports").bearer(&shop.ada).send(&shop.world.admin).await.expect(200);
+    assert_eq!(asked.body["items"][0]["used"], 0);
 }
 
 #[tokio::test]

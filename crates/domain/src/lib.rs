@@ -17,6 +17,7 @@ pub mod model;
 pub mod network;
 pub mod path;
 pub mod permission;
+pub mod quota;
 pub mod response;
 pub mod secret;
 pub mod slug;
@@ -39,6 +40,7 @@ pub use id::{
 pub use network::Network;
 pub use path::PathPattern;
 pub use permission::Permission;
+pub use quota::{Period, ProductQuota};
 pub use secret::Secret;
 pub use slug::Slug;
 pub use time::{BootInstant, Clock, Timestamp};

@@ -11,14 +11,14 @@ use uuid::Uuid;
 
 use crate::{
     Admission, ByteSize, CertificateId, Cors, CredentialKind, Credentials, HostName, HostnameId, HumanDuration,
-    IssuerId, PathPattern, Permission, ProjectId, RoleId, RouteId, Secret, ServiceId, Slug, TenantId, Timestamp,
-    UpstreamId, response::ResponsePolicy, secret,
+    IssuerId, PathPattern, Permission, ProductQuota, ProjectId, RoleId, RouteId, Secret, ServiceId, Slug, TenantId,
+    Timestamp, UpstreamId, response::ResponsePolicy, secret,
 };
 
 /// The newest form of entities this build reads and writes. Raised when an old gateway could misread a new row.
 ///
 /// 2: tenants and hostnames with an `admission`, tenants with a `principal_rate_limit`, hostnames with `cors`.
-/// 3: routes that do not take tokens.
+/// 3: routes that do not take tokens, tenants with `quotas`.
 pub const READER: u32 = 3;
 
 /// One change of one entity; the latest change of an entity is its state.
@@ -97,12 +97,8 @@ impl Entity {
         let three = match self {
             Self::Hostname(it) => takes_no_tokens(&it.routes),
             Self::Service(it) => takes_no_tokens(&it.routes),
-            Self::Project(_)
-            | Self::Tenant(_)
-            | Self::Role(_)
-            | Self::Certificate(_)
-            | Self::Upstream(_)
-            | Self::Issuer(_) => false,
+            Self::Tenant(it) => !it.quotas.is_empty(),
+            Self::Project(_) | Self::Role(_) | Self::Certificate(_) | Self::Upstream(_) | Self::Issuer(_) => false,
         };
         if three {
             return 3;
@@ -226,6 +222,9 @@ pub struct Tenant {
     pub plan: Option<String>,
     /// Products it is entitled to, each with its end, if it ends.
     pub products: BTreeMap<String, Option<Timestamp>>,
+    /// How much of each product it may use; those of any number are absent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quotas: BTreeMap<String, ProductQuota>,
     /// Requests a second; none for the gateway's default.
     pub rate_limit: Option<RateLimit>,
     /// Requests a second of each of its principals; none for the gateway's default.

@@ -79,6 +79,7 @@ fn entities(issuer: Issuer) -> Vec<Entity> {
             payment: PaymentStatus::Ok,
             plan: None,
             products: std::collections::BTreeMap::new(),
+            quotas: std::collections::BTreeMap::new(),
             rate_limit: Some(domain::snapshot::RateLimit { rps: 1_000_000, burst: 1_000_000 }),
             principal_rate_limit: None,
             admission: domain::Admission::default(),

@@ -21,11 +21,17 @@ pub(crate) struct Limits {
     pub(crate) address_limit: RateLimit,
     pub(crate) tenant_limit: RateLimit,
     pub(crate) principal_limit: Option<RateLimit>,
+    /// Of what a tenant's strangers have, what one address may use.
+    pub(crate) stranger_percent: u32,
+    /// Gateways of the fleet while nobody counts them.
+    pub(crate) gateways: u32,
     signature_budget: RateLimit,
     addresses: Buckets<u128>,
     signatures: Buckets<(u128, u64)>,
     /// Of each tenant two: strangers on its public routes do not use up what its principals have.
     pub(crate) tenants: Buckets<(u128, bool)>,
+    /// Strangers of each tenant by their network.
+    pub(crate) strangers: Buckets<(u128, u128)>,
     /// Of each principal in its tenant.
     pub(crate) principals: Buckets<(u128, u128)>,
     pub(crate) routes: Buckets<(u128, u128)>,
@@ -40,10 +46,13 @@ impl Limits {
             address_limit: config.address_limit,
             tenant_limit: config.tenant_limit,
             principal_limit: config.principal_limit,
+            stranger_percent: config.stranger_percent,
+            gateways: config.gateways,
             signature_budget: config.signature_budget,
             addresses: Buckets::new(CAPACITY),
             signatures: Buckets::new(CAPACITY),
             tenants: Buckets::new(CAPACITY),
+            strangers: Buckets::new(CAPACITY),
             principals: Buckets::new(CAPACITY),
             routes: Buckets::new(CAPACITY),
             share: Share::default(),
@@ -60,7 +69,7 @@ impl Limits {
     ) -> Result<(), Denial> {
         let taken = self.addresses.of(network_of(request.client)).take(self.address_limit, clock.boot_now());
         taken.map(|_| ()).map_err(|level| {
-            trace.quota = Some(Quota { limit: Limit::Address, rate: self.address_limit, level });
+            trace.quota = Some(Quota::of_rate(Limit::Address, self.address_limit, level));
             Denial::RateLimited(Limit::Address)
         })
     }

@@ -28,7 +28,7 @@ pub struct Bucket {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Level {
     /// Requests that would fit now.
-    pub left: u32,
+    pub left: u64,
     /// Until all of its burst would fit.
     pub full_in: Duration,
     /// Until the next one fits; zero where one fits now.
@@ -77,7 +77,7 @@ impl Pace {
         let room = self.tolerance.checked_sub(owed);
         let left = room.map_or(0, |room| room / self.interval + 1);
         Level {
-            left: u32::try_from(left).unwrap_or(u32::MAX),
+            left,
             full_in: Duration::from_nanos(owed),
             wait: Duration::from_nanos(owed.saturating_sub(self.tolerance)),
         }

@@ -89,6 +89,8 @@ pub enum Denial {
     // 3. admit, 9. limit
     #[error("too many requests ({0})")]
     RateLimited(Limit),
+    #[error("the {0} is used up")]
+    QuotaExceeded(Limit),
     #[error("the client's address is not let in")]
     AddressRefused,
     #[error("too many at once ({0})")]
@@ -147,10 +149,16 @@ pub enum Limit {
     Address,
     /// Of the tenant.
     Tenant,
+    /// Of one address among the tenant's strangers.
+    Stranger,
     /// Of the principal in its tenant.
     Principal,
     /// Of the tenant on this route.
     Route,
+    /// Of the tenant, for the route's product in a day.
+    QuotaOfDay,
+    /// Of the tenant, for the route's product in a month.
+    QuotaOfMonth,
     /// Of failed signatures.
     Signatures,
 }
@@ -161,8 +169,11 @@ impl Limit {
         match self {
             Self::Address => "address",
             Self::Tenant => "tenant",
+            Self::Stranger => "stranger",
             Self::Principal => "principal",
             Self::Route => "route",
+            Self::QuotaOfDay => "quota-day",
+            Self::QuotaOfMonth => "quota-month",
             Self::Signatures => "signatures",
         }
     }
@@ -173,8 +184,11 @@ impl std::fmt::Display for Limit {
         f.write_str(match self {
             Self::Address => "client address",
             Self::Tenant => "tenant",
+            Self::Stranger => "client address in the tenant",
             Self::Principal => "principal",
             Self::Route => "route",
+            Self::QuotaOfDay => "tenant's quota of the day",
+            Self::QuotaOfMonth => "tenant's quota of the month",
             Self::Signatures => "failed signatures",
         })
     }
@@ -203,6 +217,7 @@ impl Denial {
             Self::PaymentRequired => (StatusCode::FORBIDDEN, "payment_required"),
             Self::KycRequired => (StatusCode::FORBIDDEN, "kyc_required"),
             Self::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+            Self::QuotaExceeded(_) => (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded"),
             Self::AddressRefused => (StatusCode::FORBIDDEN, "address_refused"),
             Self::ConcurrencyLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "concurrency_limited"),
             Self::RouteNotFound => (StatusCode::NOT_FOUND, "route_not_found"),
@@ -249,6 +264,7 @@ impl Denial {
     pub const fn retry_after(&self) -> Option<u32> {
         match self {
             Self::RateLimited(_)
+            | Self::QuotaExceeded(_)
             | Self::ConcurrencyLimited(_)
             | Self::RevocationUnproven
             | Self::PermissionsUnavailable => Some(1),

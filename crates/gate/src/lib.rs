@@ -26,6 +26,7 @@ pub mod limit;
 pub mod link;
 pub mod load;
 pub mod permit;
+pub mod quota;
 pub mod revoke;
 pub(crate) mod route;
 pub mod share;
@@ -57,6 +58,10 @@ pub struct GateConfig {
     pub tenant_limit: domain::snapshot::RateLimit,
     /// Limit for each principal in its tenant, where the tenant has none for its principals. Default none.
     pub principal_limit: Option<domain::snapshot::RateLimit>,
+    /// Of what a tenant's strangers may use together, how many hundredths one address may. Default 50.
+    pub stranger_percent: u32,
+    /// How many gateways share quotas while nobody counts them. Default 1.
+    pub gateways: u32,
     /// Requests and WebSockets of each tenant at once, where it says nothing else. Default 10,000 and 5,000.
     pub tenant_load: load::LoadLimits,
     /// Failed signatures allowed for each client address and hostname. Default 20 a second, burst 100.
@@ -78,6 +83,8 @@ impl Default for GateConfig {
             address_limit: RateLimit { rps: 500, burst: 1_000 },
             tenant_limit: RateLimit { rps: 200, burst: 200 },
             principal_limit: None,
+            stranger_percent: 50,
+            gateways: 1,
             tenant_load: load::LoadLimits { requests: 10_000, websockets: 5_000 },
             signature_budget: RateLimit { rps: 20, burst: 100 },
             refresh_threshold: std::time::Duration::from_secs(300),
@@ -137,10 +144,11 @@ impl Gate {
         trace.lap(Stage::Revoke, clock);
         let bound = bind::to_site(active, &site, &route, (request.client, request.is_safe()), clock, trace)?;
         trace.lap(Stage::Bind, clock);
-        self.limits.spend(&bound, &route, clock, trace)?;
+        let spent = self.limits.spend(&bound, &route, request.client, clock, trace)?;
         trace.lap(Stage::Limit, clock);
         let permit = authorize::permit(self, judged_at, bound, &route, &request, clock)?;
         let permit = load::enter(permit, &site, &request, self.config.tenant_load)?;
+        spent.keep();
         trace.lap(Stage::Authorize, clock);
         Ok(permit)
     }

@@ -105,6 +105,15 @@ pub struct Share {
     untold: Mutex<Vec<Untold>>,
 }
 
+/// How a gateway stands to the rest of its fleet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    /// Gateways with this one.
+    pub(crate) gateways: u32,
+    /// What is known of the others is good.
+    pub(crate) answered: bool,
+}
+
 impl Share {
     /// From now on limits are the fleet's. Until the first answer this gateway keeps to its part of `gateways`.
     pub fn begin(&self, gateways: u32) {
@@ -114,6 +123,19 @@ impl Share {
     /// Whether an exchange would let requests through that would otherwise be refused. Asking resets it.
     pub fn is_pressing(&self) -> bool {
         self.pressing.swap(false, Ordering::Relaxed)
+    }
+
+    /// An exchange would let requests through.
+    pub(crate) fn press(&self) {
+        self.pressing.store(true, Ordering::Relaxed);
+    }
+
+    /// How this gateway stands at `now`, one of `alone` while limits are not shared.
+    pub(crate) fn standing(&self, now: BootInstant, alone: u32) -> Standing {
+        match self.gateways.load(Ordering::Relaxed) {
+            0 => Standing { gateways: alone, answered: false },
+            gateways => Standing { gateways, answered: now.nanos() < self.good_until.load(Ordering::Relaxed) },
+        }
     }
 
     /// What there is to tell. Each comes back by [`Share::told`] or [`Share::not_told`].
@@ -180,7 +202,7 @@ impl Share {
         }
         let slack = slack(limit, gateways);
         let too_much = || {
-            self.pressing.store(true, Ordering::Relaxed);
+            self.press();
             Level::default()
         };
         if bucket.untold.load(Ordering::Relaxed) >= slack {
@@ -193,7 +215,7 @@ impl Share {
             self.list(Untold { key, limit, requests: 0, bucket: Arc::clone(bucket) });
         }
         if before + 1 >= slack.div_ceil(2) {
-            self.pressing.store(true, Ordering::Relaxed);
+            self.press();
         }
         Ok(level)
     }

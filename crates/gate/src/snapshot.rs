@@ -29,6 +29,8 @@ use parking_lot::Mutex;
 
 pub use site::{CertificateData, CompiledRole, ProjectInfo, Roles, Site, TenantInfo, TenantMap, Tenants};
 
+use crate::quota::Ledger;
+
 /// Shards. A request reads one; a change swaps those of the hostnames it touches.
 const SHARDS: usize = 256;
 
@@ -36,6 +38,7 @@ const SHARDS: usize = 256;
 pub struct Snapshot {
     shards: Box<[ArcSwap<Shard>]>,
     state: Mutex<state::State>,
+    ledger: Arc<Ledger>,
     revision: AtomicU64,
     changes: AtomicU64,
     usable: AtomicBool,
@@ -67,9 +70,11 @@ pub struct ApplyReport {
 
 impl Default for Snapshot {
     fn default() -> Self {
+        let state = state::State::default();
         Self {
             shards: (0..SHARDS).map(|_| ArcSwap::default()).collect(),
-            state: Mutex::default(),
+            ledger: Arc::clone(&state.ledger),
+            state: Mutex::new(state),
             revision: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             usable: AtomicBool::new(false),
@@ -78,6 +83,11 @@ impl Default for Snapshot {
 }
 
 impl Snapshot {
+    /// What tenants use of products.
+    pub const fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
     /// Applies the latest changes, in the order of their revisions.
     pub fn apply(&self, changes: Vec<Change>, revision: u64) -> ApplyReport {
         let mut state = self.state.lock();

@@ -22,6 +22,7 @@ pub mod redis_keys;
 pub mod redis_record;
 pub mod rpc;
 pub mod shared_limits;
+pub mod shared_usage;
 pub mod telemetry;
 
 mod error;

@@ -3,7 +3,7 @@
 //! `{rev}` is a hash tag: everything a gateway reads together lies on one node of a cluster. The `bl:*` names are older
 //! than this product and shared with other services; they have no tag and are read and written one by one.
 
-use domain::{FleetName, SessionId, TenantId, TokenId, UserId};
+use domain::{FleetName, SessionId, TenantId, TokenId, UserId, quota::Span};
 
 /// The stream of facts.
 pub const FACTS: &str = "{rev}:facts";
@@ -54,6 +54,12 @@ pub fn limit_gateways(fleet: &FleetName) -> String {
     format!("{{rl:{fleet}}}:gateways")
 }
 
+/// What a tenant used of a product in a day or month; all of them lie on one node.
+pub fn usage(tenant: TenantId, span: Span, product: &str) -> String {
+    // The product last: of a declarative file it may be any text.
+    format!("{{usage}}:{tenant}:{span}:{product}")
+}
+
 /// Bindings of a user, in the cache.
 pub fn bindings(tenant: TenantId, user: UserId) -> String {
     format!("pb:{tenant}:{user}")
@@ -73,6 +79,9 @@ fn c2_no_two_things_share_a_key() {
             ended_session(Id::new(one)),
             tenant_watermark(tenant),
             tenant_generation(tenant),
+            usage(tenant, Span::numbered(domain::Period::Day, 1), "a"),
+            usage(tenant, Span::numbered(domain::Period::Month, 1), "a"),
+            usage(tenant, Span::numbered(domain::Period::Day, 1), "1970-01:a"),
         ] {
             assert!(keys.insert(key.clone()), "{key}");
         }

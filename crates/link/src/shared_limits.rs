@@ -42,10 +42,10 @@ return answer
 /// The buckets of a fleet.
 #[derive(Clone, Debug)]
 pub struct SharedLimits {
-    redis: Redis,
+    pub(crate) redis: Redis,
     fleet: FleetName,
     /// This gateway, for as long as its process runs.
-    member: Uuid,
+    pub(crate) member: Uuid,
 }
 
 /// By how much a bucket is to be moved.

@@ -55,7 +55,8 @@ impl NodeConfig {
     /// # Errors
     /// Everything that is wrong with them.
     pub fn from_env() -> Result<Self, Mistakes> {
-        let ours = |name: &str| name.starts_with("PORTCULLIS_GATEWAY__") || name.starts_with("PORTCULLIS_CONTROL_API__");
+        let ours =
+            |name: &str| name.starts_with("PORTCULLIS_GATEWAY__") || name.starts_with("PORTCULLIS_CONTROL_API__");
         let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         let overrides = Overrides::new(variables.filter(|(name, _)| ours(name)), &[]);
         Self::read(Document::parse("the environment", "{}")?, &overrides)

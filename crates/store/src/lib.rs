@@ -56,7 +56,7 @@ pub mod read {
             issuer_fetch::IssuerFetches, login::Logins, membership::Memberships, menu::Menus, org_unit::OrgUnits,
             product::Products, product_request::ProductRequests, project::Projects, refresh::RefreshTokens,
             role::Roles, route::Routes, service::Services, session::Sessions, signing_key::SigningKeys,
-            tenant::Tenants, upstream::Upstreams, user::Users,
+            tenant::Tenants, upstream::Upstreams, usage::Usages, user::Users,
         },
         log::{facts::Facts, feed::Feed},
         tx::Reader,

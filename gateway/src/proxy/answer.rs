@@ -67,7 +67,7 @@ pub(crate) async fn write(
         if tells_limits {
             quota::tell(&mut response, quota)?;
         }
-        if matches!(stop, Stop::Deny(Denial::RateLimited(_))) {
+        if matches!(stop, Stop::Deny(Denial::RateLimited(_) | Denial::QuotaExceeded(_))) {
             response.insert_header(header::RETRY_AFTER, quota::retry_after(quota))?;
         }
     }

@@ -12,9 +12,9 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// Says what is left: `q` requests at once, which are there again within `w` seconds; `r` of them now, and all of them
 /// in `t` seconds.
 pub(crate) fn tell(response: &mut ResponseHeader, quota: &Quota) -> pingora::Result<()> {
-    let Quota { limit, rate, level } = quota;
-    let (name, window) = (limit.policy(), rate.burst.div_ceil(rate.rps.max(1)).max(1));
-    response.insert_header(POLICY, format!("\"{name}\";q={};w={window}", rate.burst))?;
+    let Quota { limit, size, window, level } = quota;
+    let name = limit.policy();
+    response.insert_header(POLICY, format!("\"{name}\";q={size};w={window}"))?;
     response.insert_header(RATE_LIMIT, format!("\"{name}\";r={};t={}", level.left, seconds(level.full_in)))
 }
 

@@ -43,7 +43,7 @@ async fn an_answer_says_what_is_left_of_the_limit_it_came_closest_to() {
         assert_eq!(refused.header("retry-after"), Some("1"));
         assert_eq!(refused.header("ratelimit"), Some("\"route\";r=0;t=3"));
         let other = fixture.ask(protocol, &Ask::get("/public/x")).await;
-        assert!(other.header("ratelimit-policy").unwrap().starts_with("\"tenant\";q=100000"));
+        assert!(other.header("ratelimit-policy").unwrap().starts_with("\"stranger\";q=50000"));
     }
 }
 

@@ -125,6 +125,7 @@ impl<'f> Compiler<'f> {
             let id = self.id(&place, raw.id.as_deref(), "tenant", &[&raw.slug]);
             let project_id = self.project(&format!("{place}/project"), raw.project.as_deref());
             self.admission(&place, &raw.admission);
+            self.quotas(&place, raw);
             let (Some(slug), Some(id), Some(project_id)) = (slug, id, project_id) else { continue };
             self.add(
                 &place,
@@ -137,6 +138,7 @@ impl<'f> Compiler<'f> {
                     payment: raw.payment,
                     plan: raw.plan.clone(),
                     products: raw.products.clone(),
+                    quotas: raw.quotas.iter().filter(|(_, it)| !it.is_open()).map(|(k, it)| (k.clone(), *it)).collect(),
                     rate_limit: raw.rate_limit,
                     principal_rate_limit: raw.principal_rate_limit,
                     admission: raw.admission.clone(),
@@ -282,6 +284,17 @@ impl<'f> Compiler<'f> {
     fn admission(&mut self, place: &str, admission: &Admission) {
         if let Err(error) = admission.check() {
             self.refuse(format!("{place}/admission/{}", error.field), error.reason);
+        }
+    }
+
+    fn quotas(&mut self, place: &str, tenant: &RawTenant) {
+        for (product, quota) in &tenant.quotas {
+            if let Err(error) = quota.check() {
+                self.refuse(format!("{place}/quotas/{product}/{}", error.field), "1 to 1,000,000,000,000 are allowed");
+            }
+            if !tenant.products.contains_key(product) {
+                self.refuse(format!("{place}/quotas/{product}"), "the tenant is not entitled to this product");
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Admission, ByteSize, Cors, Credentials, HumanDuration, Timestamp,
+    Admission, ByteSize, Cors, Credentials, HumanDuration, ProductQuota, Timestamp,
     response::ResponsePolicy,
     snapshot::{
         Algorithm, HostPolicy, KycStatus, OnUnproven, PaymentStatus, Purpose, RateLimit, RoleScope, TenantStatus,
@@ -107,6 +107,10 @@ pub struct RawTenant {
     /// Products it is entitled to, each with its end, or `null` for no end.
     #[serde(default)]
     pub products: BTreeMap<String, Option<Timestamp>>,
+    /// How many requests it may send through routes that demand a product, by product, in a day and in a month of UTC.
+    /// Default: any number.
+    #[serde(default)]
+    pub quotas: BTreeMap<String, ProductQuota>,
     /// Requests a second. Default: the gateway's.
     pub rate_limit: Option<RateLimit>,
     /// Requests a second of each of its principals. Default: the gateway's.

@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::Version;
-use crate::{EntitlementId, ProductId, ProductRequestId, ProjectId, TenantId, Timestamp, UserId};
+use crate::{EntitlementId, ProductId, ProductQuota, ProductRequestId, ProjectId, TenantId, Timestamp, UserId};
 
 /// How long a trial lasts unless its product says otherwise, in days.
 pub const TRIAL_DAYS: u32 = 14;
@@ -80,6 +80,8 @@ pub struct Product {
     pub requestable: bool,
     /// How long it can be tried, in days; none: not at all.
     pub trial_days: Option<u32>,
+    /// How much of it a tenant may use, where its entitlement says nothing else.
+    pub quota: ProductQuota,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -98,6 +100,7 @@ pub struct NewProduct {
     pub description: String,
     pub requestable: bool,
     pub trial_days: Option<u32>,
+    pub quota: ProductQuota,
 }
 
 /// How a tenant came to be entitled.
@@ -143,6 +146,10 @@ pub struct Entitlement {
     pub starts_at: Timestamp,
     /// Until when; none: without end.
     pub ends_at: Option<Timestamp>,
+    /// How much of it this tenant may use; none: as the product says.
+    pub quota: Option<ProductQuota>,
+    /// How much every tenant may use.
+    pub product_quota: ProductQuota,
     /// When it was taken back.
     pub revoked_at: Option<Timestamp>,
     /// When it was made.
@@ -154,6 +161,11 @@ pub struct Entitlement {
 }
 
 impl Entitlement {
+    /// How much the tenant may use.
+    pub fn allowed(&self) -> ProductQuota {
+        self.quota.unwrap_or(self.product_quota)
+    }
+
     /// What it is worth at `now`.
     pub fn status(&self, now: Timestamp) -> EntitlementStatus {
         match self.source {
@@ -180,6 +192,7 @@ pub struct NewEntitlement {
     pub product_id: ProductId,
     pub source: EntitlementSource,
     pub ends_at: Option<Timestamp>,
+    pub quota: Option<ProductQuota>,
 }
 
 /// What a tenant asked for.
@@ -278,6 +291,8 @@ mod tests {
             source: EntitlementSource::Trial,
             starts_at: at(10),
             ends_at: Some(at(20)),
+            quota: None,
+            product_quota: ProductQuota { per_day: Some(5), per_month: None },
             revoked_at: None,
             created_at: at(10),
             updated_at: at(10),
@@ -291,5 +306,8 @@ mod tests {
         assert!(it.holds(at(1_000_000)));
         it.revoked_at = Some(at(15));
         assert_eq!((it.status(at(16)), it.holds(at(16))), (EntitlementStatus::Revoked, false));
+        assert_eq!(it.allowed().per_day, Some(5));
+        it.quota = Some(ProductQuota::default());
+        assert!(it.allowed().is_open(), "all of its own, not part of each");
     }
 }

@@ -140,7 +140,7 @@ subject!(Menu, "menu", it => it.id, it.key, it.owner.project(), it.owner.tenant(
 subject!(OrgUnit, "org-unit", it => it.id, it.name, Some(it.project_id), Some(it.tenant_id),
     json!({ "description": it.description }));
 subject!(Product, "product", it => it.id, it.key, None, None,
-    json!({ "name": it.name, "requestable": it.requestable, "trial_days": it.trial_days }));
+    json!({ "name": it.name, "requestable": it.requestable, "trial_days": it.trial_days, "quota": it.quota }));
 subject!(Entitlement, "entitlement", it => it.id, it.product, Some(it.project_id), Some(it.tenant_id),
     json!({ "product": it.product, "source": it.source, "ends": it.ends_at, "revoked_at": it.revoked_at }));
 subject!(ProductRequest, "product-request", it => it.id, it.product, Some(it.project_id), Some(it.tenant_id),

@@ -12,7 +12,7 @@ use domain::{
 use http::HeaderValue;
 
 use super::{response::CompiledResponse, route::CompiledRoute};
-use crate::{cors::CompiledCors, load::Load};
+use crate::{cors::CompiledCors, load::Load, quota::CompiledQuota};
 
 /// The routes of a hostname.
 pub type Routes = RouteTable<Arc<CompiledRoute>>;
@@ -114,6 +114,8 @@ pub struct TenantInfo {
     pub cutoff: Option<Timestamp>,
     /// Products and when each ends, sorted by name.
     pub products: Vec<(Box<str>, Option<Timestamp>)>,
+    /// How much of them it may use, and uses.
+    pub quotas: Vec<CompiledQuota>,
     /// Its own roles.
     pub roles: Roles,
     pub(crate) made_from: (snapshot::Tenant, Vec<snapshot::Role>),

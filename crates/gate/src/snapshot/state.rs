@@ -10,7 +10,7 @@ use authn::Issuer;
 use authz::{PermissionSet, RouteTableBuilder};
 use aws_lc_rs::digest;
 use domain::{
-    HostnameId, IssuerId, ProjectId, ServiceId, TenantId, UpstreamId,
+    HostnameId, IssuerId, ProductQuota, ProjectId, ServiceId, TenantId, UpstreamId,
     snapshot::{self, Change, Entity, EntityKey, EntityKind, READER},
 };
 use http::HeaderValue;
@@ -23,7 +23,11 @@ use super::{
     site::{CertificateData, CompiledRole, ProjectInfo, Roles, Routes, Site, TenantInfo, TenantMap, Tenants},
     upstream::CompiledUpstream,
 };
-use crate::{cors::CompiledCors, load::Load};
+use crate::{
+    cors::CompiledCors,
+    load::Load,
+    quota::{CompiledQuota, Ledger},
+};
 
 /// A hostname's own routes stand before its services' of the same shape and method.
 const SERVICE_RANK: authz::route_table::Rank = 0;
@@ -36,6 +40,8 @@ pub(super) struct State {
     tenants: HashMap<ProjectId, Arc<Tenants>>,
     /// What is served of tenants and hostnames, by id: it goes on through every change of their rows.
     loads: HashMap<Uuid, Arc<Load>>,
+    /// What tenants use of products, likewise.
+    pub(super) ledger: Arc<Ledger>,
     kept: Kept,
 }
 
@@ -81,6 +87,7 @@ impl State {
         let before = std::mem::take(self);
         self.tenants.clone_from(&before.tenants);
         self.loads.clone_from(&before.loads);
+        self.ledger = Arc::clone(&before.ledger);
         self.kept = Kept { issuers: before.kept.issuers.clone(), shared_roles: before.kept.shared_roles.clone() };
         before
     }
@@ -224,7 +231,7 @@ impl State {
                 Some(info) if info.made_from == made_from => Some(info),
                 Some(_) | None => {
                     let load = self.loads.entry(made_from.0.id.uuid()).or_default();
-                    tenant_info(made_from, Arc::clone(load)).map(Arc::new)
+                    tenant_info(made_from, Arc::clone(load), &self.ledger).map(Arc::new)
                 }
             };
             if let Some(info) = info {
@@ -537,8 +544,17 @@ fn contents(certificate: &snapshot::Certificate) -> u64 {
 }
 
 /// None for a tenant whose names cannot stand in a header, which the control plane does not make.
-fn tenant_info(made_from: (snapshot::Tenant, Vec<snapshot::Role>), load: Arc<Load>) -> Option<TenantInfo> {
+fn tenant_info(
+    made_from: (snapshot::Tenant, Vec<snapshot::Role>),
+    load: Arc<Load>,
+    ledger: &Ledger,
+) -> Option<TenantInfo> {
     let (tenant, roles) = &made_from;
+    let quota = |(product, quota): (&String, &ProductQuota)| CompiledQuota {
+        product: product.as_str().into(),
+        quota: *quota,
+        usage: ledger.usage(tenant.id, product),
+    };
     let header = |text: &str| HeaderValue::from_str(text).ok();
     Some(TenantInfo {
         id: tenant.id,
@@ -553,6 +569,7 @@ fn tenant_info(made_from: (snapshot::Tenant, Vec<snapshot::Role>), load: Arc<Loa
         generation: tenant.generation,
         cutoff: tenant.cutoff,
         products: tenant.products.iter().map(|(name, ends)| (name.as_str().into(), *ends)).collect(),
+        quotas: tenant.quotas.iter().map(quota).collect(),
         roles: compile_roles(roles),
         header_id: header(&tenant.id.to_string())?,
         header_slug: header(tenant.slug.as_str())?,

@@ -40,6 +40,7 @@ fn stages(denial: &Denial) -> &'static [Stage] {
         Denial::TenantSuspended | Denial::PaymentRequired => &[S::Tenant, S::Bind],
         Denial::TenantFrozen | Denial::KycRequired => &[S::Route, S::Bind],
         Denial::RateLimited(_) => &[S::Admit, S::Verify, S::Limit],
+        Denial::QuotaExceeded(_) => &[S::Limit],
         Denial::AddressRefused => &[S::Admit, S::Bind],
         Denial::ConcurrencyLimited(_) => &[S::Authorize],
         Denial::CredentialMissing | Denial::CredentialAmbiguous | Denial::CredentialRefused => &[S::Credential],
@@ -282,6 +283,11 @@ fn once_believed() -> Vec<Case> {
     let nobody = world.cloud.issuer.mint(world.claims(&world.cloud, MEMBER).set("tid", Uuid::from_u128(77)));
     let forged = world.acme.issuer.mint(world.claims(&world.acme, STAFF).set("ctx", "sys"));
     let poor = changed(|t| t.products.clear());
+    let used_up = changed(|t| {
+        let one = domain::ProductQuota { per_day: Some(1), per_month: None };
+        t.quotas = [("crm".to_owned(), one)].into();
+    });
+    used_up.code(&Sent::get("acme.localhost", "/crm").bearer(&used_up.token(&used_up.acme, MEMBER)));
     let orders = Sent::new("POST", "acme.localhost", "/orders").bearer(&member);
     vec![
         case(
@@ -337,6 +343,12 @@ fn once_believed() -> Vec<Case> {
             Stage::Bind,
             poor.refused(&Sent::get("acme.localhost", "/crm").bearer(&poor.token(&poor.acme, MEMBER))),
             vec![("/product/name", json!("crm")), ("/product/held", json!(false))],
+        ),
+        case(
+            "quota_exceeded",
+            Stage::Limit,
+            used_up.refused(&Sent::get("acme.localhost", "/crm").bearer(&used_up.token(&used_up.acme, MEMBER))),
+            vec![("/product/name", json!("crm")), ("/reason", json!("the tenant's quota of the day is used up"))],
         ),
         case(
             "context_mismatch",

@@ -54,10 +54,10 @@ fn a_decision_tells_the_limit_that_it_came_closest_to() {
     });
     let me = Sent::get("acme.localhost", "/me").bearer(&world.token(&world.acme, MEMBER));
     let found = quota(&world, &me).unwrap();
-    assert_eq!((found.limit, found.rate.burst, found.level.left), (Limit::Principal, 5, 4));
+    assert_eq!((found.limit, found.size, found.level.left), (Limit::Principal, 5, 4));
     assert_eq!(found.level.full_in, Duration::from_millis(100));
     let stranger = quota(&world, &Sent::get("acme.localhost", "/public/x")).unwrap();
-    assert_eq!((stranger.limit, stranger.level.left), (Limit::Tenant, 99));
+    assert_eq!((stranger.limit, stranger.level.left), (Limit::Stranger, 49), "half of the tenant's, less one");
     assert_eq!(quota(&world, &Sent::get("unknown.localhost", "/")), None);
     for _ in 0..4 {
         assert_eq!(world.code(&me), "permit");
@@ -90,7 +90,7 @@ fn a_fleet_of_two_keeps_to_one_limit() {
     assert_eq!(through(&worlds[1]), 5, "who was told nothing lets through its slack at most");
     // Strangers are counted by each gateway, and told of by none.
     let strange = Sent::get("acme.localhost", "/public/x");
-    assert_eq!((0..20).filter(|_| worlds[1].send(&strange).is_ok()).count(), 10);
+    assert_eq!((0..20).filter(|_| worlds[1].send(&strange).is_ok()).count(), 5, "half of it for one address");
     assert!(worlds[1].gate.share().take_untold().iter().all(|it| it.requests == 5));
 }
 
@@ -107,4 +107,25 @@ fn s7_limits_and_permits_are_the_clients_behind_a_proxy() {
     assert_eq!(world.code(&from("203.0.113.7")), "rate_limited");
     assert_eq!(world.code(&from("198.51.100.1, 203.0.113.8")), "permit");
     assert_eq!(world.code(&from("rubbish")), "request_malformed");
+}
+
+#[test]
+fn one_address_cannot_keep_a_tenants_other_strangers_from_signing_in() {
+    let world = World::with_config(GateConfig {
+        tenant_limit: RateLimit { rps: 10, burst: 40 },
+        stranger_percent: 25,
+        trusted_proxies: vec!["192.0.2.1".parse().unwrap()],
+        ..GateConfig::default()
+    });
+    let login = |client: &str| Sent::new("POST", "acme.localhost", "/login").with("x-forwarded-for", client);
+    let through = |client: &str| (0..100).filter(|_| world.send(&login(client)).is_ok()).count();
+    assert_eq!(through("203.0.113.7"), 10, "a quarter of 40");
+    assert_eq!(world.denial(&login("203.0.113.7")).to_string(), "too many requests (client address in the tenant)");
+    assert_eq!(world.code(&login("203.0.113.8")), "permit", "another still signs in");
+    assert_eq!(through("2001:db8:0:1::1"), 10);
+    assert_eq!(through("2001:db8:0:1::2"), 0, "a /64 is one customer");
+    assert_eq!(through("2001:db8:0:2::1"), 10);
+    assert_eq!(through("203.0.113.9"), 9, "together they have what the tenant's strangers have");
+    let me = Sent::get("acme.localhost", "/me").bearer(&world.token(&world.acme, MEMBER));
+    assert_eq!(world.code(&me.with("x-forwarded-for", "203.0.113.7")), "permit", "its users have their own");
 }

@@ -13,6 +13,7 @@ mod lasting;
 mod life_cycle;
 mod limits;
 mod permissions;
+mod quotas;
 mod redaction;
 mod revocation;
 mod routes;

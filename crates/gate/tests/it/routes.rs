@@ -127,12 +127,16 @@ fn limits_of_address_and_tenant_answer_429() {
     let config = gate::GateConfig {
         address_limit: domain::snapshot::RateLimit { rps: 1, burst: 3 },
         tenant_limit: domain::snapshot::RateLimit { rps: 1, burst: 2 },
+        stranger_percent: 100,
         ..gate::GateConfig::default()
     };
     let world = World::with_config(config);
     let sent = Sent::get("acme.localhost", "/public/x");
     let codes: Vec<_> = (0..4).map(|_| world.denial_or_permit(&sent)).collect();
-    assert_eq!(codes, ["permit", "permit", "too many requests (tenant)", "too many requests (client address)"]);
+    assert_eq!(
+        codes,
+        ["permit", "permit", "too many requests (client address in the tenant)", "too many requests (client address)"]
+    );
     let other_tenant = Sent { client: [192, 0, 2, 2].into(), ..Sent::get("globex.localhost", "/public/x") };
     assert_eq!(world.code(&other_tenant), "permit", "one tenant's use does not touch another's");
 }

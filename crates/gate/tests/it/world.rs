@@ -162,6 +162,7 @@ pub(crate) fn tenant(n: u128, project: ProjectId, slug: &str) -> Tenant {
         payment: PaymentStatus::Ok,
         plan: Some("gold".into()),
         products: [("crm".to_owned(), None), ("erp".to_owned(), None)].into(),
+        quotas: Default::default(),
         rate_limit: None,
         principal_rate_limit: None,
         admission: domain::Admission::default(),

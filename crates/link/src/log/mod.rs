@@ -23,10 +23,12 @@ use async_trait::async_trait;
 use domain::{
     Decision, Fact, GatewayId, IssuerId, NumberedFact, Position, SnapshotVersion, Tag, TenantId, UserId,
     fact::{Bindings, Proof},
+    quota::{UsageCount, UsagePart},
     snapshot::Change,
 };
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 pub use self::{
     carrier::{MemoryCarrier, NoCarrier},
@@ -72,6 +74,12 @@ pub trait ControlPlane: Send + Sync {
 
     /// Says what this gateway has applied. Sent when that changed, and with every proof.
     async fn report(&self, status: GatewayStatus) -> Result<(), LinkError>;
+
+    /// Tells how far the counter is with what tenants use of products, at most [`domain::quota::MAX_COUNTS`], and is
+    /// answered for each the parts of all counters. One that keeps none answers nothing.
+    async fn record_usage(&self, _counter: Uuid, _counts: Vec<UsageCount>) -> Result<Vec<Vec<UsagePart>>, LinkError> {
+        Ok(Vec::new())
+    }
 
     /// Tells of decisions, at most [`domain::decision::MAX_BATCH`]. One that keeps none does nothing.
     async fn record(&self, _decisions: Vec<Decision>) -> Result<(), LinkError> {

@@ -11,9 +11,11 @@ use async_trait::async_trait;
 use domain::{
     Decision, History, IssuerId, NumberedFact, Position, Secret, SnapshotVersion, TenantId, UserId,
     fact::{Bindings, Proof},
+    quota::{UsageCount, UsagePart},
 };
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use uuid::Uuid;
 
 use super::{
     enrolment,
@@ -209,6 +211,11 @@ impl ControlPlane for RpcClient {
     async fn record(&self, decisions: Vec<Decision>) -> Result<(), LinkError> {
         let decisions = decisions.iter().map(wire::from_decision).collect::<Result<_, LinkError>>()?;
         answer(self.grpc().record_decisions(proto::RecordDecisionsRequest { decisions }).await).map(|_| ())
+    }
+
+    async fn record_usage(&self, counter: Uuid, counts: Vec<UsageCount>) -> Result<Vec<Vec<UsagePart>>, LinkError> {
+        let reply = answer(self.grpc().record_usage(wire::from_usage(counter, &counts)).await)?;
+        wire::to_recorded(&reply, WHO)
     }
 }
 

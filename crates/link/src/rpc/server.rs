@@ -292,4 +292,13 @@ impl gateway_link_server::GatewayLink for RpcServer {
         plane.record(wire::to_decisions(&request.into_inner().decisions)?).await?;
         Ok(Response::new(proto::RecordDecisionsReply {}))
     }
+
+    async fn record_usage(
+        &self,
+        request: Request<proto::RecordUsageRequest>,
+    ) -> Result<Response<proto::RecordUsageReply>, Status> {
+        let (_, plane) = self.plane(&request).await?;
+        let (counter, counts) = wire::to_usage(&request.into_inner())?;
+        Ok(Response::new(wire::from_recorded(&plane.record_usage(counter, counts).await?)))
+    }
 }

@@ -4,9 +4,11 @@ use domain::{
     Decision, Fact, History, Id, NumberedFact, Position, Seq, SnapshotVersion, Tag,
     decision::{MAX_BATCH, MAX_BYTES},
     fact::{Bindings, Proof},
+    quota::{MAX_COUNTS, UsageCount, UsagePart},
     snapshot::{Change, EntityKey, EntityKind, READER},
 };
 use tonic::{Code, Status};
+use uuid::Uuid;
 
 use super::proto;
 use crate::{
@@ -107,6 +109,57 @@ pub(super) fn to_status(report: proto::ReportRequest) -> Result<GatewayStatus, L
         applied: to_position(report.applied, GATEWAY)?,
         lease_remaining_ms: report.lease_remaining_ms,
     })
+}
+
+pub(super) fn from_usage(counter: Uuid, counts: &[UsageCount]) -> proto::RecordUsageRequest {
+    let count = |it: &UsageCount| proto::UsageCount {
+        tenant: it.tenant_id.to_string(),
+        product: it.product.to_string(),
+        span: it.span.to_string(),
+        used: it.used,
+    };
+    proto::RecordUsageRequest { counter: counter.to_string(), counts: counts.iter().map(count).collect() }
+}
+
+/// Counts as a gateway tells them: not too many, and none that cannot be.
+pub(super) fn to_usage(told: &proto::RecordUsageRequest) -> Result<(Uuid, Vec<UsageCount>), LinkError> {
+    if told.counts.len() > MAX_COUNTS {
+        return Err(LinkError::unreadable(GATEWAY, format!("more than {MAX_COUNTS} counts at once")));
+    }
+    let count = |it: &proto::UsageCount| {
+        Ok(UsageCount {
+            tenant_id: to_id(&it.tenant, GATEWAY)?,
+            product: it.product.parse().map_err(|error| LinkError::unreadable(GATEWAY, error))?,
+            span: it.span.parse().map_err(|error| LinkError::unreadable(GATEWAY, error))?,
+            used: used(it.used, GATEWAY)?,
+        })
+    };
+    let counts = told.counts.iter().map(count).collect::<Result<_, LinkError>>()?;
+    Ok((to_counter(&told.counter, GATEWAY)?, counts))
+}
+
+pub(super) fn from_recorded(recorded: &[Vec<UsagePart>]) -> proto::RecordUsageReply {
+    let part = |it: &UsagePart| proto::UsagePart { counter: it.counter.to_string(), used: it.used };
+    let recorded = recorded.iter().map(|parts| proto::RecordedUsage { parts: parts.iter().map(part).collect() });
+    proto::RecordUsageReply { recorded: recorded.collect() }
+}
+
+pub(super) fn to_recorded(
+    reply: &proto::RecordUsageReply,
+    who: &'static str,
+) -> Result<Vec<Vec<UsagePart>>, LinkError> {
+    let part =
+        |it: &proto::UsagePart| Ok(UsagePart { counter: to_counter(&it.counter, who)?, used: used(it.used, who)? });
+    reply.recorded.iter().map(|recorded| recorded.parts.iter().map(part).collect()).collect()
+}
+
+fn to_counter(text: &str, who: &'static str) -> Result<Uuid, LinkError> {
+    text.parse().map_err(|error| LinkError::unreadable(who, error))
+}
+
+/// No gateway lets through as many as do not fit the database's numbers.
+fn used(count: u64, who: &'static str) -> Result<u64, LinkError> {
+    if count < 1 << 44 { Ok(count) } else { Err(LinkError::unreadable(who, "a count beyond all quotas")) }
 }
 
 pub(super) fn from_decision(decision: &Decision) -> Result<Vec<u8>, LinkError> {

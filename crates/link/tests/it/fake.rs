@@ -14,6 +14,7 @@ use domain::{
     UserId,
     decision::{Freshness, Shown, Stage},
     fact::{Bindings, Proof},
+    quota::{UsageCount, UsagePart},
     snapshot::{Change, Entity, EntityKey, EntityKind, Project, READER},
 };
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -23,6 +24,7 @@ use link::{
         ControlPlane, FactCarrier, FeedMessage, GatewayIdentity, GatewayStatus, Hint, LiveFacts, TickError, TickQueue,
     },
 };
+use uuid::Uuid;
 
 /// The database.
 pub(crate) struct FakeSql {
@@ -121,6 +123,8 @@ pub(crate) struct FakePlane {
     pub reports: Mutex<Vec<GatewayStatus>>,
     /// What they told of their decisions.
     pub told: Mutex<Vec<Decision>>,
+    /// What they told of usage.
+    pub used: Mutex<Vec<UsageCount>>,
 }
 
 impl FakePlane {
@@ -137,7 +141,7 @@ impl FakePlane {
                 }
             }
         });
-        Arc::new(Self { sql, ticks, reports: Mutex::default(), told: Mutex::default() })
+        Arc::new(Self { sql, ticks, reports: Mutex::default(), told: Mutex::default(), used: Mutex::default() })
     }
 }
 
@@ -197,6 +201,17 @@ impl ControlPlane for FakePlane {
     async fn record(&self, decisions: Vec<Decision>) -> Result<(), LinkError> {
         self.told.lock().unwrap().extend(decisions);
         Ok(())
+    }
+
+    /// Another counter is at twice as much.
+    async fn record_usage(&self, counter: Uuid, counts: Vec<UsageCount>) -> Result<Vec<Vec<UsagePart>>, LinkError> {
+        let parts = |it: &UsageCount| {
+            let other = UsagePart { counter: Uuid::from_u128(1), used: it.used * 2 };
+            vec![UsagePart { counter, used: it.used }, other]
+        };
+        let recorded = counts.iter().map(parts).collect();
+        self.used.lock().unwrap().extend(counts);
+        Ok(recorded)
     }
 }
 

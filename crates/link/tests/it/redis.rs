@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use ::redis::AsyncCommands;
 use authn::mirror::Identity;
-use domain::{Clock, Fact, Id, NumberedFact, Position, Secret, Seq, SessionId, Tag, TokenId, fact::Bindings};
+use domain::{
+    Clock, Fact, Id, NumberedFact, Period, Position, Secret, Seq, SessionId, Tag, TenantId, TokenId,
+    fact::Bindings,
+    quota::{Span, UsagePart},
+};
 use futures::StreamExt;
 use link::{
     LinkError,
@@ -14,6 +18,7 @@ use link::{
     redis::{Redis, Role, connect, connect_late},
     redis_keys as keys,
     shared_limits::{Cost, Counted, SharedLimits},
+    shared_usage::{KeptUsage, UsageEntry},
 };
 
 /// The Redis that `make test` started.
@@ -309,4 +314,47 @@ async fn parallel_counting_loses_nothing() {
     });
     let most = futures::future::join_all(counting).await.into_iter().max().unwrap();
     assert!((49 * minute..=50 * minute).contains(&most), "{most:?}");
+}
+
+fn entry(tenant: TenantId, parts: &[(u128, u64)], on_record: bool) -> UsageEntry {
+    let part = |(counter, used): &(u128, u64)| UsagePart { counter: uuid::Uuid::from_u128(*counter), used: *used };
+    let span = Span::at(Period::Day, SystemClock.unix_now());
+    UsageEntry { tenant, product: "orders".into(), span, parts: parts.iter().map(part).collect(), on_record }
+}
+
+#[tokio::test]
+async fn what_gateways_use_is_summed_and_told_twice_it_changes_nothing() {
+    let place = SharedLimits::new(connected(Role::Cache).await, "default".parse().unwrap());
+    let (tenant, other) = (fresh(), fresh());
+    let kept = |total, founded| KeptUsage { total, founded };
+    let keep = async |parts: &[(u128, u64)], on_record| {
+        place.keep_usage(&[entry(tenant, parts, on_record), entry(other, &[], false)]).await.unwrap()
+    };
+    assert_eq!(keep(&[], false).await, [kept(0, false); 2], "asking makes nothing");
+    for told in [&[(1, 5)][..], &[(1, 5)], &[(1, 4)], &[(2, 7), (1, 3)]] {
+        keep(told, false).await;
+    }
+    assert_eq!(keep(&[], false).await, [kept(12, false), kept(0, false)]);
+    assert_eq!(keep(&[(1, 2), (3, 1_000_000_000_000)], true).await[0], kept(1_000_000_000_012, true), "and the record");
+    assert_eq!(keep(&[(1, 6)], false).await[0], kept(1_000_000_000_013, true));
+    let key = keys::usage(tenant, Span::at(Period::Day, SystemClock.unix_now()), "orders");
+    let ttl: i64 = plain().await.ttl(&key).await.unwrap();
+    assert!((24 * 3600..=48 * 3600 + 60).contains(&ttl), "a day after its day: {ttl}");
+    let () = plain().await.del(&key).await.unwrap();
+    assert_eq!(keep(&[(1, 6)], false).await[0], kept(6, false), "what was lost says so");
+    let many: Vec<_> = (0..600).map(|n| entry(fresh(), &[(1, n)], false)).collect();
+    let kept = place.keep_usage(&many).await.unwrap();
+    assert_eq!(kept.iter().map(|it| it.total).collect::<Vec<_>>(), (0..600).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn gateways_that_tell_at_once_lose_nothing() {
+    let place = SharedLimits::new(connected(Role::Cache).await, "default".parse().unwrap());
+    let tenant = fresh();
+    let telling = (0..50_u64).map(|n| {
+        let place = place.clone();
+        async move { place.keep_usage(&[entry(tenant, &[(u128::from(n % 5), n / 5 + 1)], false)]).await.unwrap() }
+    });
+    futures::future::join_all(telling).await;
+    assert_eq!(place.keep_usage(&[entry(tenant, &[], false)]).await.unwrap()[0].total, 50, "five at ten");
 }

@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use domain::{Id, Position, Secret, Seq, snapshot::READER};
+use domain::{
+    Id, Period, Position, Secret, Seq,
+    quota::{Span, UsageCount, UsagePart},
+    snapshot::READER,
+};
 use futures::StreamExt;
 use link::{
     LinkError,
@@ -131,7 +135,23 @@ async fn ask_everything(running: &Running, client: &RpcClient) {
     let told: Vec<_> = (0..256).map(decision).collect();
     client.record(told.clone()).await.unwrap();
     assert_eq!(*running.plane.told.lock().unwrap(), told);
+    let counts: Vec<_> = (0..256).map(used).collect();
+    let counter = uuid::Uuid::from_u128(9);
+    let recorded = client.record_usage(counter, counts.clone()).await.unwrap();
+    assert_eq!(*running.plane.used.lock().unwrap(), counts);
+    let parts = [(counter, 255), (uuid::Uuid::from_u128(1), 510)].map(|(counter, used)| UsagePart { counter, used });
+    assert_eq!((recorded.len(), &recorded[255][..]), (256, &parts[..]));
     ask_for_the_feed(client).await;
+}
+
+/// So many requests of a tenant, on the day of that number.
+fn used(number: u32) -> UsageCount {
+    UsageCount {
+        tenant_id: Id::new(uuid::Uuid::from_u128(number.into())),
+        product: "orders".parse().unwrap(),
+        span: Span::numbered(Period::Day, 20_000 + number),
+        used: number.into(),
+    }
 }
 
 async fn ask_for_the_feed(client: &RpcClient) {
@@ -304,4 +324,17 @@ async fn without_a_certificate_a_client_may_join_and_nothing_else() {
     let us = identity::uri(&GatewayIdentity { fleet: "us".into(), ..gateway() });
     client.reconnect(&target(authority.gateway(&[&us], &authority))).unwrap();
     assert!(matches!(client.renew(vec![0; 3]).await, Err(LinkError::Refused { .. })), "the new certificate is shown");
+}
+
+#[tokio::test]
+async fn usage_is_told_in_bounds() {
+    let running = running(None, |plane| Arc::new(AdmitAll(plane))).await;
+    let client = RpcClient::new(&Target::Loopback(running.address)).unwrap();
+    let counter = uuid::Uuid::from_u128(9);
+    let many = client.record_usage(counter, (0..257).map(used).collect()).await;
+    assert!(matches!(many, Err(LinkError::Unreadable { .. })), "{many:?}");
+    let beyond = UsageCount { used: 1 << 44, ..used(1) };
+    let refused = client.record_usage(counter, vec![used(0), beyond]).await;
+    assert!(matches!(refused, Err(LinkError::Unreadable { .. })), "{refused:?}");
+    assert!(running.plane.used.lock().unwrap().is_empty());
 }

@@ -17,7 +17,7 @@ use crate::{
     value::{Row, Value, values},
 };
 
-const SELECT: &str = "SELECT entitlements.*, products.key AS product FROM entitlements
+const SELECT: &str = "SELECT entitlements.*, products.key AS product, products.quota AS product_quota FROM entitlements
     JOIN products ON products.id = entitlements.product_id";
 
 fn read(row: &Row) -> Result<Entitlement, StoreError> {
@@ -30,6 +30,8 @@ fn read(row: &Row) -> Result<Entitlement, StoreError> {
         source: row.word("source")?,
         starts_at: row.at("starts_at")?,
         ends_at: row.at("ends_at")?,
+        quota: row.json_opt("quota")?,
+        product_quota: row.json_opt("product_quota")?.unwrap_or_default(),
         revoked_at: row.at("revoked_at")?,
         created_at: row.at("created_at")?,
         updated_at: row.at("updated_at")?,
@@ -104,10 +106,16 @@ impl Tx {
             return self.insert_entitlement(new).await;
         };
         let starts_at = if before.holds(now) { before.starts_at } else { now };
-        let changed =
-            Entitlement { source: new.source, starts_at, ends_at: new.ends_at, revoked_at: None, ..before.clone() };
-        let narrows =
-            before.holds(now) && changed.ends_at.is_some_and(|end| before.ends_at.is_none_or(|was| end < was));
+        let changed = Entitlement {
+            source: new.source,
+            starts_at,
+            ends_at: new.ends_at,
+            quota: new.quota,
+            revoked_at: None,
+            ..before.clone()
+        };
+        let sooner = changed.ends_at.is_some_and(|end| before.ends_at.is_none_or(|was| end < was));
+        let narrows = before.holds(now) && (sooner || changed.allowed().is_narrower_than(&before.allowed()));
         self.change_entitlement(changed, if narrows { Effect::Narrows } else { Effect::Widens }).await
     }
 
@@ -142,12 +150,12 @@ impl Tx {
 
     async fn insert_entitlement(&self, new: NewEntitlement) -> Result<Unaudited<Entitlement>, StoreError> {
         let now = self.work.now;
-        let sql =
-            "INSERT INTO entitlements (id, project_id, tenant_id, product_id, source, starts_at, ends_at, created_at,
-                       updated_at, version)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $6, $6, 1)";
+        let sql = "INSERT INTO entitlements (id, project_id, tenant_id, product_id, source, starts_at, ends_at, quota,
+                       created_at, updated_at, version)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $6, $6, 1)";
         let source = Value::word(&new.source);
-        let all = values![new.id, new.project_id, new.tenant_id, new.product_id, source, now, new.ends_at];
+        let quota = Value::json_opt(new.quota.as_ref())?;
+        let all = values![new.id, new.project_id, new.tenant_id, new.product_id, source, now, new.ends_at, quota];
         self.work.view.execute(sql, all).await?;
         publish::tenant(&self.work, new.tenant_id, Effect::Widens).await?;
         Ok(self.unaudited(needed(self.entitlement(new.id).await?, "entitlement")?))
@@ -160,8 +168,9 @@ impl Tx {
     ) -> Result<Unaudited<Entitlement>, StoreError> {
         let now = self.work.now;
         let source = Value::word(&changed.source);
-        let all = values![source, changed.starts_at, changed.ends_at, changed.revoked_at, now];
-        let assignments = "source = $3, starts_at = $4, ends_at = $5, revoked_at = $6, updated_at = $7";
+        let quota = Value::json_opt(changed.quota.as_ref())?;
+        let all = values![source, changed.starts_at, changed.ends_at, changed.revoked_at, quota, now];
+        let assignments = "source = $3, starts_at = $4, ends_at = $5, revoked_at = $6, quota = $7, updated_at = $8";
         let key = (changed.id.uuid(), changed.version);
         changed.version = swap(&self.work.view, "entitlement", "entitlements", key, assignments, all).await?;
         changed.updated_at = now;

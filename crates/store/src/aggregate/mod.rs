@@ -36,6 +36,7 @@ pub(crate) mod signing_key;
 pub(crate) mod tenant;
 pub(crate) mod tie;
 pub(crate) mod upstream;
+pub(crate) mod usage;
 pub(crate) mod user;
 
 use authz::{Action, Authorized, Scope};

@@ -9,6 +9,7 @@ use domain::{
 use super::{needed, one, page::Page, swap, within};
 use crate::{
     StoreError, Tx, Unaudited,
+    log::publish::{self, Effect},
     tx::Reader,
     value::{Row, Value, values},
 };
@@ -23,6 +24,7 @@ fn read(row: &Row) -> Result<Product, StoreError> {
         description: row.at("description")?,
         requestable: row.at("requestable")?,
         trial_days: row.at("trial_days")?,
+        quota: row.json_opt("quota")?.unwrap_or_default(),
         created_at: row.at("created_at")?,
         updated_at: row.at("updated_at")?,
         version: Version(row.at("version")?),
@@ -78,20 +80,22 @@ impl Tx {
             description: new.description,
             requestable: new.requestable,
             trial_days: new.trial_days,
+            quota: new.quota,
             created_at: now,
             updated_at: now,
             version: Version(1),
         };
         let mut all = values![product.id, product.key.as_str(), now];
-        all.extend(columns(&product));
+        all.extend(columns(&product)?);
         let sql = "INSERT INTO products (id, key, created_at, updated_at, name, description, requestable, trial_days,
-                       version)
-                   VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 1)";
+                       quota, version)
+                   VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8, 1)";
         self.work.view.execute(sql, all).await?;
         Ok(self.unaudited(product))
     }
 
-    /// Changes a product: all but its name in routes and headers. A trial under way keeps its end.
+    /// Changes a product: all but its name in routes and headers. A trial under way keeps its end. Another quota is
+    /// told with every tenant that is entitled to it and has none of its own.
     ///
     /// # Errors
     /// [`StoreError::VersionMismatch`], [`StoreError::NotFound`]; [`StoreError::Check`] for a trial that is too long.
@@ -102,13 +106,18 @@ impl Tx {
     ) -> Result<Unaudited<Product>, StoreError> {
         within(by, Scope::Platform)?;
         let before = needed(self.product(changed.id).await?, "product")?;
-        let mut changed = Product { key: before.key, created_at: before.created_at, ..changed };
-        let mut all = columns(&changed);
+        let mut changed = Product { key: before.key.clone(), created_at: before.created_at, ..changed };
+        let mut all = columns(&changed)?;
         all.push(self.work.now.into());
-        let assignments = "name = $3, description = $4, requestable = $5, trial_days = $6, updated_at = $7";
+        let assignments = "name = $3, description = $4, requestable = $5, trial_days = $6, quota = $7, updated_at = $8";
         let key = (changed.id.uuid(), changed.version);
         changed.version = swap(&self.work.view, "product", "products", key, assignments, all).await?;
         changed.updated_at = self.work.now;
+        if changed.quota != before.quota {
+            let narrows = changed.quota.is_narrower_than(&before.quota);
+            let effect = if narrows { Effect::Narrows } else { Effect::Widens };
+            publish::entitled_to(&self.work, changed.id, effect).await?;
+        }
         Ok(self.unaudited(changed))
     }
 
@@ -128,7 +137,8 @@ impl Tx {
     }
 }
 
-/// From `name` to `trial_days`, in the order of the statements above.
-fn columns(it: &Product) -> Vec<Value> {
-    vec![(&it.name).into(), (&it.description).into(), it.requestable.into(), it.trial_days.into()]
+/// From `name` to `quota`, in the order of the statements above.
+fn columns(it: &Product) -> Result<Vec<Value>, StoreError> {
+    let quota = Value::json_opt(Some(&it.quota).filter(|quota| !quota.is_open()))?;
+    Ok(vec![(&it.name).into(), (&it.description).into(), it.requestable.into(), it.trial_days.into(), quota])
 }

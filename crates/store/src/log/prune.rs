@@ -11,6 +11,9 @@ use crate::{Store, StoreError, value::values};
 const TOMBSTONES: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a commit can be asked for its revision, and a stored response be repeated.
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// How long it is known what was used in a day, and in a month.
+const USED_IN_DAYS: Duration = Duration::from_secs(62 * 24 * 3600);
+const USED_IN_MONTHS: Duration = Duration::from_secs(400 * 24 * 3600);
 /// How long ended and expired sessions are kept for the lists.
 const SESSIONS: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -50,6 +53,9 @@ impl Store {
             ("DELETE FROM refresh_tokens WHERE expires_at < $1", now),
             ("DELETE FROM sessions WHERE expires_at < $1", now - SESSIONS),
             ("DELETE FROM gateways WHERE last_seen < $1", now - HORIZON),
+            // A day is written with ten characters.
+            ("DELETE FROM product_usage WHERE length(span) = 10 AND ends_at < $1", now - USED_IN_DAYS),
+            ("DELETE FROM product_usage WHERE ends_at < $1", now - USED_IN_MONTHS),
         ] {
             view.execute(sql, values![before]).await?;
         }

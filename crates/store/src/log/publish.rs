@@ -5,7 +5,7 @@
 //! transactions are serializable, so of two that derive the same entity from each other's rows one is tried again.
 
 use domain::{
-    CertificateId, HostnameId, IssuerId, ProjectId, RoleId, ServiceId, SigningKeyId, TenantId, UpstreamId,
+    CertificateId, HostnameId, IssuerId, ProductId, ProjectId, RoleId, ServiceId, SigningKeyId, TenantId, UpstreamId,
     model::{AssertionMode, KeyPurpose, ProjectStatus, RouteOwner, VerifyState},
     snapshot::{
         Algorithm, Assertion, Certificate, Entity, EntityKey, EntityKind, Hostname, Issuer, Origin, Project, Role,
@@ -134,6 +134,11 @@ pub(crate) async fn tenant(work: &Work, id: TenantId, effect: Effect) -> Result<
         kyc: customer.kyc,
         payment: customer.payment,
         plan: tenant.plan,
+        quotas: entitled
+            .iter()
+            .filter(|it| !it.allowed().is_open())
+            .map(|it| (it.product.clone().into(), it.allowed()))
+            .collect(),
         products: entitled.into_iter().map(|it| (it.product.into(), it.ends_at)).collect(),
         rate_limit: tenant.rate_limit,
         principal_rate_limit: tenant.principal_rate_limit,
@@ -248,6 +253,18 @@ pub(crate) async fn owner(work: &Work, owner: RouteOwner, effect: Effect) -> Res
         RouteOwner::Service(id) => service(work, id, effect).await,
         RouteOwner::Hostname(id) => hostname(work, id, effect).await,
     }
+}
+
+/// All tenants that may use a product now as much as it says itself.
+pub(crate) async fn entitled_to(work: &Work, product: ProductId, effect: Effect) -> Result<(), StoreError> {
+    let sql = "SELECT entitlements.tenant_id FROM entitlements JOIN tenants ON tenants.id = entitlements.tenant_id
+               WHERE entitlements.product_id = $1 AND entitlements.quota IS NULL AND entitlements.revoked_at IS NULL
+                   AND (entitlements.ends_at IS NULL OR entitlements.ends_at > $2) AND tenants.deleted_at IS NULL
+               ORDER BY entitlements.tenant_id";
+    for id in work.view.all(sql, values![product, work.now], |row| row.at::<TenantId>("tenant_id")).await? {
+        tenant(work, id, effect).await?;
+    }
+    Ok(())
 }
 
 /// All tenants of a customer, whose state they share.

@@ -27,6 +27,7 @@ mod reseal;
 mod routes;
 mod sessions;
 mod tenants;
+mod usage;
 mod world;
 
 /// Runs each case on both databases.
@@ -139,6 +140,7 @@ conformance! {
         replicas_that_migrate_an_empty_database_at_once_all_find_it_migrated;
     products:
         a_tenant_asks_once_and_waits_for_the_answer,
+        a_quota_is_told_with_every_tenant_that_it_is_for,
         entitlements_are_invisible_to_other_tenants,
         of_many_trials_of_a_product_at_once_a_tenant_gets_one,
         the_edge_is_told_what_a_tenant_may_use_and_until_when;
@@ -159,6 +161,10 @@ conformance! {
         of_sessions_that_end_each_other_at_once_one_stays,
         signing_out_everywhere_refuses_what_was_issued_before,
         signing_out_refuses_the_token_and_ends_the_session;
+    usage:
+        counts_that_are_told_by_many_at_once_are_neither_lost_nor_doubled,
+        usage_is_forgotten_with_its_time_and_its_tenant,
+        usage_is_invisible_to_other_tenants;
     tenants:
         a_tenant_takes_the_listed_steps_only,
         a_tenants_audit_trail_survives_it,

@@ -7,7 +7,7 @@ use authz::{
     action::{ManageEntitlements, ManageProductRequests},
 };
 use domain::{
-    ProductId, TenantId, Timestamp,
+    ProductId, ProductQuota, TenantId, Timestamp,
     audit::{Actor, ActorKind, Origin},
     model::{
         Entitlement, EntitlementSource, EntitlementStatus, NewEntitlement, NewProduct, NewProductRequest, Product,
@@ -33,12 +33,21 @@ async fn product(store: &Store, key: &str, requestable: bool) -> Product {
         description: String::new(),
         requestable,
         trial_days: Some(14),
+        quota: ProductQuota::default(),
     };
     change!(store, |tx, new| tx.insert_product(&system(), new.clone())).unwrap().0
 }
 
 fn entitlement(tenant_id: TenantId, product_id: ProductId, ends_at: Option<Timestamp>) -> NewEntitlement {
-    NewEntitlement { id: fresh(), project_id: CLOUD, tenant_id, product_id, source: EntitlementSource::Sale, ends_at }
+    NewEntitlement {
+        id: fresh(),
+        project_id: CLOUD,
+        tenant_id,
+        product_id,
+        source: EntitlementSource::Sale,
+        ends_at,
+        quota: None,
+    }
 }
 
 async fn put(store: &Store, new: NewEntitlement) -> Entitlement {
@@ -183,4 +192,53 @@ pub(crate) async fn entitlements_are_invisible_to_other_tenants(db: Database) {
         assert_eq!(acme.entitlement(theirs.id).await.unwrap(), None);
         assert_eq!(acme.entitlements(GLOBEX, Page::FIRST).await.unwrap(), []);
     }
+}
+
+/// The quotas that the edge was last told of a tenant, whether it had to know before it may prove anything, and what it
+/// has to understand.
+async fn quotas(store: &Store, tenant: TenantId) -> Option<(Vec<(String, ProductQuota)>, bool, u32)> {
+    let tick = store.tick(NOW).await.unwrap();
+    let narrowed = tick.min_revision == tick.revision;
+    tick.changes.into_iter().rev().find_map(|change| match change.entity {
+        Some(Entity::Tenant(it)) if it.id == tenant => {
+            Some((it.quotas.into_iter().collect(), narrowed, change.min_reader))
+        }
+        _ => None,
+    })
+}
+
+pub(crate) async fn a_quota_is_told_with_every_tenant_that_it_is_for(db: Database) {
+    let store = world(&db).await;
+    let orders = product(&store, "orders", true).await;
+    let quota = |per_day| ProductQuota { per_day: Some(per_day), per_month: None };
+    let told = |per_day| vec![("orders".to_owned(), quota(per_day))];
+    let set = async |quota| {
+        let product = store.product(orders.id).await.unwrap().unwrap();
+        let changed = Product { quota, ..product };
+        change!(store, |tx, changed| tx.update_product(&system(), changed.clone())).unwrap();
+    };
+    put(&store, entitlement(ACME, orders.id, None)).await;
+    let own = NewEntitlement { quota: Some(quota(7)), ..entitlement(GLOBEX, orders.id, None) };
+    put(&store, own).await;
+    assert_eq!(quotas(&store, GLOBEX).await, Some((told(7), false, 3)));
+
+    set(quota(100)).await;
+    assert_eq!(store.product(orders.id).await.unwrap().unwrap().quota, quota(100));
+    assert_eq!(quotas(&store, ACME).await, Some((told(100), true, 3)), "from any number to a hundred is less");
+    set(quota(200)).await;
+    let tick = store.tick(NOW).await.unwrap();
+    let ids: Vec<_> = tick.changes.iter().map(|change| change.key.id).collect();
+    assert_eq!(ids, [ACME.uuid()], "who has an own one is told nothing of it");
+    assert_ne!(tick.min_revision, tick.revision, "more narrows nothing");
+    put(&store, NewEntitlement { quota: Some(quota(50)), ..entitlement(ACME, orders.id, None) }).await;
+    assert_eq!(quotas(&store, ACME).await, Some((told(50), true, 3)));
+    put(&store, NewEntitlement { quota: Some(ProductQuota::default()), ..entitlement(ACME, orders.id, None) }).await;
+    assert_eq!(quotas(&store, ACME).await, Some((vec![], false, 1)), "any number, whatever the product says");
+    put(&store, entitlement(ACME, orders.id, None)).await;
+    assert_eq!(quotas(&store, ACME).await, Some((told(200), true, 3)));
+    let read = store.entitlement_to(GLOBEX, orders.id).await.unwrap().unwrap();
+    assert_eq!((read.quota, read.product_quota), (Some(quota(7)), quota(200)));
+    let id = store.entitlement_to(ACME, orders.id).await.unwrap().unwrap().id;
+    change!(store, |tx| tx.revoke_entitlement(&system(), id)).unwrap();
+    assert_eq!(quotas(&store, ACME).await, Some((vec![], true, 1)));
 }

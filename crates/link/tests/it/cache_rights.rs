@@ -1,0 +1,129 @@
+//! The access rules that `docs/redis.md` gives for the role `cache`, tried against a real Redis: they are enough for
+//! everything a gateway does there, each of them is needed, and nothing else is allowed.
+
+use std::time::Duration;
+
+use domain::{Period, Secret, Seq, fact::Bindings, quota::{Span, UsagePart}};
+use link::{
+    LinkError,
+    bindings_cache::BindingsCache,
+    redis::{Redis, Role, connect},
+    shared_limits::{Cost, SharedLimits},
+    shared_usage::UsageEntry,
+};
+
+use crate::{
+    redis::{Server, fresh},
+    redis_rights::refused,
+};
+
+const DOCS: &str = include_str!("../../../../docs/redis.md");
+
+/// The one rule of the docs, with a password.
+fn rule() -> Vec<String> {
+    let rules: Vec<&str> = DOCS.lines().filter_map(|line| line.strip_prefix("user ")).collect();
+    assert_eq!(rules.len(), 1);
+    rules[0].split_whitespace().map(|word| word.replace(">…", ">secret")).collect()
+}
+
+async fn limited(rule: &[String]) -> Server {
+    let server = Server::start("allkeys-lru");
+    let client = ::redis::Client::open(server.url().await).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    ::redis::cmd("ACL").arg("SETUSER").arg(rule).query_async::<()>(&mut connection).await.unwrap();
+    server
+}
+
+async fn gateway(server: &Server) -> Result<Redis, LinkError> {
+    connect(&server.url_of("gateway").await, Role::Cache).await
+}
+
+/// Everything that a gateway does in this role.
+async fn work(redis: &Redis) -> Result<(), LinkError> {
+    let limits = SharedLimits::new(redis.clone(), "default".parse().unwrap());
+    let bindings = BindingsCache::new(redis.clone(), &Secret::new(vec![0x5a; 32]), Duration::from_secs(60));
+    let hour = Duration::from_secs(3600);
+    limits.count(&[Cost { bucket: "tenant:a".into(), cost: hour, most: hour }]).await?;
+    let entry = UsageEntry {
+        tenant: fresh(),
+        product: "orders".into(),
+        span: Span::numbered(Period::Month, 900),
+        parts: vec![UsagePart { counter: uuid::Uuid::from_u128(1), used: 3 }],
+        on_record: true,
+    };
+    assert_eq!(limits.keep_usage(&[entry]).await?[0].total, 3);
+    let (tenant, user) = (fresh(), fresh());
+    let held = Bindings { as_of: Seq(7), active: true, ..Bindings::default() };
+    bindings.keep(tenant, user, &held).await?;
+    assert_eq!(bindings.bindings(tenant, user).await?, Some(held));
+    Ok(())
+}
+
+async fn check(redis: &Redis) -> Result<(), LinkError> {
+    SharedLimits::new(redis.clone(), "default".parse().unwrap()).check_rights().await?;
+    BindingsCache::new(redis.clone(), &Secret::new(vec![0x5a; 32]), Duration::from_secs(60)).check_rights().await
+}
+
+#[tokio::test]
+async fn a_gateway_does_its_work_with_the_rights_that_the_docs_give() {
+    let server = limited(&rule()).await;
+    let redis = gateway(&server).await.unwrap();
+    check(&redis).await.unwrap();
+    work(&redis).await.unwrap();
+    // With all scripts unknown, as after a restart of Redis.
+    let client = ::redis::Client::open(server.url().await).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    ::redis::cmd("SCRIPT").arg("FLUSH").query_async::<()>(&mut connection).await.unwrap();
+    work(&redis).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_right_is_said_at_the_start_with_its_command_and_keys() {
+    let server = limited(&rule()).await;
+    let client = ::redis::Client::open(server.url().await).unwrap();
+    let mut admin = client.get_multiplexed_async_connection().await.unwrap();
+    let mut setuser = async |words: &[String]| {
+        ::redis::cmd("ACL").arg("SETUSER").arg("gateway").arg(words).query_async::<()>(&mut admin).await.unwrap();
+    };
+    for word in rule().into_iter().filter(|word| word.starts_with('+') && *word != "+@connection" && *word != "+eval") {
+        let name = word.trim_start_matches('+');
+        setuser(&[format!("-{name}")]).await;
+        // A script that is loaded needs no loading.
+        if word != "+script|load" {
+            let redis = gateway(&server).await.unwrap();
+            let said = check(&redis).await.unwrap_err().to_string();
+            assert!(said.contains(&format!("'{name}'")) && said.contains("gateway"), "{word}: {said}");
+            assert!(["{rl:default}:*", "{usage}:*", "pb:*"].iter().any(|keys| said.contains(keys)), "{word}: {said}");
+        }
+        setuser(&[word]).await;
+    }
+    for (keys, named) in [("~pb:*", "pb:*"), ("~{rl:*}:*", "{rl:default}:*"), ("~{usage}:*", "{usage}:*")] {
+        let others: Vec<String> = rule().into_iter().filter(|word| word.starts_with('~') && word != keys).collect();
+        setuser(&[vec!["resetkeys".to_owned()], others].concat()).await;
+        let said = check(&gateway(&server).await.unwrap()).await.unwrap_err();
+        assert!(matches!(said, LinkError::Unfit { .. }) && said.to_string().contains(named), "{keys}: {said}");
+        setuser(&[keys.to_owned()]).await;
+    }
+    check(&gateway(&server).await.unwrap()).await.expect("all of them are back");
+}
+
+#[tokio::test]
+async fn a_gateway_does_nothing_else_in_the_cache() {
+    let server = limited(&rule()).await;
+    for command in [
+        &["GET", "somebody-else"][..],
+        &["SET", "bl:jti:x", "1"],
+        &["XADD", "{rev}:facts", "*", "f", "x"],
+        &["DEL", "pb:x:y"],
+        &["KEYS", "*"],
+        &["SCAN", "0"],
+        &["FLUSHALL"],
+        &["CONFIG", "GET", "*"],
+        &["SCRIPT", "FLUSH"],
+        &["FUNCTION", "LIST"],
+        &["ACL", "WHOAMI"],
+        &["EVAL", "return redis.call('GET', KEYS[1])", "1", "somebody-else"],
+    ] {
+        assert!(refused(&server, "gateway", command).await, "{command:?}");
+    }
+}
