@@ -229,6 +229,10 @@ async fn carrier(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<
         connected => connected?,
     };
     let carrier = RedisCarrier::new(redis, Arc::clone(clock));
+    match carrier.check_rights(true).await {
+        Err(error) if error.is_unreachable() => {}
+        checked => checked?,
+    }
     Ok(Arc::new(match config.redis.foreign_prefix.as_str() {
         "" => carrier,
         prefix => carrier.adopting(prefix),

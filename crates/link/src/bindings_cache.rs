@@ -9,6 +9,7 @@ use std::time::Duration;
 use ::redis::AsyncCommands;
 use aws_lc_rs::hmac;
 use domain::{Secret, TenantId, UserId, fact::Bindings};
+use uuid::Uuid;
 
 use crate::{LinkError, redis::Redis, redis_keys};
 
@@ -30,6 +31,16 @@ impl BindingsCache {
     /// forgotten after `ttl`, which is at least a second.
     pub fn new(redis: Redis, key: &Secret<Vec<u8>>, ttl: Duration) -> Self {
         Self { redis, key: hmac::Key::new(hmac::HMAC_SHA256, key.expose()), ttl }
+    }
+
+    /// Whether this user of Redis may do what the cache does.
+    ///
+    /// # Errors
+    /// [`LinkError::Unfit`] names what it may not; when Redis does not answer.
+    pub async fn check_rights(&self) -> Result<(), LinkError> {
+        let nobody = redis_keys::bindings(TenantId::new(Uuid::nil()), UserId::new(Uuid::nil()));
+        self.redis.may("pb:*", &["SETEX", &nobody, "1", ""]).await?;
+        self.redis.may("pb:*", &["GET", &nobody]).await
     }
 
     /// The copy there is.

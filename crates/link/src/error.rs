@@ -67,6 +67,13 @@ impl LinkError {
     pub fn failed(peer: &'static str, error: &dyn Error) -> Self {
         Self::Failed { peer, reason: chain(error) }
     }
+    /// The same, with the keys that it is about.
+    pub(crate) fn about(self, keys: &str) -> Self {
+        match self {
+            Self::Unfit { peer, reason } => Self::Unfit { peer, reason: format!("{reason}, for the keys `{keys}`") },
+            other => other,
+        }
+    }
     /// Whether nobody answered: asking again later may help.
     pub const fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. })

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ::redis::{
-    AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError,
+    AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, Value,
     aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub},
 };
 use tokio::time::{sleep, timeout};
@@ -217,13 +217,32 @@ impl Redis {
         connected.map_err(|_| late)?.map_err(|error| self.error(error))
     }
 
+    /// Tries whether a command may be run; `keys` is what it is about, for the error. Any other complaint of Redis says that
+    /// it may.
+    pub(crate) async fn may(&self, keys: &str, command: &[&str]) -> Result<(), LinkError> {
+        let Some((name, arguments)) = command.split_first() else { return Ok(()) };
+        match ::redis::cmd(name).arg(arguments).query_async::<Value>(&mut self.connection()).await {
+            Err(error) if error.code().is_none() || lacks_a_right(&error) => Err(self.error(error).about(keys)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     pub(crate) fn error(&self, error: RedisError) -> LinkError {
-        if error.is_timeout() {
+        if lacks_a_right(&error) {
+            let reason = format!("a right is missing (see docs/redis.md): {}", error.detail().unwrap_or("NOPERM"));
+            LinkError::Unfit { peer: self.role.peer(), reason }
+        } else if error.is_timeout() {
             LinkError::TimedOut { peer: self.role.peer(), after: PATIENCE }
         } else {
             LinkError::unreachable(self.role.peer(), error)
         }
     }
+}
+
+/// Redis refuses by `NOPERM`; within a script by an error whose words say so, though not which command it was.
+fn lacks_a_right(error: &RedisError) -> bool {
+    error.code() == Some("NOPERM")
+        || error.detail().is_some_and(|detail| detail.contains("user executing the script can't"))
 }
 
 impl fmt::Debug for Redis {

@@ -57,7 +57,12 @@ pub fn limit_gateways(fleet: &FleetName) -> String {
 /// What a tenant used of a product in a day or month; all of them lie on one node.
 pub fn usage(tenant: TenantId, span: Span, product: &str) -> String {
     // The product last: of a declarative file it may be any text.
-    format!("{{usage}}:{tenant}:{span}:{product}")
+    usages(&format!("{tenant}:{span}:{product}"))
+}
+
+/// What begins with this lies with what was used.
+pub fn usages(rest: &str) -> String {
+    format!("{{usage}}:{rest}")
 }
 
 /// Bindings of a user, in the cache.

@@ -18,6 +18,9 @@ const FORGOTTEN: Duration = Duration::from_secs(10);
 /// Buckets in one call: Redis does nothing else while it runs.
 const BATCH: usize = 256;
 
+/// The digest of no script.
+const NO_SCRIPT: &str = "0000000000000000000000000000000000000000";
+
 /// Notes the gateway, then moves each bucket by its cost, up to the most that it can owe: calls that Redis was too slow for
 /// are told again, and run all the same. Microseconds, whole ones in what is kept.
 const COUNT: &str = r"
@@ -86,6 +89,39 @@ impl SharedLimits {
             self.count_batch(batch, &mut counted).await?;
         }
         Ok(counted)
+    }
+
+    /// Whether this user of Redis may do what counting takes, for limits and for quotas.
+    ///
+    /// # Errors
+    /// [`LinkError::Unfit`] names what it may not; when Redis does not answer.
+    pub async fn check_rights(&self) -> Result<(), LinkError> {
+        let (limits, usages) = (redis_keys::limit(&self.fleet, "*"), redis_keys::usages("*"));
+        // Nobody counts under these names, and nothing stays there.
+        let (limit, usage) = (redis_keys::limit(&self.fleet, "-"), redis_keys::usages("-"));
+        for command in [
+            &["ZADD", &limit, "0", "-"][..],
+            &["ZREMRANGEBYSCORE", &limit, "0", "0"],
+            &["ZCARD", &limit],
+            &["PEXPIRE", &limit, "1"],
+            &["SET", &limit, "0", "PX", "1"],
+            &["GET", &limit],
+            &["TIME"],
+            &["SCRIPT", "LOAD", "return 0"],
+            &["EVALSHA", NO_SCRIPT, "1", &limit],
+        ] {
+            self.redis.may(&limits, command).await?;
+        }
+        for command in [
+            &["HSET", &usage, "-", "0"][..],
+            &["HGET", &usage, "-"],
+            &["HVALS", &usage],
+            &["HEXISTS", &usage, "-"],
+            &["PEXPIREAT", &usage, "1"],
+        ] {
+            self.redis.may(&usages, command).await?;
+        }
+        Ok(())
     }
 
     async fn count_batch(&self, costs: &[Cost], counted: &mut Counted) -> Result<(), LinkError> {

@@ -84,6 +84,9 @@ impl EdgeParts {
             (None, Revocations::Redis) => return Err(SetupError::Missing { key: "redis.revocation" }),
             (None, Revocations::None) => None,
         };
+        if let Some(redis) = &revocation {
+            unless_away(RedisCarrier::new(redis.clone(), Arc::clone(&clock)).check_rights(false).await)?;
+        }
         let record = (config.revocations == Revocations::Redis).then_some(revocation.as_ref()).flatten();
         let record = record.map(|redis| RedisRecord::new(redis.clone(), Arc::clone(&clock)));
         let carrier = revocation.map(|redis| RedisCarrier::new(redis, Arc::clone(&clock)));
@@ -92,6 +95,7 @@ impl EdgeParts {
                 let key = Secret::new(key.resolve(Path::new(""))?.expose().clone().into_bytes());
                 let redis = redis::connect_late(url, Role::Cache).await?;
                 let bindings = BindingsCache::new(redis.clone(), &key, SHARED_FOR);
+                unless_away(bindings.check_rights().await)?;
                 (Some(redis), Some(bindings))
             }
             (Some(_), None) => return Err(SetupError::Missing { key: "redis.cache_key" }),
@@ -124,7 +128,18 @@ impl EdgeParts {
         // After who this gateway is was found out: its fleet is part of it.
         let limits = cache.filter(|_| config.limits.shared);
         let limits = limits.map(|redis| SharedLimits::new(redis, config.gateway.fleet.clone()));
+        if let Some(limits) = &limits {
+            unless_away(limits.check_rights().await)?;
+        }
         Ok(Self { config, source, clock, revocations: carrier, record, bindings, limits, control_tls, renewal })
+    }
+}
+
+/// A Redis that does not answer yet has refused nothing.
+fn unless_away(checked: Result<(), LinkError>) -> Result<(), LinkError> {
+    match checked {
+        Err(error) if error.is_unreachable() => Ok(()),
+        checked => checked,
     }
 }
 

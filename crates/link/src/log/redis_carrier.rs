@@ -58,6 +58,28 @@ impl RedisCarrier {
         Self { adopts: Some(prefix.into()), ..self }
     }
 
+    /// Whether this user of Redis may read what a gateway reads, or with `writes` write what the control API writes.
+    ///
+    /// # Errors
+    /// [`LinkError::Unfit`] names what it may not; when Redis does not answer.
+    pub async fn check_rights(&self, writes: bool) -> Result<(), LinkError> {
+        // Nothing is under this name, and nothing is left under it.
+        let (listed, stream) = (keys::NOBODY, "{rev}:-");
+        for (pattern, name) in [("bl:*", listed), ("{rev}:*", stream)] {
+            self.redis.may(pattern, &["EXISTS", name]).await?;
+            self.redis.may(pattern, &["GET", name]).await?;
+        }
+        self.redis.may("{rev}:*", &["XREVRANGE", stream, "+", "-", "COUNT", "1"]).await?;
+        self.redis.may("{rev}:*", &["XREAD", "COUNT", "1", "STREAMS", stream, "0"]).await?;
+        if writes {
+            self.redis.may("{rev}:*", &["XADD", stream, "NOMKSTREAM", "*", "f", ""]).await?;
+            self.redis.may("{rev}:*", &["SETEX", "{rev}:-:ug", "1", "0"]).await?;
+            self.redis.may("bl:*", &["SET", "bl:-:", keys::OURS, "PX", "1", "NX"]).await?;
+            self.redis.may("bl:*", &["EXPIRE", "bl:-:", "1", "GT"]).await?;
+        }
+        Ok(())
+    }
+
     /// Whether Redis refuses a token: for routes that are served while nothing is proven.
     ///
     /// # Errors

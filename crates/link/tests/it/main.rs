@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod auth;
+mod cache_rights;
 mod conformance;
 mod fake;
 mod faulty;

@@ -41,7 +41,7 @@ async fn limited() -> Server {
     server
 }
 
-async fn refused(server: &Server, user: &str, command: &[&str]) -> bool {
+pub(crate) async fn refused(server: &Server, user: &str, command: &[&str]) -> bool {
     let client = ::redis::Client::open(server.url_of(user).await).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let (name, arguments) = command.split_first().unwrap();
@@ -57,6 +57,8 @@ async fn each_program_does_its_work_with_the_rights_that_the_docs_give() {
     let control_api = RedisCarrier::new(control_api, clock.clone()).adopting("bl:jti:");
     let gateway = connect(&server.url_of("gateway").await, Role::Revocation).await.unwrap();
     let listening = RedisCarrier::new(gateway.clone(), clock.clone());
+    control_api.check_rights(true).await.unwrap();
+    listening.check_rights(false).await.unwrap();
     let mut facts = listening.subscribe();
     let (mine, theirs) = (fresh(), fresh());
     let exp = clock.unix_now() + Duration::from_secs(600);
@@ -91,6 +93,32 @@ async fn each_program_does_its_work_with_the_rights_that_the_docs_give() {
     assert_eq!(found.len(), 1, "{found:?}");
     let record = RedisRecord::new(gateway, clock).read().await.unwrap();
     assert!(record.iter().any(|fact| matches!(fact, Fact::TokenRefused { jti, .. } if *jti == theirs)), "{record:?}");
+}
+
+#[tokio::test]
+async fn a_missing_right_is_said_at_the_start_with_its_command_and_keys() {
+    let server = limited().await;
+    let client = ::redis::Client::open(server.url().await).unwrap();
+    let mut admin = client.get_multiplexed_async_connection().await.unwrap();
+    for (user, writes, without, command, keys) in [
+        ("gateway", false, "-xread", "'xread'", "{rev}:*"),
+        ("gateway", false, "-exists", "'exists'", "bl:*"),
+        ("control-api", true, "-xadd", "'xadd'", "{rev}:*"),
+        ("control-api", true, "-expire", "'expire'", "bl:*"),
+    ] {
+        ::redis::cmd("ACL").arg("SETUSER").arg(user).arg(without).query_async::<()>(&mut admin).await.unwrap();
+        let redis = connect(&server.url_of(user).await, Role::Revocation).await.unwrap();
+        let said = RedisCarrier::new(redis, Arc::new(SystemClock)).check_rights(writes).await.unwrap_err();
+        let (fatal, said) = (!said.is_unreachable(), said.to_string());
+        assert!(fatal && said.contains(command) && said.contains(keys), "{user} {without}: {said}");
+        ::redis::cmd("ACL")
+            .arg("SETUSER")
+            .arg(user)
+            .arg(without.replace('-', "+"))
+            .query_async::<()>(&mut admin)
+            .await
+            .unwrap();
+    }
 }
 
 #[tokio::test]
