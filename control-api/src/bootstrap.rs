@@ -439,6 +439,7 @@ async fn hostname(app: &App, project: &Project, tenant: Option<&Tenant>, name: &
         response: ResponsePolicy::default(),
         admission: domain::Admission::default(),
         cors: domain::Cors::default(),
+        client_certificates: None,
     };
     let by: Authorized<ManageHostnames> = Authorized::system(JOB);
     let (by, new) = (&by, &new);

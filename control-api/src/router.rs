@@ -20,10 +20,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     App,
     api::{
-        apply, audit, auth_rpc, catalog, certificates, customers, decisions, entitlements, extract::MAX_BODY, gateways,
-        health, hostnames, idempotency, issuers, keycloak, me, members, menus, navigation, permissions, products,
-        projects, role_bindings, roles, routes as route_api, services, sessions, signing_keys, tenant_users, tenants,
-        upstreams, users, well_known,
+        apply, audit, auth_rpc, catalog, certificates, client_certificates, customers, decisions, entitlements,
+        extract::MAX_BODY, gateways, health, hostnames, idempotency, issuers, keycloak, me, members, menus, navigation,
+        permissions, products, projects, role_bindings, roles, routes as route_api, services, sessions, signing_keys,
+        tenant_users, tenants, upstreams, users, well_known,
     },
     envelope,
     error::AppError,
@@ -73,6 +73,11 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(roles::read_role, roles::replace_role, roles::delete_role))
         .routes(routes!(role_bindings::list_role_bindings, role_bindings::create_role_binding))
         .routes(routes!(role_bindings::delete_role_binding))
+        .routes(routes!(
+            client_certificates::list_certificate_bindings,
+            client_certificates::create_certificate_binding
+        ))
+        .routes(routes!(client_certificates::read_certificate_binding, client_certificates::delete_certificate_binding))
         .routes(routes!(menus::list_menus, menus::create_menu))
         .routes(routes!(menus::read_menu, menus::replace_menu, menus::delete_menu))
         .routes(routes!(permissions::list_permissions))
@@ -118,6 +123,11 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(hostnames::verify_hostname))
         .routes(routes!(hostnames::make_primary))
         .routes(routes!(hostnames::upload_certificate))
+        .routes(routes!(
+            client_certificates::read_client_certificates,
+            client_certificates::put_client_certificates,
+            client_certificates::delete_client_certificates
+        ))
         .routes(routes!(certificates::list_certificates))
         .routes(routes!(upstreams::list_upstreams, upstreams::create_upstream))
         .routes(routes!(upstreams::read_upstream, upstreams::replace_upstream, upstreams::delete_upstream))

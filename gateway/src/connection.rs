@@ -30,9 +30,13 @@ use tokio::{
     time::timeout,
 };
 
+use crate::tls::Handshake;
+
 /// What its parts say to each other about one connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    /// None of a connection in the clear.
+    handshake: Option<Handshake>,
     max_requests: u32,
     /// Odd while a head is read, even while its request is served; grows.
     phase: AtomicU32,
@@ -55,8 +59,9 @@ pub(crate) struct Active(Arc<Connection>);
 
 impl Connection {
     /// One whose first head is awaited.
-    pub(crate) fn new(max_requests: u32) -> Arc<Self> {
+    pub(crate) fn new(max_requests: u32, handshake: Option<Handshake>) -> Arc<Self> {
         Arc::new(Self {
+            handshake,
             max_requests,
             phase: AtomicU32::new(1),
             requests: AtomicU32::new(0),
@@ -66,6 +71,11 @@ impl Connection {
             unread: AtomicBool::new(false),
             retired: watch::Sender::new(false),
         })
+    }
+
+    /// What its TLS handshake left behind; none in the clear.
+    pub(crate) const fn handshake(&self) -> Option<&Handshake> {
+        self.handshake.as_ref()
     }
 
     /// Begins a request: of HTTP/1.1 its head is still to be read, of HTTP/2 it is there.

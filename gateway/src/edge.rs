@@ -53,7 +53,7 @@ use crate::{
     metrics::Metrics,
     permissions::Permissions,
     proxy::{EdgeProxy, Shared, forbidden::Forbidden, peers::Peers, resolver::Resolver},
-    tls::{self, Certificates},
+    tls::Tls,
     usage::UsageBook,
 };
 
@@ -137,7 +137,7 @@ pub enum EdgeError {
     #[error("the metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
     #[error("TLS cannot be set up")]
-    Tls(#[source] Box<pingora::Error>),
+    Tls(#[source] rustls::Error),
     #[error("threads cannot be started")]
     Threads(#[from] std::io::Error),
 }
@@ -335,8 +335,8 @@ impl RunningEdge {
             max_retries: MAX_ATTEMPTS,
             ..ServerConf::default()
         });
-        let certificates = Arc::new(Certificates::new(Arc::clone(&self.shared.gate)));
-        let tls = tls::settings(certificates, Arc::clone(&self.shared.metrics)).map_err(EdgeError::Tls)?.build();
+        let Shared { gate, clock, metrics, .. } = &*self.shared;
+        let tls = Tls::new(Arc::clone(gate), Arc::clone(clock), Arc::clone(metrics)).map_err(EdgeError::Tls)?;
         let Some(workers) = &self.workers else { return Ok(()) };
         // A socket of tokio's belongs to the runtime it is made in.
         let _entered = workers.enter();

@@ -75,6 +75,8 @@ pub(crate) struct Metrics {
     pub(crate) feed_age: Gauge,
     /// Entities of the feed that were refused.
     pub(crate) feed_refused: IntGauge,
+    /// Hostnames of the feed that are not served.
+    pub(crate) hostnames_unserved: IntGauge,
     /// Files of the feed that were refused since the start.
     pub(crate) feed_failures: IntCounter,
     /// Number of the last applied fact.
@@ -123,6 +125,7 @@ impl Metrics {
             feed_revision: add.integer("feed_revision", "Revision of the snapshot in force")?,
             feed_age: add.gauge("feed_age_seconds", "Time since the feed was last heard of; -1 for never")?,
             feed_refused: add.integer("feed_refused_entities", "Entities that the gate refused")?,
+            hostnames_unserved: add.integer("unserved_hostnames", "Hostnames that are known and not served")?,
             feed_failures: add.counter("feed_failures_total", "Readings of the feed that failed")?,
             mirror_seq: add.integer("mirror_applied_seq", "Number of the last applied fact of the log")?,
             mirror_refused: add.integer("mirror_refused", "Tokens and sessions that are refused")?,

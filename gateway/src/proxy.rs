@@ -94,7 +94,7 @@ impl ProxyHttp for EdgeProxy {
         ctx.trace.laps = metrics.laps(clock.boot_now());
         let empty = session.is_body_empty();
         let decision = {
-            let head = head::read(session, self.listener, !empty, ctx.request_id);
+            let head = head::read(session, ctx.watch.handshake(), self.listener, !empty, ctx.request_id);
             match head::oversized(session, limits) {
                 Some(denial) => Err(denial.into()),
                 None => gate.decide(&head, clock, &mut ctx.trace).await,
@@ -279,8 +279,9 @@ impl ProxyHttp for EdgeProxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut RequestContext) {
+        let watch = Arc::clone(&ctx.watch);
         // Whether a body followed is not told.
-        let head = head::read(session, self.listener, false, ctx.request_id);
+        let head = head::read(session, watch.handshake(), self.listener, false, ctx.request_id);
         ctx.finished(self.shared.clock.boot_now(), &Wire::of(session), error.is_some(), Some(&head));
     }
 }

@@ -21,6 +21,9 @@ const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// Longest pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Hostnames that `/readyz` names, at most.
+const NAMED: usize = 100;
+
 /// What the listener tells about.
 pub(crate) struct Status {
     pub(crate) applier: Arc<Applier>,
@@ -107,6 +110,7 @@ impl Status {
             "snapshot": {
                 "revision": gate.snapshot().revision(),
                 "age_seconds": self.applier.age().map(|age| age.as_secs_f64()),
+                "unserved_hostnames": gate.snapshot().unserved().iter().take(NAMED).collect::<Vec<_>>(),
             },
             "revocations": revocations,
         });
@@ -131,6 +135,7 @@ impl Status {
         metrics.token_misses.set(signed(tokens.misses));
         metrics.token_entries.set(count(tokens.entries));
         metrics.feed_revision.set(signed(gate.snapshot().revision()));
+        metrics.hostnames_unserved.set(count(gate.snapshot().unserved().len()));
         metrics.feed_age.set(self.applier.age().map_or(-1.0, |age| age.as_secs_f64()));
         metrics.mirror_seq.set(signed(gate.mirror().position().seq.0));
         metrics.mirror_refused.set(count(gate.mirror().refused_count()));

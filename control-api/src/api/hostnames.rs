@@ -201,6 +201,7 @@ pub async fn create_hostname(
         response: body.response,
         admission: body.admission,
         cors: body.cors,
+        client_certificates: None,
     };
     let (made, commit) = app::hostnames::create_hostname(&app, &principal, new).await?;
     let location = format!("/v1/hostnames/{}", made.id);

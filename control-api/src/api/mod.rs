@@ -6,6 +6,7 @@ pub mod audit;
 pub mod auth_rpc;
 pub mod catalog;
 pub mod certificates;
+pub mod client_certificates;
 pub mod customers;
 pub mod decisions;
 pub mod entitlements;

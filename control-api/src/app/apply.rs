@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use store::{Audited, Commit, Page, Tx, read::*};
 use uuid::Uuid;
 
-use super::{certificates, issuers, projects, role_bindings, roles, signing_keys, upstreams};
+use super::{certificates, client_certificates, issuers, projects, role_bindings, roles, signing_keys, upstreams};
 use crate::{App, caller::Principal, context::new_id, error::AppError};
 
 /// Proofs that somebody may write all that a declarative file can hold.
@@ -477,6 +477,10 @@ impl Run<'_> {
         let services: Vec<ServiceId> = declared.services.iter().map(|id| self.stored(*id)).collect();
         let certificate_id: Option<CertificateId> = declared.certificate_id.map(|id| self.stored(id));
         self.certificate_covers(certificate_id, &declared.hostname).await?;
+        let client_certificates = declared.client_certificates.as_ref().map(|it| it.certificates.clone());
+        if let Some(certificates) = &client_certificates {
+            client_certificates::readable(certificates, self.app.now())?;
+        }
         let id = match self.tx.hostname_by_name(&declared.hostname).await? {
             Some(mut found) => {
                 let id = found.id;
@@ -493,6 +497,7 @@ impl Run<'_> {
                     || found.response != declared.response
                     || found.admission != declared.admission
                     || found.cors != declared.cors
+                    || found.client_certificates != client_certificates
                     || found.services.iter().any(|id| !services.contains(id))
                     || services.iter().any(|id| !found.services.contains(id));
                 if differs {
@@ -503,6 +508,7 @@ impl Run<'_> {
                     found.response.clone_from(&declared.response);
                     found.admission.clone_from(&declared.admission);
                     found.cors.clone_from(&declared.cors);
+                    found.client_certificates = client_certificates;
                     self.tx.updated(self.tx.update_hostname(by, found).await?).await?;
                     self.outcome.updated += 1;
                 } else {
@@ -531,6 +537,7 @@ impl Run<'_> {
                     response: declared.response.clone(),
                     admission: declared.admission.clone(),
                     cors: declared.cors.clone(),
+                    client_certificates,
                 };
                 self.tx.created(self.tx.insert_hostname(by, new).await?).await?;
                 self.outcome.created += 1;

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod audit;
 pub mod auth_rpc;
 pub mod certificates;
+pub mod client_certificates;
 pub mod customers;
 pub mod decisions;
 pub mod gateways;

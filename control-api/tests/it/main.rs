@@ -14,6 +14,7 @@ mod auth_rpc;
 mod bootstrap;
 mod boundary;
 mod catalogue;
+mod certificates;
 mod decisions;
 mod edge_door;
 mod enrolment;

@@ -3,6 +3,7 @@
 //! The chain of types starts here: a [`verify::Presented`] bearer token becomes a [`VerifiedToken`] when its signature
 //! and claims hold; whether it was revoked since is asked of the [`Mirror`].
 
+pub mod certificate;
 pub mod claims;
 pub mod issuer;
 pub mod jwks;
@@ -11,6 +12,7 @@ pub mod mint;
 pub mod mirror;
 pub mod verify;
 
+pub use certificate::{Authorities, AuthoritiesError, CertificateError, ClientCertificate};
 pub use claims::{AccessClaims, ContextKind};
 pub use issuer::{Issuer, IssuerError};
 pub use jwks::{Jwks, JwksError, KeyId, PublicKey};

@@ -32,6 +32,8 @@ macro_rules! actions {
 actions! {
     /// Audit events appended from outside.
     AppendAudit = "audit";
+    /// As whom the holders of client certificates act.
+    ManageCertificateBindings = "certificate-binding";
     /// Certificates.
     ManageCertificates = "certificate";
     /// Customers, their KYC and payment state.

@@ -60,6 +60,9 @@ impl Credentials {
         }
     }
 
+    /// Of every kind.
+    pub const ALL: Self = Self((1 << CredentialKind::ALL.len()) - 1);
+
     /// One kind alone.
     pub const fn only(kind: CredentialKind) -> Self {
         Self(kind.bit())

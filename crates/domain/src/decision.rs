@@ -10,7 +10,7 @@ use std::{fmt, ops::Deref};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{OrgUnitId, ProjectId, RequestId, RouteId, TenantId, Timestamp};
+use crate::{CertificateBindingId, OrgUnitId, ProjectId, RequestId, RouteId, TenantId, Timestamp};
 
 /// Longest JSON of a decision, in bytes.
 pub const MAX_BYTES: usize = 8 * 1024;
@@ -249,6 +249,9 @@ pub struct ShownCredential {
     pub seen_before: Option<bool>,
     /// How long ago it verified it, in milliseconds.
     pub verified_age_ms: Option<u64>,
+    /// The client certificate, where it is one that was believed.
+    #[serde(default)]
+    pub certificate: Option<ShownCertificate>,
     /// The claims that were considered.
     pub claims: Option<ShownClaims>,
     /// Whether claims that name somebody were left out: the token is not one of this tenant's, or may be another's.
@@ -263,10 +266,21 @@ pub enum ShownKind {
     None,
     /// A bearer token (RFC 6750).
     Bearer,
+    /// The client certificate of the connection.
+    Certificate,
     /// More than one.
     Several,
     /// One of a kind the route does not take.
     Other,
+}
+
+/// A client certificate by which somebody acted.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ShownCertificate {
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: Shown,
+    /// The binding that says who acts; none where a declarative file says it.
+    pub binding_id: Option<CertificateBindingId>,
 }
 
 /// The claims of a token that decisions look at. No others are ever told.

@@ -17,6 +17,7 @@
 //!
 //! What needs more than this crate is checked by the reader in `link`: ties between routes and the keys of issuers.
 
+mod client_certificate;
 mod compile;
 pub mod ids;
 mod issuer;
@@ -27,8 +28,9 @@ mod upstream;
 pub use self::{
     compile::{compile, examine},
     raw::{
-        RawAccess, RawAssertion, RawCertificate, RawFile, RawHostname, RawIssuer, RawJwks, RawProject, RawRole,
-        RawRoute, RawService, RawTenant, RawTimeouts, RawUpstream, RawUpstreamTls,
+        RawAccess, RawAssertion, RawCertificate, RawCertificateBinding, RawClientCertificates, RawFile, RawHostname,
+        RawIssuer, RawJwks, RawProject, RawRole, RawRoute, RawService, RawTenant, RawTimeouts, RawUpstream,
+        RawUpstreamTls,
     },
     route::METHODS,
     upstream::{IDENTITY_HEADERS, peer},
@@ -62,6 +64,8 @@ pub struct Examined {
     pub places: Vec<Place>,
     /// What is wrong.
     pub problems: Vec<Problem>,
+    /// What is wrong with files that only one hostname needs: a gateway of its own does not serve that one.
+    pub unserved: Vec<Problem>,
 }
 
 /// Where an entity stands, and the parts of it that could be read.

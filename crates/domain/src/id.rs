@@ -122,6 +122,8 @@ kinds! {
     AuditEvent => AuditEventId;
     /// A certificate chain with its key.
     Certificate => CertificateId;
+    /// As whom the holder of a client certificate acts.
+    CertificateBinding => CertificateBindingId;
     /// Who pays.
     Customer => CustomerId;
     /// That a tenant may use a product.

@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod audit;
+pub mod client_certificate;
 pub mod cors;
 pub mod credential;
 pub mod decision;
@@ -26,6 +27,7 @@ pub mod time;
 pub mod unit;
 
 pub use admission::Admission;
+pub use client_certificate::{CertificateBinding, CertificateMode, CertificateName, ClientCertificates, NameKind};
 pub use cors::{Cors, CorsOrigin};
 pub use credential::{CredentialKind, Credentials};
 pub use decision::Decision;
@@ -33,9 +35,9 @@ pub use fact::{Fact, History, NumberedFact, Position, Seq, SnapshotVersion, Tag}
 pub use fleet::FleetName;
 pub use host::HostName;
 pub use id::{
-    AuditEventId, CertificateId, CustomerId, EntitlementId, GatewayId, HostnameId, Id, IssuerId, MembershipId, MenuId,
-    OrgUnitId, ProductId, ProductRequestId, ProjectId, RequestId, RoleBindingId, RoleId, RouteId, ServiceId, SessionId,
-    SigningKeyId, TenantId, TokenId, UpstreamId, UserId,
+    AuditEventId, CertificateBindingId, CertificateId, CustomerId, EntitlementId, GatewayId, HostnameId, Id, IssuerId,
+    MembershipId, MenuId, OrgUnitId, ProductId, ProductRequestId, ProjectId, RequestId, RoleBindingId, RoleId, RouteId,
+    ServiceId, SessionId, SigningKeyId, TenantId, TokenId, UpstreamId, UserId,
 };
 pub use network::Network;
 pub use path::PathPattern;

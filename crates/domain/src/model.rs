@@ -21,7 +21,7 @@ pub mod tenant;
 pub mod upstream;
 pub mod user;
 
-pub use certificate::{Certificate, CertificateSource, NewCertificate};
+pub use certificate::{BoundCertificate, Certificate, CertificateSource, NewBoundCertificate, NewCertificate};
 pub use customer::{Customer, CustomerKind, KycKind, NewCustomer, Tenancy};
 pub use enrolment::{Enrolment, EnrolmentState, NewEnrolment};
 pub use gateway::{GatewayNode, GatewayReport};

@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Admission, ByteSize, CertificateId, Cors, CredentialKind, Credentials, HostName, HostnameId, HumanDuration,
-    IssuerId, PathPattern, Permission, ProductQuota, ProjectId, RoleId, RouteId, Secret, ServiceId, Slug, TenantId,
-    Timestamp, UpstreamId, response::ResponsePolicy, secret,
+    Admission, ByteSize, CertificateBinding, CertificateId, ClientCertificates, Cors, CredentialKind, Credentials,
+    HostName, HostnameId, HumanDuration, IssuerId, PathPattern, Permission, ProductQuota, ProjectId, RoleId, RouteId,
+    Secret, ServiceId, Slug, TenantId, Timestamp, UpstreamId, response::ResponsePolicy, secret,
 };
 
 /// The newest form of entities this build reads and writes. Raised when an old gateway could misread a new row.
 ///
 /// 2: tenants and hostnames with an `admission`, tenants with a `principal_rate_limit`, hostnames with `cors`.
-/// 3: routes that do not take tokens, tenants with `quotas`.
+/// 3: routes that do not take tokens, tenants with `quotas`, hostnames with `client_certificates`.
 pub const READER: u32 = 3;
 
 /// One change of one entity; the latest change of an entity is its state.
@@ -95,7 +95,7 @@ impl Entity {
         let takes_no_tokens =
             |routes: &[Route]| routes.iter().any(|route| !route.credentials.contains(CredentialKind::Token));
         let three = match self {
-            Self::Hostname(it) => takes_no_tokens(&it.routes),
+            Self::Hostname(it) => takes_no_tokens(&it.routes) || it.client_certificates.is_some(),
             Self::Service(it) => takes_no_tokens(&it.routes),
             Self::Tenant(it) => !it.quotas.is_empty(),
             Self::Project(_) | Self::Role(_) | Self::Certificate(_) | Self::Upstream(_) | Self::Issuer(_) => false,
@@ -567,4 +567,17 @@ pub struct Hostname {
     /// Which pages of other origins may call it.
     #[serde(default)]
     pub cors: Cors,
+    /// Whose client certificates it believes; none where it asks for none.
+    #[serde(default)]
+    pub client_certificates: Option<ClientAuthentication>,
+}
+
+/// The client certificates of a hostname.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct ClientAuthentication {
+    /// Whose are believed.
+    pub certificates: ClientCertificates,
+    /// As whom their holders act, at most 1000; no name stands twice.
+    #[serde(default)]
+    pub bindings: Vec<CertificateBinding>,
 }

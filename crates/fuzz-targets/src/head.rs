@@ -64,6 +64,7 @@ impl Sent {
         RawHead {
             listener: self.listener,
             sni: self.sni.as_deref(),
+            certificate: None,
             version: self.version,
             method: &self.method,
             target: &self.target,

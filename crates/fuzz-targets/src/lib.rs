@@ -4,6 +4,7 @@
 //! | Target | Input | What must hold |
 //! |---|---|---|
 //! | `canonical` | a request head | what is canonical is read as itself, and has nothing that is refused |
+//! | `certificates` | settings, revocation lists, client certificates | they are read or refused; a name is whole |
 //! | `decide` | a request head | what is decided is what is forwarded, and nothing forged goes with it |
 //! | `token` | a bearer text | it is read or refused, and never believed without the key |
 //! | `keys` | a key set | it is read or refused; what is read has bounds |
@@ -16,6 +17,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a target that finds something panics: that is its answer")]
 
 pub mod canonical;
+pub mod certificates;
 pub mod decide;
 pub mod declarative;
 pub mod head;
@@ -28,8 +30,9 @@ pub mod token;
 pub type Target = fn(&[u8]);
 
 /// All targets by name; the seeds of each lie in the folder of its name.
-pub const ALL: [(&str, Target); 7] = [
+pub const ALL: [(&str, Target); 8] = [
     ("canonical", canonical::run),
+    ("certificates", certificates::run),
     ("decide", decide::run),
     ("declarative", declarative::run),
     ("keys", keys::run),

@@ -115,6 +115,10 @@ fn seeds_get_beyond_the_door() {
     serde_json::from_str::<Vec<domain::snapshot::Change>>(&seed("snapshot/site")).unwrap();
     serde_json::from_str::<domain::response::ResponsePolicy>(&seed("policy/whole")).unwrap();
     assert_eq!(authn::Jwks::parse(&serde_json::from_str(&seed("keys/three")).unwrap()).unwrap().len(), 3);
+    for name in ["settings-json", "optional-json"] {
+        let settings = serde_json::from_str(&seed(&format!("certificates/{name}"))).unwrap();
+        authn::Authorities::compile(&settings).unwrap();
+    }
     authn::verify::Presented::read(&seed("token/signed")).unwrap();
     for name in ["plain", "encoded", "http2", "absolute"] {
         let sent = fuzz_targets::head::Sent::parse(seed(&format!("canonical/{name}")).as_bytes());
@@ -139,6 +143,7 @@ macro_rules! smoke_tests {
 
 smoke_tests! {
     no_head_has_two_readings = "canonical",
+    no_certificate_or_list_breaks_its_reader = "certificates",
     what_is_decided_is_what_is_forwarded = "decide",
     no_file_breaks_its_reader = "declarative",
     no_key_set_breaks_its_reader = "keys",

@@ -125,6 +125,7 @@ fn entities(issuer: Issuer) -> Vec<Entity> {
             response: Default::default(),
             admission: domain::Admission::default(),
             cors: domain::Cors::default(),
+            client_certificates: None,
         }),
     ]
 }
@@ -149,6 +150,7 @@ fn main() {
     let head = RawHead {
         listener: Listener::Tls,
         sni: Some("acme.localhost"),
+        certificate: None,
         version: Version::Http11,
         method: "GET",
         target: b"/demo/orders/7?page=2",

@@ -3,15 +3,15 @@
 use std::sync::{Arc, atomic::AtomicU64};
 
 use authn::claims::ContextKind;
-use domain::{Clock, OrgUnitId, Permission, snapshot::Access};
+use domain::{Clock, OrgUnitId, Permission, Timestamp, snapshot::Access};
 
 use crate::{
     CanonicalRequest, Denial, Gate, Permit, Stop, bind::BoundPrincipal, identity::Principal, permit::Lasting,
     route::Matched, snapshot::route::CompiledRoute,
 };
 
-/// The permit of a bound principal on its route, judged by the snapshot after `judged_at` changes or more. The only place
-/// that makes one.
+/// The permit of a bound principal on its route, judged by the snapshot after `judged_at` changes or more, over a
+/// connection whose certificate is good until `demanded`, where one is. The only place that makes one.
 ///
 /// # Errors
 /// No route, the wrong context, or a permission that is not held.
@@ -20,7 +20,7 @@ pub(crate) fn permit(
     judged_at: u64,
     bound: BoundPrincipal,
     matched: &Matched,
-    request: &CanonicalRequest<'_>,
+    (request, demanded): (&CanonicalRequest<'_>, Option<Timestamp>),
     clock: &dyn Clock,
 ) -> Result<Permit, Stop> {
     let route = judge(&bound, matched, &request.path)?;
@@ -30,7 +30,9 @@ pub(crate) fn permit(
         BoundPrincipal::Principal { tenant, principal, facts, .. } => (tenant, Some(principal), Some(facts)),
     };
     let expires_at = shown.as_ref().and_then(|shown| shown.expires_at);
-    let left = |at: domain::Timestamp| at.since(clock.unix_now());
+    // Only a token can be had anew.
+    let refreshed = expires_at.filter(|_| shown.as_ref().is_some_and(|shown| shown.known.token().is_some()));
+    let left = |at: Timestamp| at.since(clock.unix_now());
     Ok(Permit {
         request_id: request.request_id,
         method: request.method,
@@ -43,12 +45,13 @@ pub(crate) fn permit(
         route: Arc::clone(route),
         identity,
         tenant,
-        lasting: Lasting { ends_at: expires_at },
+        lasting: Lasting { ends_at: expires_at.into_iter().chain(demanded).min() },
         max_body: route.max_body.or(max_body),
         safe: request.is_safe(),
         judged_at: AtomicU64::new(judged_at),
-        refresh_advised: expires_at.is_some_and(|at| left(at) <= gate.config.refresh_threshold),
+        refresh_advised: refreshed.is_some_and(|at| left(at) <= gate.config.refresh_threshold),
         shown,
+        certificate: request.certificate.cloned(),
         slots: (None, None),
     })
 }

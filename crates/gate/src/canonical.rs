@@ -12,12 +12,12 @@
 //! | `x_md_…`, `X.Forwarded.For` | servers fold `_` and `.` to `-` |
 //! | `Transfer-Encoding` beside `Content-Length`, other than `chunked`, on HTTP/1.0 | request smuggling |
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use domain::RequestId;
 use http::{HeaderMap, HeaderName, header};
 
-use crate::Denial;
+use crate::{Denial, ShownCertificate};
 
 /// Longest request target, in bytes.
 pub const MAX_TARGET_BYTES: usize = 16 * 1024;
@@ -49,6 +49,8 @@ pub struct RawHead<'r> {
     pub listener: Listener,
     /// The name of the TLS handshake, as sent.
     pub sni: Option<&'r str>,
+    /// The certificate that the client showed then, if it did.
+    pub certificate: Option<&'r Arc<ShownCertificate>>,
     /// Protocol.
     pub version: Version,
     /// Method, as sent.
@@ -84,6 +86,8 @@ pub struct CanonicalRequest<'r> {
     pub headers: &'r HeaderMap,
     /// Whether a body follows.
     pub has_body: bool,
+    /// The certificate that the client showed when the connection was made, if it did.
+    pub certificate: Option<&'r Arc<ShownCertificate>>,
     /// The client's address: the connection's until [`crate::client`] has seen through the proxies of ours.
     pub client: IpAddr,
     /// The id we gave it.
@@ -128,6 +132,7 @@ pub fn read<'r>(head: &RawHead<'r>) -> Result<CanonicalRequest<'r>, Denial> {
         query,
         headers: head.headers,
         has_body: head.has_body,
+        certificate: head.certificate,
         client: head.client,
         request_id: head.request_id,
     })

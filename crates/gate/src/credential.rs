@@ -3,7 +3,7 @@
 use domain::{CredentialKind, snapshot::Access};
 use http::header;
 
-use crate::{CanonicalRequest, Denial, route::Matched};
+use crate::{CanonicalRequest, Denial, ShownCertificate, route::Matched};
 
 /// What the caller shows, borrowed from the request. Nothing of it is verified.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +12,8 @@ pub(crate) enum Credential<'r> {
     Anonymous,
     /// A token in `Authorization: Bearer` (RFC 6750 §2.1).
     Token(&'r str),
+    /// The certificate of the connection, where nothing else is shown and the route takes it.
+    Certificate(&'r ShownCertificate),
 }
 
 impl Credential<'_> {
@@ -20,6 +22,7 @@ impl Credential<'_> {
         match self {
             Self::Anonymous => None,
             Self::Token(_) => Some(CredentialKind::Token),
+            Self::Certificate(_) => Some(CredentialKind::Certificate),
         }
     }
 }
@@ -32,7 +35,13 @@ pub(crate) fn pick<'r>(matched: &Matched, request: &CanonicalRequest<'r>) -> Res
     if *matched.access() == Access::Public {
         return Ok(Credential::Anonymous);
     }
-    let credential = authorization(request)?;
+    let credential = match (authorization(request)?, request.certificate) {
+        // It is there whether or not the caller means it, so that it never counts beside another.
+        (Credential::Anonymous, Some(shown)) if matched.credentials().contains(CredentialKind::Certificate) => {
+            Credential::Certificate(shown)
+        }
+        (credential, _) => credential,
+    };
     match (credential.kind(), matched.access()) {
         (Some(kind), _) if matched.credentials().contains(kind) => Ok(credential),
         (Some(_), _) => Err(Denial::CredentialRefused),

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use authn::{Refusal, TokenError};
+use authn::{CertificateError, Refusal, TokenError};
 use http::StatusCode;
 
 use crate::{cors::CompiledCors, load::Full};
@@ -93,6 +93,8 @@ pub enum Denial {
     QuotaExceeded(Limit),
     #[error("the client's address is not let in")]
     AddressRefused,
+    #[error("the connection was made without the client certificate that is needed here")]
+    CertificateMissing,
     #[error("too many at once ({0})")]
     ConcurrencyLimited(Full),
     // 4. route
@@ -106,6 +108,8 @@ pub enum Denial {
     #[error("the credential is not one this route takes")]
     CredentialRefused,
     // 6. verify
+    #[error("the client certificate is not believed")]
+    Certificate(#[from] CertificateError),
     #[error("the token is not believed")]
     Token(#[from] TokenError),
     // 7. revoke
@@ -219,6 +223,8 @@ impl Denial {
             Self::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::QuotaExceeded(_) => (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded"),
             Self::AddressRefused => (StatusCode::FORBIDDEN, "address_refused"),
+            Self::CertificateMissing => (StatusCode::UNAUTHORIZED, "certificate_missing"),
+            Self::Certificate(_) => (StatusCode::UNAUTHORIZED, "certificate_refused"),
             Self::ConcurrencyLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "concurrency_limited"),
             Self::RouteNotFound => (StatusCode::NOT_FOUND, "route_not_found"),
             Self::CredentialMissing => (StatusCode::UNAUTHORIZED, "credential_missing"),
@@ -277,6 +283,8 @@ impl Denial {
     pub fn challenge(&self) -> Option<&'static str> {
         match self {
             Self::CredentialMissing => Some("Bearer"),
+            // No field can ask for a certificate; a new connection does.
+            Self::CertificateMissing | Self::Certificate(_) => Some("Bearer"),
             denial if denial.public().0 == StatusCode::UNAUTHORIZED => Some(r#"Bearer error="invalid_token""#),
             _ => None,
         }

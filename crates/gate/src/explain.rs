@@ -16,7 +16,7 @@ use domain::{
     BootInstant, Clock, Decision, RequestId,
     decision::{
         AskedPermission, AskedProduct, BindingsLevel, BoundPrincipal, DecidedRoute, DemandedAccess, Freshness,
-        HoldingRole, KnownBindings, PERMIT, Shown, ShownCredential, ShownKind, Stage,
+        HoldingRole, KnownBindings, PERMIT, Shown, ShownCertificate, ShownCredential, ShownKind, Stage,
     },
     snapshot::Access,
 };
@@ -27,6 +27,7 @@ use crate::{
     identity::Principal,
     route::Matched,
     snapshot::route::CompiledRoute,
+    verify::{Known, Proof},
 };
 
 /// Longest names of ours that are told whole, in bytes.
@@ -127,8 +128,12 @@ impl Account<'_> {
         let (kind, text) = match self.request.as_ref().map(|request| credential::pick(&matched, request)) {
             Some(Ok(Credential::Anonymous) | Err(Denial::CredentialMissing)) => (ShownKind::None, None),
             Some(Ok(Credential::Token(text))) => (ShownKind::Bearer, Some(text)),
+            Some(Ok(Credential::Certificate(_))) => (ShownKind::Certificate, None),
             Some(Err(Denial::CredentialAmbiguous)) => (ShownKind::Several, None),
             Some(Err(_)) => (ShownKind::Other, None),
+            None if self.trace.known.as_ref().is_some_and(|known| known.token().is_none()) => {
+                (ShownKind::Certificate, None)
+            }
             None if self.trace.known.is_some() => (ShownKind::Bearer, None),
             None => (ShownKind::None, None),
         };
@@ -145,6 +150,7 @@ impl Account<'_> {
             algorithm: token::algorithm(known, presented.as_ref()),
             seen_before: self.trace.token_cached,
             verified_age_ms: known.map(|known| millis(self.now.since(known.verified_at))),
+            certificate: known.and_then(certificate),
             claims: token::claims(known, presented.as_ref(), told),
             withheld: told == token::Told::WithoutNames && (known.is_some() || presented.is_some()),
         }
@@ -243,6 +249,13 @@ fn reason(denial: &Denial) -> String {
         source = error.source();
     }
     text
+}
+
+/// The certificate that says who acts.
+fn certificate(known: &Known) -> Option<ShownCertificate> {
+    let Proof::Certificate(certified) = &known.proof else { return None };
+    let binding_id = certified.is_own().then_some(certified.binding().id);
+    Some(ShownCertificate { sha256: Shown::cut(certified.fingerprint(), NAME), binding_id })
 }
 
 fn route(route: &CompiledRoute) -> DecidedRoute {

@@ -127,8 +127,22 @@ pub fn prepare(permit: &Permit, head: &mut impl UpstreamHead, path: &str, clock:
     Ok(())
 }
 
+/// What names begin with that speak of the client or its certificate in some server's words (RFC 9440 in the last ones').
+const STRIPPED: [&str; 10] = [
+    "x-md-",
+    "x-forwarded",
+    "x-original-",
+    "x-rewrite-",
+    "x-client-cert",
+    "x-client-verify",
+    "x-ssl-",
+    "x-tls-client-",
+    "ssl-client-",
+    "client-cert",
+];
+
 /// Whether a field never reaches an upstream as the client sent it: the identity headers in any spelling that some
-/// server folds to theirs, and the forwarded family.
+/// server folds to theirs, the forwarded family, and what other edges call a verified certificate.
 pub fn is_stripped(name: &str) -> bool {
     let folded;
     let name = if name.bytes().any(|b| matches!(b, b'_' | b'.')) {
@@ -137,7 +151,7 @@ pub fn is_stripped(name: &str) -> bool {
     } else {
         name
     };
-    ["x-md-", "x-forwarded", "x-original-", "x-rewrite-"].iter().any(|prefix| name.starts_with(prefix))
+    STRIPPED.iter().any(|prefix| name.starts_with(prefix))
         || matches!(
             name,
             "cf-connecting-ip"

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use authn::claims::ContextKind;
+use authn::{VerifiedToken, claims::ContextKind};
 use aws_lc_rs::digest;
 use domain::{OrgUnitId, Permission, snapshot::RoleScope};
 use http::HeaderValue;
@@ -55,10 +55,7 @@ impl Principal {
                 bindings.roles.iter().filter_map(|id| by_id(*id)).filter(|role| role.scope == scope).collect()
             }
             // An external issuer's roles are names of ours; what it says of administrators counts for nothing.
-            (None, false) => {
-                let names = known.token().map(|token| token.roles.as_slice()).unwrap_or_default();
-                names.iter().filter_map(|name| by_name(name)).collect()
-            }
+            (None, false) => known.role_names().filter_map(by_name).collect(),
             (None, true) => Vec::new(),
         };
         let unit_roles = bindings.iter().flat_map(|bindings| &bindings.unit_roles);
@@ -139,8 +136,7 @@ impl Principal {
             }
         };
         add(IdentityHeader::UserId, &percent_encode(&self.subject));
-        let Proof::Token(token) = &known.proof;
-        if let Some(username) = &token.username {
+        if let Some(username) = known.token().and_then(|token| token.username.as_ref()) {
             add(IdentityHeader::Username, &percent_encode(username));
         }
         let mut names: Vec<&str> = self.role_names().collect();
@@ -150,26 +146,36 @@ impl Principal {
         add(IdentityHeader::IsAdmin, if self.is_admin { "true" } else { "false" });
         add(IdentityHeader::IsSuperAdmin, if self.is_super_admin { "true" } else { "false" });
         // The token says which unit; that the user is still in it is said by its bindings.
-        if let Some(unit) = token.org_unit.filter(|unit| self.unit_roles.iter().any(|(held, _)| held == unit)) {
+        let unit = known.token().and_then(|token| token.org_unit);
+        if let Some(unit) = unit.filter(|unit| self.unit_roles.iter().any(|(held, _)| held == unit)) {
             add(IdentityHeader::OuId, &unit.to_string());
         }
-        if let Some(session) = token.session() {
+        if let Some(session) = known.token().and_then(VerifiedToken::session) {
             add(IdentityHeader::SessionId, &session.to_string());
         }
-        if let Some(id) = token.token_id() {
+        if let Some(id) = known.token().and_then(VerifiedToken::token_id) {
             add(IdentityHeader::TokenId, &id.to_string());
         }
-        add(IdentityHeader::AuthMethod, "jwt");
+        add(
+            IdentityHeader::AuthMethod,
+            match &known.proof {
+                Proof::Token(_) => "jwt",
+                Proof::Certificate(_) => "certificate",
+            },
+        );
         headers
     }
 }
 
 /// 128 bits of SHA-256 over the issuer's id, which has one length, and the subject.
 fn number(known: &Known) -> u128 {
-    let Proof::Token(token) = &known.proof;
+    let realm = match &known.proof {
+        Proof::Token(token) => token.issuer.id.uuid(),
+        Proof::Certificate(certified) => certified.realm(),
+    };
     let mut context = digest::Context::new(&digest::SHA256);
-    context.update(token.issuer.id.uuid().as_bytes());
-    context.update(token.subject.as_bytes());
+    context.update(realm.as_bytes());
+    context.update(known.subject().as_bytes());
     context.finish().as_ref().iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 

@@ -11,7 +11,8 @@ use std::sync::{Arc, atomic::Ordering};
 use domain::Clock;
 
 use crate::{
-    Denial, Gate, Permit, Trace, admit, authorize, bind, permit::Shown, revoke, revoke::Active, route, tenant, verify,
+    Denial, Gate, Permit, Trace, admit, authorize, bind, certificate, permit::Shown, revoke, revoke::Active, route,
+    tenant, verify,
 };
 
 /// Judges a permit again.
@@ -30,12 +31,13 @@ pub(crate) async fn still_holds(gate: &Gate, permit: &Permit, path: &str, clock:
     let mut trace = Trace::default();
     let site = tenant::of(&gate.snapshot, &permit.host, &mut trace)?;
     admit::addresses(&site, permit.client)?;
+    certificate::demanded(&site, permit.certificate.as_ref(), clock)?;
     let matched = route::find(&site, permit.method, path, permit.safe, &mut trace)?;
     let active = match &permit.shown {
         None => Active::Anonymous,
         Some(facts) => {
             let known = Arc::clone(&facts.known);
-            verify::still_believed(&known, &site)?;
+            verify::still_believed(&known, &site, clock)?;
             let bindings = revoke::bindings(gate, &known, &mut trace).await?;
             Active::Known { known, bindings, facts: Shown::clone(facts) }
         }

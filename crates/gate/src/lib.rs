@@ -14,6 +14,7 @@ pub mod authorize;
 pub mod bind;
 pub mod bucket;
 pub mod canonical;
+pub mod certificate;
 pub mod client;
 pub mod cors;
 pub mod credential;
@@ -41,6 +42,7 @@ use authn::Mirror;
 use domain::{Clock, decision::Stage};
 
 pub use canonical::{CanonicalRequest, Listener, RawHead, Version};
+pub use certificate::ShownCertificate;
 pub use denial::{Answer, Denial, Stop};
 pub use explain::About;
 pub use limit::Quota;
@@ -129,10 +131,11 @@ impl Gate {
         trace.lap(Stage::Tenant, clock);
         self.limits.admit(&request, clock, trace)?;
         admit::addresses(&site, request.client)?;
-        trace.lap(Stage::Admit, clock);
         if request.listener == Listener::Plain {
             return Err(Stop::Answer(Answer::to_https(&request, self.config.public_https_port)));
         }
+        let demanded = certificate::demanded(&site, request.certificate, clock)?;
+        trace.lap(Stage::Admit, clock);
         cors::preflight(&site, &request)?;
         let route = route::find(&site, request.method, &request.path, request.is_safe(), trace)?;
         trace.lap(Stage::Route, clock);
@@ -146,7 +149,7 @@ impl Gate {
         trace.lap(Stage::Bind, clock);
         let spent = self.limits.spend(&bound, &route, request.client, clock, trace)?;
         trace.lap(Stage::Limit, clock);
-        let permit = authorize::permit(self, judged_at, bound, &route, &request, clock)?;
+        let permit = authorize::permit(self, judged_at, bound, &route, (&request, demanded), clock)?;
         let permit = load::enter(permit, &site, &request, self.config.tenant_load)?;
         spent.keep();
         trace.lap(Stage::Authorize, clock);

@@ -9,6 +9,7 @@ use authn::mirror::Identity;
 use domain::{ByteSize, RequestId, Timestamp, snapshot::OnUnproven};
 
 use crate::{
+    ShownCertificate,
     identity::Principal,
     load::Slot,
     snapshot::{TenantInfo, route::CompiledRoute},
@@ -46,6 +47,8 @@ pub struct Permit {
     /// How often the snapshot had changed when this was last judged.
     pub(crate) judged_at: AtomicU64,
     pub(crate) shown: Option<Shown>,
+    /// The certificate of its connection, if any.
+    pub(crate) certificate: Option<Arc<ShownCertificate>>,
     /// Its places among what the tenant and the hostname are served at once.
     pub(crate) slots: (Option<Slot>, Option<Slot>),
 }
@@ -53,7 +56,8 @@ pub struct Permit {
 /// The obligations of a permit that last as long as its stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lasting {
-    /// The stream ends then at the latest; none for anonymous callers and for credentials without an end.
+    /// The stream ends then at the latest: with its credential, or with the certificate that the hostname demands. None for
+    /// what has no end.
     pub ends_at: Option<Timestamp>,
 }
 

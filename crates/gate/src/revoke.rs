@@ -77,7 +77,7 @@ pub(crate) async fn admit(
 /// long as it says.
 pub(crate) fn still_holds(gate: &Gate, facts: &Shown, clock: &dyn Clock) -> Result<(), Denial> {
     if facts.expires_at.is_some_and(|at| clock.unix_now() >= at + facts.known.leeway()) {
-        return Err(authn::TokenError::Expired.into());
+        return Err(facts.known.expired());
     }
     let last_proven = unproven_since(gate, clock);
     if gate.mirror.version() != facts.mirror_version {

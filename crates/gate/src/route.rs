@@ -39,7 +39,7 @@ impl Matched {
     pub(crate) fn credentials(&self) -> Credentials {
         match self {
             Self::Route(route) => route.credentials,
-            Self::Nothing => Credentials::default(),
+            Self::Nothing => Credentials::ALL,
         }
     }
 

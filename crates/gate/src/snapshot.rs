@@ -8,6 +8,7 @@
 //! tables of the same services) is compiled once and shared, so an idle tenant costs its row and not its routes. A
 //! request reads one shard and keeps what it took from it; a shard is never waited for.
 
+pub mod client;
 pub mod response;
 pub mod route;
 pub mod site;
@@ -15,7 +16,7 @@ mod state;
 pub mod upstream;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Arc,
@@ -27,6 +28,7 @@ use arc_swap::ArcSwap;
 use domain::snapshot::{Change, EntityKey};
 use parking_lot::Mutex;
 
+pub use client::Clients;
 pub use site::{CertificateData, CompiledRole, ProjectInfo, Roles, Site, TenantInfo, TenantMap, Tenants};
 
 use crate::quota::Ledger;
@@ -55,6 +57,17 @@ pub(crate) enum Entry {
     Site(Arc<Site>),
     /// It cannot: this build does not understand part of it, or part of it is broken.
     Unsupported,
+}
+
+/// What the TLS handshake of a hostname needs.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// The hostname as stored.
+    pub host: Arc<str>,
+    /// The certificate that is shown.
+    pub certificate: Arc<CertificateData>,
+    /// Whose certificates clients are asked for; none for no question.
+    pub clients: Option<Arc<Clients>>,
 }
 
 /// What became of a batch of changes.
@@ -151,13 +164,22 @@ impl Snapshot {
         self.changes.fetch_add(1, Ordering::Release);
     }
 
-    /// The certificate for the name of a TLS handshake; none for unknown names.
-    pub fn certificate(&self, sni: &str) -> Option<Arc<CertificateData>> {
+    /// What the TLS handshake of a name needs; none for unknown names and for those that are not served.
+    pub fn handshake(&self, sni: &str) -> Option<Handshake> {
         let lower = sni.to_ascii_lowercase();
         match self.entry(lower.strip_suffix('.').unwrap_or(&lower))? {
-            Entry::Site(site) => site.certificate.clone(),
+            Entry::Site(site) => Some(Handshake {
+                host: Arc::clone(&site.host),
+                certificate: site.certificate.clone()?,
+                clients: site.clients.clone(),
+            }),
             Entry::Unsupported => None,
         }
+    }
+
+    /// Hostnames that are known and not served, for want of a part that can be read.
+    pub fn unserved(&self) -> BTreeSet<Arc<str>> {
+        self.state.lock().unserved().clone()
     }
 
     /// Everything in force as changes from nothing, for the copy on disk.

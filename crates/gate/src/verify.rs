@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use authn::{
-    ContextKind, Issuer, TokenError, VerifiedToken,
+    CertificateError, ContextKind, Issuer, TokenError, VerifiedToken,
     issuer::Reading,
     mirror::Identity,
     verify::{CLOCK_SKEW, Presented, TenantClaim, TokenKind},
@@ -23,6 +23,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::{
     CanonicalRequest, Denial, Gate, Trace,
+    certificate::{self, Certified},
     credential::Credential,
     identity::Principal,
     snapshot::{Site, TenantInfo, TenantMap},
@@ -47,6 +48,8 @@ pub(crate) struct Known {
 pub(crate) enum Proof {
     /// A token: signature, issuer, audience and times held.
     Token(VerifiedToken),
+    /// A client certificate: the hostname's authorities believe it, and one binding says who acts.
+    Certificate(Certified),
 }
 
 /// What stage 6 hands on.
@@ -114,6 +117,11 @@ pub(crate) fn verify(
     match credential {
         Credential::Anonymous => Ok(Verified::Anonymous),
         Credential::Token(text) => token(gate, text, site, request, clock, trace).map(Verified::Known),
+        Credential::Certificate(shown) => {
+            let known = certificate::verify(shown, site, clock)?;
+            trace.known = Some(Arc::clone(&known));
+            Ok(Verified::Known(known))
+        }
     }
 }
 
@@ -170,9 +178,13 @@ fn token(
 /// Whether a credential that was verified before would still be believed at a site.
 ///
 /// # Errors
-/// Of a token: its issuer is gone or is read otherwise now, or has lost the key.
-pub(crate) fn still_believed(known: &Known, site: &Site) -> Result<(), Denial> {
-    let Proof::Token(token) = &known.proof;
+/// Of a token: its issuer is gone or is read otherwise now, or has lost the key. Of a certificate: the hostname's authorities
+/// do not believe it any more, or it is bound otherwise.
+pub(crate) fn still_believed(known: &Known, site: &Site, clock: &dyn Clock) -> Result<(), Denial> {
+    let token = match &known.proof {
+        Proof::Token(token) => token,
+        Proof::Certificate(certified) => return certificate::still_believed(certified, site, clock),
+    };
     let before = &token.issuer;
     let mut issuers = site.issuers.iter();
     if issuers.any(|issuer| Arc::ptr_eq(issuer, before) || issuer.still_believes(before, &token.key)) {
@@ -203,6 +215,7 @@ impl Known {
     pub(crate) fn token(&self) -> Option<&VerifiedToken> {
         match &self.proof {
             Proof::Token(token) => Some(token),
+            Proof::Certificate(_) => None,
         }
     }
 
@@ -210,6 +223,7 @@ impl Known {
     pub(crate) fn is_own(&self) -> bool {
         match &self.proof {
             Proof::Token(token) => token.kind == TokenKind::Own,
+            Proof::Certificate(certified) => certified.is_own(),
         }
     }
 
@@ -217,6 +231,7 @@ impl Known {
     pub(crate) fn subject(&self) -> &str {
         match &self.proof {
             Proof::Token(token) => &token.subject,
+            Proof::Certificate(certified) => certified.subject(),
         }
     }
 
@@ -224,6 +239,7 @@ impl Known {
     pub(crate) fn context(&self) -> ContextKind {
         match &self.proof {
             Proof::Token(token) => token.context,
+            Proof::Certificate(_) => ContextKind::Tenant,
         }
     }
 
@@ -231,6 +247,7 @@ impl Known {
     pub(crate) fn identity(&self) -> Identity {
         match &self.proof {
             Proof::Token(token) => token.identity,
+            Proof::Certificate(certified) => certified.identity(),
         }
     }
 
@@ -243,6 +260,7 @@ impl Known {
                 TenantClaim::Name(name) => by_name(name),
                 TenantClaim::None => false,
             },
+            Proof::Certificate(certified) => certified.tenant() == tenant.id,
         }
     }
 
@@ -254,6 +272,7 @@ impl Known {
                 TenantClaim::Name(name) => tenants.by_name(name),
                 TenantClaim::None => None,
             },
+            Proof::Certificate(certified) => tenants.by_id(certified.tenant()),
         }
     }
 
@@ -261,6 +280,7 @@ impl Known {
     pub(crate) fn expires_at(&self) -> Option<Timestamp> {
         match &self.proof {
             Proof::Token(token) => Some(token.expires_at),
+            Proof::Certificate(certified) => Some(certified.good_until()),
         }
     }
 
@@ -268,6 +288,24 @@ impl Known {
     pub(crate) fn leeway(&self) -> Duration {
         match &self.proof {
             Proof::Token(_) => CLOCK_SKEW,
+            Proof::Certificate(_) => Duration::ZERO,
         }
+    }
+
+    /// What it meets once that is over.
+    pub(crate) fn expired(&self) -> Denial {
+        match &self.proof {
+            Proof::Token(_) => TokenError::Expired.into(),
+            Proof::Certificate(_) => CertificateError::OutOfDate.into(),
+        }
+    }
+
+    /// The names of the roles it carries itself.
+    pub(crate) fn role_names(&self) -> impl Iterator<Item = &str> {
+        let (of_token, of_certificate) = match &self.proof {
+            Proof::Token(token) => (token.roles.as_slice(), &[][..]),
+            Proof::Certificate(certified) => (&[][..], certified.roles()),
+        };
+        of_token.iter().map(|name| &**name).chain(of_certificate.iter().map(String::as_str))
     }
 }

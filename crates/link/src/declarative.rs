@@ -9,8 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use authn::Jwks;
+use authn::{Authorities, Jwks};
 use authz::{RouteTableBuilder, Tie};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use domain::{
     ServiceId,
     declarative::{Declared, Examined, Place, Problem, RawFile, ReadAs, examine},
@@ -32,6 +33,16 @@ const OWN_RANK: u8 = 1;
 /// # Errors
 /// Everything that is wrong with them.
 pub fn load(path: &Path, read_as: ReadAs) -> Result<Declared, Mistakes> {
+    let (declared, unserved) = load_served(path, read_as)?;
+    unserved.into_result(declared)
+}
+
+/// The same for who serves what can be served: gives what is wrong with files that only one hostname needs beside the rest.
+/// Such a hostname stands there with nothing in the place of what could not be read.
+///
+/// # Errors
+/// Everything else that is wrong with them; then those files' mistakes, too.
+pub fn load_served(path: &Path, read_as: ReadAs) -> Result<(Declared, Mistakes), Mistakes> {
     let (folder, paths) = sources(path)?;
     let mut merged = Merged::default();
     let mut mistakes = Mistakes::default();
@@ -56,8 +67,15 @@ pub fn load(path: &Path, read_as: ReadAs) -> Result<Declared, Mistakes> {
         problems.extend(key_sets(&examined));
     }
     problems.append(&mut examined.problems);
+    let mut unserved = client_certificates(&examined);
+    unserved.append(&mut examined.unserved);
     mistakes.append(problems.into_iter().filter_map(|problem| merged.mistake(problem)).collect());
-    mistakes.into_result(examined.declared)
+    let unserved: Mistakes = unserved.into_iter().filter_map(|problem| merged.mistake(problem)).collect();
+    if mistakes.is_empty() {
+        return Ok((examined.declared, unserved));
+    }
+    mistakes.append(unserved);
+    mistakes.into_result((examined.declared, Mistakes::default()))
 }
 
 /// The folder that file names are relative to, and the files to read.
@@ -88,7 +106,9 @@ fn read_named(path: &Path) -> Result<String, String> {
     if bytes > MAX_NAMED_BYTES {
         return Err(format!("it is {bytes} bytes long; at most {MAX_NAMED_BYTES} are read"));
     }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    // What is no text, such as DER, is given as base64 of it.
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| STANDARD.encode(error.as_bytes())))
 }
 
 /// Several files as one, and where each element came from.
@@ -199,6 +219,18 @@ fn key_sets(examined: &Examined) -> Vec<Problem> {
         Some(Problem::new(format!("{}/jwks/file", place.pointer), crate::error::chain(&error)))
     };
     issuers.into_iter().filter_map(refused).collect()
+}
+
+/// Authorities and revocation lists that the gateway would refuse. A file that could not be read was named before.
+fn client_certificates(examined: &Examined) -> Vec<Problem> {
+    let hostnames = of_kind(examined, |e| if let Entity::Hostname(it) = e { Some(it) } else { None });
+    let refused = |(place, hostname): (&Place, &Hostname)| {
+        let error = Authorities::compile(&hostname.client_certificates.as_ref()?.certificates).err()?;
+        let pointer = format!("{}/client_certificates{}", place.pointer, error.pointer());
+        let named = examined.unserved.iter().any(|problem| problem.pointer == pointer);
+        (!named).then(|| Problem::new(pointer, error.to_string()))
+    };
+    hostnames.into_iter().filter_map(refused).collect()
 }
 
 /// The entities of one kind, with where they stand.

@@ -7,8 +7,8 @@ use control_api::api::decisions::DecisionView;
 use domain::{
     Decision, RequestId,
     decision::{
-        AskedPermission, BindingsLevel, BoundPrincipal, DecidedRoute, DemandedAccess, KnownBindings, ShownClaims,
-        ShownCredential, ShownKind, Stage,
+        AskedPermission, BindingsLevel, BoundPrincipal, DecidedRoute, DemandedAccess, KnownBindings, ShownCertificate,
+        ShownClaims, ShownCredential, ShownKind, Stage,
     },
 };
 use reqwest::Method;
@@ -122,9 +122,15 @@ const fn kind(kind: ShownKind) -> &'static str {
     match kind {
         ShownKind::None => "none",
         ShownKind::Bearer => "bearer token",
+        ShownKind::Certificate => "client certificate",
         ShownKind::Several => "more than one",
         ShownKind::Other => "one of another kind",
     }
+}
+
+fn certificate(it: &ShownCertificate) -> String {
+    let bound = it.binding_id.map(|id| format!(" by binding {id}")).unwrap_or_default();
+    format!("SHA-256 {}{bound}", &*it.sha256)
 }
 
 fn verified(it: &ShownCredential) -> String {
@@ -138,6 +144,7 @@ fn verified(it: &ShownCredential) -> String {
     sentence([
         named("issuer", it.issuer.as_deref()),
         named("key", it.key_id.as_deref()),
+        it.certificate.as_ref().map(certificate),
         named("alg", it.algorithm.as_deref()),
         named("typ", it.media_type.as_deref()),
         seen,

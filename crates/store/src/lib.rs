@@ -50,13 +50,14 @@ pub use tx::{Audited, Commit, SessionTx, Tx, Unaudited, View};
 pub mod read {
     pub use crate::{
         aggregate::{
-            audit::AuditTrail, binding::RoleBindings, certificate::Certificates, customer::Customers,
-            decision::Decisions, enrolment::Enrolments, entitlement::Entitlements, favorite::Favorites,
-            gateway::Gateways, hostname::Hostnames, idempotency::Responses, issuer::Issuers,
-            issuer_fetch::IssuerFetches, login::Logins, membership::Memberships, menu::Menus, org_unit::OrgUnits,
-            product::Products, product_request::ProductRequests, project::Projects, refresh::RefreshTokens,
-            role::Roles, route::Routes, service::Services, session::Sessions, signing_key::SigningKeys,
-            tenant::Tenants, upstream::Upstreams, usage::Usages, user::Users,
+            audit::AuditTrail, binding::RoleBindings, certificate::Certificates,
+            certificate_binding::CertificateBindings, customer::Customers, decision::Decisions, enrolment::Enrolments,
+            entitlement::Entitlements, favorite::Favorites, gateway::Gateways, hostname::Hostnames,
+            idempotency::Responses, issuer::Issuers, issuer_fetch::IssuerFetches, login::Logins,
+            membership::Memberships, menu::Menus, org_unit::OrgUnits, product::Products,
+            product_request::ProductRequests, project::Projects, refresh::RefreshTokens, role::Roles, route::Routes,
+            service::Services, session::Sessions, signing_key::SigningKeys, tenant::Tenants, upstream::Upstreams,
+            usage::Usages, user::Users,
         },
         log::{facts::Facts, feed::Feed},
         tx::Reader,

@@ -4,7 +4,6 @@ use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use pingora::{
     apps::ServerApp,
-    listeners::tls::Acceptor,
     protocols::{ALPN, IO},
     proxy::HttpProxy,
 };
@@ -18,6 +17,7 @@ use super::{Connection, socket::Socket, wire::Wire};
 use crate::{
     entrance::Entrance,
     proxy::{EdgeProxy, Shared, watch::Watched},
+    tls::{Handshake, Tls},
 };
 
 /// Wait after the system had no connection to give, such as for want of file descriptors.
@@ -29,7 +29,7 @@ pub(crate) struct Door {
     shared: Arc<Shared>,
     entrance: Entrance,
     /// None for plain HTTP.
-    tls: Option<Acceptor>,
+    tls: Option<Tls>,
 }
 
 impl Door {
@@ -37,7 +37,7 @@ impl Door {
         proxy: Arc<HttpProxy<EdgeProxy>>,
         shared: Arc<Shared>,
         entrance: Entrance,
-        tls: Option<Acceptor>,
+        tls: Option<Tls>,
     ) -> Arc<Self> {
         Arc::new(Self { proxy, shared, entrance, tls })
     }
@@ -72,12 +72,13 @@ impl Door {
         };
         // Held for as long as the connection.
         let Ok(_place) = self.entrance.enter(&mut socket).await else { return };
-        let Some(tls) = &self.tls else { return self.speak(socket, stopping).await };
-        match timeout(self.shared.limits.handshake_timeout.get(), tls.tls_handshake(socket)).await {
-            Ok(Ok(stream)) => self.speak(stream, stopping).await,
+        let Some(tls) = &self.tls else { return self.speak(socket, None, stopping).await };
+        match timeout(self.shared.limits.handshake_timeout.get(), tls.accept(socket)).await {
+            Ok(Ok((stream, handshake))) => self.speak(stream, Some(handshake), stopping).await,
             Ok(Err(error)) => {
-                self.shared.metrics.connection_closed("tls_handshake_failed");
-                tracing::debug!(client.address = %client, %error, "a TLS handshake failed");
+                self.shared.metrics.connection_closed(error.reason());
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(client.address = %client, error, "a TLS handshake failed");
             }
             Err(_) => {
                 self.shared.metrics.connection_closed("tls_handshake_late");
@@ -87,9 +88,14 @@ impl Door {
     }
 
     /// Speaks HTTP on a connection until either end has enough.
-    async fn speak<S: IO + 'static>(&self, stream: S, mut stopping: watch::Receiver<bool>) {
+    async fn speak<S: IO + 'static>(
+        &self,
+        stream: S,
+        handshake: Option<Handshake>,
+        mut stopping: watch::Receiver<bool>,
+    ) {
         let limits = &self.shared.limits;
-        let connection = Connection::new(limits.max_requests);
+        let connection = Connection::new(limits.max_requests, handshake);
         let http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
         let wire = Wire::new(stream, Arc::clone(&connection), Arc::clone(&self.shared));
         let served = Watched::new(Arc::clone(&self.proxy), Arc::clone(&self.shared), Arc::clone(&connection));

@@ -1,6 +1,8 @@
 //! The snapshot from a declarative file, read again whenever the file, or one beside it, changes.
 //!
 //! A file with mistakes changes nothing: the last good state stays in force, and each mistake is logged with its line.
+//! Authorities and revocation lists of client certificates are another matter: the last ones may believe what the new ones
+//! do not, so that the hostname which needs them is not served until they can be read.
 //! Files that lie outside the file's folder are read again on SIGHUP.
 
 use std::{
@@ -75,7 +77,10 @@ impl FileFeed {
 
     /// Brings what changed into force, and says how much that is.
     fn read(&mut self) -> Result<usize, Mistakes> {
-        let declared = link::declarative::load(&self.path, ReadAs::EdgeFile)?;
+        let (declared, unserved) = link::declarative::load_served(&self.path, ReadAs::EdgeFile)?;
+        for mistake in unserved.iter() {
+            tracing::error!(%mistake, "a hostname is not served");
+        }
         let next = self.revision + 1;
         let mut known = HashMap::with_capacity(declared.entities.len());
         let mut changes = Vec::new();

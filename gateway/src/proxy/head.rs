@@ -6,15 +6,22 @@ use domain::{ByteSize, RequestId};
 use gate::{Denial, Listener, RawHead, Version};
 use pingora::{http::RequestHeader, proxy::Session};
 
-use crate::{config::ConnectionConfig, tls::Sni};
+use crate::{config::ConnectionConfig, tls::Handshake};
 
 /// Reads what the gate judges. Nothing is normalised here.
-pub(crate) fn read(session: &Session, listener: Listener, has_body: bool, request_id: RequestId) -> RawHead<'_> {
+pub(crate) fn read<'r>(
+    session: &'r Session,
+    handshake: Option<&'r Handshake>,
+    listener: Listener,
+    has_body: bool,
+    request_id: RequestId,
+) -> RawHead<'r> {
     let header = session.req_header();
     let version = version(header);
     RawHead {
         listener,
-        sni: sni(session),
+        sni: handshake.map(Handshake::sni),
+        certificate: handshake.and_then(Handshake::certificate),
         version,
         method: header.method.as_str(),
         target: target(header, version),
@@ -53,11 +60,6 @@ fn target(header: &RequestHeader, version: Version) -> &[u8] {
         (Version::H2, Some(path)) => path.as_str().as_bytes(),
         _ => header.raw_path(),
     }
-}
-
-fn sni(session: &Session) -> Option<&str> {
-    let tls = session.digest()?.ssl_digest.as_deref()?;
-    tls.extension.get::<Sni>().map(|sni| sni.name())
 }
 
 /// The address of the connection, or what a proxy said of it in front. A Unix socket, which no listener of ours is, would have none.

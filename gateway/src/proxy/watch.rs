@@ -39,7 +39,7 @@ use pingora::{
 use tokio::{sync::Notify, time::sleep};
 
 use super::{EdgeProxy, Shared, upload::Upload};
-use crate::connection::Connection;
+use crate::{connection::Connection, tls::Handshake};
 
 /// How often what lasts is judged.
 pub(crate) const EVERY: Duration = Duration::from_millis(500);
@@ -92,6 +92,11 @@ impl Watch {
     /// The connection of the request.
     pub(crate) fn connection(&self) -> Option<&Connection> {
         self.connection.as_deref()
+    }
+
+    /// What the TLS handshake of its connection left behind; none in the clear.
+    pub(crate) fn handshake(&self) -> Option<&Handshake> {
+        self.connection()?.handshake()
     }
 
     /// The watch over the request that this task serves.

@@ -7,6 +7,7 @@
     reason = "tests: a step that fails is a test that fails, and says where"
 )]
 
+mod certificates;
 mod clients;
 mod command;
 mod conf;

@@ -27,7 +27,8 @@ pub fn compile(
     read_as: ReadAs,
     files: &dyn Fn(&str) -> Result<String, String>,
 ) -> Result<Declared, Vec<Problem>> {
-    let Examined { declared, problems, .. } = examine(file, read_as, files);
+    let Examined { declared, mut problems, unserved, .. } = examine(file, read_as, files);
+    problems.extend(unserved);
     if problems.is_empty() { Ok(declared) } else { Err(problems) }
 }
 
@@ -44,17 +45,18 @@ pub fn examine(file: &RawFile, read_as: ReadAs, files: &dyn Fn(&str) -> Result<S
     compiler.services(&file.services);
     compiler.issuers(&file.issuers);
     compiler.hostnames(&file.hostnames);
-    let Compiler { declared, places, problems, .. } = compiler;
-    Examined { declared, places, problems }
+    let Compiler { declared, places, problems, unserved, .. } = compiler;
+    Examined { declared, places, problems, unserved }
 }
 
 /// What is known so far, and what is wrong so far.
 pub(super) struct Compiler<'f> {
     pub(super) read_as: ReadAs,
-    files: &'f dyn Fn(&str) -> Result<String, String>,
+    pub(super) files: &'f dyn Fn(&str) -> Result<String, String>,
     pub(super) declared: Declared,
     places: Vec<Place>,
     pub(super) problems: Vec<Problem>,
+    pub(super) unserved: Vec<Problem>,
     projects: HashMap<&'f str, ProjectId>,
     tenants: HashMap<&'f str, (TenantId, ProjectId)>,
     upstreams: HashMap<&'f str, UpstreamId>,
@@ -89,6 +91,7 @@ impl<'f> Compiler<'f> {
             declared: Declared::default(),
             places: Vec::new(),
             problems: Vec::new(),
+            unserved: Vec::new(),
             ids: HashSet::new(),
             certificates: HashMap::new(),
         }
@@ -241,6 +244,9 @@ impl<'f> Compiler<'f> {
             }
             let certificate_id =
                 raw.certificate.as_ref().and_then(|c| self.certificate(&format!("{place}/certificate"), c));
+            let client_certificates = raw.client_certificates.as_ref();
+            let client_certificates = client_certificates
+                .map(|raw| self.client_certificates(&format!("{place}/client_certificates"), &name, raw));
             let (mut numbers, mut services) = (Vec::new(), Vec::new());
             for (index, service) in raw.services.iter().enumerate() {
                 let place = format!("{place}/services/{index}");
@@ -274,6 +280,7 @@ impl<'f> Compiler<'f> {
                     response: raw.response.clone(),
                     admission: raw.admission.clone(),
                     cors: raw.cors.clone(),
+                    client_certificates,
                 };
                 let place = Place { pointer: place, routes: route_numbers, services: numbers };
                 self.add_at(place, Entity::Hostname(hostname));

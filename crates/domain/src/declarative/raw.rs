@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Admission, ByteSize, Cors, Credentials, HumanDuration, ProductQuota, Timestamp,
+    Admission, ByteSize, CertificateMode, Cors, Credentials, HumanDuration, NameKind, ProductQuota, Timestamp,
     response::ResponsePolicy,
     snapshot::{
         Algorithm, HostPolicy, KycStatus, OnUnproven, PaymentStatus, Purpose, RateLimit, RoleScope, TenantStatus,
@@ -71,6 +71,42 @@ pub struct RawHostname {
     /// Which pages of other origins may call it. Default: none.
     #[serde(default)]
     pub cors: Cors,
+    /// Whose client certificates it believes. Default: it asks for none. Where their files cannot be used, a gateway of its
+    /// own does not serve the hostname, and serves the others.
+    pub client_certificates: Option<RawClientCertificates>,
+}
+
+/// Which client certificates a hostname believes, in files relative to the file that names them.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawClientCertificates {
+    /// Whether a client must show one.
+    pub mode: CertificateMode,
+    /// PEM file of the authorities whose certificates are believed, and of no others.
+    pub ca: String,
+    /// Files of revocation lists, PEM or DER, at most 32. Where there is one, each certificate of a chain must be covered
+    /// by a list that is not out of date.
+    #[serde(default)]
+    pub crl: Vec<String>,
+    /// As whom their holders act, at most 1000, where a route takes `certificate`. Of a gateway of its own only; the control
+    /// API binds users.
+    #[serde(default)]
+    pub bindings: Vec<RawCertificateBinding>,
+}
+
+/// As whom the holder of a client certificate acts.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawCertificateBinding {
+    /// What of the certificate is compared.
+    pub kind: NameKind,
+    /// With what.
+    pub value: String,
+    /// What upstreams are told as the user's id.
+    pub subject: String,
+    /// Names of its roles.
+    #[serde(default)]
+    pub roles: Vec<String>,
 }
 
 /// A certificate in files, relative to the file that names them.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CertificateId, ProjectId, Secret, Timestamp};
+use crate::{
+    CertificateBindingId, CertificateId, CertificateName, HostnameId, ProjectId, Secret, TenantId, Timestamp, UserId,
+};
 
 /// Where a certificate came from.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -54,4 +56,35 @@ pub struct NewCertificate {
     pub not_after: Timestamp,
     pub source: CertificateSource,
     pub fingerprint: String,
+}
+
+/// As which user the holder of a client certificate acts at a hostname.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BoundCertificate {
+    /// Its id.
+    pub id: CertificateBindingId,
+    /// The hostname's project.
+    pub project_id: ProjectId,
+    /// The hostname's tenant.
+    pub tenant_id: TenantId,
+    /// The hostname whose authorities signed the certificate.
+    pub hostname_id: HostnameId,
+    /// The name that the certificate must have; bound once at a hostname.
+    pub name: CertificateName,
+    /// As whom its holder acts: a member of the tenant.
+    pub user_id: UserId,
+    /// When it was bound.
+    pub created_at: Timestamp,
+}
+
+/// A certificate to be bound.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as in `BoundCertificate`")]
+pub struct NewBoundCertificate {
+    pub id: CertificateBindingId,
+    pub project_id: ProjectId,
+    pub tenant_id: TenantId,
+    pub hostname_id: HostnameId,
+    pub name: CertificateName,
+    pub user_id: UserId,
 }

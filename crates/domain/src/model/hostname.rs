@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Version;
 use crate::{
-    Admission, ByteSize, CertificateId, Cors, FleetName, HostName, HostnameId, ProjectId, ServiceId, TenantId,
-    Timestamp, response::ResponsePolicy, snapshot::Purpose,
+    Admission, ByteSize, CertificateId, ClientCertificates, Cors, FleetName, HostName, HostnameId, ProjectId,
+    ServiceId, TenantId, Timestamp, response::ResponsePolicy, snapshot::Purpose,
 };
 
 /// Whose domain a hostname is under.
@@ -84,6 +84,9 @@ pub struct Hostname {
     pub admission: Admission,
     /// Which pages of other origins may call it.
     pub cors: Cors,
+    /// Whose client certificates it believes; none where it asks for none.
+    #[serde(default)]
+    pub client_certificates: Option<ClientCertificates>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -112,4 +115,5 @@ pub struct NewHostname {
     pub response: ResponsePolicy,
     pub admission: Admission,
     pub cors: Cors,
+    pub client_certificates: Option<ClientCertificates>,
 }

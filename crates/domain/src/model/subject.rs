@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{
-    Certificate, Customer, Enrolment, Entitlement, ExternalIssuer, Hostname, Membership, Menu, OrgUnit, Product,
-    ProductRequest, Project, Role, RoleBinding, Route, RouteOwner, Service, Session, SigningKey, Tenant, Upstream,
-    User,
+    BoundCertificate, Certificate, Customer, Enrolment, Entitlement, ExternalIssuer, Hostname, Membership, Menu,
+    OrgUnit, Product, ProductRequest, Project, Role, RoleBinding, Route, RouteOwner, Service, Session, SigningKey,
+    Tenant, Upstream, User,
 };
 use crate::{
     ProjectId, TenantId,
@@ -120,9 +120,11 @@ subject!(Tenant, "tenant", it => it.id, it.slug, Some(it.project_id), Some(it.id
     json!({ "status": it.status, "plan": it.plan, "generation": it.generation }));
 subject!(Hostname, "hostname", it => it.id, it.hostname, Some(it.project_id), it.tenant_id,
     json!({ "purpose": it.purpose, "verify_state": it.verify_state, "certificate_id": it.certificate_id,
-            "fleet": it.fleet, "services": it.services }));
+            "fleet": it.fleet, "services": it.services, "client_certificates": it.client_certificates.as_ref().map(|it| it.mode) }));
 subject!(Certificate, "certificate", it => it.id, it.fingerprint, it.project_id, None,
     json!({ "names": it.names, "not_after": it.not_after, "source": it.source }));
+subject!(BoundCertificate, "certificate-binding", it => it.id, it.name, Some(it.project_id), Some(it.tenant_id),
+    json!({ "hostname_id": it.hostname_id, "name": it.name, "user_id": it.user_id }));
 subject!(Enrolment, "gateway", it => it.id, it.name, None, None,
     json!({ "fleet": it.fleet, "certificate_expires_at": it.certificate_expires_at }));
 subject!(Upstream, "upstream", it => it.id, it.name, None, None,

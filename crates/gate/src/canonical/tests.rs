@@ -28,6 +28,7 @@ impl Sent {
         RawHead {
             listener: Listener::Tls,
             sni: self.sni,
+            certificate: None,
             version: self.version,
             method: self.method,
             target: &self.target,

@@ -11,7 +11,7 @@ use domain::{
 };
 use http::HeaderValue;
 
-use super::{response::CompiledResponse, route::CompiledRoute};
+use super::{client::Clients, response::CompiledResponse, route::CompiledRoute};
 use crate::{cors::CompiledCors, load::Load, quota::CompiledQuota};
 
 /// The routes of a hostname.
@@ -38,6 +38,8 @@ pub struct Site {
     pub routes: Arc<Routes>,
     /// Its certificate.
     pub certificate: Option<Arc<CertificateData>>,
+    /// Whose client certificates it believes; none where it asks for none.
+    pub clients: Option<Arc<Clients>>,
     /// Largest request body where the route says nothing; none for the gateway's.
     pub max_body: Option<ByteSize>,
     /// What its responses say beside what its upstreams say; none for nothing.

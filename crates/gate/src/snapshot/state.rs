@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::{
     Entry,
+    client::{Clients, ClientsError},
     response::CompiledResponse,
     route::CompiledRoute,
     site::{CertificateData, CompiledRole, ProjectInfo, Roles, Routes, Site, TenantInfo, TenantMap, Tenants},
@@ -42,6 +43,8 @@ pub(super) struct State {
     loads: HashMap<Uuid, Arc<Load>>,
     /// What tenants use of products, likewise.
     pub(super) ledger: Arc<Ledger>,
+    /// Hostnames that are known and not served.
+    unserved: BTreeSet<Arc<str>>,
     kept: Kept,
 }
 
@@ -50,6 +53,7 @@ pub(super) struct State {
 #[derive(Default)]
 struct Kept {
     issuers: HashMap<IssuerId, (snapshot::Issuer, Arc<Issuer>)>,
+    clients: HashMap<HostnameId, Arc<Clients>>,
     shared_roles: Option<(Vec<snapshot::Role>, Arc<Roles>)>,
 }
 
@@ -88,7 +92,11 @@ impl State {
         self.tenants.clone_from(&before.tenants);
         self.loads.clone_from(&before.loads);
         self.ledger = Arc::clone(&before.ledger);
-        self.kept = Kept { issuers: before.kept.issuers.clone(), shared_roles: before.kept.shared_roles.clone() };
+        self.kept = Kept {
+            issuers: before.kept.issuers.clone(),
+            clients: before.kept.clients.clone(),
+            shared_roles: before.kept.shared_roles.clone(),
+        };
         before
     }
 
@@ -193,10 +201,20 @@ impl State {
             sites.insert(host, Some(entry));
         }
         let Compiler { mut refused, kept, .. } = compiler;
+        for (host, entry) in &sites {
+            match entry {
+                Some(Entry::Unsupported) => _ = self.unserved.insert(Arc::clone(host)),
+                Some(Entry::Site(_)) | None => _ = self.unserved.remove(host),
+            }
+        }
         self.kept.issuers.extend(kept.issuers);
         self.kept
             .issuers
             .retain(|id, _| self.rows.contains_key(&EntityKey { kind: EntityKind::Issuer, id: id.uuid() }));
+        self.kept.clients.extend(kept.clients);
+        self.kept
+            .clients
+            .retain(|id, _| self.rows.contains_key(&EntityKey { kind: EntityKind::Hostname, id: id.uuid() }));
         self.kept.shared_roles = kept.shared_roles.or(self.kept.shared_roles.take());
         refused.extend(self.rows.iter().filter(|(_, row)| row.entity.is_none()).map(|(key, row)| {
             (key.clone(), format!("it needs a reader of version {}; this one is {READER}", row.min_reader))
@@ -245,6 +263,11 @@ impl State {
                 None => _ = self.tenants.insert(project, Arc::new(ArcSwap::from_pointee(map))),
             }
         }
+    }
+
+    /// Hostnames that are known and not served.
+    pub(super) const fn unserved(&self) -> &BTreeSet<Arc<str>> {
+        &self.unserved
     }
 
     /// Everything as changes from nothing.
@@ -348,6 +371,13 @@ impl Compiler<'_> {
                 }
             },
         };
+        let clients = match self.clients(hostname) {
+            Ok(clients) => clients,
+            Err(error) => {
+                self.refuse(EntityKind::Hostname, hostname.id.uuid(), format!("hostname `{host}`: {error}"));
+                return None;
+            }
+        };
         Some(Site {
             host: Arc::clone(host),
             purpose: hostname.purpose,
@@ -357,6 +387,7 @@ impl Compiler<'_> {
             roles: self.roles(),
             routes: self.routes(hostname)?,
             certificate: hostname.certificate_id.and_then(|id| self.certificate(id.uuid())),
+            clients,
             max_body: hostname.max_body,
             response: CompiledResponse::new(&hostname.response).map(Arc::new),
             admission: hostname.admission.clone(),
@@ -364,6 +395,17 @@ impl Compiler<'_> {
             load: self.state.loads.get(&hostname.id.uuid()).cloned().unwrap_or_default(),
             project,
         })
+    }
+
+    fn clients(&mut self, hostname: &snapshot::Hostname) -> Result<Option<Arc<Clients>>, ClientsError> {
+        let Some(row) = &hostname.client_certificates else { return Ok(None) };
+        let before = self.state.kept.clients.get(&hostname.id);
+        let clients = match before {
+            Some(before) if before.made_from == *row => Arc::clone(before),
+            Some(_) | None => Arc::new(Clients::compile(row, hostname.tenant_id.is_some(), before.map(Arc::as_ref))?),
+        };
+        self.kept.clients.insert(hostname.id, Arc::clone(&clients));
+        Ok(Some(clients))
     }
 
     fn project(&mut self, id: ProjectId) -> Option<Arc<ProjectInfo>> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use domain::{
-    Clock as _, Decision, Fact,
+    CertificateMode, ClientCertificates, Clock as _, Decision, Fact,
     decision::{BindingsLevel, DemandedAccess, MAX_BYTES, ShownKind, Stage},
     snapshot::{
         Change, Entity, EntityKey, EntityKind, KycStatus, PaymentStatus, Project, READER, RateLimit, Tenant,
@@ -13,10 +13,11 @@ use domain::{
 use futures::FutureExt as _;
 use gate::{About, Denial, GateConfig, RawHead, Trace};
 use serde_json::{Value, json};
-use testkit::hostile;
+use testkit::{TestCa, hostile};
 use uuid::Uuid;
 
 use crate::{
+    certificates,
     codes::codes,
     world::{ADMIN, MEMBER, STAFF, STRANGER, Sent, UNIT, World, id, tenant},
 };
@@ -42,6 +43,8 @@ fn stages(denial: &Denial) -> &'static [Stage] {
         Denial::RateLimited(_) => &[S::Admit, S::Verify, S::Limit],
         Denial::QuotaExceeded(_) => &[S::Limit],
         Denial::AddressRefused => &[S::Admit, S::Bind],
+        Denial::CertificateMissing => &[S::Admit],
+        Denial::Certificate(_) => &[S::Admit, S::Verify, S::Revoke],
         Denial::ConcurrencyLimited(_) => &[S::Authorize],
         Denial::CredentialMissing | Denial::CredentialAmbiguous | Denial::CredentialRefused => &[S::Credential],
         Denial::Token(_) => &[S::Verify],
@@ -100,6 +103,12 @@ fn before_the_credential() -> Vec<Case> {
     let busy =
         World::with_config(GateConfig { address_limit: RateLimit { rps: 1, burst: 1 }, ..GateConfig::default() });
     busy.code(&acme());
+    let (demanding, ours, theirs) = (World::new(), TestCa::new(), TestCa::new());
+    let by = |ca: &TestCa| ClientCertificates { mode: CertificateMode::Required, ca: ca.ca_pem(), crl: Vec::new() };
+    certificates::put(&demanding, Some(by(&ours)), Vec::new());
+    let shown = certificates::shown(&demanding, &theirs.client("billing"), &by(&theirs));
+    let strange = acme();
+    let strange = RawHead { certificate: Some(&shown), ..strange.head() };
     let asked = || vec![("/host", json!("acme.localhost")), ("/path", json!("/me")), ("/route", json!(null))];
     let tenants = || vec![("/tenant_id", json!(Uuid::from_u128(1))), ("/project_id", json!(Uuid::from_u128(10)))];
     let on_route =
@@ -145,6 +154,8 @@ fn before_the_credential() -> Vec<Case> {
             changed(|t| t.admission.deny = vec!["192.0.2.0/24".parse().unwrap()]).refused(&acme()),
             tenants(),
         ),
+        case("certificate_missing", Stage::Admit, demanding.refused(&acme()), tenants()),
+        case("certificate_refused", Stage::Admit, demanding.refused_head(&strange), tenants()),
         case("tenant_frozen", Stage::Route, changed(|t| t.status = TenantStatus::Frozen).refused(&post), on_route()),
         case(
             "kyc_required",

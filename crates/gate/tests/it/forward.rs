@@ -2,15 +2,18 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::snapshot::{Assertion, Entity, Upstream};
-use gate::forward::{self, IdentityHeader, UpstreamHead};
+use gate::{
+    Permit,
+    forward::{self, IdentityHeader, UpstreamHead},
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use crate::world::{ASSERTION_KEY, MEMBER, Sent, World, upstream};
 
 #[derive(Default)]
-struct Head {
-    headers: HeaderMap,
+pub(crate) struct Head {
+    pub(crate) headers: HeaderMap,
     path: Option<String>,
 }
 
@@ -31,10 +34,13 @@ impl UpstreamHead for Head {
 
 /// Decides and forwards; the header names and values that arrive.
 fn forwarded(world: &World, sent: &Sent) -> Head {
-    let permit = world.send(sent).unwrap();
+    prepared(world, sent, &world.send(sent).unwrap())
+}
+
+pub(crate) fn prepared(world: &World, sent: &Sent, permit: &Permit) -> Head {
     let mut head = Head { headers: sent.headers.clone(), path: None };
     let path = permit.path.as_deref().unwrap_or(&sent.target).to_owned();
-    forward::prepare(&permit, &mut head, &path, &world.clock).unwrap();
+    forward::prepare(permit, &mut head, &path, &world.clock).unwrap();
     head
 }
 

@@ -4,6 +4,7 @@
 
 mod admission;
 mod allocations;
+mod certificates;
 mod codes;
 mod cors;
 mod explain;

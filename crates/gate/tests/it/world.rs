@@ -186,6 +186,7 @@ pub(crate) fn hostname(n: u128, host: &str, project: ProjectId, tenant: Option<T
         response: Default::default(),
         admission: domain::Admission::default(),
         cors: domain::Cors::default(),
+        client_certificates: None,
     }
 }
 
@@ -341,7 +342,7 @@ impl World {
         (account, denial.expect("a refusal"))
     }
 
-    fn told(&self, head: &RawHead<'_>) -> (Decision, Option<Denial>) {
+    pub(crate) fn told(&self, head: &RawHead<'_>) -> (Decision, Option<Denial>) {
         let mut trace = Trace::default();
         let decided = self.gate.decide(head, &self.clock, &mut trace).now_or_never().expect("nothing here waits");
         let denial = match decided {
@@ -421,6 +422,7 @@ impl Sent {
         RawHead {
             listener: Listener::Tls,
             sni: None,
+            certificate: None,
             version: Version::Http11,
             method: self.method,
             target: self.target.as_bytes(),

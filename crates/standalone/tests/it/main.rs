@@ -4,6 +4,7 @@
 
 mod account;
 mod assertions;
+mod certificates;
 mod clients;
 mod conf;
 mod database;

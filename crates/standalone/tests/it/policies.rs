@@ -199,6 +199,7 @@ impl World {
         let head = RawHead {
             listener: Listener::Tls,
             sni: None,
+            certificate: None,
             version: Version::Http11,
             method,
             target: path.as_bytes(),

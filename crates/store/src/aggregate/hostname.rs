@@ -41,6 +41,7 @@ fn read(row: &Row) -> Result<Hostname, StoreError> {
         response: row.json_opt("response")?.unwrap_or_default(),
         admission: row.json_opt("admission")?.unwrap_or_default(),
         cors: row.json_opt("cors")?.unwrap_or_default(),
+        client_certificates: row.json_opt("client_certificates")?,
         created_at: row.at("created_at")?,
         updated_at: row.at("updated_at")?,
         version: Version(row.at("version")?),
@@ -142,6 +143,7 @@ impl Tx {
             response: new.response,
             admission: new.admission,
             cors: new.cors,
+            client_certificates: new.client_certificates,
             created_at: now,
             updated_at: now,
             version: Version(1),
@@ -153,8 +155,8 @@ impl Tx {
             .execute(
                 "INSERT INTO hostnames (id, hostname, project_id, created_at, updated_at, tenant_id, purpose, kind,
                      is_primary, verify_state, verified_at, tls_mode, certificate_id, fleet, response, max_body,
-                     admission, cors, version)
-                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 1)",
+                     admission, cors, client_certificates, version)
+                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 1)",
                 all,
             )
             .await?;
@@ -187,7 +189,7 @@ impl Tx {
         all.push(self.work.now.into());
         let assignments = "tenant_id = $3, purpose = $4, kind = $5, is_primary = $6, verify_state = $7,
              verified_at = $8, tls_mode = $9, certificate_id = $10, fleet = $11, response = $12, max_body = $13,
-             admission = $14, cors = $15, updated_at = $16";
+             admission = $14, cors = $15, client_certificates = $16, updated_at = $17";
         let key = (changed.id.uuid(), changed.version);
         changed.version = swap(&self.work.view, "hostname", "hostnames", key, assignments, all).await?;
         changed.updated_at = self.work.now;
@@ -199,6 +201,9 @@ impl Tx {
         if before.tenant_id != changed.tenant_id {
             let sql = "UPDATE routes SET tenant_id = $2 WHERE hostname_id = $1";
             self.work.view.execute(sql, values![changed.id, changed.tenant_id]).await?;
+            // Another tenant's users act by nobody's certificate here.
+            let sql = "DELETE FROM certificate_bindings WHERE hostname_id = $1";
+            self.work.view.execute(sql, values![changed.id]).await?;
         }
         let after = audience::of_hostname(&self.work.view, changed.id).await?;
         audience::shift(&self.work, by.scope(), &told, &after).await?;
@@ -206,6 +211,7 @@ impl Tx {
             && before.services == changed.services
             && before.admission == changed.admission
             && before.cors == changed.cors
+            && before.client_certificates == changed.client_certificates
             && before.fleet == changed.fleet;
         let effect = if only_renewed { Effect::Widens } else { Effect::Narrows };
         publish::hostname(&self.work, changed.id, effect).await?;
@@ -262,7 +268,7 @@ impl Tx {
     }
 }
 
-/// From `tenant_id` to `cors`, in the order of the statements above.
+/// From `tenant_id` to `client_certificates`, in the order of the statements above.
 fn columns(it: &Hostname) -> Result<Vec<Value>, StoreError> {
     Ok(vec![
         it.tenant_id.into(),
@@ -278,5 +284,6 @@ fn columns(it: &Hostname) -> Result<Vec<Value>, StoreError> {
         Value::json_opt(it.max_body.as_ref())?,
         Value::json(&it.admission)?,
         Value::json(&it.cors)?,
+        Value::json_opt(it.client_certificates.as_ref())?,
     ])
 }

@@ -8,6 +8,7 @@ pub(crate) mod adoption;
 pub(crate) mod audit;
 pub(crate) mod binding;
 pub(crate) mod certificate;
+pub(crate) mod certificate_binding;
 pub(crate) mod customer;
 pub(crate) mod decision;
 pub(crate) mod enrolment;

@@ -6,10 +6,11 @@
 
 use domain::{
     CertificateId, HostnameId, IssuerId, ProductId, ProjectId, RoleId, ServiceId, SigningKeyId, TenantId, UpstreamId,
-    model::{AssertionMode, KeyPurpose, ProjectStatus, RouteOwner, VerifyState},
+    client_certificate::{CertificateBinding, CertificatePrincipal},
+    model::{AssertionMode, BoundCertificate, KeyPurpose, ProjectStatus, RouteOwner, VerifyState},
     snapshot::{
-        Algorithm, Assertion, Certificate, Entity, EntityKey, EntityKind, Hostname, Issuer, Origin, Project, Role,
-        Service, Tenant, Upstream,
+        Algorithm, Assertion, Certificate, ClientAuthentication, Entity, EntityKey, EntityKind, Hostname, Issuer,
+        Origin, Project, Role, Service, Tenant, Upstream,
     },
 };
 use uuid::Uuid;
@@ -19,7 +20,8 @@ use crate::{
     StoreError,
     aggregate::{certificate, issuer::Issuers, project, role::Roles, signing_key, upstream},
     read::{
-        Certificates, Customers, Entitlements, Hostnames, Projects, Routes, Services, SigningKeys, Tenants, Upstreams,
+        CertificateBindings, Certificates, Customers, Entitlements, Hostnames, Projects, Routes, Services, SigningKeys,
+        Tenants, Upstreams,
     },
     tx::Work,
     value::{Value, values},
@@ -229,6 +231,13 @@ pub(crate) async fn hostname(work: &Work, id: HostnameId, effect: Effect) -> Res
     };
     let project = there(work.view.project(hostname.project_id).await?, "project")?;
     let routes = work.view.routes(RouteOwner::Hostname(id)).await?;
+    let client_certificates = match hostname.client_certificates {
+        Some(certificates) => {
+            let bound = work.view.certificate_bindings_of(id).await?;
+            Some(ClientAuthentication { certificates, bindings: bound.into_iter().map(on_the_wire).collect() })
+        }
+        None => None,
+    };
     let entity = Hostname {
         id,
         hostname: hostname.hostname,
@@ -240,11 +249,16 @@ pub(crate) async fn hostname(work: &Work, id: HostnameId, effect: Effect) -> Res
         services: hostname.services,
         admission: hostname.admission,
         cors: hostname.cors,
+        client_certificates,
         routes: routes.into_iter().filter(|route| route.enabled).map(|route| route.rule).collect(),
         max_body: hostname.max_body,
         response: hostname.response,
     };
     leave(work, &Entity::Hostname(entity), effect).await
+}
+
+fn on_the_wire(bound: BoundCertificate) -> CertificateBinding {
+    CertificateBinding { id: bound.id, name: bound.name, principal: CertificatePrincipal::User(bound.user_id) }
 }
 
 /// What a route belongs to.

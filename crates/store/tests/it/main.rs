@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod certificates;
 mod configuration;
 mod decisions;
 mod edge;
@@ -53,6 +54,11 @@ conformance! {
         every_change_is_in_the_trail_with_who_did_it,
         the_chain_of_each_tenant_holds_and_tampering_breaks_it,
         the_trail_is_read_newest_first_by_cursor;
+    certificates:
+        a_name_is_one_user_of_the_hostnames_tenant,
+        a_tenants_administrator_binds_its_own_and_sees_no_others,
+        of_those_who_bind_a_name_at_once_one_does,
+        what_a_hostname_believes_is_told_with_whom_it_binds;
     configuration:
         a_failed_write_leaves_nothing,
         a_stale_version_is_refused,

@@ -140,6 +140,7 @@ pub(crate) fn hostname(id: HostnameId, tenant: TenantId, name: &str) -> NewHostn
         response: Default::default(),
         admission: domain::Admission::default(),
         cors: domain::Cors::default(),
+        client_certificates: None,
     }
 }
 

@@ -17,6 +17,7 @@ fn gateways(path: &str) -> Option<String> {
     let head = RawHead {
         listener: Listener::Tls,
         sni: None,
+        certificate: None,
         version: Version::Http11,
         method: "GET",
         target: path.as_bytes(),

@@ -1,0 +1,136 @@
+//! As which users the holders of client certificates act. The edge is told with the hostname.
+
+use authz::{Authorized, Scope, action::ManageCertificateBindings};
+use domain::{
+    CertificateBindingId, CertificateName, HostnameId, TenantId,
+    client_certificate::MAX_BINDINGS,
+    model::{BoundCertificate, NewBoundCertificate},
+};
+
+use super::{hostname::Hostnames, membership::Memberships, needed, one, page::Page, within};
+use crate::{
+    StoreError, Tx, Unaudited,
+    log::publish::{self, Effect},
+    tx::Reader,
+    value::{Row, values},
+};
+
+const SELECT: &str = "SELECT * FROM certificate_bindings";
+
+fn read(row: &Row) -> Result<BoundCertificate, StoreError> {
+    let value: String = row.at("value")?;
+    let name = CertificateName::new(row.word("kind")?, &value).map_err(|_| StoreError::corrupt("value", &value))?;
+    Ok(BoundCertificate {
+        id: row.at("id")?,
+        project_id: row.at("project_id")?,
+        tenant_id: row.at("tenant_id")?,
+        hostname_id: row.at("hostname_id")?,
+        name,
+        user_id: row.at("user_id")?,
+        created_at: row.at("created_at")?,
+    })
+}
+
+/// Reads of bound certificates.
+pub trait CertificateBindings: Reader {
+    /// The binding of this id.
+    fn certificate_binding(
+        &self,
+        id: CertificateBindingId,
+    ) -> impl Future<Output = Result<Option<BoundCertificate>, StoreError>> + Send {
+        async move { self.view().await?.first(&format!("{SELECT} WHERE id = $1"), values![id], read).await }
+    }
+
+    /// Bindings in a tenant.
+    fn certificate_bindings(
+        &self,
+        tenant: TenantId,
+        page: Page,
+    ) -> impl Future<Output = Result<Vec<BoundCertificate>, StoreError>> + Send {
+        async move {
+            let sql = format!("{SELECT} WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3");
+            self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
+        }
+    }
+
+    /// All bindings of a hostname.
+    fn certificate_bindings_of(
+        &self,
+        hostname: HostnameId,
+    ) -> impl Future<Output = Result<Vec<BoundCertificate>, StoreError>> + Send {
+        async move {
+            let sql = format!("{SELECT} WHERE hostname_id = $1 ORDER BY id");
+            self.view().await?.all(&sql, values![hostname], read).await
+        }
+    }
+}
+impl<R: Reader> CertificateBindings for R {}
+
+impl Tx {
+    /// Binds the certificates of a name to a user.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] on `certificate_bindings(value)` when the name is bound at the hostname already;
+    /// [`StoreError::NotFound`] for a hostname that is not the tenant's; [`StoreError::Rule`] (`certificate_binding`) for a
+    /// user who is no member, and for one binding more than a gateway holds.
+    pub async fn insert_certificate_binding(
+        &self,
+        by: &Authorized<ManageCertificateBindings>,
+        new: NewBoundCertificate,
+    ) -> Result<Unaudited<BoundCertificate>, StoreError> {
+        within(by, Scope::Tenant(new.project_id, new.tenant_id))?;
+        let refused = |detail: &str| Err(StoreError::rule("certificate_binding", detail));
+        let hostname = needed(self.hostname(new.hostname_id).await?, "hostname")?;
+        if hostname.tenant_id != Some(new.tenant_id) {
+            return Err(StoreError::NotFound { what: "hostname" });
+        }
+        if self.membership(new.tenant_id, new.user_id).await?.is_none() {
+            return refused("the user is no member of the tenant");
+        }
+        if self.certificate_bindings_of(new.hostname_id).await?.len() >= MAX_BINDINGS {
+            return refused("the hostname binds 1000 client certificates already");
+        }
+        let bound = BoundCertificate {
+            id: new.id,
+            project_id: new.project_id,
+            tenant_id: new.tenant_id,
+            hostname_id: new.hostname_id,
+            name: new.name,
+            user_id: new.user_id,
+            created_at: self.work.now,
+        };
+        let sql = "INSERT INTO certificate_bindings (id, project_id, tenant_id, hostname_id, kind, value, user_id,
+                       created_at)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        let values = values![
+            bound.id,
+            bound.project_id,
+            bound.tenant_id,
+            bound.hostname_id,
+            bound.name.kind().as_str(),
+            bound.name.value(),
+            bound.user_id,
+            bound.created_at,
+        ];
+        self.work.view.execute(sql, values).await?;
+        publish::hostname(&self.work, bound.hostname_id, Effect::Widens).await?;
+        Ok(self.unaudited(bound))
+    }
+
+    /// Unbinds a name: who shows it is nobody from then on.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn delete_certificate_binding(
+        &self,
+        by: &Authorized<ManageCertificateBindings>,
+        id: CertificateBindingId,
+    ) -> Result<Unaudited<BoundCertificate>, StoreError> {
+        let bound = needed(self.certificate_binding(id).await?, "certificate-binding")?;
+        within(by, Scope::Tenant(bound.project_id, bound.tenant_id))?;
+        let sql = "DELETE FROM certificate_bindings WHERE id = $1";
+        one(&self.work.view, "certificate-binding", sql, values![id]).await?;
+        publish::hostname(&self.work, bound.hostname_id, Effect::Narrows).await?;
+        Ok(self.unaudited(bound))
+    }
+}
