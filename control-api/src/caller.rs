@@ -273,6 +273,14 @@ impl Rights {
     }
 }
 
+/// Whether the tenant's state lets something pass that only reads.
+///
+/// # Errors
+/// [`AppError::TenantSuspended`].
+pub(crate) fn readable(project: &Project, tenant: &Tenant) -> Result<(), AppError> {
+    served(project, tenant, true)
+}
+
 async fn authenticate(
     app: &App,
     context: &RequestContext,

@@ -273,17 +273,20 @@ pub enum ServiceMethod {
     InvalidateToken,
     /// What a token says about a tenant.
     TenantClaims,
+    /// Whether an API key is accepted.
+    VerifyApiKey,
 }
 
 impl ServiceMethod {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::VerifyToken,
         Self::GetUserPermissions,
         Self::CheckPermission,
         Self::RefreshToken,
         Self::InvalidateToken,
         Self::TenantClaims,
+        Self::VerifyApiKey,
     ];
 }
 

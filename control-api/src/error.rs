@@ -1,6 +1,6 @@
 //! Why a use case did not do what it was asked. [`crate::problem`] turns this into an answer.
 
-use authn::TokenError;
+use authn::{KeyError, TokenError};
 use http::StatusCode;
 use link::{LinkError, log::TickError};
 use store::StoreError;
@@ -32,6 +32,12 @@ pub enum AppError {
     /// The token cannot be believed.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The API key is not accepted.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The API key may not be used from there.
+    #[error("the API key may not be used from that address")]
+    AddressRefused,
     /// The token was believed and is refused since: signed out, session ended, generation raised.
     #[error("the token was revoked")]
     TokenRevoked,
@@ -165,6 +171,8 @@ impl AppError {
         match self {
             Self::CredentialMissing => (StatusCode::UNAUTHORIZED, "credential_missing"),
             Self::Token(error) => (StatusCode::UNAUTHORIZED, error.code()),
+            Self::Key(error) => (StatusCode::UNAUTHORIZED, error.code()),
+            Self::AddressRefused => (StatusCode::FORBIDDEN, "address_refused"),
             Self::TokenRevoked => (StatusCode::UNAUTHORIZED, "token_revoked"),
             Self::PrincipalInactive => (StatusCode::UNAUTHORIZED, "principal_inactive"),
             Self::TenantMismatch => (StatusCode::FORBIDDEN, "tenant_mismatch"),

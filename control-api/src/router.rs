@@ -20,10 +20,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     App,
     api::{
-        apply, audit, auth_rpc, catalog, certificates, client_certificates, customers, decisions, entitlements,
-        extract::MAX_BODY, gateways, health, hostnames, idempotency, issuers, keycloak, me, members, menus, navigation,
-        permissions, products, projects, role_bindings, roles, routes as route_api, services, sessions, signing_keys,
-        tenant_users, tenants, upstreams, users, well_known,
+        api_keys, apply, audit, auth_rpc, catalog, certificates, client_certificates, customers, decisions,
+        entitlements, extract::MAX_BODY, gateways, health, hostnames, idempotency, issuers, keycloak, me, members,
+        menus, navigation, permissions, products, projects, role_bindings, roles, routes as route_api, services,
+        sessions, signing_keys, tenant_users, tenants, upstreams, users, well_known,
     },
     envelope,
     error::AppError,
@@ -81,6 +81,11 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(menus::list_menus, menus::create_menu))
         .routes(routes!(menus::read_menu, menus::replace_menu, menus::delete_menu))
         .routes(routes!(permissions::list_permissions))
+        .routes(routes!(api_keys::list_api_keys, api_keys::create_api_key))
+        .routes(routes!(api_keys::read_api_key, api_keys::revoke_api_key))
+        .routes(routes!(api_keys::enable_api_key))
+        .routes(routes!(api_keys::disable_api_key))
+        .routes(routes!(api_keys::rotate_api_key))
         .routes(routes!(entitlements::list_entitlements))
         .routes(routes!(entitlements::read_usage))
         .routes(routes!(catalog::list_catalog))
@@ -183,6 +188,7 @@ fn internal_routes() -> OpenApiRouter<App> {
         .routes(routes!(auth_rpc::user_permissions))
         .routes(routes!(auth_rpc::check_permission))
         .routes(routes!(keycloak::tenant_claims))
+        .routes(routes!(api_keys::verify_api_key))
 }
 
 /// The router of the `internal` listener, but for the gateways' own service: REST and gRPC for services. `admit` says

@@ -21,6 +21,7 @@ use link::{
     bindings_cache::BindingsCache,
     file::Mistakes,
     log::{ControlPlane, FactCarrier, GatewayIdentity, RedisCarrier},
+    nonces::Nonces,
     redis_record::RedisRecord,
     rpc::RpcClient,
     shared_limits::SharedLimits,
@@ -40,6 +41,7 @@ use uuid::Uuid;
 
 pub use self::setup::SetupError;
 use crate::{
+    api_keys::{self, ApiKeys},
     config::{ConnectionConfig, GatewayConfig},
     connection::door::Door,
     control_tls::ControlTls,
@@ -96,6 +98,8 @@ pub struct EdgeParts {
     pub record: Option<RedisRecord>,
     /// Role bindings shared by the fleet, in Redis.
     pub bindings: Option<BindingsCache>,
+    /// Nonces of signed requests, which all gateways share; without them none is accepted.
+    pub nonces: Option<Arc<dyn Nonces>>,
     /// Limits of the fleet, in Redis.
     pub limits: Option<SharedLimits>,
     /// Who this gateway is towards a control plane on another machine.
@@ -115,6 +119,7 @@ impl EdgeParts {
             revocations: None,
             record: None,
             bindings: None,
+            nonces: None,
             limits: None,
             control_tls,
             renewal: None,
@@ -170,7 +175,8 @@ impl Edge {
     /// [`EdgeError`]: a port in use, a broken declarative file, an unwritable data folder.
     pub async fn start(parts: EdgeParts) -> Result<RunningEdge, EdgeError> {
         crate::install_crypto();
-        let EdgeParts { config, source, clock, revocations, record, bindings, limits, control_tls, renewal } = parts;
+        let EdgeParts { config, source, clock, revocations, record, bindings, nonces, limits, control_tls, renewal } =
+            parts;
         let https = Bound::new("listen.https", config.listen.https)?;
         let http = config.listen.http.map(|address| Bound::new("listen.http", address)).transpose()?;
         let status = Bound::new("listen.metrics", config.listen.metrics)?;
@@ -181,15 +187,18 @@ impl Edge {
             Source::File(_) => None,
         };
         let (keys, lacking) = IssuerKeys::new();
+        let entries = config.tokens.binding_cache_entries;
+        let (api_keys, key_uses) = ApiKeys::new(Arc::clone(&mirror), plane.clone(), nonces, entries);
         let permissions = Arc::new(Permissions {
             mirror: Arc::clone(&mirror),
             metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
-            memory: Cache::new(config.tokens.binding_cache_entries),
+            memory: Cache::new(entries),
             shared: bindings,
             plane,
             store: revocations,
             issuer_keys: keys,
+            api_keys,
             follower: OnceLock::new(),
         });
         let https_port = https.address().map_or(443, |address| address.port());
@@ -253,6 +262,7 @@ impl Edge {
         match source {
             Source::ControlPlane { plane, carrier } => {
                 handle.spawn(issuer_keys::tell(Arc::clone(&plane), lacking));
+                handle.spawn(api_keys::tell(Arc::clone(&plane), key_uses));
                 if let Some(chosen) = chosen {
                     handle.spawn(explain::report(Arc::clone(&plane), chosen, metrics));
                 }

@@ -16,6 +16,7 @@ pub mod config;
 pub mod control_tls;
 pub mod edge;
 
+mod api_keys;
 mod connection;
 mod enrolment;
 mod entrance;

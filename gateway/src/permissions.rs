@@ -10,10 +10,12 @@ use std::{
 };
 
 use authn::{Mirror, mirror::Identity};
-use domain::{Clock, IssuerId, TenantId, UserId, decision::BindingsLevel, fact::Bindings};
+use domain::{
+    ApiKeyId, Clock, IssuerId, KeyPrefix, TenantId, Timestamp, UserId, decision::BindingsLevel, fact::Bindings,
+};
 use gate::{
     BindingsError, Link, LookUp,
-    link::{Found, HeldBindings, Waiting},
+    link::{Found, HeldBindings, HeldKey, KeysError, Nonce, Waiting},
 };
 use link::{
     bindings_cache::BindingsCache,
@@ -22,7 +24,7 @@ use link::{
 use moka::future::Cache;
 use tokio::time::timeout;
 
-use crate::{issuer_keys::IssuerKeys, metrics::Metrics};
+use crate::{api_keys::ApiKeys, issuer_keys::IssuerKeys, metrics::Metrics};
 
 /// Longest wait for bindings, over all levels.
 const BINDINGS_DEADLINE: Duration = Duration::from_millis(500);
@@ -47,6 +49,7 @@ pub(crate) struct Permissions {
     pub(crate) plane: Option<Arc<dyn ControlPlane>>,
     pub(crate) store: Option<RedisCarrier>,
     pub(crate) issuer_keys: IssuerKeys,
+    pub(crate) api_keys: ApiKeys,
     /// Set once the log is followed.
     pub(crate) follower: OnceLock<Arc<LogFollower>>,
 }
@@ -121,6 +124,18 @@ impl Link for Permissions {
                 follower.renewal(RENEWAL).await;
             }
         })
+    }
+
+    fn api_key(&self, prefix: KeyPrefix) -> Waiting<'_, Result<Option<Arc<HeldKey>>, KeysError>> {
+        Box::pin(self.api_keys.key(prefix))
+    }
+
+    fn take_nonce(&self, key: ApiKeyId, nonce: Box<str>, signed_at: Timestamp) -> Waiting<'_, Nonce> {
+        Box::pin(async move { self.api_keys.take_nonce(key, &nonce, signed_at).await })
+    }
+
+    fn key_used(&self, key: ApiKeyId, at: Timestamp) {
+        self.api_keys.used(key, at);
     }
 
     fn key_unknown(&self, issuer: IssuerId) {

@@ -23,6 +23,7 @@ pub(crate) mod peers;
 mod quota;
 pub(crate) mod resolver;
 mod response;
+mod signed_body;
 mod trace;
 mod upload;
 mod upstream_head;
@@ -103,11 +104,25 @@ impl ProxyHttp for EdgeProxy {
         let decision = decision.and_then(|permit| {
             let headers = &session.req_header().headers;
             let most = permit.max_body.unwrap_or(limits.max_body).bytes();
+            let most = if permit.body_digest.is_some() { most.min(signed_body::limit(session)) } else { most };
             let upload = Upload::new(most, empty, session.is_http2(), headers, limits, clock.boot_now());
             upload.announced(headers)?;
             Ok((permit, upload))
         });
         ctx.decided(&**clock);
+        let decision = match decision {
+            Ok((permit, upload)) => match &permit.body_digest {
+                Some(digest) => {
+                    let taken = signed_body::take_in(session, digest, &upload, clock).await?;
+                    taken.map(|body| {
+                        ctx.signed_body = body;
+                        (permit, upload)
+                    })
+                }
+                None => Ok((permit, upload)),
+            },
+            Err(stop) => Err(stop),
+        };
         if let Some(laps) = &ctx.trace.laps {
             metrics.stages(laps);
         }
@@ -171,6 +186,11 @@ impl ProxyHttp for EdgeProxy {
             ctx.watch.judge(gate, clock).await.map_err(|denial| ctx.refuse(denial))?;
         }
         if session.was_upgraded() {
+            return Ok(());
+        }
+        if let Some(whole) = &ctx.signed_body {
+            // It is here, counted and compared: the end of it stands for all of it.
+            *body = last.then(|| whole.clone());
             return Ok(());
         }
         let bytes = body.as_ref().map_or(0, Bytes::len);

@@ -94,7 +94,7 @@ impl Known {
             Fact::TenantGeneration { tenant, generation, cutoff } => {
                 raised(&mut self.tenants, *tenant, (*generation, *cutoff))
             }
-            Fact::BindingsChanged { .. } | Fact::AllBindingsChanged => true,
+            Fact::BindingsChanged { .. } | Fact::KeyChanged { .. } | Fact::AllBindingsChanged => true,
         }
     }
 }

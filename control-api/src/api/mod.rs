@@ -1,6 +1,7 @@
 //! Handlers and wire types: parse, call, map. One file a resource.
 
 pub mod answer;
+pub mod api_keys;
 pub mod apply;
 pub mod audit;
 pub mod auth_rpc;

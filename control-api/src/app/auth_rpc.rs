@@ -57,7 +57,7 @@ impl Place {
         }
     }
 
-    async fn realm(&self, app: &App) -> Result<Realm, AppError> {
+    pub(super) async fn realm(&self, app: &App) -> Result<Realm, AppError> {
         match self {
             Self::Tenant(id) => {
                 let tenant = app.store.tenant(*id).await?.ok_or(AppError::NotFound("tenant"))?;

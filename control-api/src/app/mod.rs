@@ -1,5 +1,6 @@
 //! Use cases: authorize, transact, audit. One file a resource; names are the same in [`crate::router`], `api` and here.
 
+pub mod api_keys;
 pub mod apply;
 pub mod audit;
 pub mod auth_rpc;

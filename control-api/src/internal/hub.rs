@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use authz::Scope;
 use domain::{
-    Clock, Decision, FleetName, History, NumberedFact, Position, Seq, Tag, Timestamp,
+    ApiKeyId, ApiKeyState, Clock, Decision, FleetName, History, KeyPrefix, NumberedFact, Position, Seq, Tag, Timestamp,
     model::GatewayNode,
     quota::{UsageCount, UsagePart},
 };
@@ -251,6 +251,28 @@ impl Hub {
             tracing::warn!(gateway.name = from.0, decisions.refused = refused, "told of what its fleet does not serve");
         }
         Ok(())
+    }
+
+    /// What an API key is verified by. Asked over the connections of those who wait: strangers ask by any key they invent,
+    /// and shall keep no proof waiting.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn api_key(
+        &self,
+        prefix: &KeyPrefix,
+        fleet: Option<&FleetName>,
+    ) -> Result<Option<ApiKeyState>, StoreError> {
+        self.waiting.api_key_state(prefix, fleet).await
+    }
+
+    /// Notes when keys were last used.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn keys_used(&self, uses: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {
+        let now = self.clock.unix_now();
+        self.waiting.write_session(Scope::Platform, now, |tx| async move { tx.note_api_key_uses(uses).await }).await
     }
 
     /// Notes how far a gateway is with what tenants use of products, and answers what there is of each in all.

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use authz::Scope;
 use domain::{
-    Decision, FleetName, IssuerId, NumberedFact, Position, Seq, SnapshotVersion, TenantId, Timestamp, UserId,
+    ApiKeyId, ApiKeyState, Decision, FleetName, IssuerId, KeyPrefix, NumberedFact, Position, Seq, SnapshotVersion,
+    TenantId, Timestamp, UserId,
     decision::MAX_BATCH,
     fact::{Bindings, Proof},
     model::{GatewayNode, GatewayReport},
@@ -132,6 +133,14 @@ impl ControlPlane for Plane {
 
     async fn bindings(&self, tenant: TenantId, user: UserId) -> Result<Bindings, LinkError> {
         self.hub.store().bindings(tenant, user).await.map_err(|error| failed(&error))
+    }
+
+    async fn api_key(&self, prefix: &KeyPrefix) -> Result<Option<ApiKeyState>, LinkError> {
+        self.hub.api_key(prefix, self.fleet.as_ref()).await.map_err(|error| failed(&error))
+    }
+
+    async fn keys_used(&self, uses: Vec<(ApiKeyId, Timestamp)>) -> Result<(), LinkError> {
+        self.hub.keys_used(&uses).await.map_err(|error| failed(&error))
     }
 
     async fn feed(

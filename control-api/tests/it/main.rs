@@ -9,6 +9,7 @@
 )]
 
 mod adoption;
+mod api_keys;
 mod audit;
 mod auth_rpc;
 mod bootstrap;

@@ -3,6 +3,7 @@
 //! The chain of types starts here: a [`verify::Presented`] bearer token becomes a [`VerifiedToken`] when its signature
 //! and claims hold; whether it was revoked since is asked of the [`Mirror`].
 
+pub mod api_key;
 pub mod certificate;
 pub mod claims;
 pub mod issuer;
@@ -10,8 +11,10 @@ pub mod jwks;
 pub mod jws;
 pub mod mint;
 pub mod mirror;
+pub mod signature;
 pub mod verify;
 
+pub use api_key::KeyError;
 pub use certificate::{Authorities, AuthoritiesError, CertificateError, ClientCertificate};
 pub use claims::{AccessClaims, ContextKind};
 pub use issuer::{Issuer, IssuerError};

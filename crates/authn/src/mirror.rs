@@ -14,7 +14,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use domain::{
-    BootInstant, Fact, History, NumberedFact, Position, Seq, SessionId, TenantId, Timestamp, TokenId, UserId,
+    ApiKeyId, ApiKeyState, BootInstant, Fact, History, NumberedFact, Position, Seq, SessionId, TenantId, Timestamp,
+    TokenId, UserId,
     fact::{Bindings, CUTOFF_REMEMBERED},
 };
 use parking_lot::{Mutex, RwLock};
@@ -25,8 +26,11 @@ use crate::verify::CLOCK_SKEW;
 /// Shards of the tables, so that applying a fact blocks few look-ups. A power of two.
 const SHARDS: usize = 64;
 
-/// Users whose bindings changed that are remembered one by one; past that, all bindings read before now are stale.
+/// Users whose bindings changed that are remembered one by one; past that, all bindings and keys read before now are stale.
 const CHANGED_USERS: usize = 100_000;
+
+/// API keys that changed that are remembered one by one; past that, all keys read before now are stale.
+const CHANGED_KEYS: usize = 100_000;
 
 /// How long past its `exp` a refused token is remembered: twice the skew that verification allows.
 const KEPT_PAST_EXPIRY_SECS: i64 = 60;
@@ -65,6 +69,24 @@ pub struct Identity {
     pub tenant_generation: u64,
     /// `iat` of a foreign token, the epoch where it says none; none for ours, which are judged by generation.
     pub foreign_iat: Option<Timestamp>,
+    /// Of an API key, which, and the place in the log that it is known from.
+    pub key: Option<(ApiKeyId, Seq)>,
+}
+
+impl Identity {
+    /// Of an API key. Signing out ends tokens and sessions: keys are of every generation.
+    pub const fn of_key(key: &ApiKeyState) -> Self {
+        Self {
+            token: None,
+            session: None,
+            tenant: Some(key.tenant),
+            user: Some(key.owner),
+            user_generation: u64::MAX,
+            tenant_generation: u64::MAX,
+            foreign_iat: None,
+            key: Some((key.id, key.as_of)),
+        }
+    }
 }
 
 /// What became of a fact.
@@ -128,6 +150,9 @@ struct ChangedBindings {
     /// Bindings read before this are stale for everybody.
     floor: Seq,
     newest: HashMap<(u128, u128), Seq>,
+    /// API keys read before this are stale.
+    keys_floor: Seq,
+    keys: HashMap<u128, Seq>,
 }
 
 impl Default for Tables {
@@ -176,7 +201,7 @@ impl Mirror {
         self.lease_until.store(0, Ordering::SeqCst);
         let tables = Tables::default();
         *tables.bindings.write() =
-            ChangedBindings { history: position.history, floor: position.seq, newest: HashMap::new() };
+            ChangedBindings { history: position.history, floor: position.seq, ..ChangedBindings::default() };
         for fact in facts {
             tables.apply(fact, position.seq);
         }
@@ -255,6 +280,15 @@ impl Mirror {
             && changed.newest.get(&(tenant.as_u128(), user.as_u128())).is_none_or(|newest| as_of >= *newest)
     }
 
+    /// Whether what is known of an API key is still the newest the log knows of.
+    pub fn key_current(&self, key: &ApiKeyState) -> bool {
+        let tables = self.tables.load();
+        let changed = tables.bindings.read();
+        key.history == changed.history
+            && key.as_of >= changed.floor.max(changed.keys_floor)
+            && changed.keys.get(&key.id.as_u128()).is_none_or(|newest| key.as_of >= *newest)
+    }
+
     /// Forgets refusals of tokens that have expired by now on every clock, and of users what reaches no living token
     /// any more. Called now and then.
     pub fn forget_expired(&self, now: Timestamp) {
@@ -331,9 +365,19 @@ impl Tables {
                 }
                 changed.newest.insert((tenant.as_u128(), user.as_u128()), seq);
             }
+            Fact::KeyChanged { key } => {
+                let mut changed = self.bindings.write();
+                // Of its own: who makes and ends keys all day costs nobody their bindings.
+                if changed.keys.len() >= CHANGED_KEYS {
+                    changed.keys.clear();
+                    changed.keys_floor = seq;
+                }
+                changed.keys.insert(key.as_u128(), seq);
+            }
             Fact::AllBindingsChanged => {
                 let mut changed = self.bindings.write();
                 changed.newest.clear();
+                changed.keys.clear();
                 changed.floor = seq;
             }
         }
@@ -492,6 +536,39 @@ mod tests {
             assert!(!mirror.bindings_current(id(1), id(user), &read_at(1)));
             assert!(mirror.bindings_current(id(1), id(user), &read_at(2)));
         }
+    }
+
+    #[test]
+    fn a_key_that_changed_is_asked_about_anew_and_signing_out_does_not_touch_it() {
+        let mirror = Mirror::default();
+        let key = |as_of| ApiKeyState {
+            history: History::default(),
+            as_of: Seq(as_of),
+            id: id(7),
+            prefix: "pck_abcdefghijklmnop".parse().unwrap(),
+            project: id(3),
+            tenant: id(1),
+            owner: id(2),
+            owner_name: None,
+            verifiers: Vec::new(),
+            scopes: Vec::new(),
+            networks: Vec::new(),
+            rate_limit: None,
+            expires_at: None,
+            disabled: false,
+        };
+        assert!(mirror.key_current(&key(0)));
+        mirror.apply(&numbered(1, Fact::KeyChanged { key: id(7) }));
+        assert!(!mirror.key_current(&key(0)) && mirror.key_current(&key(1)));
+        mirror.apply(&numbered(2, Fact::KeyChanged { key: id(8) }));
+        assert!(mirror.key_current(&key(1)), "another key's");
+        mirror.apply(&numbered(3, Fact::UserGeneration { tenant: id(1), user: id(2), generation: 9, cutoff: None }));
+        mirror.apply(&numbered(4, Fact::TenantGeneration { tenant: id(1), generation: 9, cutoff: None }));
+        assert_eq!(mirror.judge(&Identity::of_key(&key(1))), Ok(()));
+        mirror.apply(&numbered(5, Fact::AllBindingsChanged));
+        assert!(!mirror.key_current(&key(4)) && mirror.key_current(&key(5)));
+        mirror.reset(Position { history: History(9), seq: Seq(5), tag: Tag(1) }, []);
+        assert!(!mirror.key_current(&key(5)), "of a lost history");
     }
 
     #[test]

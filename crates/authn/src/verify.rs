@@ -328,6 +328,7 @@ impl Checked<'_, '_, '_> {
                 user_generation: own.ug,
                 tenant_generation: own.tg,
                 foreign_iat: None,
+                key: None,
             },
             username: own.username.map(Into::into),
             org_unit: own.ou,

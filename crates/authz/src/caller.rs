@@ -30,6 +30,8 @@ macro_rules! actions {
 }
 
 actions! {
+    /// API keys.
+    ManageApiKeys = "api-key";
     /// Audit events appended from outside.
     AppendAudit = "audit";
     /// As whom the holders of client certificates act.
@@ -174,6 +176,13 @@ impl Caller {
 
     /// Proof that the caller may change its own account, and nobody else's: it needs no permission.
     pub fn oneself(&self) -> Authorized<action::ManageOwnAccount> {
+        let (actor, origin) = (self.actor.clone(), self.origin.clone());
+        Authorized { actor, origin, scope: self.context.reach(), action: PhantomData }
+    }
+
+    /// Proof that the caller may manage its own API keys, and nobody else's: it needs no permission. Whose they are, who
+    /// asks for this has looked at.
+    pub fn own_api_keys(&self) -> Authorized<action::ManageApiKeys> {
         let (actor, origin) = (self.actor.clone(), self.origin.clone());
         Authorized { actor, origin, scope: self.context.reach(), action: PhantomData }
     }

@@ -266,6 +266,10 @@ pub enum ShownKind {
     None,
     /// A bearer token (RFC 6750).
     Bearer,
+    /// An API key, sent.
+    ApiKey,
+    /// A request signed with an API key.
+    Signature,
     /// The client certificate of the connection.
     Certificate,
     /// More than one.

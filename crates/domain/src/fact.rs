@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{RoleId, SessionId, TenantId, Timestamp, TokenId, UserId};
+use crate::{ApiKeyId, RoleId, SessionId, TenantId, Timestamp, TokenId, UserId};
 
 /// How long a cutoff is remembered that reaches one user's foreign tokens. Whoever issues them should let none live
 /// longer; of a tenant, the snapshot remembers it for good.
@@ -60,7 +60,12 @@ pub enum Fact {
         /// Whose.
         user: UserId,
     },
-    /// Cached bindings of everybody that are older than this fact are not used.
+    /// What an API key is worth changed: what is known of it from before this fact is not used.
+    KeyChanged {
+        /// The key.
+        key: ApiKeyId,
+    },
+    /// Cached bindings of everybody, and what is known of every API key, that are older than this fact are not used.
     AllBindingsChanged,
 }
 

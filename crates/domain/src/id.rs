@@ -118,6 +118,8 @@ macro_rules! kinds {
 }
 
 kinds! {
+    /// A key that programs of a tenant act with.
+    ApiKey => ApiKeyId;
     /// One row of the audit trail.
     AuditEvent => AuditEventId;
     /// A certificate chain with its key.

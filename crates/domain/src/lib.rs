@@ -4,6 +4,7 @@
 //! made; nothing checks it again.
 
 pub mod admission;
+pub mod api_key;
 pub mod audit;
 pub mod client_certificate;
 pub mod cors;
@@ -27,6 +28,7 @@ pub mod time;
 pub mod unit;
 
 pub use admission::Admission;
+pub use api_key::{ApiKeyScheme, ApiKeyState, KeyPrefix};
 pub use client_certificate::{CertificateBinding, CertificateMode, CertificateName, ClientCertificates, NameKind};
 pub use cors::{Cors, CorsOrigin};
 pub use credential::{CredentialKind, Credentials};
@@ -35,9 +37,9 @@ pub use fact::{Fact, History, NumberedFact, Position, Seq, SnapshotVersion, Tag}
 pub use fleet::FleetName;
 pub use host::HostName;
 pub use id::{
-    AuditEventId, CertificateBindingId, CertificateId, CustomerId, EntitlementId, GatewayId, HostnameId, Id, IssuerId,
-    MembershipId, MenuId, OrgUnitId, ProductId, ProductRequestId, ProjectId, RequestId, RoleBindingId, RoleId, RouteId,
-    ServiceId, SessionId, SigningKeyId, TenantId, TokenId, UpstreamId, UserId,
+    ApiKeyId, AuditEventId, CertificateBindingId, CertificateId, CustomerId, EntitlementId, GatewayId, HostnameId, Id,
+    IssuerId, MembershipId, MenuId, OrgUnitId, ProductId, ProductRequestId, ProjectId, RequestId, RoleBindingId,
+    RoleId, RouteId, ServiceId, SessionId, SigningKeyId, TenantId, TokenId, UpstreamId, UserId,
 };
 pub use network::Network;
 pub use path::PathPattern;

@@ -4,6 +4,7 @@
 //! the type. `New…` types hold what a caller decides; the store adds times and versions. The API's wire types are its
 //! own.
 
+pub mod api_key;
 pub mod certificate;
 pub mod customer;
 pub mod enrolment;
@@ -21,6 +22,7 @@ pub mod tenant;
 pub mod upstream;
 pub mod user;
 
+pub use api_key::{ApiKey, ApiKeyStatus, NewApiKey};
 pub use certificate::{BoundCertificate, Certificate, CertificateSource, NewBoundCertificate, NewCertificate};
 pub use customer::{Customer, CustomerKind, KycKind, NewCustomer, Tenancy};
 pub use enrolment::{Enrolment, EnrolmentState, NewEnrolment};

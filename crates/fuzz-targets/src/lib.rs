@@ -9,6 +9,7 @@
 //! | `token` | a bearer text | it is read or refused, and never believed without the key |
 //! | `keys` | a key set | it is read or refused; what is read has bounds |
 //! | `snapshot` | changes of the feed | they are applied; what is in force, applied anew, is the same |
+//! | `signature` | the fields of a signed request, and an API key | they are read or refused, and never believed without the key |
 //! | `declarative` | a declarative file | it is read or refused with every mistake |
 //! | `policy` | a response policy | what is read cannot split or frame a response, and reads back |
 //!
@@ -23,6 +24,7 @@ pub mod declarative;
 pub mod head;
 pub mod keys;
 pub mod policy;
+pub mod signature;
 pub mod snapshot;
 pub mod token;
 
@@ -30,13 +32,14 @@ pub mod token;
 pub type Target = fn(&[u8]);
 
 /// All targets by name; the seeds of each lie in the folder of its name.
-pub const ALL: [(&str, Target); 8] = [
+pub const ALL: [(&str, Target); 9] = [
     ("canonical", canonical::run),
     ("certificates", certificates::run),
     ("decide", decide::run),
     ("declarative", declarative::run),
     ("keys", keys::run),
     ("policy", policy::run),
+    ("signature", signature::run),
     ("snapshot", snapshot::run),
     ("token", token::run),
 ];

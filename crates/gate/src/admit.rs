@@ -34,6 +34,8 @@ pub(crate) struct Limits {
     pub(crate) strangers: Buckets<(u128, u128)>,
     /// Of each principal in its tenant.
     pub(crate) principals: Buckets<(u128, u128)>,
+    /// Of each API key.
+    pub(crate) keys: Buckets<u128>,
     pub(crate) routes: Buckets<(u128, u128)>,
     /// What tenants, principals and routes use at the other gateways.
     pub(crate) share: Share,
@@ -54,6 +56,7 @@ impl Limits {
             tenants: Buckets::new(CAPACITY),
             strangers: Buckets::new(CAPACITY),
             principals: Buckets::new(CAPACITY),
+            keys: Buckets::new(CAPACITY),
             routes: Buckets::new(CAPACITY),
             share: Share::default(),
             hosts: RandomState::new(),
@@ -81,6 +84,18 @@ impl Limits {
         } else {
             Err(Denial::RateLimited(Limit::Signatures))
         }
+    }
+
+    /// Takes what a signature costs that does not hold, before it is known whether it does: those that are judged at once
+    /// cannot all be the last one that is allowed.
+    pub(crate) fn stake_signature(&self, request: &CanonicalRequest<'_>, clock: &dyn Clock) -> Result<(), Denial> {
+        let taken = self.signatures.of(self.signer(request)).take(self.signature_budget, clock.boot_now());
+        taken.map(|_| ()).map_err(|_| Denial::RateLimited(Limit::Signatures))
+    }
+
+    /// Gives back what was taken for a signature that held, or that nobody could judge.
+    pub(crate) fn signature_held(&self, request: &CanonicalRequest<'_>) {
+        self.signatures.of(self.signer(request)).give_back(self.signature_budget);
     }
 
     /// Notes a signature that did not hold.

@@ -29,7 +29,7 @@ pub(crate) fn permit(
         BoundPrincipal::Anonymous { tenant, .. } => (tenant, None, None),
         BoundPrincipal::Principal { tenant, principal, facts, .. } => (tenant, Some(principal), Some(facts)),
     };
-    let expires_at = shown.as_ref().and_then(|shown| shown.expires_at);
+    let expires_at = shown.as_ref().and_then(|shown| shown.known.expires_at());
     // Only a token can be had anew.
     let refreshed = expires_at.filter(|_| shown.as_ref().is_some_and(|shown| shown.known.token().is_some()));
     let left = |at: Timestamp| at.since(clock.unix_now());
@@ -47,6 +47,7 @@ pub(crate) fn permit(
         tenant,
         lasting: Lasting { ends_at: expires_at.into_iter().chain(demanded).min() },
         max_body: route.max_body.or(max_body),
+        body_digest: shown.as_ref().and_then(|shown| shown.signed.as_ref()).map(|signed| signed.body),
         safe: request.is_safe(),
         judged_at: AtomicU64::new(judged_at),
         refresh_advised: refreshed.is_some_and(|at| left(at) <= gate.config.refresh_threshold),

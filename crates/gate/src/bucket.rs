@@ -114,6 +114,14 @@ impl Bucket {
         if owed <= pace.tolerance { Ok(pace.level(owed.saturating_add(pace.interval))) } else { Err(pace.level(owed)) }
     }
 
+    /// Gives back what was taken for nothing.
+    pub(crate) fn give_back(&self, limit: RateLimit) {
+        let interval = Pace::of(limit).interval;
+        let before = |next: u64| Some(next.saturating_sub(interval));
+        // Never fails: there is always a before.
+        let _ = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, before);
+    }
+
     /// Learns that so much is owed at `now`.
     pub(crate) fn owes(&self, nanos: u64, now: BootInstant) {
         self.next.store(now.nanos().saturating_add(nanos), Ordering::Relaxed);

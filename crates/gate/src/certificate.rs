@@ -80,6 +80,7 @@ impl Certified {
             user_generation: u64::MAX,
             tenant_generation: u64::MAX,
             foreign_iat: None,
+            key: None,
         }
     }
 

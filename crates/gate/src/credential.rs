@@ -1,5 +1,6 @@
 //! Stage 5: exactly one credential, or none where none is needed.
 
+use authn::{api_key::PresentedKey, signature};
 use domain::{CredentialKind, snapshot::Access};
 use http::header;
 
@@ -12,6 +13,10 @@ pub(crate) enum Credential<'r> {
     Anonymous,
     /// A token in `Authorization: Bearer` (RFC 6750 §2.1).
     Token(&'r str),
+    /// An API key in `Authorization: Bearer`.
+    ApiKey(&'r str),
+    /// The fields of a request that is signed with an API key.
+    Signature,
     /// The certificate of the connection, where nothing else is shown and the route takes it.
     Certificate(&'r ShownCertificate),
 }
@@ -22,6 +27,8 @@ impl Credential<'_> {
         match self {
             Self::Anonymous => None,
             Self::Token(_) => Some(CredentialKind::Token),
+            Self::ApiKey(_) => Some(CredentialKind::ApiKey),
+            Self::Signature => Some(CredentialKind::Signature),
             Self::Certificate(_) => Some(CredentialKind::Certificate),
         }
     }
@@ -35,10 +42,10 @@ pub(crate) fn pick<'r>(matched: &Matched, request: &CanonicalRequest<'r>) -> Res
     if *matched.access() == Access::Public {
         return Ok(Credential::Anonymous);
     }
-    let credential = match (authorization(request)?, request.certificate) {
+    let credential = match (shown(request)?, request.certificate) {
         // It is there whether or not the caller means it, so that it never counts beside another.
-        (Credential::Anonymous, Some(shown)) if matched.credentials().contains(CredentialKind::Certificate) => {
-            Credential::Certificate(shown)
+        (Credential::Anonymous, Some(certificate)) if matched.credentials().contains(CredentialKind::Certificate) => {
+            Credential::Certificate(certificate)
         }
         (credential, _) => credential,
     };
@@ -47,6 +54,16 @@ pub(crate) fn pick<'r>(matched: &Matched, request: &CanonicalRequest<'r>) -> Res
         (Some(_), _) => Err(Denial::CredentialRefused),
         (None, Access::Public | Access::Optional) => Ok(Credential::Anonymous),
         (None, Access::Authenticated | Access::Permission(_) | Access::Platform(_)) => Err(Denial::CredentialMissing),
+    }
+}
+
+/// The one that was sent.
+fn shown<'r>(request: &CanonicalRequest<'r>) -> Result<Credential<'r>, Denial> {
+    let mut signed = request.headers.get_all(signature::KEY_ID).iter();
+    match (signed.next(), signed.next()) {
+        (None, _) => authorization(request),
+        (Some(_), None) if !request.headers.contains_key(header::AUTHORIZATION) => Ok(Credential::Signature),
+        (Some(_), _) => Err(Denial::CredentialAmbiguous),
     }
 }
 
@@ -63,5 +80,5 @@ fn authorization<'r>(request: &CanonicalRequest<'r>) -> Result<Credential<'r>, D
     if !scheme.eq_ignore_ascii_case("Bearer") || token.is_empty() || token.as_bytes().contains(&b' ') {
         return Err(Denial::CredentialRefused);
     }
-    Ok(Credential::Token(token))
+    Ok(if PresentedKey::looks_like(token) { Credential::ApiKey(token) } else { Credential::Token(token) })
 }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use authn::{CertificateError, Refusal, TokenError};
+use authn::{CertificateError, KeyError, Refusal, TokenError};
 use http::StatusCode;
 
 use crate::{cors::CompiledCors, load::Full};
@@ -112,6 +112,12 @@ pub enum Denial {
     Certificate(#[from] CertificateError),
     #[error("the token is not believed")]
     Token(#[from] TokenError),
+    #[error("the API key is not accepted")]
+    Key(#[from] KeyError),
+    #[error("what the API key is worth cannot be found out now")]
+    KeysUnavailable,
+    #[error("whether the signature was used before cannot be found out now")]
+    NoncesUnavailable,
     // 7. revoke
     #[error("the token was revoked ({0:?})")]
     TokenRevoked(Refusal),
@@ -157,6 +163,8 @@ pub enum Limit {
     Stranger,
     /// Of the principal in its tenant.
     Principal,
+    /// Of the API key.
+    Key,
     /// Of the tenant on this route.
     Route,
     /// Of the tenant, for the route's product in a day.
@@ -175,6 +183,7 @@ impl Limit {
             Self::Tenant => "tenant",
             Self::Stranger => "stranger",
             Self::Principal => "principal",
+            Self::Key => "key",
             Self::Route => "route",
             Self::QuotaOfDay => "quota-day",
             Self::QuotaOfMonth => "quota-month",
@@ -190,6 +199,7 @@ impl std::fmt::Display for Limit {
             Self::Tenant => "tenant",
             Self::Stranger => "client address in the tenant",
             Self::Principal => "principal",
+            Self::Key => "API key",
             Self::Route => "route",
             Self::QuotaOfDay => "tenant's quota of the day",
             Self::QuotaOfMonth => "tenant's quota of the month",
@@ -231,6 +241,9 @@ impl Denial {
             Self::CredentialAmbiguous => (StatusCode::BAD_REQUEST, "credential_ambiguous"),
             Self::CredentialRefused => (StatusCode::UNAUTHORIZED, "credential_refused"),
             Self::Token(error) => (StatusCode::UNAUTHORIZED, error.code()),
+            Self::Key(error) => (StatusCode::UNAUTHORIZED, error.code()),
+            Self::KeysUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "api_keys_unavailable"),
+            Self::NoncesUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "nonces_unavailable"),
             Self::TokenRevoked(_) => (StatusCode::UNAUTHORIZED, "token_revoked"),
             Self::RevocationUnproven => (StatusCode::SERVICE_UNAVAILABLE, "revocation_unproven"),
             Self::TenantMismatch => (StatusCode::FORBIDDEN, "tenant_mismatch"),
@@ -273,6 +286,8 @@ impl Denial {
             | Self::QuotaExceeded(_)
             | Self::ConcurrencyLimited(_)
             | Self::RevocationUnproven
+            | Self::KeysUnavailable
+            | Self::NoncesUnavailable
             | Self::PermissionsUnavailable => Some(1),
             Self::SnapshotUnavailable => Some(5),
             _ => None,

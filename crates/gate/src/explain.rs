@@ -13,7 +13,7 @@ use std::{error::Error as _, time::Duration};
 
 use authn::{Lease, claims::ContextKind, verify::Presented};
 use domain::{
-    BootInstant, Clock, Decision, RequestId,
+    BootInstant, Clock, CredentialKind, Decision, RequestId,
     decision::{
         AskedPermission, AskedProduct, BindingsLevel, BoundPrincipal, DecidedRoute, DemandedAccess, Freshness,
         HoldingRole, KnownBindings, PERMIT, Shown, ShownCertificate, ShownCredential, ShownKind, Stage,
@@ -129,13 +129,17 @@ impl Account<'_> {
             Some(Ok(Credential::Anonymous) | Err(Denial::CredentialMissing)) => (ShownKind::None, None),
             Some(Ok(Credential::Token(text))) => (ShownKind::Bearer, Some(text)),
             Some(Ok(Credential::Certificate(_))) => (ShownKind::Certificate, None),
+            Some(Ok(Credential::ApiKey(_))) => (ShownKind::ApiKey, None),
+            Some(Ok(Credential::Signature)) => (ShownKind::Signature, None),
             Some(Err(Denial::CredentialAmbiguous)) => (ShownKind::Several, None),
             Some(Err(_)) => (ShownKind::Other, None),
-            None if self.trace.known.as_ref().is_some_and(|known| known.token().is_none()) => {
-                (ShownKind::Certificate, None)
-            }
-            None if self.trace.known.is_some() => (ShownKind::Bearer, None),
-            None => (ShownKind::None, None),
+            None => match self.trace.known.as_deref().map(Known::kind) {
+                None => (ShownKind::None, None),
+                Some(CredentialKind::Token) => (ShownKind::Bearer, None),
+                Some(CredentialKind::ApiKey) => (ShownKind::ApiKey, None),
+                Some(CredentialKind::Signature) => (ShownKind::Signature, None),
+                Some(CredentialKind::Certificate) => (ShownKind::Certificate, None),
+            },
         };
         // What cannot be taken apart is told by its denial.
         let presented = text.and_then(|text| Presented::read(text).ok());

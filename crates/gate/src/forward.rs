@@ -3,6 +3,7 @@
 //! Runs in the proxy's upstream request phase, after the client's `Connection` nominations were carried out, so that
 //! a nomination cannot remove what is injected here.
 
+use authn::signature;
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{Clock, snapshot::HostPolicy};
@@ -80,8 +81,15 @@ pub trait UpstreamHead {
 /// [`Denial::AssertionFailed`] when the assertion cannot be signed: nothing is sent without it.
 pub fn prepare(permit: &Permit, head: &mut impl UpstreamHead, path: &str, clock: &dyn Clock) -> Result<(), Denial> {
     let upstream = &permit.route.upstream;
-    for name in head.names() {
-        if is_stripped(name.as_str()) || (!upstream.forward_credentials && name == header::AUTHORIZATION) {
+    // Other services have fields of these names, too: they are ours where a request names a key of ours.
+    let names = head.names();
+    // A `Connection` nomination may have removed the one, not what the permit knows.
+    let signed = permit.body_digest.is_some() || names.iter().any(|name| name == signature::KEY_ID);
+    for name in names {
+        if is_stripped(name.as_str())
+            || (signed && signature::FIELDS.contains(&name.as_str()))
+            || (!upstream.forward_credentials && name == header::AUTHORIZATION)
+        {
             head.remove(&name);
         }
     }

@@ -9,8 +9,9 @@ use domain::{OrgUnitId, Permission, snapshot::RoleScope};
 use http::HeaderValue;
 
 use crate::{
+    api_key::KnownKey,
     forward::IdentityHeader,
-    link::HeldBindings,
+    link::{HeldBindings, HeldKey},
     snapshot::{CompiledRole, Roles, TenantInfo},
     verify::{Known, Proof},
 };
@@ -29,6 +30,8 @@ pub struct Principal {
     /// Issuer and subject as one number: equal numbers mean the same principal, at every gateway.
     pub number: u128,
     pub(crate) bindings: Option<Arc<HeldBindings>>,
+    /// The API key it acts with: what it may do at most.
+    pub(crate) key: Option<Arc<HeldKey>>,
     pub(crate) headers: Vec<(IdentityHeader, HeaderValue)>,
     roles: Vec<Arc<CompiledRole>>,
     unit_roles: Vec<(OrgUnitId, Arc<CompiledRole>)>,
@@ -60,7 +63,10 @@ impl Principal {
         };
         let unit_roles = bindings.iter().flat_map(|bindings| &bindings.unit_roles);
         let unit_roles = unit_roles.filter_map(|(unit, id)| Some((*unit, by_id(*id)?))).collect();
-        let is_admin = own && known.context() == ContextKind::Tenant && roles.iter().any(|role| role.admin);
+        // With a key, nobody is an administrator: a service that trusts that word would go beyond the key's scopes.
+        let key = known.key().map(KnownKey::state);
+        let is_admin =
+            own && key.is_none() && known.context() == ContextKind::Tenant && roles.iter().any(|role| role.admin);
         let is_super_admin = own && known.context() == ContextKind::System && roles.iter().any(|role| role.super_admin);
         let mut principal = Self {
             subject: known.subject().into(),
@@ -69,6 +75,7 @@ impl Principal {
             is_super_admin,
             number: number(known),
             bindings,
+            key,
             headers: Vec::new(),
             roles,
             unit_roles,
@@ -100,12 +107,18 @@ impl Principal {
 
     /// Whether a role held everywhere in the context grants this.
     pub fn holds(&self, permission: &Permission) -> bool {
-        self.roles.iter().any(|role| role.permissions.covers(permission))
+        self.is_in_scope(permission) && self.roles.iter().any(|role| role.permissions.covers(permission))
     }
 
     /// Whether a role held in this organisational unit grants this.
     pub fn holds_in(&self, unit: OrgUnitId, permission: &Permission) -> bool {
-        self.unit_roles.iter().any(|(at, role)| *at == unit && role.permissions.covers(permission))
+        self.is_in_scope(permission)
+            && self.unit_roles.iter().any(|(at, role)| *at == unit && role.permissions.covers(permission))
+    }
+
+    /// Whether the key it acts with, if any, reaches this far.
+    fn is_in_scope(&self, permission: &Permission) -> bool {
+        self.key.as_ref().is_none_or(|key| key.scopes.covers(permission))
     }
 
     /// The names of the roles it holds in the whole context.
@@ -121,7 +134,8 @@ impl Principal {
     ) -> impl Iterator<Item = (&str, Option<OrgUnitId>)> {
         let everywhere = self.roles.iter().map(|role| (role, None));
         let here = self.unit_roles.iter().filter(move |(at, _)| Some(*at) == unit).map(|(at, role)| (role, Some(*at)));
-        let granting = everywhere.chain(here).filter(|(role, _)| role.permissions.covers(permission));
+        let reached = move |_: &_| self.is_in_scope(permission);
+        let granting = everywhere.chain(here).filter(reached).filter(|(role, _)| role.permissions.covers(permission));
         granting.map(|(role, at)| (&*role.name, at))
     }
 
@@ -136,42 +150,48 @@ impl Principal {
             }
         };
         add(IdentityHeader::UserId, &percent_encode(&self.subject));
-        if let Some(username) = known.token().and_then(|token| token.username.as_ref()) {
+        let (username, method) = match &known.proof {
+            Proof::Token(token) => (token.username.as_deref(), "jwt"),
+            Proof::Certificate(_) => (None, "certificate"),
+            Proof::Key(key) => (self.key.as_ref().and_then(|key| key.owner_name.as_deref()), key.kind.name()),
+        };
+        if let Some(username) = username {
             add(IdentityHeader::Username, &percent_encode(username));
         }
         let mut names: Vec<&str> = self.role_names().collect();
         names.sort_unstable();
         names.dedup();
-        add(IdentityHeader::Roles, &names.join(","));
+        // A role is a word for more than the scopes of a key.
+        if self.key.is_none() {
+            add(IdentityHeader::Roles, &names.join(","));
+        }
         add(IdentityHeader::IsAdmin, if self.is_admin { "true" } else { "false" });
         add(IdentityHeader::IsSuperAdmin, if self.is_super_admin { "true" } else { "false" });
         // The token says which unit; that the user is still in it is said by its bindings.
-        let unit = known.token().and_then(|token| token.org_unit);
-        if let Some(unit) = unit.filter(|unit| self.unit_roles.iter().any(|(held, _)| held == unit)) {
+        let token = known.token();
+        if let Some(unit) =
+            token.and_then(|token| token.org_unit).filter(|unit| self.unit_roles.iter().any(|(held, _)| held == unit))
+        {
             add(IdentityHeader::OuId, &unit.to_string());
         }
-        if let Some(session) = known.token().and_then(VerifiedToken::session) {
+        if let Some(session) = token.and_then(VerifiedToken::session) {
             add(IdentityHeader::SessionId, &session.to_string());
         }
-        if let Some(id) = known.token().and_then(VerifiedToken::token_id) {
+        if let Some(id) = token.and_then(VerifiedToken::token_id) {
             add(IdentityHeader::TokenId, &id.to_string());
         }
-        add(
-            IdentityHeader::AuthMethod,
-            match &known.proof {
-                Proof::Token(_) => "jwt",
-                Proof::Certificate(_) => "certificate",
-            },
-        );
+        add(IdentityHeader::AuthMethod, method);
         headers
     }
 }
 
 /// 128 bits of SHA-256 over the issuer's id, which has one length, and the subject.
 fn number(known: &Known) -> u128 {
+    // Of a key it is its owner's: whatever they come with, they have one limit.
     let realm = match &known.proof {
         Proof::Token(token) => token.issuer.id.uuid(),
         Proof::Certificate(certified) => certified.realm(),
+        Proof::Key(key) => key.issuer.map(domain::IssuerId::uuid).unwrap_or_default(),
     };
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(realm.as_bytes());

@@ -11,8 +11,8 @@ use std::sync::{Arc, atomic::Ordering};
 use domain::Clock;
 
 use crate::{
-    Denial, Gate, Permit, Trace, admit, authorize, bind, certificate, permit::Shown, revoke, revoke::Active, route,
-    tenant, verify,
+    Denial, Gate, Permit, Trace, admit, api_key, authorize, bind, certificate, permit::Shown, revoke, revoke::Active,
+    route, tenant, verify,
 };
 
 /// Judges a permit again.
@@ -24,8 +24,12 @@ pub(crate) async fn still_holds(gate: &Gate, permit: &Permit, path: &str, clock:
     let changes = gate.snapshot.changes();
     if let Some(facts) = &permit.shown {
         revoke::still_holds(gate, facts, clock)?;
+        // Whoever met the fact first has read the key anew for all that came by it.
+        if let Some(key) = facts.known.key() {
+            api_key::in_force(gate, key, permit.client, clock)?;
+        }
     }
-    if changes == permit.judged_at.load(Ordering::Acquire) && bindings_are_current(gate, permit) {
+    if changes == permit.judged_at.load(Ordering::Acquire) && is_current(gate, permit) {
         return Ok(());
     }
     let mut trace = Trace::default();
@@ -38,6 +42,10 @@ pub(crate) async fn still_holds(gate: &Gate, permit: &Permit, path: &str, clock:
         Some(facts) => {
             let known = Arc::clone(&facts.known);
             verify::still_believed(&known, &site, clock)?;
+            if let Some(key) = known.key() {
+                api_key::refresh(gate, &known, key).await?;
+                api_key::in_force(gate, key, permit.client, clock)?;
+            }
             let bindings = revoke::bindings(gate, &known, &mut trace).await?;
             Active::Known { known, bindings, facts: Shown::clone(facts) }
         }
@@ -48,8 +56,12 @@ pub(crate) async fn still_holds(gate: &Gate, permit: &Permit, path: &str, clock:
     Ok(())
 }
 
-/// Whether the log names no newer change of what the permit's principal may do.
-fn bindings_are_current(gate: &Gate, permit: &Permit) -> bool {
+/// Whether the log names no newer change of what the permit's principal may do, nor of its API key.
+fn is_current(gate: &Gate, permit: &Permit) -> bool {
+    let key = permit.shown.as_ref().and_then(|shown| shown.known.key());
+    if key.is_some_and(|key| !key.is_current(gate)) {
+        return false;
+    }
     let bindings = permit.identity.as_ref().and_then(|principal| principal.bindings.as_ref());
     let user = permit.shown.as_ref().and_then(|facts| facts.identity.tenant.zip(facts.identity.user));
     match (bindings, user) {

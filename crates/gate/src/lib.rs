@@ -10,6 +10,7 @@
 //! Nothing here links Pingora, opens a socket or reads a clock.
 
 pub mod admit;
+pub(crate) mod api_key;
 pub mod authorize;
 pub mod bind;
 pub mod bucket;
@@ -141,7 +142,7 @@ impl Gate {
         trace.lap(Stage::Route, clock);
         let credential = credential::pick(&route, &request)?;
         trace.lap(Stage::Credential, clock);
-        let verified = verify::verify(self, credential, &site, &request, clock, trace)?;
+        let verified = verify::verify(self, credential, &site, &request, clock, trace).await?;
         trace.lap(Stage::Verify, clock);
         let active = revoke::admit(self, verified, &route, &site, &request, clock, trace).await?;
         trace.lap(Stage::Revoke, clock);
@@ -151,6 +152,9 @@ impl Gate {
         trace.lap(Stage::Limit, clock);
         let permit = authorize::permit(self, judged_at, bound, &route, (&request, demanded), clock)?;
         let permit = load::enter(permit, &site, &request, self.config.tenant_load)?;
+        if let Some(signed) = permit.shown.as_ref().and_then(|shown| shown.signed.as_ref()) {
+            Box::pin(api_key::use_up(self, signed)).await?;
+        }
         spent.keep();
         trace.lap(Stage::Authorize, clock);
         Ok(permit)

@@ -1,5 +1,5 @@
-//! Stage 9: limits of who is known by now: the tenant, the principal, and the tenant on one route; then the quotas of the
-//! route's product.
+//! Stage 9: limits of who is known by now: the API key, the principal, the tenant, and the tenant on one
+//! route; then the quotas of the route's product.
 
 use std::net::IpAddr;
 
@@ -53,6 +53,13 @@ impl Limits {
         let now = clock.boot_now();
         let (tenant, id) = (info.id, info.id.as_u128());
         // The narrowest first: who is refused by a limit of their own takes nothing from the others.
+        if let BoundPrincipal::Principal { principal, .. } = bound
+            && let Some(key) = &principal.key
+            && let Some(rate) = key.rate_limit
+        {
+            let share = Some(ShareKey::Key { tenant, key: key.id });
+            self.take((Limit::Key, share), &self.keys.of(key.id.as_u128()), rate, now, trace)?;
+        }
         if let BoundPrincipal::Principal { principal, .. } = bound
             && let Some(rate) = info.principal_rate_limit.or(self.principal_limit)
         {

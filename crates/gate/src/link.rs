@@ -1,9 +1,18 @@
 //! What the gate asks of the rest of the world, on a miss and never when warm.
 
-use std::{future::Future, ops::Deref, pin::Pin, sync::Arc};
+use std::{
+    future::{Future, ready},
+    ops::Deref,
+    pin::Pin,
+    sync::Arc,
+};
 
 use authn::mirror::Identity;
-use domain::{BootInstant, IssuerId, TenantId, UserId, decision::BindingsLevel, fact::Bindings};
+use authz::PermissionSet;
+use domain::{
+    ApiKeyId, ApiKeyState, BootInstant, IssuerId, KeyPrefix, TenantId, Timestamp, UserId, decision::BindingsLevel,
+    fact::Bindings,
+};
 
 /// A boxed future: only cold paths wait.
 pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -20,6 +29,20 @@ pub trait Link: Send + Sync {
     /// Hears that a token of an external issuer named a `kid` which its key set does not have. Must return at once; the
     /// token is refused whatever becomes of it. A link that leads to nobody who fetches key sets does nothing.
     fn key_unknown(&self, _issuer: IssuerId) {}
+
+    /// The API key with this public part, as current as the log is applied; none for one that is not there. A link that
+    /// leads to nobody who has keys knows none.
+    fn api_key(&self, _prefix: KeyPrefix) -> Waiting<'_, Result<Option<Arc<HeldKey>>, KeysError>> {
+        Box::pin(ready(Ok(None)))
+    }
+
+    /// Uses up the nonce of a request that was signed with a key: at one gateway of all, and once.
+    fn take_nonce(&self, _key: ApiKeyId, _nonce: Box<str>, _signed_at: Timestamp) -> Waiting<'_, Nonce> {
+        Box::pin(ready(Nonce::Unavailable))
+    }
+
+    /// Hears that a key was used, of each at most once a minute. Must return at once.
+    fn key_used(&self, _key: ApiKeyId, _at: Timestamp) {}
 
     /// Asks the revocation store itself whether it refuses a token, for routes that are served without proof.
     fn look_up(&self, token: Identity) -> Waiting<'_, LookUp>;
@@ -45,6 +68,44 @@ impl Deref for HeldBindings {
     fn deref(&self) -> &Bindings {
         &self.bindings
     }
+}
+
+/// An API key, as this gateway holds it.
+#[derive(Debug)]
+pub struct HeldKey {
+    state: ApiKeyState,
+    /// What it may do at most.
+    pub(crate) scopes: PermissionSet,
+}
+
+impl HeldKey {
+    /// Of what the control plane says.
+    pub fn new(state: ApiKeyState) -> Self {
+        Self { scopes: PermissionSet::new(&state.scopes), state }
+    }
+}
+
+impl Deref for HeldKey {
+    type Target = ApiKeyState;
+    fn deref(&self) -> &ApiKeyState {
+        &self.state
+    }
+}
+
+/// Nobody could say whether there is such a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("no cache holds the key's current state and the control API did not answer")]
+pub struct KeysError;
+
+/// What became of a nonce.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Nonce {
+    /// It was not used before, and is now.
+    Fresh,
+    /// It was used before, or may have been: nothing is remembered of the time it was signed at.
+    Used,
+    /// Nobody can say.
+    Unavailable,
 }
 
 /// The answer to a question for bindings.

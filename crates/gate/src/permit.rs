@@ -10,6 +10,7 @@ use domain::{ByteSize, RequestId, Timestamp, snapshot::OnUnproven};
 
 use crate::{
     ShownCertificate,
+    api_key::Signed,
     identity::Principal,
     load::Slot,
     snapshot::{TenantInfo, route::CompiledRoute},
@@ -42,6 +43,8 @@ pub struct Permit {
     pub refresh_advised: bool,
     /// Largest request body; none for the gateway's own limit.
     pub max_body: Option<ByteSize>,
+    /// SHA-256 that the body has to have: the proxy sends nothing on before it has all of the body and has compared.
+    pub body_digest: Option<[u8; 32]>,
     /// Whether the request only reads.
     pub(crate) safe: bool,
     /// How often the snapshot had changed when this was last judged.
@@ -66,8 +69,8 @@ pub struct Lasting {
 pub(crate) struct Shown {
     pub(crate) known: Arc<Known>,
     pub(crate) identity: Identity,
-    /// When it ends by itself; none for never.
-    pub(crate) expires_at: Option<Timestamp>,
+    /// What is left to be seen to of a signed request.
+    pub(crate) signed: Option<Arc<Signed>>,
     pub(crate) mirror_version: u64,
     pub(crate) on_unproven: OnUnproven,
     /// Whether the request only reads.

@@ -9,7 +9,7 @@ use authn::{Lease, mirror::Identity};
 use domain::{BootInstant, Clock, fact::Bindings, snapshot::OnUnproven};
 
 use crate::{
-    CanonicalRequest, Denial, Gate, LookUp, Trace, bind,
+    CanonicalRequest, Denial, Gate, LookUp, Trace, api_key, bind,
     link::HeldBindings,
     permit::Shown,
     route::Matched,
@@ -43,20 +43,24 @@ pub(crate) async fn admit(
     clock: &dyn Clock,
     trace: &mut Trace,
 ) -> Result<Active, Denial> {
-    let Verified::Known(known) = verified else { return Ok(Active::Anonymous) };
-    let identity = identity(&known, site);
+    let Verified::Known(known, signed) = verified else { return Ok(Active::Anonymous) };
+    let asked = identity(&known, site);
     // The lease is read before the mirror is asked: the lease is granted after the facts it proves are applied.
     let mut last_proven = unproven_since(gate, clock);
-    let mut version = clear(gate, &known, &identity)?;
+    let mut version = clear(gate, &known, &asked).await?;
     if last_proven.is_some() {
         gate.link.renewal().await;
         last_proven = unproven_since(gate, clock);
-        version = clear(gate, &known, &identity)?;
+        version = clear(gate, &known, &asked).await?;
+    }
+    if let Some(key) = known.key() {
+        api_key::in_force(gate, key, request.client, clock)?;
     }
     let facts = Shown {
         known: Arc::clone(&known),
-        identity,
-        expires_at: known.expires_at(),
+        // Of a key, as it was cleared.
+        identity: if known.key().is_some() { known.identity() } else { asked },
+        signed,
         mirror_version: version,
         on_unproven: matched.on_unproven(),
         safe: request.is_safe(),
@@ -76,9 +80,7 @@ pub(crate) async fn admit(
 /// Judges a credential again: its times, the log, the lease. Asks nobody: what the route serves without proof goes on for as
 /// long as it says.
 pub(crate) fn still_holds(gate: &Gate, facts: &Shown, clock: &dyn Clock) -> Result<(), Denial> {
-    if facts.expires_at.is_some_and(|at| clock.unix_now() >= at + facts.known.leeway()) {
-        return Err(facts.known.expired());
-    }
+    facts.known.lasts(clock.unix_now())?;
     let last_proven = unproven_since(gate, clock);
     if gate.mirror.version() != facts.mirror_version {
         gate.mirror.judge(&facts.identity).map_err(Denial::TokenRevoked)?;
@@ -97,13 +99,16 @@ fn identity(known: &Known, site: &Site) -> Identity {
     Identity { tenant: tenant.map(|tenant| tenant.id), ..identity }
 }
 
-/// The mirror's version at which it does not refuse the credential.
-fn clear(gate: &Gate, known: &Known, identity: &Identity) -> Result<u64, Denial> {
+/// The mirror's version at which it does not refuse the credential. An API key that the log names is asked about first.
+async fn clear(gate: &Gate, known: &Known, identity: &Identity) -> Result<u64, Denial> {
     // Read before the look-up: a fact that comes in between is met by the next reader of an older number.
     let version = gate.mirror.version();
     // What a slug names may change without a fact, so that such a token is looked up each time.
     let by_slug = identity.tenant != known.identity().tenant;
     if by_slug || known.cleared_at.load(Ordering::Acquire) != version {
+        if let Some(key) = known.key() {
+            api_key::refresh(gate, known, key).await?;
+        }
         gate.mirror.judge(identity).map_err(Denial::TokenRevoked)?;
         known.cleared_at.store(version, Ordering::Release);
     }

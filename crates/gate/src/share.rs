@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{BootInstant, RouteId, TenantId, snapshot::RateLimit};
+use domain::{ApiKeyId, BootInstant, RouteId, TenantId, snapshot::RateLimit};
 use parking_lot::Mutex;
 
 use crate::bucket::{Bucket, Level, Pace};
@@ -49,6 +49,13 @@ pub enum ShareKey {
         /// The principal, as [`crate::identity::Principal::number`] has it.
         principal: u128,
     },
+    /// An API key.
+    Key {
+        /// The tenant.
+        tenant: TenantId,
+        /// The key.
+        key: ApiKeyId,
+    },
     /// A tenant on one route.
     Route {
         /// The tenant.
@@ -64,6 +71,7 @@ impl fmt::Display for ShareKey {
         match self {
             Self::Tenant { tenant } => write!(f, "tenant:{tenant}"),
             Self::Principal { tenant, principal } => write!(f, "principal:{tenant}:{principal:032x}"),
+            Self::Key { tenant, key } => write!(f, "key:{tenant}:{key}"),
             Self::Route { tenant, route } => write!(f, "route:{tenant}:{route}"),
         }
     }

@@ -7,22 +7,22 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
 use authn::{
-    CertificateError, ContextKind, Issuer, TokenError, VerifiedToken,
+    CertificateError, ContextKind, Issuer, KeyError, TokenError, VerifiedToken,
     issuer::Reading,
     mirror::Identity,
     verify::{CLOCK_SKEW, Presented, TenantClaim, TokenKind},
 };
-use domain::{BootInstant, Clock, TenantId, Timestamp};
+use domain::{BootInstant, Clock, CredentialKind, TenantId, Timestamp};
 use quick_cache::sync::Cache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::{
-    CanonicalRequest, Denial, Gate, Trace,
+    CanonicalRequest, Denial, Gate, Trace, api_key,
+    api_key::{KnownKey, Signed},
     certificate::{self, Certified},
     credential::Credential,
     identity::Principal,
@@ -48,6 +48,8 @@ pub(crate) struct Known {
 pub(crate) enum Proof {
     /// A token: signature, issuer, audience and times held.
     Token(VerifiedToken),
+    /// An API key: its holder has its secret.
+    Key(KnownKey),
     /// A client certificate: the hostname's authorities believe it, and one binding says who acts.
     Certificate(Certified),
 }
@@ -56,7 +58,8 @@ pub(crate) enum Proof {
 #[derive(Debug)]
 pub(crate) enum Verified {
     Anonymous,
-    Known(Arc<Known>),
+    /// With what is left to be seen to of a signed request.
+    Known(Arc<Known>, Option<Arc<Signed>>),
 }
 
 /// Verified tokens by a keyed 128-bit PRF of their exact bytes (SipHash-2-4-128, key per process): equal keys mean
@@ -87,10 +90,37 @@ impl TokenCache {
         Self { tokens: Cache::new(entries), key, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
     }
 
-    fn key(&self, token: &str) -> u128 {
+    pub(crate) fn key(&self, token: &str) -> u128 {
         let mut hasher = SipHasher24::new_with_key(&self.key);
         hasher.write(token.as_bytes());
         hasher.finish128().as_u128()
+    }
+
+    /// The place of what is made of several texts. No token begins with a NUL.
+    pub(crate) fn key_of_parts(&self, parts: &[&[u8]]) -> u128 {
+        let mut hasher = SipHasher24::new_with_key(&self.key);
+        for part in parts {
+            hasher.write_u8(0);
+            hasher.write_usize(part.len());
+            hasher.write(part);
+        }
+        hasher.finish128().as_u128()
+    }
+
+    pub(crate) fn find(&self, place: u128) -> Option<Arc<Known>> {
+        self.tokens.get(&place)
+    }
+
+    pub(crate) fn keep(&self, place: u128, known: &Arc<Known>) {
+        self.tokens.insert(place, Arc::clone(known));
+    }
+
+    pub(crate) fn hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn miss(&self) {
+        self.misses.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn counts(&self) -> CacheCounts {
@@ -102,11 +132,11 @@ impl TokenCache {
     }
 }
 
-/// Verifies a credential for a site.
+/// Verifies a credential for a site. Ready at once for what is known already, but for signed requests.
 ///
 /// # Errors
-/// [`Denial::Token`], or the address has failed too often.
-pub(crate) fn verify(
+/// [`Denial::Token`], [`Denial::Key`], or the address has failed too often; or nobody can say.
+pub(crate) async fn verify(
     gate: &Gate,
     credential: Credential<'_>,
     site: &Site,
@@ -116,11 +146,22 @@ pub(crate) fn verify(
 ) -> Result<Verified, Denial> {
     match credential {
         Credential::Anonymous => Ok(Verified::Anonymous),
-        Credential::Token(text) => token(gate, text, site, request, clock, trace).map(Verified::Known),
+        Credential::Token(text) => Ok(Verified::Known(token(gate, text, site, request, clock, trace)?, None)),
+        Credential::ApiKey(text) => match api_key::kept(gate, text, site, trace) {
+            Some(known) => Ok(Verified::Known(known, None)),
+            None => {
+                let known = Box::pin(api_key::bearer(gate, text, site, request, clock, trace)).await?;
+                Ok(Verified::Known(known, None))
+            }
+        },
+        Credential::Signature => {
+            let (known, signed) = Box::pin(api_key::signed(gate, site, request, clock, trace)).await?;
+            Ok(Verified::Known(known, Some(signed)))
+        }
         Credential::Certificate(shown) => {
             let known = certificate::verify(shown, site, clock)?;
             trace.known = Some(Arc::clone(&known));
-            Ok(Verified::Known(known))
+            Ok(Verified::Known(known, None))
         }
     }
 }
@@ -142,7 +183,7 @@ fn token(
         // An issuer that changed in any way is another issuer: audiences, algorithms and keys are looked at anew.
         && site.issuers.iter().any(|issuer| Arc::ptr_eq(issuer, &token.issuer))
     {
-        cache.hits.fetch_add(1, Ordering::Relaxed);
+        cache.hit();
         if let Err(error) = token.in_time(now) {
             cache.tokens.remove(&key);
             return Err(error.into());
@@ -151,7 +192,7 @@ fn token(
         trace.known = Some(Arc::clone(&known));
         return Ok(known);
     }
-    cache.misses.fetch_add(1, Ordering::Relaxed);
+    cache.miss();
     trace.token_cached = Some(false);
     let presented = Presented::read(text).map_err(Denial::from)?;
     let issuer = issuer(site, &presented)?;
@@ -179,10 +220,12 @@ fn token(
 ///
 /// # Errors
 /// Of a token: its issuer is gone or is read otherwise now, or has lost the key. Of a certificate: the hostname's authorities
-/// do not believe it any more, or it is bound otherwise.
+/// do not believe it any more, or it is bound otherwise. Of an API key: the hostname is another project's.
 pub(crate) fn still_believed(known: &Known, site: &Site, clock: &dyn Clock) -> Result<(), Denial> {
     let token = match &known.proof {
         Proof::Token(token) => token,
+        Proof::Key(key) if key.is_of(site) => return Ok(()),
+        Proof::Key(_) => return Err(KeyError::Invalid.into()),
         Proof::Certificate(certified) => return certificate::still_believed(certified, site, clock),
     };
     let before = &token.issuer;
@@ -215,7 +258,24 @@ impl Known {
     pub(crate) fn token(&self) -> Option<&VerifiedToken> {
         match &self.proof {
             Proof::Token(token) => Some(token),
-            Proof::Certificate(_) => None,
+            Proof::Key(_) | Proof::Certificate(_) => None,
+        }
+    }
+
+    /// The API key, where it is one.
+    pub(crate) fn key(&self) -> Option<&KnownKey> {
+        match &self.proof {
+            Proof::Token(_) | Proof::Certificate(_) => None,
+            Proof::Key(key) => Some(key),
+        }
+    }
+
+    /// Its kind.
+    pub(crate) fn kind(&self) -> CredentialKind {
+        match &self.proof {
+            Proof::Token(_) => CredentialKind::Token,
+            Proof::Key(key) => key.kind,
+            Proof::Certificate(_) => CredentialKind::Certificate,
         }
     }
 
@@ -223,6 +283,7 @@ impl Known {
     pub(crate) fn is_own(&self) -> bool {
         match &self.proof {
             Proof::Token(token) => token.kind == TokenKind::Own,
+            Proof::Key(_) => true,
             Proof::Certificate(certified) => certified.is_own(),
         }
     }
@@ -231,6 +292,7 @@ impl Known {
     pub(crate) fn subject(&self) -> &str {
         match &self.proof {
             Proof::Token(token) => &token.subject,
+            Proof::Key(key) => &key.subject,
             Proof::Certificate(certified) => certified.subject(),
         }
     }
@@ -239,7 +301,7 @@ impl Known {
     pub(crate) fn context(&self) -> ContextKind {
         match &self.proof {
             Proof::Token(token) => token.context,
-            Proof::Certificate(_) => ContextKind::Tenant,
+            Proof::Key(_) | Proof::Certificate(_) => ContextKind::Tenant,
         }
     }
 
@@ -247,6 +309,7 @@ impl Known {
     pub(crate) fn identity(&self) -> Identity {
         match &self.proof {
             Proof::Token(token) => token.identity,
+            Proof::Key(key) => key.identity(),
             Proof::Certificate(certified) => certified.identity(),
         }
     }
@@ -260,6 +323,7 @@ impl Known {
                 TenantClaim::Name(name) => by_name(name),
                 TenantClaim::None => false,
             },
+            Proof::Key(key) => key.state().tenant == tenant.id,
             Proof::Certificate(certified) => certified.tenant() == tenant.id,
         }
     }
@@ -272,31 +336,30 @@ impl Known {
                 TenantClaim::Name(name) => tenants.by_name(name),
                 TenantClaim::None => None,
             },
+            Proof::Key(key) => tenants.by_id(key.state().tenant),
             Proof::Certificate(certified) => tenants.by_id(certified.tenant()),
         }
     }
 
-    /// When it ends by itself, give or take [`Known::leeway`]; none for never.
+    /// When it ends by itself; none for never.
     pub(crate) fn expires_at(&self) -> Option<Timestamp> {
         match &self.proof {
             Proof::Token(token) => Some(token.expires_at),
+            Proof::Key(key) => key.expires_at(),
             Proof::Certificate(certified) => Some(certified.good_until()),
         }
     }
 
-    /// How much later than it says it ends: an issuer's clock is not ours.
-    pub(crate) fn leeway(&self) -> Duration {
+    /// Whether it has ended by itself. An issuer's clock is not ours, the control plane's is.
+    ///
+    /// # Errors
+    /// That it has.
+    pub(crate) fn lasts(&self, now: Timestamp) -> Result<(), Denial> {
         match &self.proof {
-            Proof::Token(_) => CLOCK_SKEW,
-            Proof::Certificate(_) => Duration::ZERO,
-        }
-    }
-
-    /// What it meets once that is over.
-    pub(crate) fn expired(&self) -> Denial {
-        match &self.proof {
-            Proof::Token(_) => TokenError::Expired.into(),
-            Proof::Certificate(_) => CertificateError::OutOfDate.into(),
+            Proof::Token(token) if now >= token.expires_at + CLOCK_SKEW => Err(TokenError::Expired.into()),
+            Proof::Key(key) if key.expires_at().is_some_and(|at| now >= at) => Err(KeyError::Expired.into()),
+            Proof::Certificate(certified) if now >= certified.good_until() => Err(CertificateError::OutOfDate.into()),
+            Proof::Token(_) | Proof::Key(_) | Proof::Certificate(_) => Ok(()),
         }
     }
 
@@ -304,6 +367,7 @@ impl Known {
     pub(crate) fn role_names(&self) -> impl Iterator<Item = &str> {
         let (of_token, of_certificate) = match &self.proof {
             Proof::Token(token) => (token.roles.as_slice(), &[][..]),
+            Proof::Key(_) => (&[][..], &[][..]),
             Proof::Certificate(certified) => (&[][..], certified.roles()),
         };
         of_token.iter().map(|name| &**name).chain(of_certificate.iter().map(String::as_str))

@@ -7,6 +7,7 @@
 //! | [`log`] | the gateway's side of the log of restrictions: proof, carriage, lease |
 //! | [`rpc`] | the same over gRPC |
 //! | [`redis`], [`redis_keys`], [`bindings_cache`], [`shared_limits`] | Redis: connections, names of keys, the shared cache of bindings, limits of a fleet |
+//! | [`nonces`] | nonces of signed requests, each used once |
 //! | [`foreign_keys`] | what other services refuse in Redis, on its way into the log |
 //! | [`redis_record`] | Redis as the record of revocations, for a gateway on its own |
 //! | [`clock`], [`telemetry`] | what only `main` makes: the real clock, logs and traces |
@@ -17,6 +18,7 @@ pub mod declarative;
 pub mod file;
 pub mod foreign_keys;
 pub mod log;
+pub mod nonces;
 pub mod redis;
 pub mod redis_keys;
 pub mod redis_record;

@@ -3,7 +3,7 @@
 //! `{rev}` is a hash tag: everything a gateway reads together lies on one node of a cluster. The `bl:*` names are older
 //! than this product and shared with other services; they have no tag and are read and written one by one.
 
-use domain::{FleetName, SessionId, TenantId, TokenId, UserId, quota::Span};
+use domain::{ApiKeyId, FleetName, SessionId, TenantId, TokenId, UserId, quota::Span};
 
 /// The stream of facts.
 pub const FACTS: &str = "{rev}:facts";
@@ -42,6 +42,19 @@ pub fn user_generation(tenant: TenantId, user: UserId) -> String {
 /// The tenant's generation.
 pub fn tenant_generation(tenant: TenantId) -> String {
     format!("{{rev}}:tg:{tenant}")
+}
+
+/// The number of the fact that last named an API key.
+pub fn changed_key(key: ApiKeyId) -> String {
+    format!("{{rev}}:key:{key}")
+}
+
+/// Since when nonces are remembered: milliseconds since the epoch.
+pub const NONCES_SINCE: &str = "{rev}:nonces";
+
+/// A nonce that was used with a key. It has no character that could end it.
+pub fn nonce(key: ApiKeyId, nonce: &str) -> String {
+    format!("{{rev}}:nonce:{key}:{nonce}")
 }
 
 /// What a limit of a fleet owes; all of a fleet's lie on one node.
@@ -84,6 +97,8 @@ fn c2_no_two_things_share_a_key() {
             ended_session(Id::new(one)),
             tenant_watermark(tenant),
             tenant_generation(tenant),
+            changed_key(Id::new(one)),
+            nonce(Id::new(one), "n-0123456789"),
             usage(tenant, Span::numbered(domain::Period::Day, 1), "a"),
             usage(tenant, Span::numbered(domain::Period::Month, 1), "a"),
             usage(tenant, Span::numbered(domain::Period::Day, 1), "1970-01:a"),

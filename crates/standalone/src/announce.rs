@@ -96,7 +96,9 @@ pub fn text(endpoints: &Endpoints, demo: &Demo, path: &str) -> String {
     line("  # 3. be refused: another tenant, and a right the member lacks".into());
     line(format!("  pc https://{g}:{port}{path} -H \"authorization: Bearer $TOKEN\"; echo"));
     line(format!("  pc https://{a}:{port}/demo/orders -X POST -H \"authorization: Bearer $TOKEN\"; echo"));
-    line("  # 4. log out, and be refused".into());
+    line("  # 4. call with an API key, as a program does; it may do what the member may, and within its scopes".into());
+    line(format!("  pc https://{a}:{port}{path} -H 'authorization: Bearer {}'; echo", acme.api_key));
+    line("  # 5. log out, and be refused".into());
     line(format!(
         "  pc https://{a}:{port}/api/v1/tenant/auth/logout -X POST -H \"authorization: Bearer $TOKEN\"; echo"
     ));

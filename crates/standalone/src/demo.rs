@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use domain::{Id, Secret, TenantId};
+use authn::api_key::{NewKey, RANDOM_BYTES};
+use domain::{ApiKeyScheme, Id, Secret, TenantId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -54,6 +55,19 @@ pub struct DemoTenant {
     pub hostname: String,
     /// Its users.
     pub users: Vec<DemoUser>,
+    /// An API key of the member, to be sent.
+    pub api_key: String,
+    /// One to sign requests with.
+    pub hmac_key: DemoHmacKey,
+}
+
+/// An API key of the member that signs requests.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct DemoHmacKey {
+    /// Its public part: `x-api-key-id`.
+    pub id: String,
+    /// What requests are signed with.
+    pub secret: String,
 }
 
 /// A user of a tenant of the demo.
@@ -151,6 +165,11 @@ impl Demo {
                 id: Id::new(Uuid::from_u128(id)),
                 hostname: format!("{slug}.localhost"),
                 users: ROLES.into_iter().map(user).collect::<Result<_, _>>()?,
+                api_key: key(ApiKeyScheme::Bearer)?.text.expose().clone(),
+                hmac_key: {
+                    let made = key(ApiKeyScheme::Hmac)?;
+                    DemoHmacKey { id: made.prefix.to_string(), secret: made.text.expose().clone() }
+                },
             })
         };
         Ok(Self {
@@ -158,6 +177,12 @@ impl Demo {
             tenants: TENANTS.into_iter().map(tenant).collect::<Result<_, _>>()?,
         })
     }
+}
+
+fn key(scheme: ApiKeyScheme) -> Result<NewKey, DemoError> {
+    let mut random = [0_u8; RANDOM_BYTES];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| DemoError::Random)?;
+    NewKey::make(scheme, &random).map_err(|_| DemoError::Random)
 }
 
 /// 20 characters of 32, 100 bits, in groups that can be read aloud; with an upper-case letter, a digit and a sign, so

@@ -122,6 +122,8 @@ const fn kind(kind: ShownKind) -> &'static str {
     match kind {
         ShownKind::None => "none",
         ShownKind::Bearer => "bearer token",
+        ShownKind::ApiKey => "API key",
+        ShownKind::Signature => "signed request",
         ShownKind::Certificate => "client certificate",
         ShownKind::Several => "more than one",
         ShownKind::Other => "one of another kind",

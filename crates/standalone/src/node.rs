@@ -14,7 +14,10 @@ use std::{
 use control_api::{ControlApi, RunningControlApi, config::ListenAddress};
 use domain::{Clock, Secret};
 use gateway::{Edge, EdgeError, EdgeParts, RunningEdge, Source};
-use link::log::{FactCarrier, MemoryCarrier};
+use link::{
+    log::{FactCarrier, MemoryCarrier},
+    nonces::MemoryNonces,
+};
 use store::{Sealer, Store, StoreError, seal};
 
 use crate::{announce::Endpoints, authority::Authority, config::NodeConfig, private_file};
@@ -87,7 +90,11 @@ impl Node {
         edge_config.upstreams.forbidden.extend(control.metrics());
         let fleet = edge_config.gateway.fleet.clone();
         let source = Source::ControlPlane { plane: control.plane(fleet), carrier };
-        let edge = Edge::start(EdgeParts::new(edge_config, source, clock)).await?;
+        // One gateway, one memory: what it forgets when it ends, it refuses when it begins.
+        let nonces = Arc::new(MemoryNonces::new(Arc::clone(&clock)));
+        let mut parts = EdgeParts::new(edge_config, source, clock);
+        parts.nonces = Some(nonces);
+        let edge = Edge::start(parts).await?;
         Ok(Self { folder, edge, control, authority, _lock: lock })
     }
 

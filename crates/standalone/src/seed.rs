@@ -1,5 +1,6 @@
 //! Brings the demo into a node. Every step finds what an earlier start made, so that it can be run again at any point.
 
+mod keys;
 mod menus;
 
 use std::{collections::HashMap, net::SocketAddr};
@@ -92,6 +93,7 @@ pub async fn demo(node: &Node, demo: &Demo, front: &Front) -> Result<(), SeedErr
         for user in &tenant.users {
             ensure_user(app, tenant, user).await?;
         }
+        keys::ensure(app, tenant).await?;
         menus::ensure_tenants(app, &tenant.slug).await?;
     }
     menus::ensure_staffs(app).await?;

@@ -50,7 +50,7 @@ pub use tx::{Audited, Commit, SessionTx, Tx, Unaudited, View};
 pub mod read {
     pub use crate::{
         aggregate::{
-            audit::AuditTrail, binding::RoleBindings, certificate::Certificates,
+            api_key::ApiKeys, audit::AuditTrail, binding::RoleBindings, certificate::Certificates,
             certificate_binding::CertificateBindings, customer::Customers, decision::Decisions, enrolment::Enrolments,
             entitlement::Entitlements, favorite::Favorites, gateway::Gateways, hostname::Hostnames,
             idempotency::Responses, issuer::Issuers, issuer_fetch::IssuerFetches, login::Logins,

@@ -6,7 +6,7 @@
 
 use crate::{
     Store, StoreError, View,
-    aggregate::{certificate, idempotency, signing_key, upstream},
+    aggregate::{api_key, certificate, idempotency, signing_key, upstream},
     log::feed,
     value::{Row, Value, values},
 };
@@ -22,12 +22,14 @@ pub(crate) struct SealedColumn {
 }
 
 /// All of them. A test looks for columns that are missing here.
-const COLUMNS: [SealedColumn; 7] = [
+const COLUMNS: [SealedColumn; 9] = [
     signing_key::SEALED,
     certificate::SEALED,
     upstream::SEALED_ACTIVE,
     upstream::SEALED_OTHER,
     idempotency::SEALED,
+    api_key::SEALED,
+    api_key::SEALED_PREVIOUS,
     feed::SEALED_PENDING,
     feed::SEALED_CHANGES,
 ];

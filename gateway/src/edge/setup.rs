@@ -13,6 +13,7 @@ use link::{
     bindings_cache::BindingsCache,
     file::SecretRefError,
     log::{FactCarrier, NoCarrier, RedisCarrier},
+    nonces::{Nonces, RedisNonces},
     redis::{self, Role},
     redis_record::RedisRecord,
     rpc::{RpcClient, Target},
@@ -89,6 +90,13 @@ impl EdgeParts {
         }
         let record = (config.revocations == Revocations::Redis).then_some(revocation.as_ref()).flatten();
         let record = record.map(|redis| RedisRecord::new(redis.clone(), Arc::clone(&clock)));
+        let nonces = revocation.clone().map(|redis| Arc::new(RedisNonces::new(redis, Arc::clone(&clock))));
+        if let Some(nonces) = &nonces
+            && let Err(error) = nonces.begin().await
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "nonces are not remembered yet");
+        }
+        let nonces = nonces.map(|nonces| nonces as Arc<dyn Nonces>);
         let carrier = revocation.map(|redis| RedisCarrier::new(redis, Arc::clone(&clock)));
         let (cache, bindings) = match (&config.redis.cache, &config.redis.cache_key) {
             (Some(url), Some(key)) => {
@@ -131,7 +139,7 @@ impl EdgeParts {
         if let Some(limits) = &limits {
             unless_away(limits.check_rights().await)?;
         }
-        Ok(Self { config, source, clock, revocations: carrier, record, bindings, limits, control_tls, renewal })
+        Ok(Self { config, source, clock, revocations: carrier, record, bindings, nonces, limits, control_tls, renewal })
     }
 }
 

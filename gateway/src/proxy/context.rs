@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use domain::{BootInstant, Clock, RequestId};
 use gate::{About, Answer, Denial, RawHead, Stop, Trace};
 use pingora::ErrorType;
@@ -24,6 +25,8 @@ pub(crate) struct RequestContext {
     pub(crate) trace: Trace,
     /// Its permit, and whether that still holds.
     pub(crate) watch: Arc<Watch>,
+    /// The body of a signed request, which was compared before the request is sent on.
+    pub(crate) signed_body: Option<Bytes>,
     /// When the permit was last judged.
     pub(crate) judged_at: BootInstant,
     /// Once it was refused or answered.
@@ -58,6 +61,7 @@ impl RequestContext {
             request_id: request_id(clock),
             trace: Trace::default(),
             watch,
+            signed_body: None,
             judged_at: now,
             stop: None,
             attempts: Attempts::default(),

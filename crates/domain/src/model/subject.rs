@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{
-    BoundCertificate, Certificate, Customer, Enrolment, Entitlement, ExternalIssuer, Hostname, Membership, Menu,
-    OrgUnit, Product, ProductRequest, Project, Role, RoleBinding, Route, RouteOwner, Service, Session, SigningKey,
-    Tenant, Upstream, User,
+    ApiKey, BoundCertificate, Certificate, Customer, Enrolment, Entitlement, ExternalIssuer, Hostname, Membership,
+    Menu, OrgUnit, Product, ProductRequest, Project, Role, RoleBinding, Route, RouteOwner, Service, Session,
+    SigningKey, Tenant, Upstream, User,
 };
 use crate::{
     ProjectId, TenantId,
@@ -151,6 +151,10 @@ subject!(Role, "role", it => it.id, it.name, None, it.tenant_id,
     json!({ "scope": it.scope, "permissions": it.permissions }));
 subject!(RoleBinding, "role-binding", it => it.id, it.role_id, Some(it.project_id), Some(it.tenant_id),
     json!({ "role_id": it.role_id, "subject": it.subject, "ou_id": it.ou_id }));
+subject!(ApiKey, "api-key", it => it.id, it.name, Some(it.project_id), Some(it.tenant_id),
+    json!({ "prefix": it.prefix, "owner_id": it.owner_id, "scopes": it.scopes, "networks": it.networks,
+            "expires_at": it.expires_at, "disabled_at": it.disabled_at, "revoked_at": it.revoked_at,
+            "previous_until": it.previous_until }));
 subject!(Session, "session", it => it.sid, it.sid, Some(it.project_id), Some(it.tenant_id),
     json!({ "user_id": it.user_id, "reason": it.end_reason }));
 subject!(SigningKey, "signing-key", it => it.kid, it.kid, Some(it.project_id), None,

@@ -70,6 +70,9 @@ pub(super) fn issuer(known: Option<&Known>, presented: Option<&Presented<'_>>) -
 }
 
 pub(super) fn key_id(known: Option<&Known>, presented: Option<&Presented<'_>>) -> Option<Shown> {
+    if let Some(key) = known.and_then(Known::key) {
+        return Some(word(&key.state().prefix));
+    }
     let ours = known.and_then(Known::token).and_then(|token| token.issuer.key_id(&token.key)).map(|(kid, _)| kid);
     ours.or_else(|| presented?.header().kid.as_deref()).map(word)
 }

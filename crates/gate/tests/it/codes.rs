@@ -2,14 +2,16 @@
 
 const SOURCE: &str = include_str!("../../src/denial.rs");
 const TOKENS: &str = include_str!("../../../authn/src/verify.rs");
+const KEYS: &str = include_str!("../../../authn/src/api_key.rs");
 const DOCS: &str = include_str!("../../../../docs/errors.md");
 
 /// Every code that the source gives a refusal.
 pub(crate) fn codes() -> Vec<&'static str> {
     let body = SOURCE.split("fn title").next().unwrap().split("pub fn public").nth(1).unwrap();
-    let token_codes = TOKENS.split("const fn code").nth(1).unwrap().split("\n    }\n").next().unwrap();
+    let codes_of =
+        |source: &'static str| source.split("const fn code").nth(1).unwrap().split("\n    }\n").next().unwrap();
     let quoted = |text: &'static str| text.split('"').skip(1).step_by(2);
-    let mut codes: Vec<_> = quoted(body).chain(quoted(token_codes)).collect();
+    let mut codes: Vec<_> = quoted(body).chain(quoted(codes_of(TOKENS))).chain(quoted(codes_of(KEYS))).collect();
     codes.sort_unstable();
     codes
 }

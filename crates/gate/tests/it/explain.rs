@@ -17,6 +17,7 @@ use testkit::{TestCa, hostile};
 use uuid::Uuid;
 
 use crate::{
+    api_keys::refusals,
     certificates,
     codes::codes,
     world::{ADMIN, MEMBER, STAFF, STRANGER, Sent, UNIT, World, id, tenant},
@@ -42,12 +43,15 @@ fn stages(denial: &Denial) -> &'static [Stage] {
         Denial::TenantFrozen | Denial::KycRequired => &[S::Route, S::Bind],
         Denial::RateLimited(_) => &[S::Admit, S::Verify, S::Limit],
         Denial::QuotaExceeded(_) => &[S::Limit],
-        Denial::AddressRefused => &[S::Admit, S::Bind],
+        Denial::AddressRefused => &[S::Admit, S::Verify, S::Revoke, S::Bind],
         Denial::CertificateMissing => &[S::Admit],
         Denial::Certificate(_) => &[S::Admit, S::Verify, S::Revoke],
         Denial::ConcurrencyLimited(_) => &[S::Authorize],
         Denial::CredentialMissing | Denial::CredentialAmbiguous | Denial::CredentialRefused => &[S::Credential],
         Denial::Token(_) => &[S::Verify],
+        Denial::Key(_) => &[S::Verify, S::Revoke, S::Authorize, S::Forward],
+        Denial::KeysUnavailable => &[S::Verify, S::Revoke],
+        Denial::NoncesUnavailable => &[S::Authorize],
         Denial::TokenRevoked(_) => &[S::Revoke, S::Bind],
         Denial::RevocationUnproven | Denial::PermissionsUnavailable => &[S::Revoke],
         Denial::TenantMismatch | Denial::TenantUnknown | Denial::PrincipalInactive | Denial::NotEntitled { .. } => {
@@ -412,6 +416,7 @@ fn around_the_gate() -> Vec<Case> {
     let after = [
         Denial::RequestTimeout,
         Denial::BodyTooLarge,
+        Denial::Key(authn::KeyError::SignatureBody),
         Denial::UpstreamUnreachable,
         Denial::UpstreamTimeout,
         Denial::UpstreamInvalid,
@@ -428,7 +433,13 @@ fn around_the_gate() -> Vec<Case> {
 
 #[test]
 fn every_refusal_is_told_with_its_code_its_stage_and_what_was_found() {
-    let cases = [before_the_credential(), credentials(), once_believed(), around_the_gate()];
+    let of_keys = refusals().into_iter().map(|(code, stage, told, kind)| Case {
+        code,
+        stage,
+        told,
+        facts: vec![("/credential/kind", json!(kind)), ("/credential/claims", json!(null))],
+    });
+    let cases = [before_the_credential(), credentials(), once_believed(), of_keys.collect(), around_the_gate()];
     let cases: Vec<Case> = cases.into_iter().flatten().collect();
     for Case { code, stage, told: (decision, denial), facts } in &cases {
         let account = serde_json::to_value(decision).unwrap();

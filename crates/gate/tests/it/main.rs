@@ -4,6 +4,7 @@
 
 mod admission;
 mod allocations;
+mod api_keys;
 mod certificates;
 mod codes;
 mod cors;

@@ -1,18 +1,18 @@
 //! A small world to decide in: two dedicated tenants, a shared project of two, the platform's own, one service.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::IpAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use authn::Mirror;
 use domain::{
-    BootInstant, Clock as _, Decision, Fact, HumanDuration, Id, NumberedFact, ProjectId, RequestId, RoleId, Secret,
-    Seq, Tag, TenantId, UserId,
+    ApiKeyId, ApiKeyState, BootInstant, Clock as _, Decision, Fact, HumanDuration, Id, KeyPrefix, NumberedFact,
+    ProjectId, RequestId, RoleId, Secret, Seq, Tag, TenantId, Timestamp, UserId,
     fact::Bindings,
     snapshot::{
         Access, Algorithm, Assertion, Change, Entity, HostPolicy, Hostname, KycStatus, PaymentStatus, Peer, Project,
@@ -22,7 +22,7 @@ use domain::{
 use futures::FutureExt as _;
 use gate::{
     About, BindingsError, Denial, Gate, GateConfig, Link, Listener, LookUp, Permit, RawHead, Stop, Trace, Version,
-    link::{Found, Waiting},
+    link::{Found, HeldKey, KeysError, Nonce, Waiting},
 };
 use http::{HeaderMap, HeaderValue, header};
 use testkit::{FixedClock, TestIssuer, claims::Claims};
@@ -70,6 +70,38 @@ pub(crate) struct FakeLink {
     pub(crate) bindings: Mutex<HashMap<UserId, Bindings>>,
     pub(crate) asked: AtomicUsize,
     pub(crate) store: Mutex<Option<LookUp>>,
+    keys: Mutex<HashMap<KeyPrefix, ApiKeyState>>,
+    keys_asked: AtomicUsize,
+    keys_lost: AtomicBool,
+    keys_silent: AtomicBool,
+    /// None once they are lost.
+    nonces: Mutex<Option<HashSet<(ApiKeyId, Box<str>)>>>,
+}
+
+impl FakeLink {
+    /// There is this key, and it is so.
+    pub(crate) fn know(&self, key: ApiKeyState) {
+        self.nonces.lock().unwrap().get_or_insert_default();
+        self.keys.lock().unwrap().insert(key.prefix.clone(), key);
+    }
+    pub(crate) fn forget_keys(&self) {
+        self.keys.lock().unwrap().clear();
+    }
+    pub(crate) fn keys_asked(&self) -> usize {
+        self.keys_asked.load(Ordering::SeqCst)
+    }
+    pub(crate) fn never_answer(&self) {
+        self.keys_silent.store(true, Ordering::SeqCst);
+    }
+    pub(crate) fn lose_keys(&self) {
+        self.keys_lost.store(true, Ordering::SeqCst);
+    }
+    pub(crate) fn lose_nonces(&self) {
+        *self.nonces.lock().unwrap() = None;
+    }
+    pub(crate) fn nonces_taken(&self) -> usize {
+        self.nonces.lock().unwrap().as_ref().unwrap().len()
+    }
 }
 
 impl Link for FakeLink {
@@ -78,6 +110,19 @@ impl Link for FakeLink {
         let found = self.bindings.lock().unwrap().get(&user).cloned();
         let found = found.map(|bindings| Found::fresh(bindings, BootInstant::default()));
         Box::pin(async move { found.ok_or(BindingsError) })
+    }
+    fn api_key(&self, prefix: KeyPrefix) -> Waiting<'_, Result<Option<Arc<HeldKey>>, KeysError>> {
+        self.keys_asked.fetch_add(1, Ordering::SeqCst);
+        if self.keys_silent.load(Ordering::SeqCst) {
+            return Box::pin(std::future::pending());
+        }
+        let lost = self.keys_lost.load(Ordering::SeqCst);
+        let found = self.keys.lock().unwrap().get(&prefix).cloned();
+        Box::pin(async move { if lost { Err(KeysError) } else { Ok(found.map(|it| Arc::new(HeldKey::new(it)))) } })
+    }
+    fn take_nonce(&self, key: ApiKeyId, nonce: Box<str>, _: Timestamp) -> Waiting<'_, Nonce> {
+        let taken = self.nonces.lock().unwrap().as_mut().map(|nonces| nonces.insert((key, nonce)));
+        Box::pin(async move { taken.map_or(Nonce::Unavailable, |new| if new { Nonce::Fresh } else { Nonce::Used }) })
     }
     fn renewal(&self) -> Waiting<'_, ()> {
         Box::pin(async {})

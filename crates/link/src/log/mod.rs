@@ -21,7 +21,8 @@ mod tick;
 
 use async_trait::async_trait;
 use domain::{
-    Decision, Fact, GatewayId, IssuerId, NumberedFact, Position, SnapshotVersion, Tag, TenantId, UserId,
+    ApiKeyId, ApiKeyState, Decision, Fact, GatewayId, IssuerId, KeyPrefix, NumberedFact, Position, SnapshotVersion,
+    Tag, TenantId, Timestamp, UserId,
     fact::{Bindings, Proof},
     quota::{UsageCount, UsagePart},
     snapshot::Change,
@@ -37,6 +38,9 @@ pub use self::{
     tick::{TickError, TickQueue},
 };
 use crate::{LinkError, foreign_keys::ForeignKeys};
+
+/// Most uses of keys that are told at once.
+pub const MAX_KEY_USES: usize = 1000;
 
 /// What a gateway asks a control API. Every method may be called at any time and again. Two note who asks: `prove` that
 /// this gateway may hold a lease from now on, `report` what it has applied.
@@ -58,6 +62,17 @@ pub trait ControlPlane: Send + Sync {
 
     /// What a user may do in a tenant, as of a stated place in the log.
     async fn bindings(&self, tenant: TenantId, user: UserId) -> Result<Bindings, LinkError>;
+
+    /// The API key with this public part, as of a stated place in the log; none for one that is not there, and from a
+    /// control plane that has no keys.
+    async fn api_key(&self, _prefix: &KeyPrefix) -> Result<Option<ApiKeyState>, LinkError> {
+        Ok(None)
+    }
+
+    /// Tells when keys were last used, at most [`MAX_KEY_USES`]. One that has no keys does nothing.
+    async fn keys_used(&self, _uses: Vec<(ApiKeyId, Timestamp)>) -> Result<(), LinkError> {
+        Ok(())
+    }
 
     /// The snapshot and then its changes, from a version already held or from nothing: in full where the one held is of
     /// another history. Ends when the connection does.

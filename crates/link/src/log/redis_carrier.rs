@@ -12,7 +12,7 @@ use ::redis::{
 };
 use async_trait::async_trait;
 use authn::mirror::{self, Identity};
-use domain::{Clock, Fact, Timestamp};
+use domain::{Clock, Fact, NumberedFact, Timestamp};
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::time::sleep;
 
@@ -80,7 +80,8 @@ impl RedisCarrier {
         Ok(())
     }
 
-    /// Whether Redis refuses a token: for routes that are served while nothing is proven.
+    /// Whether Redis refuses a token, or names a change of an API key that is not known here: for routes that are served
+    /// while nothing is proven.
     ///
     /// # Errors
     /// When it does not answer, or may have evicted what it refused.
@@ -95,9 +96,10 @@ impl RedisCarrier {
         asked.get(user.map_or_else(nobody, |(tenant, user)| keys::user_generation(tenant, user)));
         asked.get(token.tenant.map_or_else(nobody, keys::tenant_watermark));
         asked.get(user.map_or_else(nobody, |(tenant, user)| keys::user_watermark(tenant, user)));
-        type Answer = (bool, bool, Option<u64>, Option<u64>, Option<i64>, Option<i64>);
+        asked.get(token.key.map_or_else(nobody, |(key, _)| keys::changed_key(key)));
+        type Answer = (bool, bool, Option<u64>, Option<u64>, Option<i64>, Option<i64>, Option<u64>);
         let answer = asked.query_async::<Answer>(&mut self.redis.connection()).await;
-        let (refused, ended, tenant, user, tenant_cutoff, user_cutoff) =
+        let (refused, ended, tenant, user, tenant_cutoff, user_cutoff, changed) =
             answer.map_err(|error| self.redis.error(error))?;
         let too_old = match token.foreign_iat {
             None => {
@@ -109,7 +111,8 @@ impl RedisCarrier {
                 .flatten()
                 .any(|secs| mirror::cut_off(iat, Timestamp::from_secs(secs))),
         };
-        Ok(refused || ended || too_old)
+        let stale = token.key.zip(changed).is_some_and(|((_, as_of), changed)| as_of.0 < changed);
+        Ok(refused || ended || too_old || stale)
     }
 
     async fn latest(&self, connection: &mut MultiplexedConnection) -> Result<String, LinkError> {
@@ -201,17 +204,17 @@ impl FactCarrier for RedisCarrier {
         for hint in hints {
             let json = serde_json::to_string(hint).map_err(|error| LinkError::failed("the control API", &error))?;
             commands.xadd_maxlen(keys::FACTS, StreamMaxlen::Approx(KEPT), "*", &[("f", json)]).ignore();
-            list(&mut commands, &hint.fact.fact, now);
+            list(&mut commands, &hint.fact, now);
         }
         commands.query_async::<()>(&mut self.redis.connection()).await.map_err(|error| self.redis.error(error))
     }
 }
 
 /// Writes a fact to the keys that other services read. A watermark is a second: tokens of that very second are refused.
-fn list(commands: &mut ::redis::Pipeline, fact: &Fact, now: Timestamp) {
+fn list(commands: &mut ::redis::Pipeline, numbered: &NumberedFact, now: Timestamp) {
     let kept = (LONGEST_TOKEN + LEEWAY).as_secs();
     let until = |exp: Timestamp| (exp.since(now) + LEEWAY).as_secs();
-    match fact {
+    match &numbered.fact {
         // Expired on every clock: nothing to refuse.
         Fact::TokenRefused { exp, .. } | Fact::SessionEnded { exp, .. } if *exp + LEEWAY <= now => {}
         Fact::TokenRefused { jti, exp } => {
@@ -230,6 +233,9 @@ fn list(commands: &mut ::redis::Pipeline, fact: &Fact, now: Timestamp) {
         Fact::TenantGeneration { tenant, generation, cutoff } => {
             commands.set_ex(keys::tenant_watermark(*tenant), watermark(*cutoff, now), kept).ignore();
             commands.set_ex(keys::tenant_generation(*tenant), *generation, kept).ignore();
+        }
+        Fact::KeyChanged { key } => {
+            commands.set_ex(keys::changed_key(*key), numbered.seq.0, kept).ignore();
         }
         Fact::BindingsChanged { .. } | Fact::AllBindingsChanged => {}
     }

@@ -9,7 +9,8 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
-    Decision, History, IssuerId, NumberedFact, Position, Secret, SnapshotVersion, TenantId, UserId,
+    ApiKeyId, ApiKeyState, Decision, History, IssuerId, KeyPrefix, NumberedFact, Position, Secret, SnapshotVersion,
+    TenantId, Timestamp, UserId,
     fact::{Bindings, Proof},
     quota::{UsageCount, UsagePart},
 };
@@ -181,6 +182,15 @@ impl ControlPlane for RpcClient {
     async fn bindings(&self, tenant: TenantId, user: UserId) -> Result<Bindings, LinkError> {
         let question = proto::BindingsRequest { tenant: tenant.to_string(), user: user.to_string() };
         wire::to_bindings(answer(self.grpc().bindings(question).await)?, WHO)
+    }
+
+    async fn api_key(&self, prefix: &KeyPrefix) -> Result<Option<ApiKeyState>, LinkError> {
+        let question = proto::ApiKeyRequest { prefix: prefix.to_string() };
+        wire::to_api_key(answer(self.grpc().api_key(question).await)?, WHO)
+    }
+
+    async fn keys_used(&self, uses: Vec<(ApiKeyId, Timestamp)>) -> Result<(), LinkError> {
+        answer(self.grpc().keys_used(wire::from_key_uses(&uses)).await).map(|_| ())
     }
 
     async fn feed(

@@ -252,6 +252,25 @@ impl gateway_link_server::GatewayLink for RpcServer {
         Ok(Response::new(wire::from_bindings(&plane.bindings(tenant, user).await?)))
     }
 
+    async fn api_key(&self, request: Request<proto::ApiKeyRequest>) -> Result<Response<proto::ApiKeyReply>, Status> {
+        let (_, plane) = self.plane(&request).await?;
+        // What cannot be a key's public part is not that of any.
+        let found = match request.into_inner().prefix.parse() {
+            Ok(prefix) => plane.api_key(&prefix).await?,
+            Err(_) => None,
+        };
+        Ok(Response::new(wire::from_api_key(found.as_ref())?))
+    }
+
+    async fn keys_used(
+        &self,
+        request: Request<proto::KeysUsedRequest>,
+    ) -> Result<Response<proto::KeysUsedReply>, Status> {
+        let (_, plane) = self.plane(&request).await?;
+        plane.keys_used(wire::to_key_uses(&request.into_inner())?).await?;
+        Ok(Response::new(proto::KeysUsedReply {}))
+    }
+
     async fn feed(&self, request: Request<proto::FeedRequest>) -> Result<Response<Self::FeedStream>, Status> {
         let (_, plane) = self.plane(&request).await?;
         let proto::FeedRequest { from, history } = request.into_inner();

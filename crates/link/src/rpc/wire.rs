@@ -1,7 +1,7 @@
 //! Between the words of the `.proto` file and ours.
 
 use domain::{
-    Decision, Fact, History, Id, NumberedFact, Position, Seq, SnapshotVersion, Tag,
+    ApiKeyId, ApiKeyState, Decision, Fact, History, Id, NumberedFact, Position, Seq, SnapshotVersion, Tag, Timestamp,
     decision::{MAX_BATCH, MAX_BYTES},
     fact::{Bindings, Proof},
     quota::{MAX_COUNTS, UsageCount, UsagePart},
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::proto;
 use crate::{
     LinkError,
-    log::{FeedMessage, GatewayIdentity, GatewayStatus},
+    log::{FeedMessage, GatewayIdentity, GatewayStatus, MAX_KEY_USES},
 };
 
 /// Parts of streams are about this long at most, in bytes of JSON.
@@ -80,6 +80,28 @@ pub(super) fn to_bindings(reply: proto::BindingsReply, who: &'static str) -> Res
         roles: reply.roles.iter().map(|role| to_id(role, who)).collect::<Result<_, LinkError>>()?,
         unit_roles: reply.unit_roles.iter().map(unit_role).collect::<Result<_, LinkError>>()?,
     })
+}
+
+pub(super) fn from_api_key(key: Option<&ApiKeyState>) -> Result<proto::ApiKeyReply, LinkError> {
+    let json = key.map(serde_json::to_vec).transpose();
+    Ok(proto::ApiKeyReply { key: json.map_err(|error| LinkError::failed("the control API", &error))? })
+}
+
+pub(super) fn to_api_key(reply: proto::ApiKeyReply, who: &'static str) -> Result<Option<ApiKeyState>, LinkError> {
+    let key = reply.key.map(|json| serde_json::from_slice(&json)).transpose();
+    key.map_err(|error| LinkError::unreadable(who, error))
+}
+
+pub(super) fn from_key_uses(uses: &[(ApiKeyId, Timestamp)]) -> proto::KeysUsedRequest {
+    let told = |(key, at): &(ApiKeyId, Timestamp)| proto::KeyUse { key: key.to_string(), at: at.millis() };
+    proto::KeysUsedRequest { uses: uses.iter().map(told).collect() }
+}
+
+pub(super) fn to_key_uses(told: &proto::KeysUsedRequest) -> Result<Vec<(ApiKeyId, Timestamp)>, LinkError> {
+    if told.uses.len() > MAX_KEY_USES {
+        return Err(LinkError::unreadable(GATEWAY, format!("more than {MAX_KEY_USES} uses at once")));
+    }
+    told.uses.iter().map(|told| Ok((to_id(&told.key, GATEWAY)?, Timestamp::from_millis(told.at)))).collect()
 }
 
 pub(super) fn from_gateway(gateway: GatewayIdentity) -> proto::GatewayIdentity {

@@ -7,6 +7,7 @@ mod conformance;
 mod fake;
 mod faulty;
 mod foreign_keys;
+mod nonces;
 mod redis;
 mod redis_rights;
 mod rpc;

@@ -10,6 +10,7 @@ use futures::StreamExt as _;
 use link::{
     clock::SystemClock,
     log::{FactCarrier as _, Hint, RedisCarrier},
+    nonces::{Nonces as _, RedisNonces},
     redis::{Role, connect},
     redis_record::RedisRecord,
 };
@@ -73,6 +74,9 @@ async fn each_program_does_its_work_with_the_rights_that_the_docs_give() {
     })
     .await;
     assert_eq!(heard.await.unwrap(), Some(told));
+    let nonces = RedisNonces::new(gateway.clone(), clock.clone());
+    let signed_at = nonces.begin().await.unwrap() + Duration::from_secs(1);
+    assert!(nonces.take(fresh(), "n-0123456789", signed_at).await.unwrap());
     assert!(listening.refuses(&Identity { token: Some(mine), ..Identity::default() }).await.unwrap());
 
     // A service refuses a token: the control API finds it, a gateway on its own reads it.
@@ -127,6 +131,8 @@ async fn nobody_does_what_is_anothers_to_do() {
     for (user, command) in [
         ("gateway", &["SET", "bl:jti:x", "1"][..]),
         ("gateway", &["DEL", "bl:jti:x"]),
+        ("gateway", &["DEL", "{rev}:nonces"]),
+        ("gateway", &["SET", "{rev}:key:x", "1"]),
         ("gateway", &["XADD", "{rev}:facts", "*", "f", "x"]),
         ("gateway", &["FLUSHALL"]),
         ("gateway", &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]),

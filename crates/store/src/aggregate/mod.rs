@@ -5,6 +5,7 @@
 //! have not seen; each write checks that it stays in the scope it was authorized for.
 
 pub(crate) mod adoption;
+pub(crate) mod api_key;
 pub(crate) mod audit;
 pub(crate) mod binding;
 pub(crate) mod certificate;

@@ -39,6 +39,7 @@ fn expiry(fact: &Fact, now: Timestamp) -> Timestamp {
         Fact::UserGeneration { .. }
         | Fact::TenantGeneration { .. }
         | Fact::BindingsChanged { .. }
+        | Fact::KeyChanged { .. }
         | Fact::AllBindingsChanged => now + HORIZON,
     }
 }
@@ -119,14 +120,18 @@ pub trait Facts: Reader {
 
     /// Everything that still restricts, for a gateway that knows nothing: refused tokens and ended sessions that have
     /// not expired, the generations raised in the last day, and of users in the last week ([`CUTOFF_REMEMBERED`]); and
-    /// the head it is then at. That bindings changed is not part of it: who knows nothing has no bindings.
+    /// the head it is then at. That bindings or keys changed is not part of it: who knows nothing has no
+    /// copies.
     fn live_facts(&self, now: Timestamp) -> impl Future<Output = Result<(Position, Vec<Fact>), StoreError>> + Send {
         async move {
             let view = self.view().await?;
             let position = head(&view).await?;
             let sql = "SELECT body FROM facts WHERE expires > $1 ORDER BY id";
             let mut facts = view.all(sql, values![now], |row| row.json::<Fact>("body")).await?;
-            facts.retain(|fact| !matches!(fact, Fact::BindingsChanged { .. } | Fact::AllBindingsChanged));
+            let of_copies = |fact: &Fact| {
+                matches!(fact, Fact::BindingsChanged { .. } | Fact::KeyChanged { .. } | Fact::AllBindingsChanged)
+            };
+            facts.retain(|fact| !of_copies(fact));
             let sql =
                 "SELECT user_generations.tenant_id, user_id, generation, cutoff, external_id FROM user_generations
                        JOIN users ON users.id = user_id WHERE cutoff > $1 ORDER BY cutoff";

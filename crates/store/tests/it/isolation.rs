@@ -136,7 +136,11 @@ pub(crate) async fn members_and_sessions_are_invisible_to_other_tenants(db: Data
     client.batch_execute("ROLLBACK").await.unwrap();
 }
 
-fn scope_settings(name: &str, project: Option<domain::ProjectId>, tenant: Option<domain::TenantId>) -> String {
+pub(crate) fn scope_settings(
+    name: &str,
+    project: Option<domain::ProjectId>,
+    tenant: Option<domain::TenantId>,
+) -> String {
     let text = |id: Option<String>| id.unwrap_or_default();
     format!(
         "SELECT set_config('app.scope', '{name}', TRUE), set_config('app.project_id', '{}', TRUE),

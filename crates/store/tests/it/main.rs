@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod api_keys;
 mod audit;
 mod certificates;
 mod configuration;
@@ -50,6 +51,12 @@ macro_rules! conformance {
 }
 
 conformance! {
+    api_keys:
+        a_key_reads_back_and_its_secret_is_a_hash_or_sealed,
+        a_use_is_noted_to_the_minute_and_who_leaves_takes_their_keys_along,
+        every_change_of_a_key_is_a_fact_that_names_it,
+        keys_are_invisible_to_other_tenants,
+        of_many_that_rotate_a_key_at_once_one_does;
     audit:
         every_change_is_in_the_trail_with_who_did_it,
         the_chain_of_each_tenant_holds_and_tampering_breaks_it,
