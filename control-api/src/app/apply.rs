@@ -491,6 +491,8 @@ impl Run<'_> {
                     return Err(AppError::Conflict { code: "hostname_taken", detail });
                 }
                 let certificate_id = certificate_id.or(found.certificate_id);
+                // A file that says nothing of them opens nothing.
+                let client_certificates = client_certificates.or(found.client_certificates.clone());
                 let differs = found.certificate_id != certificate_id
                     || found.purpose != declared.purpose
                     || found.max_body != declared.max_body

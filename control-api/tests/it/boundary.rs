@@ -271,7 +271,7 @@ async fn the_role_of_the_last_administrator_stays_one_of_administrators() {
 }
 
 /// The entities of a declarative file, as `portcullis apply` sends them.
-fn compiled(text: &str) -> Value {
+pub(crate) fn compiled(text: &str) -> Value {
     use domain::declarative::{self, RawFile, ReadAs};
     use link::file::{Document, Overrides};
     let document = Document::parse("edge.yaml", text).unwrap();

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use testkit::TestCa;
 
-use crate::support::{Answer, World, call, get, post};
+use crate::{
+    boundary::compiled,
+    support::{Answer, World, call, get, post},
+};
 
 struct Fixture {
     world: World,
@@ -140,4 +143,24 @@ async fn nobody_takes_the_place_of_who_may_more_or_of_another_tenants() {
     }
     let list = get("/v1/certificate-bindings").bearer(&gus).send(&it.world.admin).await.expect(200);
     assert_eq!(list.body["items"], json!([]));
+}
+
+/// A file that was written before says nothing of them.
+#[tokio::test]
+async fn a_declarative_file_does_not_take_certificates_off() {
+    let world = World::new().await;
+    let staff = world.staff().await;
+    let apply = async |more: &str| {
+        let file = format!(
+            "tenants: [{{ slug: acme }}]\nhostnames: [{{ hostname: acme.example.test, tenant: acme{more} }}]\n"
+        );
+        post("/v1/apply", &compiled(&file)).bearer(&staff).send(&world.admin).await.expect(200);
+    };
+    apply("").await;
+    let id = hostname(&world, &staff, "acme.example.test").await;
+    let path = format!("/v1/hostnames/{id}/client-certificates");
+    let body = json!({ "mode": "required", "ca": TestCa::new().ca_pem(), "crl": [] });
+    call("PUT", &path).json(&body).bearer(&staff).send(&world.admin).await.expect(200);
+    apply(", max_body: 1MiB").await;
+    assert_eq!(get(&path).bearer(&staff).send(&world.admin).await.expect(200).body, body);
 }

@@ -36,8 +36,15 @@ pub struct ClientCertificate {
 /// What authorities found of a certificate.
 struct Judged {
     by: Arc<Authorities>,
-    /// Until when, if at all.
-    good_until: Result<Timestamp, CertificateError>,
+    /// Its own end, if they believe it at all.
+    end: Result<Timestamp, CertificateError>,
+}
+
+impl Judged {
+    fn at(&self, now: Timestamp) -> Result<Timestamp, CertificateError> {
+        let end = self.end?;
+        if now < end && self.by.lists_in_time(now) { Ok(end) } else { Err(CertificateError::OutOfDate) }
+    }
 }
 
 impl ClientCertificate {
@@ -49,25 +56,29 @@ impl ClientCertificate {
             Ok(own) => names::of(leaf, own),
             Err(_) => Err(CertificateError::Broken),
         };
-        let good_until = by.good_until(&chain, now);
-        let judged = ArcSwap::from_pointee(Judged { by, good_until });
+        let judged = ArcSwap::from_pointee(Judged { by, end: end_of(&chain, now) });
         Some(Self { fingerprint: fingerprint.into(), names, judged, chain })
     }
 
-    /// Until when these authorities, who are asked at `now`, believe it. Costs a comparison while they are those who were asked last.
+    /// The end of its chain, where these authorities believe it at `now`; their lists may end before, and be replaced. Costs a comparison while they are those who were asked last.
     ///
     /// # Errors
     /// Why they do not.
     pub fn judge(&self, by: &Arc<Authorities>, now: Timestamp) -> Result<Timestamp, CertificateError> {
         let before = self.judged.load();
         if Arc::ptr_eq(&before.by, by) {
-            return in_time(&before.good_until, now);
+            return before.at(now);
         }
         drop(before);
-        let judged = Judged { by: Arc::clone(by), good_until: by.verify(&self.chain, now) };
-        let said = in_time(&judged.good_until, now);
+        let judged = Judged { by: Arc::clone(by), end: by.verify(&self.chain, now) };
+        let said = judged.at(now);
         self.judged.store(Arc::new(judged));
         said
+    }
+
+    /// Whether those who were asked last still believe it.
+    pub fn is_in_time(&self, now: Timestamp) -> bool {
+        self.judged.load().at(now).is_ok()
     }
 
     /// The names of its holder, its fingerprint among them, each once.
@@ -82,10 +93,6 @@ impl ClientCertificate {
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
-}
-
-fn in_time(good_until: &Result<Timestamp, CertificateError>, now: Timestamp) -> Result<Timestamp, CertificateError> {
-    good_until.and_then(|until| if now < until { Ok(until) } else { Err(CertificateError::OutOfDate) })
 }
 
 impl fmt::Debug for ClientCertificate {
@@ -154,6 +161,11 @@ impl From<rustls::Error> for CertificateError {
 /// The time in the terms of rustls; what was before 1970 is 1970.
 pub fn unix_time(now: Timestamp) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(now.millis()).unwrap_or_default()))
+}
+
+/// The first end of a chain that was verified at `now`, where those that have ended before were not needed.
+fn end_of(chain: &[CertificateDer<'_>], now: Timestamp) -> Result<Timestamp, CertificateError> {
+    chain.iter().filter_map(not_after).filter(|end| now < *end).min().ok_or(CertificateError::Broken)
 }
 
 /// The end of a certificate's validity.

@@ -31,6 +31,11 @@ impl ShownCertificate {
     pub fn new(certificate: ClientCertificate) -> Self {
         Self { certificate: Arc::new(certificate), known: ArcSwapOption::empty() }
     }
+
+    /// Whether those who judged it last still believe it.
+    pub(crate) fn is_in_time(&self, clock: &dyn Clock) -> bool {
+        self.certificate.is_in_time(clock.unix_now())
+    }
 }
 
 /// A certificate that acts for somebody.
@@ -42,7 +47,7 @@ pub(crate) struct Certified {
     clients: Arc<Clients>,
     tenant: TenantId,
     subject: Box<str>,
-    good_until: Timestamp,
+    ends_at: Timestamp,
     /// The issuer that a token of the same user has, which makes them one principal.
     issuer: Option<IssuerId>,
 }
@@ -89,9 +94,9 @@ impl Certified {
         self.tenant
     }
 
-    /// Until when it is believed.
-    pub(crate) const fn good_until(&self) -> Timestamp {
-        self.good_until
+    /// When its chain ends. The lists of its authorities may end before, and may be replaced before that.
+    pub(crate) const fn ends_at(&self) -> Timestamp {
+        self.ends_at
     }
 
     /// What makes two principals one: of users of ours their issuer, of others the binding.
@@ -110,7 +115,7 @@ impl Certified {
     }
 }
 
-/// Stage 3: whether the connection has what its hostname demands of everybody, and until when. None of a hostname that
+/// Stage 3: whether the connection has what its hostname demands of everybody, and when that ends. None of a hostname that
 /// demands no certificate.
 ///
 /// # Errors
@@ -137,7 +142,7 @@ pub(crate) fn verify(shown: &ShownCertificate, site: &Site, clock: &dyn Clock) -
     let (Some(clients), Some(tenant)) = (&site.clients, &site.tenant) else {
         return Err(CertificateError::Unbound.into());
     };
-    let good_until = shown.certificate.judge(&clients.authorities, clock.unix_now())?;
+    let ends_at = shown.certificate.judge(&clients.authorities, clock.unix_now())?;
     if let Some(known) = shown.known.load_full()
         && let Proof::Certificate(before) = &known.proof
         && Arc::ptr_eq(&before.clients, clients)
@@ -158,7 +163,7 @@ pub(crate) fn verify(shown: &ShownCertificate, site: &Site, clock: &dyn Clock) -
         clients: Arc::clone(clients),
         tenant: tenant.id,
         subject: subject.into(),
-        good_until,
+        ends_at,
     };
     let known = Arc::new(Known::new(Proof::Certificate(certified), clock.boot_now()));
     shown.known.store(Some(Arc::clone(&known)));

@@ -136,13 +136,17 @@ pub fn prepare(permit: &Permit, head: &mut impl UpstreamHead, path: &str, clock:
 }
 
 /// What names begin with that speak of the client or its certificate in some server's words (RFC 9440 in the last ones').
-const STRIPPED: [&str; 10] = [
+const STRIPPED: [&str; 14] = [
     "x-md-",
     "x-forwarded",
     "x-original-",
     "x-rewrite-",
     "x-client-cert",
+    "x-client-dn",
+    "x-client-san",
+    "x-client-subject",
     "x-client-verify",
+    "x-amzn-mtls-",
     "x-ssl-",
     "x-tls-client-",
     "ssl-client-",
@@ -166,6 +170,7 @@ pub fn is_stripped(name: &str) -> bool {
                 | "forwarded"
                 | "proxy-authorization"
                 | "true-client-ip"
+                | "x-arr-clientcert"
                 | "x-client-ip"
                 | "x-cluster-client-ip"
                 | "x-http-method"

@@ -29,7 +29,9 @@ pub(crate) async fn still_holds(gate: &Gate, permit: &Permit, path: &str, clock:
             api_key::in_force(gate, key, permit.client, clock)?;
         }
     }
-    if changes == permit.judged_at.load(Ordering::Acquire) && is_current(gate, permit) {
+    // What a list that is out of date means, its hostname says.
+    let in_time = permit.certificate.as_ref().is_none_or(|shown| shown.is_in_time(clock));
+    if in_time && changes == permit.judged_at.load(Ordering::Acquire) && is_current(gate, permit) {
         return Ok(());
     }
     let mut trace = Trace::default();

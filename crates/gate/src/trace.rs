@@ -8,6 +8,7 @@ use domain::{BootInstant, Clock, ProjectId, RouteId, TenantId, decision::Stage};
 use crate::{
     Quota,
     cors::CompiledCors,
+    forward::IdentityHeader,
     identity::Principal,
     link::Found,
     snapshot::{response::CompiledResponse, route::CompiledRoute},
@@ -81,6 +82,12 @@ impl Trace {
     /// The principal's subject, once its credential was verified.
     pub fn subject(&self) -> Option<&str> {
         self.known.as_ref().map(|known| known.subject())
+    }
+
+    /// How the principal is known, as upstreams are told it, once it was bound.
+    pub fn auth_method(&self) -> Option<&str> {
+        let headers = &self.principal.as_ref()?.headers;
+        headers.iter().find(|(name, _)| *name == IdentityHeader::AuthMethod).and_then(|(_, value)| value.to_str().ok())
     }
 
     /// The tenant of a principal that was bound to it.

@@ -346,7 +346,7 @@ impl Known {
         match &self.proof {
             Proof::Token(token) => Some(token.expires_at),
             Proof::Key(key) => key.expires_at(),
-            Proof::Certificate(certified) => Some(certified.good_until()),
+            Proof::Certificate(certified) => Some(certified.ends_at()),
         }
     }
 
@@ -358,7 +358,7 @@ impl Known {
         match &self.proof {
             Proof::Token(token) if now >= token.expires_at + CLOCK_SKEW => Err(TokenError::Expired.into()),
             Proof::Key(key) if key.expires_at().is_some_and(|at| now >= at) => Err(KeyError::Expired.into()),
-            Proof::Certificate(certified) if now >= certified.good_until() => Err(CertificateError::OutOfDate.into()),
+            Proof::Certificate(certified) if now >= certified.ends_at() => Err(CertificateError::OutOfDate.into()),
             Proof::Token(_) | Proof::Key(_) | Proof::Certificate(_) => Ok(()),
         }
     }

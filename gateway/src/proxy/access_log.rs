@@ -51,6 +51,7 @@ pub(crate) fn write(wire: &Wire, ctx: &RequestContext, code: &'static str) {
         tenant.id = trace.tenant.map(tracing::field::display),
         project.id = trace.project.map(tracing::field::display),
         principal = trace.subject(),
+        auth.method = trace.auth_method(),
         token.cached = trace.token_cached,
         client.address = trace.client.or(wire.client).map(tracing::field::display),
         request.body_bytes = wire.bytes.map(|(received, _)| received),

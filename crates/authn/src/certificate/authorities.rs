@@ -1,6 +1,6 @@
 //! The authorities of a hostname and what they have revoked, read once.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use domain::{
@@ -16,9 +16,12 @@ use rustls::{
     },
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
-use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
+use x509_parser::{
+    oid_registry::OID_X509_EXT_ISSUER_DISTRIBUTION_POINT,
+    prelude::{CertificateRevocationList, FromDer as _, X509Certificate},
+};
 
-use super::{CertificateError, not_after, unix_time};
+use super::{CertificateError, end_of, unix_time};
 
 /// What every PEM block begins with (RFC 7468 §2).
 const BEGIN: &str = "-----BEGIN ";
@@ -48,10 +51,15 @@ impl Authorities {
             return Err(Part::Crl(MAX_CRLS).whole("at most 32 lists are allowed"));
         }
         let (mut lists, mut lists_end) = (Vec::new(), None::<Timestamp>);
+        let mut of = HashSet::new();
         for (number, text) in settings.crl.iter().enumerate() {
             let part = Part::Crl(number);
             for (at, der) in list_blocks(part, text)?.into_iter().enumerate() {
-                let end = next_update(&der).map_err(|reason| part.block(at, reason))?;
+                let (issuer, end) = read_list(&der).map_err(|reason| part.block(at, reason))?;
+                // Of two the verifier would look at the first it finds, be it the older one.
+                if !of.insert(issuer) {
+                    return Err(part.block(at, "is a second list of its issuer; give the newest of each only"));
+                }
                 let list = CertificateRevocationListDer::from(der);
                 // Alone, to know which one it is.
                 let alone = builder(&roots, &provider).with_crls([list.clone()]).build();
@@ -86,25 +94,19 @@ impl Authorities {
         self.lists_end
     }
 
-    /// Until when a chain that is good at `now` stays so.
+    /// The end of a chain that is good at `now`; the lists may end before.
     ///
     /// # Errors
     /// It is not good.
     pub(super) fn verify(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Result<Timestamp, CertificateError> {
         let (leaf, rest) = chain.split_first().ok_or(CertificateError::Broken)?;
         self.verifier.verify_client_cert(leaf, rest, unix_time(now))?;
-        self.good_until(chain, now)
+        end_of(chain, now)
     }
 
-    /// Until when a chain that was verified at `now` stays good: its first end, where those that have ended before were
-    /// not needed, and that of the lists.
-    pub(super) fn good_until(
-        &self,
-        chain: &[CertificateDer<'_>],
-        now: Timestamp,
-    ) -> Result<Timestamp, CertificateError> {
-        let ends = chain.iter().filter_map(not_after).filter(|end| now < *end).chain(self.lists_end);
-        ends.min().ok_or(CertificateError::Broken)
+    /// Whether no revocation list is out of date.
+    pub(super) fn lists_in_time(&self, now: Timestamp) -> bool {
+        self.lists_end.is_none_or(|end| now < end)
     }
 }
 
@@ -210,11 +212,17 @@ fn authority(roots: &mut RootCertStore, der: Vec<u8>) -> Result<(), &'static str
     roots.add(CertificateDer::from(der)).map_err(|_| "is no certificate that can be trusted")
 }
 
-/// When a revocation list goes out of date.
-fn next_update(der: &[u8]) -> Result<Timestamp, &'static str> {
+/// Whose list it is: its issuer's name, and which part of the issuer's certificates it is about, if not all (RFC 5280
+/// §5.2.5).
+type ListOf = (Vec<u8>, Option<Vec<u8>>);
+
+/// Whose list it is, and when it goes out of date.
+fn read_list(der: &[u8]) -> Result<(ListOf, Timestamp), &'static str> {
     let Ok(([], parsed)) = CertificateRevocationList::from_der(der) else {
         return Err("is no X.509 revocation list");
     };
     let end = parsed.next_update().ok_or("does not say when it goes out of date")?;
-    Ok(Timestamp::from_secs(end.timestamp()))
+    let part = parsed.extensions().iter().find(|extension| extension.oid == OID_X509_EXT_ISSUER_DISTRIBUTION_POINT);
+    let of = (parsed.issuer().as_raw().to_vec(), part.map(|extension| extension.value.to_vec()));
+    Ok((of, Timestamp::from_secs(end.timestamp())))
 }

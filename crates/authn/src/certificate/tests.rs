@@ -145,19 +145,35 @@ fn a_revocation_list_counts_for_all_or_for_nobody() {
     assert_eq!(verdict(&by, &[leaf(&other, |_| ())]), Err(CertificateError::RevocationUnknown));
 }
 
+/// The verifier looks at the first list of an issuer that it finds, however old.
+#[test]
+fn two_lists_of_one_issuer_are_refused_in_any_order() {
+    let (ca, other) = (root(), named("other"));
+    let (old, new) = (list(&ca, None, 2030), list(&ca, Some(77), 2031));
+    let said = |crl: &[String]| Authorities::compile(&settings(&ca.pem(), crl)).unwrap_err().to_string();
+    let why = "is a second list of its issuer; give the newest of each only";
+    assert_eq!(said(&[old.clone(), new.clone()]), format!("`crl` 2, block 1, {why}"));
+    assert_eq!(said(&[new.clone(), old.clone()]), format!("`crl` 2, block 1, {why}"));
+    assert_eq!(said(&[[old, new.clone()].concat()]), format!("`crl` 1, block 2, {why}"));
+    // Of one authority's name with another key, too.
+    assert!(said(&[new.clone(), list(&root(), None, 2030)]).ends_with(why));
+    Authorities::compile(&settings(&ca.pem(), &[new, list(&other, None, 2030)])).unwrap();
+}
+
 #[test]
 fn what_was_believed_is_judged_again_by_other_authorities_and_as_time_goes_on() {
     let ca = root();
     let first = authorities(&ca.pem(), &[list(&ca, None, 2030)]);
     let shown = ClientCertificate::verified(vec![leaf(&ca, |_| ())], Arc::clone(&first), NOW).unwrap();
-    assert_eq!(shown.judge(&first, NOW).map(Timestamp::secs), Ok(1_893_456_000));
+    let end = shown.judge(&first, NOW).unwrap();
+    assert!(end > Timestamp::from_secs(1_900_000_000), "its own; a list may be replaced before");
     let after = Timestamp::from_secs(1_900_000_000);
     assert_eq!(shown.judge(&first, after), Err(CertificateError::OutOfDate), "the list is, in 2030");
     shown.judge(&authorities(&ca.pem(), &[]), after).unwrap();
     let revoked = authorities(&ca.pem(), &[list(&ca, Some(77), 3000)]);
     assert_eq!(shown.judge(&revoked, NOW), Err(CertificateError::Revoked));
     assert_eq!(shown.judge(&authorities(&root().pem(), &[]), NOW), Err(CertificateError::IssuerUnknown));
-    assert_eq!(shown.judge(&first, NOW).map(Timestamp::secs), Ok(1_893_456_000));
+    assert_eq!(shown.judge(&first, NOW), Ok(end));
 }
 
 #[test]

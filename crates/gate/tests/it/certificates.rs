@@ -15,7 +15,7 @@ use serde_json::json;
 use testkit::{Leaf, TestCa};
 
 use crate::{
-    forward,
+    fact_table, forward,
     world::{ADMIN, MEMBER, Sent, World, hostname, id, tenant},
 };
 
@@ -138,6 +138,25 @@ fn a_bound_certificate_acts_as_its_user_where_the_route_takes_it() {
 }
 
 #[test]
+fn a_warm_decision_by_certificate_allocates_nothing() {
+    use futures::FutureExt as _;
+    for mode in [CertificateMode::Optional, CertificateMode::Required] {
+        let it = Fixture::new(mode);
+        let sent = at("/orders");
+        let head = RawHead { certificate: Some(&it.shown), ..sent.head() };
+        let decide = || {
+            let mut trace = Trace::default();
+            it.world.gate.decide(&head, &it.world.clock, &mut trace).now_or_never().is_some_and(|it| it.is_ok())
+        };
+        assert!(decide(), "warms up");
+        let mut permitted = false;
+        let info = allocation_counter::measure(|| permitted = decide());
+        assert!(permitted);
+        assert_eq!(info.count_total, 0, "{mode:?}");
+    }
+}
+
+#[test]
 fn what_else_is_shown_counts_and_the_certificate_beside_it_does_not() {
     let it = Fixture::new(CertificateMode::Optional);
     let admin = it.send(&at("/me").bearer(&it.world.token(&it.world.acme, ADMIN))).unwrap();
@@ -149,7 +168,14 @@ fn what_else_is_shown_counts_and_the_certificate_beside_it_does_not() {
 #[test]
 fn headers_that_speak_of_certificates_are_nobodys() {
     let it = Fixture::new(CertificateMode::Optional);
-    for name in ["x-forwarded-client-cert", "x-client-cert", "x-ssl-client-verify", "ssl-client-cert", "client-cert"] {
+    for name in [
+        "x-forwarded-client-cert",
+        "x-client-cert",
+        "x-ssl-client-verify",
+        "ssl-client-cert",
+        "client-cert",
+        "x-arr-clientcert",
+    ] {
         assert_eq!(
             it.world.code(&at("/me").with(name, "Hash=abc;URI=spiffe://acme.example/billing")),
             "credential_missing"
@@ -261,6 +287,24 @@ fn a_list_that_goes_out_of_date_ends_what_stood_on_it() {
     assert_eq!(it.code(&at("/public")), "certificate_refused");
 }
 
+/// A list that is renewed in time cuts nobody off.
+#[test]
+fn what_lasts_outlives_a_list_that_was_replaced() {
+    let it = Fixture::new(CertificateMode::Required);
+    let year = i32::try_from(1970 + it.world.clock.unix_now().secs() / 31_556_952).unwrap();
+    let rules = |until| settings(CertificateMode::Required, &it.ca.ca_pem(), &[it.ca.crl_until(&[], until)]);
+    let bindings = || vec![binding(900, NameKind::Uri, BILLING, MEMBER)];
+    put(&it.world, Some(rules(year + 2)), bindings());
+    let streams = ["/me", "/public"].map(|path| (it.send(&at(path)).unwrap(), at(path)));
+    put(&it.world, Some(rules(year + 9)), bindings());
+    it.world.clock.advance(Duration::from_secs(3 * 31_556_952));
+    it.world.prove();
+    for (permit, sent) in &streams {
+        assert_eq!(it.world.still_holds(permit, sent), Ok(()), "{}", sent.target);
+        assert!(permit.lasting.ends_at.unwrap() > it.world.clock.unix_now());
+    }
+}
+
 #[test]
 fn the_user_the_tenant_and_the_lease_bind_a_certificate_as_they_do_others() {
     let it = Fixture::new(CertificateMode::Optional);
@@ -282,6 +326,18 @@ fn the_user_the_tenant_and_the_lease_bind_a_certificate_as_they_do_others() {
     let it = Fixture::new(CertificateMode::Optional);
     it.world.clock.advance(Duration::from_secs(3600));
     assert_eq!(it.code(&at("/me")), "revocation_unproven");
+}
+
+/// The table of `docs/revocation.md`: these end tokens and sessions.
+#[test]
+fn no_fact_about_tokens_ends_a_certificate() {
+    for (fact, ..) in fact_table::facts() {
+        let it = Fixture::new(CertificateMode::Optional);
+        let permit = it.send(&at("/me")).unwrap();
+        it.world.say(fact.clone());
+        assert_eq!(it.code(&at("/me")), "permit", "{fact:?}");
+        assert_eq!(it.world.still_holds(&permit, &at("/me")), Ok(()), "{fact:?}");
+    }
 }
 
 /// H5: no other authority is trusted instead, and no other hostname suffers.

@@ -76,7 +76,7 @@ impl Table {
 }
 
 /// The facts of the table, each with what it does to an own and to a foreign token.
-fn facts() -> [(Fact, bool, bool); 8] {
+pub(crate) fn facts() -> [(Fact, bool, bool); 8] {
     let exp = Timestamp::from_secs(4_000_000_000);
     let (tenant, user) = (id(1), id(MEMBER));
     let cutoff = Some(World::new().clock.unix_now());

@@ -2,7 +2,7 @@
 
 use authz::{Authorized, Scope, action::ManageCertificateBindings};
 use domain::{
-    CertificateBindingId, CertificateName, HostnameId, TenantId,
+    CertificateBindingId, CertificateName, HostnameId, TenantId, UserId,
     client_certificate::MAX_BINDINGS,
     model::{BoundCertificate, NewBoundCertificate},
 };
@@ -11,7 +11,7 @@ use super::{hostname::Hostnames, membership::Memberships, needed, one, page::Pag
 use crate::{
     StoreError, Tx, Unaudited,
     log::publish::{self, Effect},
-    tx::Reader,
+    tx::{Reader, Work},
     value::{Row, values},
 };
 
@@ -65,6 +65,19 @@ pub trait CertificateBindings: Reader {
     }
 }
 impl<R: Reader> CertificateBindings for R {}
+
+/// Unbinds all names of a user in a tenant: who comes back later is not let in by what they had before.
+pub(crate) async fn delete_all_of(work: &Work, tenant: TenantId, user: UserId) -> Result<(), StoreError> {
+    let sql = "SELECT DISTINCT hostname_id FROM certificate_bindings
+               WHERE tenant_id = $1 AND user_id = $2 ORDER BY hostname_id";
+    let hostnames = work.view.all(sql, values![tenant, user], |row| row.at::<HostnameId>("hostname_id")).await?;
+    let sql = "DELETE FROM certificate_bindings WHERE tenant_id = $1 AND user_id = $2";
+    work.view.execute(sql, values![tenant, user]).await?;
+    for hostname in hostnames {
+        publish::hostname(work, hostname, Effect::Narrows).await?;
+    }
+    Ok(())
+}
 
 impl Tx {
     /// Binds the certificates of a name to a user.

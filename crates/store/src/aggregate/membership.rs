@@ -6,7 +6,7 @@ use domain::{
     model::{Membership, MembershipStatus},
 };
 
-use super::{api_key, generation, needed, one, page::Page, within};
+use super::{api_key, certificate_binding, generation, needed, one, page::Page, within};
 use crate::{
     StoreError, Tx, Unaudited,
     tx::Reader,
@@ -137,6 +137,7 @@ impl Tx {
         let sql = "DELETE FROM role_bindings WHERE tenant_id = $1 AND subject_kind = 'user' AND subject_id = $2";
         view.execute(sql, values![tenant, user]).await?;
         api_key::revoke_all_of(&self.work, tenant, user).await?;
+        certificate_binding::delete_all_of(&self.work, tenant, user).await?;
         one(view, "membership", "DELETE FROM memberships WHERE id = $1", values![membership.id]).await?;
         self.work.insert_fact(&Fact::BindingsChanged { tenant, user }).await?;
         Ok(self.unaudited(membership))

@@ -90,6 +90,18 @@ pub(crate) async fn a_name_is_one_user_of_the_hostnames_tenant(db: Database) {
     assert_eq!(store.certificate_bindings_of(ACME_HOST).await.unwrap(), []);
 }
 
+pub(crate) async fn who_leaves_a_tenant_leaves_the_certificates_behind(db: Database) {
+    let store = world(&db).await;
+    ask_for(&store, Some(settings("one"))).await;
+    bind(&store, new(ACME_HOST, ACME, ANN, "spiffe://acme/billing")).await.unwrap();
+    store.tick(NOW).await.unwrap();
+    change!(store, |tx| tx.delete_membership(&system(), ACME, ANN)).unwrap();
+    let (_, host, narrowed) = told(&store).await.unwrap();
+    assert!(narrowed && host.client_certificates.unwrap().bindings.is_empty());
+    change!(store, |tx| tx.insert_membership(&system(), membership(ACME, ANN))).unwrap();
+    assert_eq!(store.certificate_bindings_of(ACME_HOST).await.unwrap(), []);
+}
+
 pub(crate) async fn of_those_who_bind_a_name_at_once_one_does(db: Database) {
     let store = world(&db).await;
     let tries = (0..8).map(|_| bind(&store, new(ACME_HOST, ACME, ANN, "spiffe://acme/billing")));

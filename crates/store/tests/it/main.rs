@@ -65,7 +65,8 @@ conformance! {
         a_name_is_one_user_of_the_hostnames_tenant,
         a_tenants_administrator_binds_its_own_and_sees_no_others,
         of_those_who_bind_a_name_at_once_one_does,
-        what_a_hostname_believes_is_told_with_whom_it_binds;
+        what_a_hostname_believes_is_told_with_whom_it_binds,
+        who_leaves_a_tenant_leaves_the_certificates_behind;
     configuration:
         a_failed_write_leaves_nothing,
         a_stale_version_is_refused,
