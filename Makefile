@@ -7,9 +7,10 @@
 #   make soak     20 minutes of good and bad traffic, changes and failures; every answer is judged   MINUTES=5
 #   make noisy-neighbour     what one tenant at a hundred times its share does to another
 #   make foreign-load        wrk, h2load and slowhttptest against the real binary
+#   make foreign-clients     gRPC and WebSocket clients that nobody here wrote, through the real binary
 #   make bench    what a decision, the mirror and a permission check cost
 
-.PHONY: dev test check bless load revocation-report soak noisy-neighbour foreign-load bench audit fmt docs clean
+.PHONY: dev test check bless load revocation-report soak noisy-neighbour foreign-load foreign-clients bench audit fmt docs clean
 
 dev:
 	@scripts/dev.sh $(ARGS)
@@ -37,6 +38,9 @@ noisy-neighbour:
 
 foreign-load:
 	@scripts/foreign-load.sh
+
+foreign-clients:
+	@scripts/foreign-clients.sh
 
 bench:
 	@cargo bench -p authz -p authn -p gate $(ARGS)

@@ -150,3 +150,39 @@ impl Drop for Active {
         self.0.changed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_still_takes_the_end_of_an_answer_is_not_idle() {
+        let connection = Connection::new(10);
+        let begun = Instant::now();
+        let takes = async {
+            for _ in 0..10 {
+                sleep(LIMIT * 2 / 3).await;
+                connection.taken();
+            }
+        };
+        tokio::join!(connection.idle(LIMIT), takes);
+        assert_eq!(begun.elapsed(), LIMIT * 20 / 3 + LIMIT, "from what it took last");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_idle_from_the_end_of_its_last_request() {
+        let connection = Connection::new(10);
+        connection.active.fetch_add(1, Ordering::AcqRel);
+        let (first, begun) = (Active(Arc::clone(&connection)), Instant::now());
+        let serve = async {
+            sleep(LIMIT * 5).await;
+            drop(first);
+        };
+        tokio::join!(connection.idle(LIMIT), serve);
+        assert_eq!(begun.elapsed(), LIMIT * 6);
+    }
+}

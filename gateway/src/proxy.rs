@@ -24,6 +24,7 @@ mod quota;
 pub(crate) mod resolver;
 mod response;
 mod signed_body;
+mod stream;
 mod trace;
 mod upload;
 mod upstream_head;
@@ -36,7 +37,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::Clock;
 use gate::{Denial, Gate, Listener, Stop};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use pingora::{
     Error, ErrorSource, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -45,7 +46,13 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 
-use self::{access_log::Wire, context::RequestContext, peers::Peers, upload::Upload};
+use self::{
+    access_log::Wire,
+    context::RequestContext,
+    peers::{Errand, Peers},
+    stream::Stream,
+    upload::Upload,
+};
 use crate::{config::ConnectionConfig, explain::Explainer, metrics::Metrics};
 
 /// Longest time for what is left of a request body after it was answered.
@@ -128,8 +135,10 @@ impl ProxyHttp for EdgeProxy {
         }
         match decision {
             Ok((permit, upload)) => {
+                let (headers, idle) = (&session.req_header().headers, limits.stream_idle.get());
+                let stream = Stream::new(&permit, headers, empty, idle, clock.boot_now());
                 ctx.wire = Wire { bytes: None, ..Wire::of(session) };
-                ctx.watch.permitted(permit, session.req_header().uri.clone(), upload);
+                ctx.watch.permitted(permit, session.req_header().uri.clone(), upload, stream);
                 Ok(false)
             }
             Err(stop) => {
@@ -145,8 +154,11 @@ impl ProxyHttp for EdgeProxy {
             return Err(Error::explain(ErrorType::InternalError, "no permit"));
         };
         ctx.upstream_since = Some(self.shared.clock.boot_now());
-        let for_websocket = session.req_header().headers.contains_key(header::UPGRADE);
-        self.shared.peers.choose(&permit.route.upstream, &mut ctx.attempts, for_websocket).await.map_err(|error| {
+        let errand = Errand {
+            for_websocket: session.req_header().headers.contains_key(header::UPGRADE),
+            silence: ctx.watch.upstream_silence(),
+        };
+        self.shared.peers.choose(&permit.route.upstream, &mut ctx.attempts, errand).await.map_err(|error| {
             tracing::error!(request.id = %ctx.request_id, error = &error as &dyn std::error::Error, "no peer");
             ctx.stop = Some(Denial::UpstreamUnreachable.into());
             Error::because(ErrorType::ConnectError, "no peer", error).into_up()
@@ -181,6 +193,7 @@ impl ProxyHttp for EdgeProxy {
     ) -> pingora::Result<()> {
         let Shared { gate, clock, .. } = &*self.shared;
         let now = clock.boot_now();
+        ctx.watch.heard(&**clock);
         if now.since(ctx.judged_at) >= watch::EVERY {
             ctx.judged_at = now;
             ctx.watch.judge(gate, clock).await.map_err(|denial| ctx.refuse(denial))?;
@@ -224,6 +237,9 @@ impl ProxyHttp for EdgeProxy {
             // From here on the two talk as they like: a WebSocket may be silent for long.
             session.set_read_timeout(None);
         }
+        if session.req_header().version == Version::HTTP_10 && response::ends_with_the_connection(response) {
+            session.set_keepalive(None);
+        }
         response::clean(response);
         if let Some(policy) = &ctx.trace.response
             && !response.status.is_informational()
@@ -238,6 +254,17 @@ impl ProxyHttp for EdgeProxy {
             quota::tell(response, quota)?;
         }
         response::mark(response, ctx.request_id, ctx.watch.permit().is_some_and(|permit| permit.refresh_advised))
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut RequestContext,
+    ) -> pingora::Result<Option<Duration>> {
+        ctx.watch.heard(&*self.shared.clock);
+        Ok(None)
     }
 
     fn upstream_response_trailer_filter(

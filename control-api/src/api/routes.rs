@@ -2,7 +2,8 @@
 
 use axum::{Json, extract::State};
 use domain::{
-    ByteSize, Credentials, HostName, HostnameId, PathPattern, Permission, RouteId, ServiceId, Timestamp, UpstreamId,
+    ByteSize, Credentials, HostName, HostnameId, HumanDuration, PathPattern, Permission, RouteId, ServiceId, Timestamp,
+    UpstreamId,
     model::{NewRoute, ProductKey, Route, RouteOwner},
     snapshot::{self, Access, OnUnproven, RateLimit},
 };
@@ -71,6 +72,8 @@ pub struct RouteBody {
     rate_limit: Option<RateLimit>,
     /// Largest request body, such as `10MiB`; none for the hostname's or the gateway's.
     max_body: Option<ByteSize>,
+    /// Longest time that a response or WebSocket goes on, `1s` to `30d`; none for as long as its caller's token is good.
+    max_stream: Option<HumanDuration>,
     /// Whether the edge is told of it. Default true.
     enabled: Option<bool>,
     /// When it was last changed; ignored in requests.
@@ -132,6 +135,7 @@ impl From<Route> for RouteBody {
             tenant_api: rule.tenant_api,
             rate_limit: rule.rate_limit,
             max_body: rule.max_body,
+            max_stream: rule.max_stream,
             enabled: Some(it.enabled),
             updated_at: Some(it.updated_at),
         }
@@ -190,7 +194,18 @@ impl RouteBody {
             tenant_api: self.tenant_api,
             rate_limit: checked_rate("/rate_limit", self.rate_limit)?,
             max_body: self.max_body,
+            max_stream: checked_stream(self.max_stream)?,
         })
+    }
+}
+
+fn checked_stream(longest: Option<HumanDuration>) -> Result<Option<HumanDuration>, AppError> {
+    match longest {
+        Some(longest) if !snapshot::STREAM_TIMES.contains(&longest) => {
+            let (least, most) = snapshot::STREAM_TIMES.into_inner();
+            Err(AppError::field("/max_stream", "range", format!("{least} to {most} are allowed")))
+        }
+        longest => Ok(longest),
     }
 }
 

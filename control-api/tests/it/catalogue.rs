@@ -80,9 +80,14 @@ async fn a_tie_between_routes_is_refused_and_names_both() {
         json!({ "access": "public", "permission": "orders:order:list" }),
         json!({ "permission": "orders:*" }),
         json!({ "access": "public", "methods": ["get"] }),
+        json!({ "access": "public", "max_stream": "999ms" }),
+        json!({ "access": "public", "max_stream": "31d" }),
     ] {
         route("/x", wrong.clone()).send(&world.admin).await.refused(422, "validation_failed");
     }
+    let streams = json!({ "access": "public", "max_stream": "4h" });
+    let kept = route("/events", streams).send(&world.admin).await.expect(201);
+    assert_eq!(kept.body["max_stream"], "4h");
     let tenant = world.tenant(&staff, "acme").await;
     let hosts = get("/v1/hostnames").bearer(&staff).send(&world.admin).await.expect(200);
     let host = &hosts.body["items"][0];

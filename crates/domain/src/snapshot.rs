@@ -4,7 +4,7 @@
 //! applying them to nothing gives the full state. A row that a reader is too old for has a higher `min_reader`
 //! and is compiled to "refuse" (`snapshot_unsupported`), never ignored.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -18,7 +18,8 @@ use crate::{
 /// The newest form of entities this build reads and writes. Raised when an old gateway could misread a new row.
 ///
 /// 2: tenants and hostnames with an `admission`, tenants with a `principal_rate_limit`, hostnames with `cors`.
-/// 3: routes that do not take tokens, tenants with `quotas`, hostnames with `client_certificates`.
+/// 3: routes that do not take tokens, routes with a `max_stream`, tenants with `quotas`, hostnames with
+/// `client_certificates`.
 pub const READER: u32 = 3;
 
 /// One change of one entity; the latest change of an entity is its state.
@@ -92,11 +93,10 @@ pub enum Entity {
 impl Entity {
     /// The oldest [`READER`] that does not misread it: one that does not know a restriction must not serve without it.
     pub fn min_reader(&self) -> u32 {
-        let takes_no_tokens =
-            |routes: &[Route]| routes.iter().any(|route| !route.credentials.contains(CredentialKind::Token));
+        let narrowed = |route: &Route| !route.credentials.contains(CredentialKind::Token) || route.max_stream.is_some();
         let three = match self {
-            Self::Hostname(it) => takes_no_tokens(&it.routes) || it.client_certificates.is_some(),
-            Self::Service(it) => takes_no_tokens(&it.routes),
+            Self::Hostname(it) => it.routes.iter().any(narrowed) || it.client_certificates.is_some(),
+            Self::Service(it) => it.routes.iter().any(narrowed),
             Self::Tenant(it) => !it.quotas.is_empty(),
             Self::Project(_) | Self::Role(_) | Self::Certificate(_) | Self::Upstream(_) | Self::Issuer(_) => false,
         };
@@ -440,7 +440,14 @@ pub struct Route {
     /// Largest request body; none for the hostname's or the gateway's.
     #[serde(default)]
     pub max_body: Option<ByteSize>,
+    /// Longest time that a response or WebSocket of this route goes on, [`STREAM_TIMES`]; none for as long as its permit.
+    #[serde(default)]
+    pub max_stream: Option<HumanDuration>,
 }
+
+/// What a route's `max_stream` may be.
+pub const STREAM_TIMES: RangeInclusive<HumanDuration> =
+    HumanDuration::from_secs(1)..=HumanDuration::from_secs(30 * 24 * 3600);
 
 /// A named set of routes, shared by the hostnames that offer it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -58,6 +58,7 @@ fn route(n: u128, path: &str, access: Access) -> Route {
         tenant_api: false,
         rate_limit: None,
         max_body: None,
+        max_stream: None,
     }
 }
 

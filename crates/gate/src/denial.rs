@@ -148,6 +148,10 @@ pub enum Denial {
     UpstreamInvalid,
     #[error("the request body is larger than may be sent here")]
     BodyTooLarge,
+    #[error("the response or WebSocket went on for as long as its route lets one")]
+    StreamTooLong,
+    #[error("nothing was said on the stream for too long")]
+    StreamSilent,
     #[error("the assertion for the upstream could not be made")]
     AssertionFailed,
 }
@@ -256,6 +260,8 @@ impl Denial {
             Self::UpstreamUnreachable => (StatusCode::BAD_GATEWAY, "upstream_unreachable"),
             Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"),
             Self::UpstreamInvalid => (StatusCode::BAD_GATEWAY, "upstream_invalid"),
+            Self::StreamTooLong => (StatusCode::REQUEST_TIMEOUT, "stream_too_long"),
+            Self::StreamSilent => (StatusCode::REQUEST_TIMEOUT, "stream_silent"),
             Self::AssertionFailed => (StatusCode::INTERNAL_SERVER_ERROR, "assertion_failed"),
         }
     }

@@ -170,6 +170,7 @@ fn own_route() -> RawRoute {
         on_unproven: None,
         rate_limit: None,
         max_body: None,
+        max_stream: None,
         session: false,
         tenant_api: false,
     }

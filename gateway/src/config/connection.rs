@@ -28,6 +28,10 @@ pub struct ConnectionConfig {
     pub body_rate: u32,
     /// Longest time a client may take none of what is written to it, 100 ms to 1 h. Default 60 s.
     pub write_timeout: HumanDuration,
+    /// Longest silence, both ways, of a stream: a WebSocket, server-sent events, gRPC, and whatever goes by a route with a
+    /// `max_stream`; 1 s to 7 d. Default 1 h. It stands in the place of the upstream's `read` timeout. Keep-alive messages
+    /// are the two ends' own; the gateway sends none.
+    pub stream_idle: HumanDuration,
     /// Requests on one connection, 1 to 1,000,000. Default 10,000. The last one says `Connection: close`, of HTTP/2 there
     /// is a GOAWAY.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -73,6 +77,7 @@ impl Default for ConnectionConfig {
             body_timeout: HumanDuration::from_secs(60),
             body_rate: 500,
             write_timeout: HumanDuration::from_secs(60),
+            stream_idle: HumanDuration::from_secs(3600),
             max_requests: 10_000,
             max_head: ByteSize::from_bytes(64 << 10),
             max_fields: 128,
@@ -104,6 +109,10 @@ impl ConnectionConfig {
             if !(shortest..=longest).contains(&value) {
                 checks.refuse(&format!("/connections/{key}"), format!("is not {shortest} to {longest}"));
             }
+        }
+        let (second, week) = (HumanDuration::from_secs(1), HumanDuration::from_secs(7 * 24 * 3600));
+        if !(second..=week).contains(&self.stream_idle) {
+            checks.refuse("/connections/stream_idle", format!("is not {second} to {week}"));
         }
         for (key, value, least, most) in
             [("max_head", self.max_head, 1 << 10, 1 << 20), ("max_target", self.max_target, 64, 16 << 10)]

@@ -20,7 +20,7 @@ use gate::snapshot::upstream::CompiledUpstream;
 use parking_lot::RwLock;
 use pingora::{listeners::ALPN, protocols::tls::CaType, upstreams::peer::HttpPeer};
 
-use super::{forbidden::Forbidden, resolver::Resolver, websocket};
+use super::{forbidden::Forbidden, resolver::Resolver, stream::UpstreamSilence, websocket};
 use crate::control_tls::{ControlTls, authorities};
 
 /// How long an unused connection to an upstream is kept.
@@ -52,6 +52,15 @@ impl Attempts {
         self.failed += 1;
         self.failed < self.candidates
     }
+}
+
+/// What a peer is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Errand {
+    /// The request asks for a WebSocket.
+    pub(crate) for_websocket: bool,
+    /// How long the upstream may say nothing.
+    pub(crate) silence: UpstreamSilence,
 }
 
 /// Why there is no peer to connect to.
@@ -94,12 +103,12 @@ impl Peers {
         Self { prepared: RwLock::default(), resolver, forbidden, control }
     }
 
-    /// The peer whose turn it is, or the one after those that failed; for a request that asks for a WebSocket or not.
+    /// The peer whose turn it is, or the one after those that failed.
     pub(crate) async fn choose(
         &self,
         upstream: &Arc<CompiledUpstream>,
         attempts: &mut Attempts,
-        for_websocket: bool,
+        errand: Errand,
     ) -> Result<Box<HttpPeer>, PeerError> {
         let prepared = self.prepared(upstream)?;
         let candidates = self.candidates(upstream).await?;
@@ -126,7 +135,12 @@ impl Peers {
             }
         };
         prepared.configure(&mut peer);
-        if for_websocket && !upstream.http2 {
+        match errand.silence {
+            UpstreamSilence::Usual => {}
+            UpstreamSilence::Longer(silence) => peer.options.read_timeout = Some(silence),
+            UpstreamSilence::Unbounded => peer.options.read_timeout = None,
+        }
+        if errand.for_websocket && !upstream.http2 {
             websocket::configure(&mut peer);
         }
         if upstream.tls.as_ref().is_some_and(|tls| tls.control_plane) {

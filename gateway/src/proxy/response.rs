@@ -44,6 +44,14 @@ pub(crate) fn clean(response: &mut ResponseHeader) {
     remove_our_cookies(response);
 }
 
+/// Makes an answer one that HTTP/1.0 can read, which knows no chunks (RFC 9112 §6.1). True when its body now ends with
+/// the connection.
+pub(crate) fn ends_with_the_connection(response: &mut ResponseHeader) -> bool {
+    let chunked = response.remove_header(&header::TRANSFER_ENCODING).is_some();
+    response.remove_header(&header::TRAILER);
+    chunked
+}
+
 /// As [`clean`], for fields after the body.
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     for name in ours(trailers) {

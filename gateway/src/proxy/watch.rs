@@ -38,7 +38,11 @@ use pingora::{
 };
 use tokio::{sync::Notify, time::sleep};
 
-use super::{EdgeProxy, Shared, upload::Upload};
+use super::{
+    EdgeProxy, Shared,
+    stream::{Stream, UpstreamSilence},
+    upload::Upload,
+};
 use crate::{connection::Connection, tls::Handshake};
 
 /// How often what lasts is judged.
@@ -68,6 +72,7 @@ struct Held {
     permit: Permit,
     target: Uri,
     upload: Upload,
+    stream: Stream,
 }
 
 impl Held {
@@ -105,8 +110,8 @@ impl Watch {
     }
 
     /// Notes that the request may be forwarded.
-    pub(crate) fn permitted(&self, permit: Permit, target: Uri, upload: Upload) {
-        self.held.get_or_init(|| Held { permit, target, upload });
+    pub(crate) fn permitted(&self, permit: Permit, target: Uri, upload: Upload, stream: Stream) {
+        self.held.get_or_init(|| Held { permit, target, upload, stream });
         self.permitted.notify_one();
     }
 
@@ -141,6 +146,22 @@ impl Watch {
             Some(held) => held.upload.took(bytes, last, now),
             None => Ok(()),
         }
+    }
+
+    /// Notes that something went either way, where that matters.
+    pub(crate) fn heard(&self, clock: &dyn Clock) {
+        if let Some(held) = self.held.get().filter(|held| held.stream.listens()) {
+            held.stream.heard(clock.boot_now());
+        }
+    }
+
+    /// What Pingora is told of a silent upstream.
+    pub(crate) fn upstream_silence(&self) -> UpstreamSilence {
+        self.held.get().map(|held| held.stream.upstream()).unwrap_or_default()
+    }
+
+    fn goes_on(&self, answered: bool, now: BootInstant) -> Result<(), Denial> {
+        self.held.get().map_or(Ok(()), |held| held.stream.goes_on(answered, now))
     }
 
     fn upload_progresses(&self, now: BootInstant) -> Result<(), Denial> {
@@ -181,8 +202,10 @@ impl Watch {
             match judged {
                 Ok(()) => {
                     survived = 0;
-                    if !streams && let Err(denial) = self.upload_progresses(clock.boot_now()) {
-                        self.cut.get_or_init(|| Cut { denial, at: clock.boot_now() });
+                    let now = clock.boot_now();
+                    let uploads = if streams { Ok(()) } else { self.upload_progresses(now) };
+                    if let Err(denial) = uploads.and_then(|()| self.goes_on(streams, now)) {
+                        self.cut.get_or_init(|| Cut { denial, at: now });
                         return;
                     }
                 }

@@ -25,6 +25,8 @@ mod identity;
 mod limits;
 mod paths;
 mod patience;
+mod process;
+mod protocols;
 mod record;
 mod responses;
 mod sizes;

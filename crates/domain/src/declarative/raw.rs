@@ -356,6 +356,8 @@ pub struct RawRoute {
     pub rate_limit: Option<RateLimit>,
     /// Largest request body, such as `10MiB`. Default: the hostname's, else the gateway's.
     pub max_body: Option<ByteSize>,
+    /// Longest time that a response or WebSocket goes on, `1s` to `30d`. Default: as long as its caller's token is good.
+    pub max_stream: Option<HumanDuration>,
     /// One of sign-in, refresh and sign-out, which a frozen tenant keeps.
     #[serde(default)]
     pub session: bool,

@@ -3,7 +3,7 @@
 use super::{RawAccess, RawRoute, compile::Compiler, ids};
 use crate::{
     PathPattern, Permission,
-    snapshot::{Access, Route},
+    snapshot::{Access, Route, STREAM_TIMES},
 };
 
 /// Methods a route may name. The edge lets no others through.
@@ -35,6 +35,10 @@ impl Compiler<'_> {
         {
             self.refuse(format!("{place}/ou_parameter"), format!("`{path}` has no parameter `{{{parameter}}}`"));
         }
+        if raw.max_stream.is_some_and(|longest| !STREAM_TIMES.contains(&longest)) {
+            let (least, most) = STREAM_TIMES.into_inner();
+            self.refuse(format!("{place}/max_stream"), format!("is not {least} to {most}"));
+        }
         let (path, access) = (path?, access?);
         let joined = methods.join(",");
         let name: Vec<&str> = owner.iter().copied().chain([path.as_str(), &joined]).collect();
@@ -52,6 +56,7 @@ impl Compiler<'_> {
             tenant_api: raw.tenant_api,
             rate_limit: raw.rate_limit,
             max_body: raw.max_body,
+            max_stream: raw.max_stream,
         })
     }
 

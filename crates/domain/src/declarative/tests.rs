@@ -1,4 +1,5 @@
 use super::*;
+use crate::HumanDuration;
 use crate::snapshot::{
     Access, Assertion, EntityKind, Hostname, Issuer, Origin, Peer, Service, TenantBinding, Upstream,
 };
@@ -281,6 +282,20 @@ fn peers_are_addresses_names_or_sockets() {
         "127.0.0.1:0",
     ] {
         assert!(upstream::peer(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_routes_streams_have_a_time_that_older_gateways_would_not_keep() {
+    let mut value = example();
+    assert_eq!(Entity::Service(service(&compiled(value.clone()).unwrap()).clone()).min_reader(), 1);
+    set(&mut value, "/services/0/routes/2", "max_stream", "4h".into());
+    let declared = compiled(value).unwrap();
+    assert_eq!(service(&declared).routes[2].max_stream, Some(HumanDuration::from_secs(4 * 3600)));
+    assert_eq!(Entity::Service(service(&declared).clone()).min_reader(), 3);
+    for wrong in ["999ms", "31d"] {
+        let found = problems(|file| set(file, "/services/0/routes/2", "max_stream", wrong.into()));
+        assert_eq!(found, ["/services/0/routes/2/max_stream: is not 1s to 30d"]);
     }
 }
 

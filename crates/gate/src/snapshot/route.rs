@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{
-    ByteSize, Credentials, RouteId,
+    ByteSize, Credentials, HumanDuration, RouteId,
     snapshot::{Access, OnUnproven, RateLimit, Route},
 };
 
@@ -40,6 +40,8 @@ pub struct CompiledRoute {
     pub rate_limit: Option<RateLimit>,
     /// Largest request body.
     pub max_body: Option<ByteSize>,
+    /// Longest time that a response or WebSocket goes on.
+    pub max_stream: Option<HumanDuration>,
 }
 
 impl CompiledRoute {
@@ -61,6 +63,7 @@ impl CompiledRoute {
             tenant_api: route.tenant_api,
             rate_limit: route.rate_limit,
             max_body: route.max_body,
+            max_stream: route.max_stream,
         }
     }
 }

@@ -64,6 +64,8 @@ fn stages(denial: &Denial) -> &'static [Stage] {
         | Denial::UpstreamUnreachable
         | Denial::UpstreamTimeout
         | Denial::UpstreamInvalid
+        | Denial::StreamTooLong
+        | Denial::StreamSilent
         | Denial::AssertionFailed => &[S::Forward],
     }
 }
@@ -420,6 +422,8 @@ fn around_the_gate() -> Vec<Case> {
         Denial::UpstreamUnreachable,
         Denial::UpstreamTimeout,
         Denial::UpstreamInvalid,
+        Denial::StreamTooLong,
+        Denial::StreamSilent,
         Denial::AssertionFailed,
     ];
     let after = after.map(|denial| Case {

@@ -152,6 +152,7 @@ pub(crate) fn route(n: u128, path: &str, methods: &[&str], access: Access) -> Ro
         tenant_api: false,
         rate_limit: None,
         max_body: None,
+        max_stream: None,
     }
 }
 

@@ -15,6 +15,7 @@ mod enrolment;
 mod explain;
 mod faults;
 mod fleet;
+mod framing;
 mod headers;
 mod installation;
 mod key_rotation;

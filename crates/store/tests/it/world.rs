@@ -191,6 +191,7 @@ pub(crate) fn route(owner: RouteOwner, path: &str, methods: &[&str]) -> NewRoute
             tenant_api: false,
             rate_limit: None,
             max_body: None,
+            max_stream: None,
         },
         enabled: true,
     }
