@@ -77,6 +77,26 @@ pub struct GatewayConfig {
     pub shutdown_notice: Option<HumanDuration>,
     /// How long open requests may go on once the listeners are closed. Default 10 s.
     pub shutdown_grace: Option<HumanDuration>,
+    /// How another process takes this one's place.
+    pub handover: HandoverConfig,
+}
+
+/// How another process takes this one's place without a connection lost: `gateway --config FILE --take-over`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HandoverConfig {
+    /// Unix socket at which this process offers its place, to processes of the same user only. Default: none, and nobody
+    /// can take over. The same in the old configuration and the new one.
+    pub socket: Option<PathBuf>,
+    /// How long what is open, WebSockets too, may go on in the old process once the new one serves, 1 s to 7 d. Default
+    /// 1 h. Clients are told before to come again (`Connection: close`, GOAWAY), for `shutdown_notice`.
+    pub grace: HumanDuration,
+}
+
+impl Default for HandoverConfig {
+    fn default() -> Self {
+        Self { socket: None, grace: HumanDuration::from_secs(3600) }
+    }
 }
 
 /// Where the gateway listens: `IP:PORT`, or `localhost:PORT` for 127.0.0.1 and, where the machine has it, ::1. Port 0
@@ -399,6 +419,7 @@ impl GatewayConfig {
         let control_api = self.feed.control_api.as_mut();
         let (ca, token) = control_api.map(|c| (&mut c.ca, &mut c.join_token)).unzip();
         let others = [&mut self.feed.file, &mut self.data_dir, &mut self.upstreams.ca];
+        let others = others.into_iter().chain([&mut self.handover.socket]);
         for path in ca.into_iter().chain(others).flatten().chain(&mut self.upstreams.forbidden_sockets) {
             *path = base.join(&*path);
         }

@@ -119,6 +119,11 @@ impl Connection {
         (phase % 2 == 1).then_some(phase)
     }
 
+    /// Whether its client is to come again elsewhere.
+    pub(crate) fn is_retired(&self) -> bool {
+        *self.retired.borrow()
+    }
+
     /// Serves what is there and nothing after it.
     fn retire(&self) {
         self.retired.send_replace(true);
@@ -161,7 +166,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_still_takes_the_end_of_an_answer_is_not_idle() {
-        let connection = Connection::new(10);
+        let connection = Connection::new(10, None);
         let begun = Instant::now();
         let takes = async {
             for _ in 0..10 {
@@ -175,7 +180,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_is_idle_from_the_end_of_its_last_request() {
-        let connection = Connection::new(10);
+        let connection = Connection::new(10, None);
         connection.active.fetch_add(1, Ordering::AcqRel);
         let (first, begun) = (Active(Arc::clone(&connection)), Instant::now());
         let serve = async {

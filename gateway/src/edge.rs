@@ -6,13 +6,9 @@
 
 mod background;
 mod setup;
+pub(crate) mod stage;
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{future::pending, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use authn::Mirror;
 use domain::{Clock, GatewayId};
@@ -40,6 +36,7 @@ use tokio::{
 use uuid::Uuid;
 
 pub use self::setup::SetupError;
+use self::stage::Stage;
 use crate::{
     api_keys::{self, ApiKeys},
     config::{ConnectionConfig, GatewayConfig},
@@ -49,6 +46,7 @@ use crate::{
     entrance::{Entrance, connections::Connections},
     explain::{self, Explainer},
     feed::{Applier, disk::DiskError},
+    handover::{Estate, HandoverError, Inherited, Offer},
     issuer_keys::{self, IssuerKeys},
     limits::LimitExchange,
     listen::{Bound, ListenError},
@@ -64,6 +62,11 @@ const NOTICE: Duration = Duration::from_secs(5);
 
 /// How long open requests may go on after [`RunningEdge::shutdown`], unless the configuration says otherwise.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// The keys of the listeners.
+const HTTPS: &str = "listen.https";
+const HTTP: &str = "listen.http";
+const METRICS: &str = "listen.metrics";
 
 /// How often a stopping edge looks whether the last request is over.
 const GRACE_STEP: Duration = Duration::from_millis(10);
@@ -106,6 +109,8 @@ pub struct EdgeParts {
     pub control_tls: Arc<ControlTls>,
     /// What keeps the certificate good that the control API knows this gateway by.
     pub(crate) renewal: Option<(Enrolled, RpcClient)>,
+    /// What the process gave whose place this one takes.
+    pub inherited: Option<Inherited>,
 }
 
 impl EdgeParts {
@@ -123,6 +128,7 @@ impl EdgeParts {
             limits: None,
             control_tls,
             renewal: None,
+            inherited: None,
         }
     }
 }
@@ -133,6 +139,8 @@ impl EdgeParts {
 pub enum EdgeError {
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
     #[error(transparent)]
     File(#[from] Mistakes),
     #[error("the data folder cannot be used")]
@@ -156,7 +164,10 @@ pub struct RunningEdge {
     /// Whether it will stop soon.
     leaving: watch::Sender<bool>,
     notice: Duration,
-    stop: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
+    /// Whether another process serves in its place.
+    taken_over: watch::Receiver<bool>,
+    handover_grace: Duration,
     reload: mpsc::Sender<()>,
     grace: Duration,
     usage: Arc<UsageBook>,
@@ -175,11 +186,27 @@ impl Edge {
     /// [`EdgeError`]: a port in use, a broken declarative file, an unwritable data folder.
     pub async fn start(parts: EdgeParts) -> Result<RunningEdge, EdgeError> {
         crate::install_crypto();
-        let EdgeParts { config, source, clock, revocations, record, bindings, nonces, limits, control_tls, renewal } =
-            parts;
-        let https = Bound::new("listen.https", config.listen.https)?;
-        let http = config.listen.http.map(|address| Bound::new("listen.http", address)).transpose()?;
-        let status = Bound::new("listen.metrics", config.listen.metrics)?;
+        let EdgeParts {
+            config,
+            source,
+            clock,
+            revocations,
+            record,
+            bindings,
+            nonces,
+            limits,
+            control_tls,
+            renewal,
+            inherited,
+        } = parts;
+        let mut inherited = inherited;
+        let mut bind = |key, address| match inherited.as_mut().map(|inherited| inherited.sockets(key)) {
+            Some(given) => Bound::inherited(key, address, given),
+            None => Bound::new(key, address),
+        };
+        let https = bind(HTTPS, config.listen.https)?;
+        let http = config.listen.http.map(|address| bind(HTTP, address)).transpose()?;
+        let status = bind(METRICS, config.listen.metrics)?;
         let metrics = Arc::new(Metrics::new()?);
         let mirror = Arc::new(Mirror::default());
         let plane = match &source {
@@ -199,7 +226,7 @@ impl Edge {
             store: revocations,
             issuer_keys: keys,
             api_keys,
-            follower: OnceLock::new(),
+            follower: Arc::default(),
         });
         let https_port = https.address().map_or(443, |address| address.port());
         let gate = Gate::new(config.gate(https_port), mirror, Arc::<Permissions>::clone(&permissions));
@@ -229,7 +256,8 @@ impl Edge {
             UsageBook::new(Arc::clone(&shared.gate), limits.clone(), permissions.plane.clone(), Arc::clone(&clock));
         let usage = Arc::new(usage);
         let (leaving, left) = watch::channel(false);
-        let (stop, stopping) = watch::channel(false);
+        let (stage, _) = watch::channel(if inherited.is_some() { Stage::Ready } else { Stage::Serving });
+        let (handed, taken_over) = watch::channel(false);
         let (reload, reloads) = mpsc::channel(1);
         let background = Builder::new_multi_thread().worker_threads(2).thread_name("edge-feed").enable_all().build()?;
         let workers = workers(&config)?;
@@ -240,18 +268,31 @@ impl Edge {
             shared,
             leaving,
             notice: config.shutdown_notice.map_or(NOTICE, |notice| notice.get()),
-            stop,
+            stage,
+            taken_over,
+            handover_grace: config.handover.grace.get(),
             reload,
             grace: config.shutdown_grace.map_or(GRACE, |grace| grace.get()),
             usage: Arc::clone(&usage),
             workers: Some(workers),
             background: Some(background),
         };
-        let tasks = background::Tasks { config: &config, applier: &applier, clock: &clock, permissions: &permissions };
+        let tasks = background::Tasks {
+            config: &config,
+            applier: &applier,
+            clock: &clock,
+            permissions: &permissions,
+            stage: edge.stage.subscribe(),
+            beside: inherited.as_ref().map(|inherited| inherited.beside.clone()),
+        };
         let handle = edge.background_handle();
         if let Some((enrolled, client)) = renewal {
+            // Also while another process serves: what is open here may need it for longer than it is good for.
             handle.spawn(enrolled.keep_renewing(client, Arc::clone(&control_tls), Arc::clone(&clock)));
         }
+        let listeners = [(HTTPS, Some(&https)), (HTTP, http.as_ref()), (METRICS, Some(&status))];
+        let listeners = listeners.into_iter().filter_map(|(key, bound)| Some(bound?.duplicated(key)));
+        let listeners: Vec<_> = listeners.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
         if let Some(limits) = limits {
             let (gate, clock) = (Arc::clone(&edge.shared.gate), Arc::clone(&clock));
             let (usage, metrics) = (Arc::clone(&usage), Arc::clone(&metrics));
@@ -278,7 +319,24 @@ impl Edge {
         }
         usage.open().await;
         handle.spawn(usage.run());
-        edge.listen(&config, https, http, stopping)?;
+        // Before the other process is told to go: from then on nothing may fail.
+        let offer = {
+            let _context = handle.enter();
+            config.handover.socket.as_deref().map(Offer::new).transpose()?
+        };
+        if let Some(inherited) = &inherited {
+            tasks.fit_to_take_over(inherited).await?;
+        }
+        edge.listen(&config, https, http)?;
+        if let Some(inherited) = &mut inherited {
+            inherited.go().await?;
+            edge.stage.send_replace(Stage::Serving);
+        }
+        if let Some(offer) = offer {
+            let follower = Arc::clone(&permissions.follower);
+            let estate = Estate { shared: Arc::clone(&edge.shared), follower };
+            handle.spawn(offer.run(listeners, estate, handed));
+        }
         Ok(edge)
     }
 }
@@ -317,28 +375,44 @@ impl RunningEdge {
         sleep(self.notice).await;
     }
 
+    /// Returns once another process serves in the place of this one. Cancel-safe.
+    pub async fn taken_over(&self) {
+        let mut taken_over = self.taken_over.clone();
+        if taken_over.wait_for(|it| *it).await.is_err() {
+            // Nobody is there who could say so.
+            pending::<()>().await;
+        }
+    }
+
+    /// Accepts nothing more, because another process does. Every client is told to come again with its next answer;
+    /// who has none within `shutdown_notice` is let go, and what is open may go on for `handover.grace`.
+    pub async fn retire(&self) {
+        self.stage.send_replace(Stage::Retiring);
+        sleep(self.notice).await;
+        self.stage.send_replace(Stage::Stopping);
+        if timeout(self.handover_grace, self.over()).await.is_err() {
+            tracing::warn!(requests = self.shared.metrics.active_requests.get(), "open requests are not waited for");
+        }
+    }
+
     /// Accepts nothing more, waits for open requests, at most the configured grace, and ends.
     pub async fn shutdown(mut self) {
-        self.stop.send_replace(true);
-        let over = async {
-            while self.shared.metrics.active_requests.get() > 0 {
-                sleep(GRACE_STEP).await;
-            }
-        };
-        if timeout(self.grace, over).await.is_err() {
+        self.stage.send_replace(Stage::Stopping);
+        if timeout(self.grace, self.over()).await.is_err() {
             tracing::warn!(requests = self.shared.metrics.active_requests.get(), "open requests are cut off");
         }
         self.usage.close().await;
         self.end();
     }
 
-    fn listen(
-        &mut self,
-        config: &GatewayConfig,
-        https: Bound,
-        http: Option<Bound>,
-        stopping: watch::Receiver<bool>,
-    ) -> Result<(), EdgeError> {
+    /// Returns when no request is served.
+    async fn over(&self) {
+        while self.shared.metrics.active_requests.get() > 0 {
+            sleep(GRACE_STEP).await;
+        }
+    }
+
+    fn listen(&mut self, config: &GatewayConfig, https: Bound, http: Option<Bound>) -> Result<(), EdgeError> {
         let conf = Arc::new(ServerConf {
             upstream_keepalive_pool_size: config.upstreams.keepalive,
             ca_file: config.upstreams.ca.as_ref().map(|path| path.display().to_string()),
@@ -365,12 +439,12 @@ impl RunningEdge {
             let proxy = Arc::new(proxy);
             let door = Door::new(Arc::clone(&proxy), Arc::clone(&self.shared), entrance, tls);
             for socket in bound.into_sockets() {
-                workers.spawn(Arc::clone(&door).open(TcpListener::from_std(socket)?, stopping.clone()));
+                workers.spawn(Arc::clone(&door).open(TcpListener::from_std(socket)?, self.stage.subscribe()));
             }
-            let mut stopping = stopping.clone();
+            let mut stage = self.stage.subscribe();
             workers.spawn(async move {
                 // An edge that is gone has stopped, too.
-                let _ = stopping.wait_for(|stop| *stop).await;
+                let _ = stage.wait_for(|stage| *stage == Stage::Stopping).await;
                 proxy.http_cleanup().await;
             });
         }

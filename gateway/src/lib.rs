@@ -7,6 +7,7 @@
 //! | `permissions` | what the gate asks of the outside: bindings, the lease, the revocation store |
 //! | `listen`, `entrance`, `connection`, `tls`, `proxy` | sockets, whose a connection is and how long, certificates by SNI, a request's way through Pingora |
 //! | `feed` | where the snapshot comes from: control API, file, disk |
+//! | `handover` | a new process takes this one's place |
 //! | `limits` | what gateways of a fleet tell each other about limits |
 //! | `record` | revocations of a gateway without a control plane |
 //! | `explain` | which decisions are told to the control API |
@@ -22,6 +23,7 @@ mod enrolment;
 mod entrance;
 mod explain;
 mod feed;
+mod handover;
 mod issuer_keys;
 mod limits;
 mod listen;
@@ -38,6 +40,7 @@ pub use config::GatewayConfig;
 pub use edge::{Edge, EdgeError, EdgeParts, RunningEdge, SetupError, Source};
 pub use enrolment::EnrolmentError;
 pub use feed::disk::DiskError;
+pub use handover::{HandoverError, Inherited};
 pub use listen::ListenError;
 
 /// Makes aws-lc-rs the process's crypto provider. Pingora installs another where there is none when it is first used.

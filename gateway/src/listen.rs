@@ -60,6 +60,44 @@ impl Bound {
         }
     }
 
+    /// The sockets that another process gave, as far as they are the address that the configuration names; with those
+    /// that are missing.
+    pub(crate) fn inherited(
+        key: &'static str,
+        address: ListenAddress,
+        given: Vec<TcpListener>,
+    ) -> Result<Self, ListenError> {
+        let (first, second) = address.sockets();
+        let wanted = |at: SocketAddr| {
+            let is = |want: SocketAddr| want.ip() == at.ip() && (want.port() == at.port() || want.port() == 0);
+            is(first) || second.is_some_and(is)
+        };
+        let mut sockets: Vec<_> =
+            given.into_iter().filter_map(|it| Some((it.local_addr().ok().filter(|at| wanted(*at))?, it))).collect();
+        sockets.sort_by_key(|(at, _)| at.ip() != first.ip());
+        let (mut addresses, mut sockets): (Vec<SocketAddr>, Vec<TcpListener>) = sockets.into_iter().unzip();
+        if addresses.first().is_none_or(|at| at.ip() != first.ip()) {
+            drop(sockets);
+            return Self::new(key, address);
+        }
+        if let (Some(mut second), [first]) = (second, addresses.as_slice()) {
+            second.set_port(first.port());
+            match bind(second) {
+                Ok(socket) => {
+                    sockets.push(socket);
+                    addresses.push(second);
+                }
+                Err(error) => tracing::debug!(%error, listen.address = %second, "not listening there"),
+            }
+        }
+        Ok(Self { sockets, addresses })
+    }
+
+    /// The sockets once more, under their key.
+    pub(crate) fn duplicated(&self, key: &'static str) -> io::Result<Vec<(&'static str, TcpListener)>> {
+        self.sockets.iter().map(|socket| Ok((key, socket.try_clone()?))).collect()
+    }
+
     /// Where it listens; the first is the one to tell people.
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -91,6 +129,20 @@ mod tests {
         let bound = Bound::new("listen.https", ListenAddress::localhost(0)).unwrap();
         assert_ne!(bound.address().unwrap().port(), 0);
         assert!(bound.addresses().iter().all(|a| a.port() == bound.address().unwrap().port()));
+    }
+
+    #[test]
+    fn what_is_inherited_is_used_where_the_configuration_still_names_it() {
+        let bound = Bound::new("listen.https", ListenAddress::localhost(0)).unwrap();
+        let (port, addresses) = (bound.address().unwrap().port(), bound.addresses().to_vec());
+        for named in [port, 0] {
+            let given = bound.sockets.iter().map(|it| it.try_clone().unwrap()).rev().collect();
+            let again = Bound::inherited("listen.https", ListenAddress::localhost(named), given).unwrap();
+            assert_eq!(again.addresses(), addresses);
+        }
+        let given = bound.sockets.iter().map(|it| it.try_clone().unwrap()).collect();
+        let other = Bound::inherited("listen.https", "127.0.0.2:0".parse().unwrap(), given).unwrap();
+        assert_ne!(other.address().unwrap().port(), port);
     }
 
     #[test]

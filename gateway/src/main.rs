@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use domain::declarative::ReadAs;
-use gateway::{Edge, EdgeError, EdgeParts, GatewayConfig};
+use gateway::{Edge, EdgeError, EdgeParts, GatewayConfig, Inherited};
 use link::{clock::SystemClock, file::Mistakes, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,6 +24,9 @@ struct Cli {
     /// Serve as this file says.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Take the place of the gateway that offers it at `handover.socket`. It goes on serving until this one does.
+    #[arg(long, requires = "config")]
+    take_over: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -41,7 +44,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match (cli.command, cli.config) {
         (Some(Command::Check { file }), _) => check(&file),
-        (None, Some(file)) => serve(&file),
+        (None, Some(file)) => serve(&file, cli.take_over),
         (None, None) => Err(anyhow::anyhow!("`--config FILE` is needed")),
     };
     let Err(error) = done else { return ExitCode::SUCCESS };
@@ -68,7 +71,7 @@ fn check(file: &Path) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{}: ok", file.display()).context("the answer cannot be written")
 }
 
-fn serve(file: &Path) -> anyhow::Result<()> {
+fn serve(file: &Path, take_over: bool) -> anyhow::Result<()> {
     let config = GatewayConfig::load(file)?;
     gateway::install_crypto();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -77,7 +80,13 @@ fn serve(file: &Path) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let edge = Edge::start(EdgeParts::from_config(config, Arc::new(SystemClock)).await?).await?;
+        let offered_at = config.handover.socket.clone();
+        let mut parts = EdgeParts::from_config(config, Arc::new(SystemClock)).await?;
+        if take_over {
+            let socket = offered_at.context("`handover.socket` is needed to take over")?;
+            parts.inherited = Some(Inherited::ask(&socket).await?);
+        }
+        let edge = Edge::start(parts).await?;
         tracing::info!(https = ?edge.https(), http = ?edge.http(), metrics = ?edge.metrics(), "serving");
         loop {
             tokio::select! {
@@ -91,6 +100,14 @@ fn serve(file: &Path) -> anyhow::Result<()> {
                 }
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => edge.reload(),
+                () = edge.taken_over() => {
+                    tracing::info!("another process serves now; what is open here may end");
+                    tokio::select! {
+                        () = edge.retire() => break,
+                        _ = terminate.recv() => break,
+                        _ = interrupt.recv() => break,
+                    }
+                }
             }
         }
         tracing::info!("stopping");

@@ -51,7 +51,7 @@ pub(crate) struct Permissions {
     pub(crate) issuer_keys: IssuerKeys,
     pub(crate) api_keys: ApiKeys,
     /// Set once the log is followed.
-    pub(crate) follower: OnceLock<Arc<LogFollower>>,
+    pub(crate) follower: Arc<OnceLock<Arc<LogFollower>>>,
 }
 
 impl Permissions {

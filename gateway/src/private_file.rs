@@ -12,7 +12,8 @@ use std::{
 /// # Errors
 /// What the file system answers; the file that was there before is then untouched.
 pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
+    // While one process takes over from another, both may write.
+    let beside = path.with_extension(format!("{}.new", std::process::id()));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     file.write_all(content)?;
     file.sync_all()?;

@@ -53,7 +53,7 @@ use self::{
     stream::Stream,
     upload::Upload,
 };
-use crate::{config::ConnectionConfig, explain::Explainer, metrics::Metrics};
+use crate::{config::ConnectionConfig, connection::Connection, explain::Explainer, metrics::Metrics};
 
 /// Longest time for what is left of a request body after it was answered.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -236,6 +236,9 @@ impl ProxyHttp for EdgeProxy {
             ctx.watch.streams();
             // From here on the two talk as they like: a WebSocket may be silent for long.
             session.set_read_timeout(None);
+        }
+        if ctx.watch.connection().is_some_and(Connection::is_retired) {
+            session.set_keepalive(None);
         }
         if session.req_header().version == Version::HTTP_10 && response::ends_with_the_connection(response) {
             session.set_keepalive(None);

@@ -13,7 +13,7 @@ use link::redis_record::RedisRecord;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{feed::Applier, metrics::Metrics};
+use crate::{edge::stage::Stage, feed::Applier, metrics::Metrics};
 
 /// Longest wait for a request's header.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
@@ -38,10 +38,20 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    /// Serves one socket for as long as it is polled.
-    pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener) {
+    /// Serves one socket for as long as it is polled, and no other process does.
+    pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, mut stage: watch::Receiver<Stage>) {
+        // Until then another process tells of this gateway.
+        if stage.wait_for(|stage| *stage > Stage::Ready).await.is_err() {
+            return;
+        }
         loop {
-            let connection = match listener.accept().await {
+            let accepted = tokio::select! {
+                biased;
+                // Another process tells of this gateway now.
+                _ = stage.wait_for(|stage| *stage == Stage::Retiring) => return,
+                accepted = listener.accept() => accepted,
+            };
+            let connection = match accepted {
                 Ok((connection, _)) => connection,
                 Err(error) => {
                     tracing::warn!(%error, "no connection to the metrics listener");

@@ -9,6 +9,9 @@ use super::{Environment, GatewayConfig, Revocations};
 /// No access token is meant to live longer.
 const MAX_REFRESH_THRESHOLD: Duration = Duration::from_secs(86_400);
 
+/// What `handover.grace` may be.
+const HANDOVER_GRACE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
+
 /// Collects what contradicts itself.
 pub(super) fn check(config: &GatewayConfig, checks: &mut Checks<'_>) {
     feed(config, checks);
@@ -21,6 +24,9 @@ pub(super) fn check_fed(config: &GatewayConfig, checks: &mut Checks<'_>) {
     config.connections.check(checks);
     redis(config, checks);
     tokens(config, checks);
+    if !(HANDOVER_GRACE.0..=HANDOVER_GRACE.1).contains(&config.handover.grace.get()) {
+        checks.refuse("/handover/grace", "is not 1s to 7d");
+    }
     if !(0.0..=1.0).contains(&config.explain.permits) {
         checks.refuse("/explain/permits", "is not between 0 and 1");
     }

@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{Connection, socket::Socket, wire::Wire};
 use crate::{
+    edge::stage::Stage,
     entrance::Entrance,
     proxy::{EdgeProxy, Shared, watch::Watched},
     tls::{Handshake, Tls},
@@ -42,18 +43,21 @@ impl Door {
         Arc::new(Self { proxy, shared, entrance, tls })
     }
 
-    /// Lets connections in until `stopping` says stop.
-    pub(crate) async fn open(self: Arc<Self>, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
+    /// Lets connections in for as long as the gateway serves, beginning when it does.
+    pub(crate) async fn open(self: Arc<Self>, listener: TcpListener, mut stage: watch::Receiver<Stage>) {
+        if stage.wait_for(|stage| *stage > Stage::Ready).await.is_err() {
+            return;
+        }
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = stopping.wait_for(|stop| *stop) => return,
+                _ = stage.wait_for(|stage| *stage > Stage::Serving) => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, client)) => {
-                    let (door, stopping) = (Arc::clone(&self), stopping.clone());
-                    tokio::spawn(async move { door.serve(stream, client, stopping).await });
+                    let (door, stage) = (Arc::clone(&self), stage.clone());
+                    tokio::spawn(async move { door.serve(stream, client, stage).await });
                 }
                 // The client's own doing.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -65,16 +69,16 @@ impl Door {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, client: SocketAddr, stopping: watch::Receiver<bool>) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, client: SocketAddr, stage: watch::Receiver<Stage>) {
         let mut socket = match Socket::new(stream, client) {
             Ok(socket) => socket,
             Err(error) => return tracing::debug!(client.address = %client, %error, "a connection was gone at once"),
         };
         // Held for as long as the connection.
         let Ok(_place) = self.entrance.enter(&mut socket).await else { return };
-        let Some(tls) = &self.tls else { return self.speak(socket, None, stopping).await };
+        let Some(tls) = &self.tls else { return self.speak(socket, None, stage).await };
         match timeout(self.shared.limits.handshake_timeout.get(), tls.accept(socket)).await {
-            Ok(Ok((stream, handshake))) => self.speak(stream, Some(handshake), stopping).await,
+            Ok(Ok((stream, handshake))) => self.speak(stream, Some(handshake), stage).await,
             Ok(Err(error)) => {
                 self.shared.metrics.connection_closed(error.reason());
                 let error = &error as &dyn std::error::Error;
@@ -88,12 +92,7 @@ impl Door {
     }
 
     /// Speaks HTTP on a connection until either end has enough.
-    async fn speak<S: IO + 'static>(
-        &self,
-        stream: S,
-        handshake: Option<Handshake>,
-        mut stopping: watch::Receiver<bool>,
-    ) {
+    async fn speak<S: IO + 'static>(&self, stream: S, handshake: Option<Handshake>, mut stage: watch::Receiver<Stage>) {
         let limits = &self.shared.limits;
         let connection = Connection::new(limits.max_requests, handshake);
         let http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
@@ -104,7 +103,7 @@ impl Door {
         let idle = async { if http2 { connection.idle(limits.idle_timeout.get()).await } else { pending().await } };
         let stopped = async {
             // An edge that is gone stops its connections, too.
-            let _ = stopping.wait_for(|stop| *stop).await;
+            let _ = stage.wait_for(|stage| *stage > Stage::Serving).await;
             connection.retire();
             pending().await
         };

@@ -2,9 +2,10 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use authn::Lease;
 use domain::{BootInstant, Clock};
 use link::{
-    log::{ControlPlane, FactCarrier, FollowerSettings, LogFollower},
+    log::{ControlPlane, FactCarrier, FollowerSettings, GatewayStatus, LogFollower},
     redis_record::RedisRecord,
 };
 use tokio::{
@@ -13,7 +14,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{EdgeError, identity};
+use super::{
+    EdgeError, identity,
+    stage::{Stage, while_serving},
+};
 use crate::{
     config::GatewayConfig,
     feed::{
@@ -22,6 +26,7 @@ use crate::{
         disk::{Disk, Kept},
         file::{self, FileFeed},
     },
+    handover::{HandoverError, Inherited},
     listen::Bound,
     permissions::Permissions,
     record::RecordFollower,
@@ -37,6 +42,9 @@ const BEFORE_SAVE: Duration = Duration::from_secs(2);
 /// How often it is kept when the state was confirmed and freshness proven.
 const SEEN: Duration = Duration::from_secs(5);
 
+/// How often a process that takes over looks whether it may.
+const FIT_STEP: Duration = Duration::from_millis(10);
+
 /// How often refusals of expired tokens are forgotten.
 const FORGET: Duration = Duration::from_secs(60);
 
@@ -46,6 +54,9 @@ pub(super) struct Tasks<'e> {
     pub(super) applier: &'e Arc<Applier>,
     pub(super) clock: &'e Arc<dyn Clock>,
     pub(super) permissions: &'e Arc<Permissions>,
+    pub(super) stage: watch::Receiver<Stage>,
+    /// What the process has applied whose place this one takes.
+    pub(super) beside: Option<watch::Receiver<Option<GatewayStatus>>>,
 }
 
 impl Tasks<'_> {
@@ -68,7 +79,7 @@ impl Tasks<'_> {
         });
         let _context = on.enter();
         for socket in bound.into_sockets() {
-            on.spawn(Arc::clone(&status).serve(status::listener(socket)?));
+            on.spawn(Arc::clone(&status).serve(status::listener(socket)?, self.stage.clone()));
         }
         Ok(())
     }
@@ -81,7 +92,7 @@ impl Tasks<'_> {
         carrier: Arc<dyn FactCarrier>,
     ) -> Result<(), EdgeError> {
         let disk = self.config.data_dir.as_deref().map(Disk::open).transpose()?.map(Arc::new);
-        let follower = Arc::new(LogFollower::new(
+        let follower = LogFollower::new(
             Arc::clone(&self.permissions.mirror),
             Arc::clone(&plane),
             carrier,
@@ -89,7 +100,11 @@ impl Tasks<'_> {
             self.applier.version(),
             identity(self.config),
             FollowerSettings::default(),
-        ));
+        );
+        let follower = Arc::new(match &self.beside {
+            Some(other) => follower.beside(other.clone()),
+            None => follower,
+        });
         // Set once, here: an edge has one log.
         drop(self.permissions.follower.set(Arc::clone(&follower)));
         on.spawn(async move { follower.run().await });
@@ -102,8 +117,10 @@ impl Tasks<'_> {
                 let held = Some(*self.applier.version().borrow());
                 on.spawn(ControlApiFeed::new(plane, Arc::clone(self.applier), held).run());
             }
-            on.spawn(save_changes(Arc::clone(self.applier), Arc::clone(&disk)));
-            on.spawn(save_seen(Arc::clone(self.applier), disk, Arc::clone(self.clock)));
+            let saving = save_changes(Arc::clone(self.applier), Arc::clone(&disk));
+            on.spawn(while_serving(self.stage.clone(), saving));
+            let saving = save_seen(Arc::clone(self.applier), disk, Arc::clone(self.clock));
+            on.spawn(while_serving(self.stage.clone(), saving));
         }
         let (applier, max_age) = (Arc::clone(self.applier), self.config.snapshot.max_age.get());
         on.spawn(async move { applier.expire(max_age).await });
@@ -144,6 +161,23 @@ impl Tasks<'_> {
             drop(watcher);
         });
         Ok(())
+    }
+
+    /// Waits until this process would refuse nothing that the one whose place it takes would serve.
+    pub(super) async fn fit_to_take_over(&self, inherited: &Inherited) -> Result<(), HandoverError> {
+        let mirror = &self.permissions.mirror;
+        let proven = || matches!(mirror.lease(self.clock.boot_now()), Lease::Proven { .. });
+        let fit = async {
+            self.applier.loaded().await;
+            while inherited.proven && !proven() {
+                sleep(FIT_STEP).await;
+            }
+        };
+        match timeout(self.config.snapshot.wait.get(), fit).await {
+            Ok(()) => Ok(()),
+            Err(_) if self.applier.age().is_none() => Err(HandoverError::NotReady("there is no snapshot")),
+            Err(_) => Err(HandoverError::NotReady("freshness of revocations cannot be proven")),
+        }
     }
 
     /// Takes the state on disk into force, if there is one and it is young enough.

@@ -139,7 +139,19 @@ impl EdgeParts {
         if let Some(limits) = &limits {
             unless_away(limits.check_rights().await)?;
         }
-        Ok(Self { config, source, clock, revocations: carrier, record, bindings, nonces, limits, control_tls, renewal })
+        Ok(Self {
+            config,
+            source,
+            clock,
+            revocations: carrier,
+            record,
+            bindings,
+            nonces,
+            limits,
+            control_tls,
+            renewal,
+            inherited: None,
+        })
     }
 }
 

@@ -33,5 +33,6 @@ mod sizes;
 mod status;
 mod streams;
 mod support;
+mod takeover;
 mod tokens;
 mod upgrades;

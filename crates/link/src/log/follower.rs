@@ -86,7 +86,15 @@ pub struct LogFollower {
     hurry: Notify,
     /// When freshness was last proven.
     proven: watch::Sender<BootInstant>,
+    /// Held while a report is on its way.
+    reports: tokio::sync::Mutex<()>,
+    /// What another process of this gateway has applied; none while there is no other.
+    beside: Option<watch::Receiver<Option<GatewayStatus>>>,
 }
+
+/// While it lives, nothing is reported: another process reports for this one.
+#[derive(Debug)]
+pub struct Silence<'f>(#[expect(dead_code, reason = "held")] tokio::sync::MutexGuard<'f, ()>);
 
 /// What was applied and what waits. Facts are applied under this lock only.
 #[derive(Debug, Default)]
@@ -123,8 +131,35 @@ impl LogFollower {
         me: GatewayIdentity,
         settings: FollowerSettings,
     ) -> Self {
-        let (rounds, history, news, hurry, proven) = Default::default();
-        Self { mirror, plane, carrier, clock, served, me, settings, rounds, history, news, hurry, proven }
+        let (rounds, history, news, hurry, proven, reports) = Default::default();
+        let beside = None;
+        Self {
+            mirror,
+            plane,
+            carrier,
+            clock,
+            served,
+            me,
+            settings,
+            rounds,
+            history,
+            news,
+            hurry,
+            proven,
+            reports,
+            beside,
+        }
+    }
+
+    /// Reports what this process *and another one* of the same gateway have applied, for as long as there is another.
+    #[must_use]
+    pub fn beside(self, other: watch::Receiver<Option<GatewayStatus>>) -> Self {
+        Self { beside: Some(other), ..self }
+    }
+
+    /// Reports nothing any more, beginning when this returns.
+    pub async fn silence(&self) -> Silence<'_> {
+        Silence(self.reports.lock().await)
     }
 
     /// Follows the log for as long as it is polled; drop it to stop. The lease then runs out by itself.
@@ -297,7 +332,8 @@ impl LogFollower {
                 () = sleep(self.settings.interval) => {}
             }
             sleep(self.settings.gather).await;
-            match self.answered(self.plane.report(self.status())).await {
+            let _whole = self.reports.lock().await;
+            match self.answered(self.plane.report(self.status_of_all())).await {
                 Ok(()) => failing = false,
                 Err(error) if !std::mem::replace(&mut failing, true) => {
                     tracing::warn!(error = crate::error::chain(&error), "the control plane takes no reports");
@@ -307,7 +343,7 @@ impl LogFollower {
         }
     }
 
-    /// What this gateway would report now.
+    /// What this process would report now, were it the only one.
     pub fn status(&self) -> GatewayStatus {
         let now = self.clock.boot_now();
         let left = match self.mirror.lease(now) {
@@ -322,6 +358,26 @@ impl LogFollower {
             applied,
             lease_remaining_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
         }
+    }
+
+    /// What is true of this process and of every other one of this gateway: of the one whose place it took, which says
+    /// the same of the one before it.
+    pub fn status_of_all(&self) -> GatewayStatus {
+        self.of_both(self.status())
+    }
+
+    /// The less of what this process and the other one have applied, and the longer of their leases.
+    fn of_both(&self, own: GatewayStatus) -> GatewayStatus {
+        let other = self.beside.as_ref().and_then(|other| other.borrow().clone());
+        let Some(other) = other else { return own };
+        let lease_remaining_ms = own.lease_remaining_ms.max(other.lease_remaining_ms);
+        if own.applied.history != other.applied.history {
+            // Numbers of two histories cannot be compared; the other process will read anew, as this one did.
+            return GatewayStatus { lease_remaining_ms, applied_revision: 0, applied: other.applied, ..own };
+        }
+        let applied = if other.applied.seq < own.applied.seq { other.applied } else { own.applied };
+        let applied_revision = own.applied_revision.min(other.applied_revision);
+        GatewayStatus { lease_remaining_ms, applied_revision, applied, ..own }
     }
 
     async fn answered<T>(&self, answer: impl Future<Output = Result<T, LinkError>>) -> Result<T, LinkError> {

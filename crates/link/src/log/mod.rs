@@ -33,7 +33,7 @@ use uuid::Uuid;
 
 pub use self::{
     carrier::{MemoryCarrier, NoCarrier},
-    follower::{FollowerSettings, LEASE, LogFollower, Round},
+    follower::{FollowerSettings, LEASE, LogFollower, Round, Silence},
     redis_carrier::RedisCarrier,
     tick::{TickError, TickQueue},
 };

@@ -42,6 +42,8 @@ struct World {
     clock: Arc<FixedClock>,
     served: watch::Sender<SnapshotVersion>,
     follower: Arc<LogFollower>,
+    /// What another process of the gateway says of itself.
+    other: watch::Sender<Option<GatewayStatus>>,
     slowness: Arc<AtomicU64>,
 }
 
@@ -97,8 +99,10 @@ impl World {
         let (sender, served) = watch::channel(sql.serves(1));
         let me = GatewayIdentity { id: Id::new(uuid::Uuid::from_u128(1)), name: "gw".into(), fleet: "test".into() };
         let settings = FollowerSettings { interval: Duration::from_millis(10), ..FollowerSettings::default() };
-        let follower = LogFollower::new(mirror.clone(), plane, seen, clock.clone(), served, me, settings);
-        Self { sql, reports, carrier, mirror, clock, served: sender, follower: Arc::new(follower), slowness }
+        let (other, beside) = watch::channel(None);
+        let follower =
+            LogFollower::new(mirror.clone(), plane, seen, clock.clone(), served, me, settings).beside(beside);
+        Self { sql, reports, carrier, mirror, clock, served: sender, follower: Arc::new(follower), other, slowness }
     }
 
     /// Rounds until one proves freshness.
@@ -246,6 +250,49 @@ async fn what_is_applied_is_reported(world: World) {
     following.abort();
 }
 
+/// While a process takes over from another, and both may accept.
+async fn of_two_processes_what_both_have_applied_is_reported(world: World) {
+    world.proven().await;
+    let behind = world.follower.status();
+    world.other.send_replace(Some(GatewayStatus { lease_remaining_ms: 1_234_567, ..behind.clone() }));
+    let follower = world.follower.clone();
+    let following = tokio::spawn(async move { follower.run().await });
+    world.sql.commit(refused(1));
+    world.served.send_replace(world.sql.serves(9));
+    let reported = async |wanted: &dyn Fn(&GatewayStatus) -> bool| {
+        let seen = async || loop {
+            let last = world.reports.reports.lock().unwrap().last().cloned();
+            if last.is_some_and(|last| wanted(&last)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        };
+        tokio::time::timeout(Duration::from_secs(20), seen()).await.unwrap();
+    };
+    reported(&|it| it.lease_remaining_ms == 1_234_567).await;
+    while !world.refuses(1) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    world.reports.reports.lock().unwrap().clear();
+    reported(&|it| it.applied == behind.applied && it.applied_revision == behind.applied_revision).await;
+    assert!(world.reports.reports.lock().unwrap().iter().all(|it| it.applied == behind.applied), "never its own alone");
+    assert_eq!(world.follower.status_of_all().applied, behind.applied, "and a third process is told of the first");
+    // The other one has ended.
+    world.other.send_replace(None);
+    reported(&|it| it.applied.seq == Seq(1) && it.applied_revision == 9).await;
+    // And in turn gives its place to another.
+    let silence = world.follower.silence().await;
+    world.reports.reports.lock().unwrap().clear();
+    world.sql.commit(refused(2));
+    while !world.refuses(2) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(world.reports.reports.lock().unwrap().is_empty());
+    drop(silence);
+    reported(&|it| it.applied.seq == Seq(2)).await;
+    following.abort();
+}
+
 /// A control API that is gone, and how often it was asked.
 #[derive(Default)]
 struct Gone(AtomicU64);
@@ -340,4 +387,5 @@ conformance!(
     a_hint_of_another_history_never_stands_in_for_a_fact,
     without_answers_the_lease_runs_out,
     what_is_applied_is_reported,
+    of_two_processes_what_both_have_applied_is_reported,
 );

@@ -116,7 +116,17 @@ impl<'w> Installation<'w> {
 
     /// Starts an enrolled gateway.
     pub(crate) fn start_gateway(&self, config: &str) -> Process {
-        Process::start("gateway", self.world.folder.path(), &["--config", config], &[("REDIS_URL", &self.redis)])
+        self.start_gateway_with(config, &[])
+    }
+
+    /// Starts one that takes the place of the one that runs with this configuration.
+    pub(crate) fn take_over(&self, config: &str) -> Process {
+        self.start_gateway_with(config, &["--take-over"])
+    }
+
+    fn start_gateway_with(&self, config: &str, more: &[&str]) -> Process {
+        let arguments = [&["--config", config][..], more].concat();
+        Process::start("gateway", self.world.folder.path(), &arguments, &[("REDIS_URL", &self.redis)])
     }
 }
 

@@ -29,6 +29,7 @@ mod quotas;
 mod rpc;
 mod staff;
 mod start;
+mod takeover;
 mod three_ways;
 mod traces;
 mod world;

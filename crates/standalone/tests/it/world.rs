@@ -54,6 +54,11 @@ impl World {
         world
     }
 
+    /// The authority of the edge's certificate, as PEM.
+    pub(crate) fn edge_ca(&self) -> String {
+        self.edge_ca.ca_pem()
+    }
+
     pub(crate) fn write(&self, name: &str, text: &str) -> String {
         let path = self.folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -61,7 +61,9 @@ impl<'w> Cluster<'w> {
             .zip(1..)
             .map(|(https, number)| {
                 let name = format!("edge-{number}");
-                installation.enroll(&followed, &name, followed.internal, &listen(*https, free_port()))
+                let listen = listen(*https, free_port());
+                let handover = format!("handover: {{ socket: {name}.sock }}\nshutdown_notice: 8s");
+                installation.enroll(&followed, &name, followed.internal, &format!("{listen}\n{handover}"))
             })
             .collect();
         let (first, second) = (installation.start(&followed), installation.start(&staffed));
@@ -126,6 +128,11 @@ impl<'w> Cluster<'w> {
     pub(crate) fn restart_gateway(&mut self, index: usize) {
         self.gateways.remove(index).kill();
         self.gateways.insert(index, self.installation.start_gateway(&self.configs[index]));
+    }
+
+    /// Starts a process that takes the place of a gateway; the one that was there.
+    pub(crate) fn take_over(&mut self, index: usize) -> Process {
+        std::mem::replace(&mut self.gateways[index], self.installation.take_over(&self.configs[index]))
     }
 
     /// Ends both replicas and puts a backup in the database's place, as `docs/revocation.md` says. What the command for
