@@ -230,6 +230,8 @@ pub struct LimitConfig {
     /// Connections that each client address may make, before TLS. Those of trusted proxies are not counted. Default:
     /// 500 a second, burst 1000.
     pub address_handshakes: RateLimit,
+    /// TLS handshakes for each hostname, whoever asks for them. More end with an alert. Default: 500 a second, burst 1000.
+    pub hostname_handshakes: RateLimit,
     /// For each tenant that has none of its own.
     pub tenant: RateLimit,
     /// For each principal in its tenant, where the tenant says nothing else. Default: none.
@@ -264,6 +266,7 @@ impl Default for LimitConfig {
             address: gate.address_limit,
             address_connections: 1024,
             address_handshakes: RateLimit { rps: 500, burst: 1_000 },
+            hostname_handshakes: RateLimit { rps: 500, burst: 1_000 },
             tenant: gate.tenant_limit,
             principal: gate.principal_limit,
             stranger_percent: gate.stranger_percent,

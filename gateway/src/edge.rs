@@ -43,7 +43,7 @@ use crate::{
     connection::door::Door,
     control_tls::ControlTls,
     enrolment::Enrolled,
-    entrance::{Entrance, connections::Connections},
+    entrance::{Entrance, connections::Connections, handshakes::Handshakes},
     explain::{self, Explainer},
     feed::{Applier, disk::DiskError},
     handover::{Estate, HandoverError, Inherited, Offer},
@@ -420,7 +420,9 @@ impl RunningEdge {
             ..ServerConf::default()
         });
         let Shared { gate, clock, metrics, .. } = &*self.shared;
-        let tls = Tls::new(Arc::clone(gate), Arc::clone(clock), Arc::clone(metrics)).map_err(EdgeError::Tls)?;
+        let handshakes = Handshakes::new(config.limits.hostname_handshakes, Arc::clone(clock), Arc::clone(metrics));
+        let tls = Tls::new(Arc::clone(gate), Arc::clone(clock), Arc::clone(metrics), handshakes);
+        let tls = tls.map_err(EdgeError::Tls)?;
         let Some(workers) = &self.workers else { return Ok(()) };
         // A socket of tokio's belongs to the runtime it is made in.
         let _entered = workers.enter();

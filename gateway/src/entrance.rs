@@ -11,6 +11,7 @@
 //! ```
 
 pub(crate) mod connections;
+pub(crate) mod handshakes;
 mod proxy_header;
 
 use std::{

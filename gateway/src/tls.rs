@@ -30,7 +30,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 
 use self::{certificates::Certificates, stream::TlsStream};
-use crate::metrics::Metrics;
+use crate::{entrance::handshakes::Handshakes, metrics::Metrics};
 
 /// Configurations of hostnames that ask for certificates, kept.
 const CONFIGURATIONS: u64 = 10_000;
@@ -62,8 +62,13 @@ pub(crate) struct Handshake {
 impl Tls {
     /// # Errors
     /// rustls and its provider do not go together, which the first start would show.
-    pub(crate) fn new(gate: Arc<Gate>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Self, rustls::Error> {
-        let certificates = Arc::new(Certificates::new(Arc::clone(&gate)));
+    pub(crate) fn new(
+        gate: Arc<Gate>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        handshakes: Handshakes,
+    ) -> Result<Self, rustls::Error> {
+        let certificates = Arc::new(Certificates::new(Arc::clone(&gate), handshakes));
         let common = Arc::new(configuration(&certificates, &clock, WebPkiClientVerifier::no_client_auth())?);
         Ok(Self { gate, clock, metrics, certificates, common, own: Cache::new(CONFIGURATIONS) })
     }

@@ -282,7 +282,9 @@ impl Drop for Spent {
 
 /// Every usage that a quota was ever seen for, by tenant and product: it goes on through every change of their rows.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<HashMap<TenantId, HashMap<Box<str>, Arc<Usage>>>>);
+pub struct Ledger(Mutex<HashMap<TenantId, ByProduct>>);
+
+type ByProduct = HashMap<Box<str>, Arc<Usage>>;
 
 /// One count of this gateway, on its way to whoever keeps it.
 #[derive(Clone, Debug)]

@@ -16,22 +16,28 @@ use rustls::{
     sign::CertifiedKey,
 };
 
+use crate::entrance::handshakes::Handshakes;
+
 /// Parsed certificates kept.
 const PARSED: u64 = 100_000;
 
 /// Chooses certificates.
 pub(super) struct Certificates {
     gate: Arc<Gate>,
+    handshakes: Handshakes,
     parsed: Cache<(CertificateId, u64), Arc<CertifiedKey>>,
 }
 
 impl Certificates {
-    pub(super) fn new(gate: Arc<Gate>) -> Self {
-        Self { gate, parsed: Cache::new(PARSED) }
+    pub(super) fn new(gate: Arc<Gate>, handshakes: Handshakes) -> Self {
+        Self { gate, handshakes, parsed: Cache::new(PARSED) }
     }
 
     fn choose(&self, sni: &str) -> Option<Arc<CertifiedKey>> {
         let data = self.gate.snapshot().handshake(sni)?.certificate;
+        if !self.handshakes.allow(sni) {
+            return None;
+        }
         let parsed = self.parsed.try_get_with((data.id, data.revision), || parse(&data).map(Arc::new));
         match parsed {
             Ok(key) => Some(key),

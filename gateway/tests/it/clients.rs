@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     status::get,
-    support::{ACME, Ask, BOTH, Fixture, config, http1},
+    support::{ACME, Ask, BOTH, Fixture, GLOBEX, config, http1},
 };
 
 const CLIENT: &str = "203.0.113.7";
@@ -290,4 +290,24 @@ async fn an_address_makes_so_many_connections_at_a_time_on_both_listeners() {
     }
     assert!(raw::tls_http1(fixture.https(), ACME, &fixture.ca.ca_pem(), b"").await.is_err());
     assert!(get(&fixture, "/metrics").await.1.contains("connections_closed_total{reason=\"address_handshakes\"} 3"));
+}
+
+/// A flood at one tenant's hostname, from wherever, is that tenant's alone.
+#[tokio::test]
+async fn a_hostname_has_so_many_handshakes_at_a_time_and_leaves_the_others_theirs() {
+    let mut few = config();
+    few.limits.hostname_handshakes = RateLimit { rps: 1, burst: 3 };
+    let fixture = edge(few).await;
+    let shake = async |hostname: &str| {
+        raw::Connection::tls(fixture.https(), hostname, &fixture.ca.ca_pem(), None).await.map(drop)
+    };
+    let mut outcomes = Vec::new();
+    for _ in 0..10 {
+        outcomes.push(shake(ACME).await.is_ok());
+    }
+    assert_eq!(outcomes[..3], [true; 3]);
+    assert!(outcomes.contains(&false), "an alert, and no certificate");
+    shake(GLOBEX).await.expect("another hostname has its own");
+    let metrics = get(&fixture, "/metrics").await.1;
+    assert!(metrics.contains("connections_closed_total{reason=\"hostname_handshakes\"}"), "{metrics}");
 }

@@ -26,8 +26,8 @@ const DOCS: &str = include_str!("../../../../docs/redis.md");
 /// The one rule of the docs, with a password.
 fn rule() -> Vec<String> {
     let rules: Vec<&str> = DOCS.lines().filter_map(|line| line.strip_prefix("user ")).collect();
-    assert_eq!(rules.len(), 1);
-    rules[0].split_whitespace().map(|word| word.replace(">…", ">secret")).collect()
+    let [rule] = rules[..] else { panic!("{rules:?}") };
+    rule.split_whitespace().map(|word| word.replace(">…", ">secret")).collect()
 }
 
 async fn limited(rule: &[String]) -> Server {
@@ -55,7 +55,7 @@ async fn work(redis: &Redis) -> Result<(), LinkError> {
         parts: vec![UsagePart { counter: uuid::Uuid::from_u128(1), used: 3 }],
         on_record: true,
     };
-    assert_eq!(limits.keep_usage(&[entry]).await?[0].total, 3);
+    assert_eq!(limits.keep_usage(&[entry]).await?.first().map(|kept| kept.total), Some(3));
     let (tenant, user) = (fresh(), fresh());
     let held = Bindings { as_of: Seq(7), active: true, ..Bindings::default() };
     bindings.keep(tenant, user, &held).await?;
