@@ -295,8 +295,7 @@ impl Edge {
         let listeners: Vec<_> = listeners.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
         if let Some(limits) = limits {
             let (gate, clock) = (Arc::clone(&edge.shared.gate), Arc::clone(&clock));
-            let (usage, metrics) = (Arc::clone(&usage), Arc::clone(&metrics));
-            handle.spawn(LimitExchange { gate, limits, usage, clock, metrics }.run());
+            handle.spawn(LimitExchange { gate, limits, clock, metrics: Arc::clone(&metrics) }.run());
         }
         let revocations = record.is_some() || matches!(source, Source::ControlPlane { .. });
         tasks.status(&handle, status, revocations, record.clone(), left)?;
@@ -318,6 +317,7 @@ impl Edge {
             }
         }
         usage.open().await;
+        handle.spawn(Arc::clone(&usage).run_tellings());
         handle.spawn(usage.run());
         // Before the other process is told to go: from then on nothing may fail.
         let offer = {

@@ -7,7 +7,7 @@ use gate::{Gate, share::Untold};
 use link::shared_limits::{Cost, SharedLimits};
 use tokio::time::sleep;
 
-use crate::{metrics::Metrics, usage::UsageBook};
+use crate::metrics::Metrics;
 
 /// How often the fleet is told at the latest.
 const EVERY: Duration = Duration::from_millis(500);
@@ -15,14 +15,10 @@ const EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether it has to be told sooner.
 const LOOK: Duration = Duration::from_millis(25);
 
-/// How often all of what tenants use is told again, for a Redis that has lost it.
-const AGAIN: Duration = Duration::from_secs(10);
-
 /// One gateway's exchange with its fleet.
 pub(crate) struct LimitExchange {
     pub(crate) gate: Arc<Gate>,
     pub(crate) limits: SharedLimits,
-    pub(crate) usage: Arc<UsageBook>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -31,18 +27,9 @@ impl LimitExchange {
     /// Goes on for as long as the edge.
     pub(crate) async fn run(self) {
         let mut answered = true;
-        let mut all_told = self.clock.boot_now();
         loop {
             let asked = self.clock.boot_now();
-            let again = asked.since(all_told) >= AGAIN;
-            if again {
-                all_told = asked;
-            }
-            let exchanged = match self.exchange(asked).await {
-                Ok(()) => self.usage.tell(again).await,
-                failed => failed,
-            };
-            match (exchanged, answered) {
+            match (self.exchange(asked).await, answered) {
                 (Ok(()), _) => answered = true,
                 (Err(error), true) => {
                     tracing::warn!(

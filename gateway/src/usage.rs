@@ -2,9 +2,12 @@
 //! keeps it. See [`gate::quota`].
 //!
 //! ```text
-//! with each exchange of limits:   own counts ─▶ Redis ─▶ what was used together
-//! every 10 s, and at the end:     own counts ─▶ control API ─▶ what others had told it ─▶ Redis, where it is not there
+//! twice a second, or when pressed:  own counts ─▶ Redis ─▶ what was used together
+//! every 10 s, and at the end:       own counts ─▶ control API ─▶ what others had told it ─▶ Redis, where it is not there
 //! ```
+//!
+//! This goes on beside the exchange of limits, which must not wait for however many counts there are. Everything is told to
+//! Redis again within 10 s, for one that has lost it: each time the part of it whose turn it is.
 //!
 //! The control API is asked first of all, before the listeners open: what was used before this gateway started is on its
 //! record, whatever became of Redis.
@@ -12,7 +15,7 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    Clock,
+    Clock, TenantId,
     model::ProductKey,
     quota::{MAX_COUNTS, UsageCount, UsagePart},
 };
@@ -20,6 +23,15 @@ use gate::{Gate, quota::Tally};
 use link::{LinkError, log::ControlPlane, shared_limits::SharedLimits, shared_usage::UsageEntry};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
+
+/// How often Redis is told at the latest.
+const TELLING: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether it has to be told sooner.
+const PRESSING: Duration = Duration::from_millis(25);
+
+/// After so many times everything was told again.
+const TURNS: u128 = 20;
 
 /// How often the control API is told.
 const EVERY: Duration = Duration::from_secs(10);
@@ -53,9 +65,28 @@ impl UsageBook {
         Self { gate, shared, plane, counter, clock }
     }
 
-    /// Tells the other gateways, and hears of them. With `again`, of what they were told before as well.
-    pub(crate) async fn tell(&self, again: bool) -> Result<(), LinkError> {
+    /// Tells the other gateways and hears of them, for as long as it is polled.
+    pub(crate) async fn run_tellings(self: Arc<Self>) {
+        let mut failing = false;
+        for turn in (0..TURNS).cycle() {
+            let began = self.clock.boot_now();
+            match self.tell(Some(turn)).await {
+                Ok(()) => failing = false,
+                Err(error) if !std::mem::replace(&mut failing, true) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "what tenants use is not told to Redis");
+                }
+                Err(_) => {}
+            }
+            while self.clock.boot_now().since(began) < TELLING && !self.gate.share().is_usage_pressing() {
+                sleep(PRESSING).await;
+            }
+        }
+    }
+
+    /// Tells what grew, and in its turn what was told before as well.
+    async fn tell(&self, turn: Option<u128>) -> Result<(), LinkError> {
         let Some(shared) = &self.shared else { return Ok(()) };
+        let again = |tenant: TenantId| turn == Some(tenant.as_u128() % TURNS);
         let tallies = self.gate.snapshot().ledger().untold(self.clock.unix_now(), again);
         let entries: Vec<_> = tallies.iter().map(|tally| entry(tally, self.own(tally), false)).collect();
         if entries.is_empty() {
@@ -77,7 +108,7 @@ impl UsageBook {
     }
 
     /// Asks the control API for counts that it was never asked for. With `grown`, tells it of all that grew.
-    pub(crate) async fn record(&self, grown: bool) -> Result<(), LinkError> {
+    async fn record(&self, grown: bool) -> Result<(), LinkError> {
         let Some(plane) = &self.plane else { return Ok(()) };
         let tallies = self.gate.snapshot().ledger().unrecorded(self.clock.unix_now(), grown);
         for batch in tallies.chunks(MAX_COUNTS) {
@@ -117,7 +148,7 @@ impl UsageBook {
         self.warn_alone();
         let learned = async {
             self.record(false).await?;
-            self.tell(false).await
+            self.tell(None).await
         };
         match timeout(PATIENCE, learned).await {
             Ok(Ok(())) => {}
@@ -161,7 +192,7 @@ impl UsageBook {
     /// Tells everybody what was not told yet: this gateway ends.
     pub(crate) async fn close(&self) {
         let last = async {
-            let shared = self.tell(false).await;
+            let shared = self.tell(None).await;
             self.record(true).await.and(shared)
         };
         match timeout(PATIENCE, last).await {

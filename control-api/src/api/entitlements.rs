@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     answer::{Changed, Gone, List},
-    extract::{Asked, At, Body, PageQuery, Paging, TenantQuery, WaitQuery},
+    extract::{Asked, At, Body, PageQuery, Paging, TenantQuery, WaitQuery, given},
     products::checked_quota,
     schema::wire,
 };
@@ -73,9 +73,10 @@ pub struct PutEntitlement {
     source: EntitlementSource,
     /// Until when, in the future; none: without end.
     ends: Option<Timestamp>,
-    /// How much of it this tenant may use, instead of what the product says; all of it. Absent or `null`: as the product
-    /// says.
-    quota: Option<ProductQuota>,
+    /// How much of it this tenant may use, instead of what the product says; all of it. `null`: as the product says.
+    /// Absent, it stays.
+    #[serde(default, deserialize_with = "given")]
+    quota: Option<Option<ProductQuota>>,
 }
 
 const fn sale() -> EntitlementSource {
@@ -165,7 +166,7 @@ pub async fn put_entitlement(
         return Err(AppError::ContextMismatch);
     }
     let site = principal.site(&app, Some(body.tenant_id)).await?;
-    let quota = body.quota.map(|quota| checked_quota("/quota", quota)).transpose()?;
+    let quota = body.quota.map(|own| own.map(|quota| checked_quota("/quota", quota)).transpose()).transpose()?;
     let terms = Terms { source: body.source, ends_at: body.ends, quota };
     let (changed, commit) = app::products::put_entitlement(&app, &principal, site, &body.product, terms).await?;
     let (version, body) = (changed.version, EntitlementView::at(changed, app.now()));

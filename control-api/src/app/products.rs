@@ -106,8 +106,8 @@ pub struct Terms {
     pub source: EntitlementSource,
     /// Until when; none: without end.
     pub ends_at: Option<Timestamp>,
-    /// How much of it the tenant may use; none: as the product says.
-    pub quota: Option<ProductQuota>,
+    /// How much of it the tenant may use, or that it is as the product says; none: as it was.
+    pub quota: Option<Option<ProductQuota>>,
 }
 
 /// What a tenant used of a product, in one day or month.
@@ -169,8 +169,13 @@ pub async fn put_entitlement(
     let new = entitlement(app, site, &product, terms);
     app.store
         .write(&by, app.now(), |tx| {
-            let (by, new) = (by.clone(), new.clone());
-            async move { Ok(tx.updated(tx.put_entitlement(&by, new).await?).await?) }
+            let (by, mut new) = (by.clone(), new.clone());
+            async move {
+                if terms.quota.is_none() {
+                    new.quota = tx.entitlement_to(new.tenant_id, new.product_id).await?.and_then(|before| before.quota);
+                }
+                Ok(tx.updated(tx.put_entitlement(&by, new).await?).await?)
+            }
         })
         .await
 }
@@ -315,7 +320,7 @@ fn entitlement(app: &App, site: Site, product: &Product, terms: Terms) -> NewEnt
         product_id: product.id,
         source: terms.source,
         ends_at: terms.ends_at,
-        quota: terms.quota,
+        quota: terms.quota.flatten(),
     }
 }
 

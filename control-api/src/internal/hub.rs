@@ -275,13 +275,18 @@ impl Hub {
         self.waiting.write_session(Scope::Platform, now, |tx| async move { tx.note_api_key_uses(uses).await }).await
     }
 
-    /// Notes how far a gateway is with what tenants use of products, and answers what there is of each in all.
+    /// Notes how far a gateway of this fleet, or of none, is with what tenants use of products, and answers what there is of
+    /// each in all.
     ///
     /// # Errors
     /// Of the database.
-    pub async fn record_usage(&self, counter: Uuid, told: &[UsageCount]) -> Result<Vec<Vec<UsagePart>>, StoreError> {
+    pub async fn record_usage(
+        &self,
+        from: (Uuid, Option<&FleetName>),
+        told: &[UsageCount],
+    ) -> Result<Vec<Vec<UsagePart>>, StoreError> {
         let now = self.clock.unix_now();
-        self.waiting.write_session(Scope::Platform, now, |tx| async move { tx.keep_usage(counter, told).await }).await
+        self.waiting.write_session(Scope::Platform, now, |tx| async move { tx.keep_usage(from, told).await }).await
     }
 
     /// Ticks, prunes, sweeps decisions, chains the audit trail and takes over what other services refuse, for as long as it is polled. None

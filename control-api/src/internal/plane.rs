@@ -206,7 +206,7 @@ impl ControlPlane for Plane {
         if counts.len() > MAX_COUNTS {
             return Err(LinkError::unreadable(GATEWAY, format!("more than {MAX_COUNTS} counts at once")));
         }
-        self.hub.record_usage(counter, &counts).await.map_err(|error| failed(&error))
+        self.hub.record_usage((counter, self.fleet.as_ref()), &counts).await.map_err(|error| failed(&error))
     }
 }
 

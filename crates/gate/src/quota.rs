@@ -108,6 +108,11 @@ impl Word {
         Some(Span::numbered(period, number))
     }
 
+    /// Of a later one, or of the same and more.
+    const fn is_beyond(self, other: Self) -> bool {
+        self.0 > other.0
+    }
+
     fn is_of(self, span: Span) -> bool {
         self.span(span.period()) == Some(span)
     }
@@ -164,11 +169,12 @@ impl Counter {
         let _ = self.own.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
     }
 
-    /// Counts of one span only grow.
+    /// Counts of one span only grow, and a later one stands for itself.
     fn heard_of_others(&self, span: Span, count: u64) {
         let more = |others: u64| {
             let others = Word(others);
-            (!others.is_of(span) || others.count() < count).then(|| Word::new(span, count).0)
+            let heard = Word::new(span, count);
+            heard.is_beyond(others).then_some(heard.0)
         };
         let _ = self.others.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
     }
@@ -229,7 +235,7 @@ impl CompiledQuota {
                 // What was taken of the day is given back with `spent`.
                 Err(Full::Used) => return Err(Refused { quota: quota(0, span.ends_at().since(now)), used_up: true }),
                 Err(Full::Ahead) => {
-                    share.press();
+                    share.press_usage();
                     return Err(Refused { quota: quota(0, TOLD_IN), used_up: false });
                 }
             }
@@ -313,28 +319,32 @@ impl Ledger {
         self.0.lock().is_empty()
     }
 
-    /// What the place has to be told or asked: counts that grew, and those of which it was not asked yet. With `again`,
-    /// those too that it knew, for one that has lost them.
-    pub fn untold(&self, now: Timestamp, again: bool) -> Vec<Tally> {
-        self.tallies(now, |counter, span, own| {
+    /// What the place has to be told or asked: counts that grew, and those of which it was not asked yet. Of the tenants in
+    /// `again` those too that it knew, for one that has lost them.
+    pub fn untold(&self, now: Timestamp, again: impl Fn(TenantId) -> bool) -> Vec<Tally> {
+        self.tallies(now, |usage, counter, span, own| {
             let told = word(&counter.told);
-            !told.is_of(span) || own > told.count() || (again && own > 0)
+            !told.is_of(span) || own > told.count() || (own > 0 && again(usage.tenant))
         })
     }
 
     /// What the control API has to be asked: counts that it was never asked for. With `grown`, those too that it has to be
     /// told.
     pub fn unrecorded(&self, now: Timestamp, grown: bool) -> Vec<Tally> {
-        let mut tallies = self.tallies(now, |counter, span, own| {
+        let mut tallies = self.tallies(now, |_, counter, span, own| {
             let recorded = word(&counter.recorded);
             recorded == Word::default() || (grown && own > recorded.count_in(span))
         });
         if grown {
             for usage in self.usages() {
                 for period in Period::ALL {
-                    let closed = word(&usage.counter(period).closed);
-                    if let Some(span) = closed.span(period) {
-                        tallies.push(Tally { usage: Arc::clone(&usage), span, own: closed.count() });
+                    let (counter, current) = (usage.counter(period), Span::at(period, now));
+                    let (own, closed) = (word(&counter.own), word(&counter.closed));
+                    // Of one that is over, whether or not a request has come since.
+                    for (over, is_due) in [(closed, true), (own, own.is_beyond(word(&counter.recorded)))] {
+                        if let Some(span) = over.span(period).filter(|span| is_due && *span != current) {
+                            tallies.push(Tally { usage: Arc::clone(&usage), span, own: over.count() });
+                        }
                     }
                 }
             }
@@ -360,14 +370,14 @@ impl Ledger {
         self.0.lock().values().flat_map(HashMap::values).map(Arc::clone).collect()
     }
 
-    fn tallies(&self, now: Timestamp, is_due: impl Fn(&Counter, Span, u64) -> bool) -> Vec<Tally> {
+    fn tallies(&self, now: Timestamp, is_due: impl Fn(&Usage, &Counter, Span, u64) -> bool) -> Vec<Tally> {
         let spans = Period::ALL.map(|period| Span::at(period, now));
         let mut due = Vec::new();
         for usage in self.usages() {
             for span in spans {
                 let counter = usage.counter(span.period());
                 let own = word(&counter.own).count_in(span);
-                if is_due(counter, span, own) {
+                if is_due(&usage, counter, span, own) {
                     due.push(Tally { usage: Arc::clone(&usage), span, own });
                 }
             }
@@ -404,7 +414,8 @@ impl Tally {
             return;
         }
         counter.heard_of_others(self.span, others);
-        counter.recorded.store(Word::new(self.span, self.own).0, Ordering::Release);
+        // What is recorded of an earlier one says nothing of this.
+        counter.recorded.fetch_max(Word::new(self.span, self.own).0, Ordering::AcqRel);
     }
 
     /// The place has nothing of the control API's record: that is to be asked for it.

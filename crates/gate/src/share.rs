@@ -110,6 +110,8 @@ pub struct Share {
     good_until: AtomicU64,
     /// Some bucket has used up half of its slack.
     pressing: AtomicBool,
+    /// Some count of what is used under a quota is its slack ahead.
+    usage_pressing: AtomicBool,
     untold: Mutex<Vec<Untold>>,
 }
 
@@ -133,8 +135,18 @@ impl Share {
         self.pressing.swap(false, Ordering::Relaxed)
     }
 
+    /// Whether telling of what is used would let requests through that would otherwise be refused. Asking resets it.
+    pub fn is_usage_pressing(&self) -> bool {
+        self.usage_pressing.swap(false, Ordering::Relaxed)
+    }
+
+    /// What is used has to be told.
+    pub(crate) fn press_usage(&self) {
+        self.usage_pressing.store(true, Ordering::Relaxed);
+    }
+
     /// An exchange would let requests through.
-    pub(crate) fn press(&self) {
+    fn press(&self) {
         self.pressing.store(true, Ordering::Relaxed);
     }
 

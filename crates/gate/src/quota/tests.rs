@@ -52,7 +52,7 @@ impl Gateway {
     }
 
     fn untold(&self, now: Timestamp) -> Option<Tally> {
-        self.ledger.untold(now, true).into_iter().find(|tally| tally.span.period() == Period::Day)
+        self.ledger.untold(now, |_| true).into_iter().find(|tally| tally.span.period() == Period::Day)
     }
 }
 
@@ -248,4 +248,29 @@ fn a_usage_is_kept_for_its_month_and_while_a_quota_names_it() {
     assert!(!ledger.is_empty(), "a quota that comes back goes on where it was");
     ledger.forget(month.ends_at());
     assert!(ledger.is_empty());
+}
+
+#[test]
+fn the_last_requests_of_a_day_are_told_though_none_comes_after_them() {
+    let gateway = Gateway::default();
+    gateway.ledger.unrecorded(NOON, true).iter().for_each(|tally| tally.recorded(0));
+    assert!(gateway.takes(5, NOON, ALONE));
+    let tomorrow = NOON + DAY;
+    let due = gateway.ledger.unrecorded(tomorrow, true);
+    assert_eq!(due.iter().map(|it| (it.span, it.own)).collect::<Vec<_>>(), [(of_day(NOON), 1)]);
+    due.iter().for_each(|tally| tally.recorded(7));
+    assert!(gateway.ledger.unrecorded(tomorrow, true).is_empty(), "once");
+    assert_eq!((0..10).filter(|_| gateway.takes(5, tomorrow, ALONE)).count(), 5, "what others used yesterday is over");
+}
+
+#[test]
+fn what_is_heard_of_yesterday_changes_nothing_of_today() {
+    let gateway = Gateway::default();
+    assert!(gateway.takes(5, NOON, ALONE));
+    let yesterday = gateway.untold(NOON).unwrap();
+    assert!(gateway.takes(5, NOON + DAY, ALONE));
+    gateway.untold(NOON + DAY).unwrap().told(5);
+    assert!(!gateway.takes(5, NOON + DAY, ALONE), "four of others");
+    yesterday.recorded(100);
+    assert!(!gateway.takes(5, NOON + DAY, ALONE));
 }

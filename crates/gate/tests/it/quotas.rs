@@ -173,8 +173,8 @@ fn a_gateway_that_is_too_far_ahead_of_its_fleet_tells_before_it_goes_on() {
     let sent = crm(&world, MEMBER);
     assert_eq!(codes(&world, &sent), ["permit", "permit", "rate_limited"], "not used up, but two were not told");
     assert_eq!(closest(&world, &sent).level.wait, Duration::from_secs(1));
-    assert!(share.is_pressing());
-    for tally in world.gate.snapshot().ledger().untold(world.clock.unix_now(), false) {
+    assert!(share.is_usage_pressing());
+    for tally in world.gate.snapshot().ledger().untold(world.clock.unix_now(), |_| false) {
         // The others are at 36.
         tally.told(38);
     }

@@ -158,7 +158,7 @@ impl Places {
 }
 
 /// The rows of a statement that ends in `IN`, for these.
-async fn among<T>(
+pub(super) async fn among<T>(
     view: &View,
     sql: &str,
     mut values: Vec<Value>,

@@ -176,6 +176,7 @@ conformance! {
         signing_out_everywhere_refuses_what_was_issued_before,
         signing_out_refuses_the_token_and_ends_the_session;
     usage:
+        a_gateway_tells_of_tenants_that_its_fleet_serves_only,
         counts_that_are_told_by_many_at_once_are_neither_lost_nor_doubled,
         usage_is_forgotten_with_its_time_and_its_tenant,
         usage_is_invisible_to_other_tenants;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use authz::Scope;
 use domain::{
-    Period, ProductQuota, TenantId, Timestamp,
+    FleetName, Period, ProductQuota, TenantId, Timestamp,
     model::{NewProduct, ProductKey},
     quota::{Span, UsageCount, UsagePart},
 };
@@ -48,7 +48,8 @@ fn count(tenant_id: TenantId, span: Span, used: u64) -> UsageCount {
 
 async fn tell(store: &Store, counter: u128, told: &[UsageCount], now: Timestamp) -> Vec<Vec<UsagePart>> {
     let counter = Uuid::from_u128(counter);
-    let kept = store.write_session(Scope::Platform, now, |tx| async move { tx.keep_usage(counter, told).await });
+    let kept =
+        store.write_session(Scope::Platform, now, |tx| async move { tx.keep_usage((counter, None), told).await });
     kept.await.map_err(|error: StoreError| error).unwrap()
 }
 
@@ -77,6 +78,24 @@ pub(crate) async fn counts_that_are_told_by_many_at_once_are_neither_lost_nor_do
     assert_eq!(answers, [parts, vec![], vec![], vec![]]);
     assert_eq!(used(&store, ACME, day).await, Some(200));
     assert_eq!(used(&store, ACME, Span::at(Period::Day, NOW + DAY)).await, None);
+}
+
+pub(crate) async fn a_gateway_tells_of_tenants_that_its_fleet_serves_only(db: Database) {
+    let store = with_product(&db).await;
+    let day = span(Period::Day);
+    let (own, other) = ("default".parse().unwrap(), "elsewhere".parse().unwrap());
+    let keep = async |fleet: &FleetName, used| {
+        let told = &[count(ACME, day, used)];
+        let from = (Uuid::from_u128(1), Some(fleet));
+        let kept = store.write_session(Scope::Platform, NOW, |tx| async move { tx.keep_usage(from, told).await });
+        kept.await.map_err(|error: StoreError| error).unwrap()
+    };
+    keep(&own, 3).await;
+    assert_eq!(keep(&other, 1_000_000).await, [vec![]], "it is told nothing, either");
+    assert_eq!(used(&store, ACME, day).await, Some(3));
+    // Twice in one telling is once, and the higher.
+    tell(&store, 1, &[count(ACME, day, 9), count(ACME, day, 5)], NOW).await;
+    assert_eq!(used(&store, ACME, day).await, Some(9));
 }
 
 pub(crate) async fn usage_is_forgotten_with_its_time_and_its_tenant(db: Database) {
