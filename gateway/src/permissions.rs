@@ -130,7 +130,7 @@ impl Link for Permissions {
         Box::pin(self.api_keys.key(prefix))
     }
 
-    fn take_nonce(&self, key: ApiKeyId, nonce: Box<str>, signed_at: Timestamp) -> Waiting<'_, Nonce> {
+    fn take_nonce(&self, key: ApiKeyId, nonce: Arc<str>, signed_at: Timestamp) -> Waiting<'_, Nonce> {
         Box::pin(async move { self.api_keys.take_nonce(key, &nonce, signed_at).await })
     }
 

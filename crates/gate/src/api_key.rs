@@ -46,7 +46,7 @@ pub(crate) struct Signed {
     /// The hash that the body has to have.
     pub(crate) body: [u8; 32],
     key: ApiKeyId,
-    nonce: Box<str>,
+    nonce: Arc<str>,
     signed_at: Timestamp,
 }
 

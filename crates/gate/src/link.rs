@@ -37,7 +37,7 @@ pub trait Link: Send + Sync {
     }
 
     /// Uses up the nonce of a request that was signed with a key: at one gateway of all, and once.
-    fn take_nonce(&self, _key: ApiKeyId, _nonce: Box<str>, _signed_at: Timestamp) -> Waiting<'_, Nonce> {
+    fn take_nonce(&self, _key: ApiKeyId, _nonce: Arc<str>, _signed_at: Timestamp) -> Waiting<'_, Nonce> {
         Box::pin(ready(Nonce::Unavailable))
     }
 

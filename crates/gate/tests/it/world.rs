@@ -75,7 +75,7 @@ pub(crate) struct FakeLink {
     keys_lost: AtomicBool,
     keys_silent: AtomicBool,
     /// None once they are lost.
-    nonces: Mutex<Option<HashSet<(ApiKeyId, Box<str>)>>>,
+    nonces: Mutex<Option<HashSet<(ApiKeyId, Arc<str>)>>>,
 }
 
 impl FakeLink {
@@ -120,7 +120,7 @@ impl Link for FakeLink {
         let found = self.keys.lock().unwrap().get(&prefix).cloned();
         Box::pin(async move { if lost { Err(KeysError) } else { Ok(found.map(|it| Arc::new(HeldKey::new(it)))) } })
     }
-    fn take_nonce(&self, key: ApiKeyId, nonce: Box<str>, _: Timestamp) -> Waiting<'_, Nonce> {
+    fn take_nonce(&self, key: ApiKeyId, nonce: Arc<str>, _: Timestamp) -> Waiting<'_, Nonce> {
         let taken = self.nonces.lock().unwrap().as_mut().map(|nonces| nonces.insert((key, nonce)));
         Box::pin(async move { taken.map_or(Nonce::Unavailable, |new| if new { Nonce::Fresh } else { Nonce::Used }) })
     }

@@ -23,6 +23,9 @@ use crate::{
 
 const SELECT: &str = "SELECT * FROM api_keys";
 
+/// A hash, or a sealed secret.
+type Kept = (Option<Vec<u8>>, Option<Vec<u8>>);
+
 fn read(row: &Row) -> Result<ApiKey, StoreError> {
     Ok(ApiKey {
         id: row.at("id")?,
@@ -259,12 +262,7 @@ impl Tx {
     }
 
     /// What is kept of a secret: its hash, or itself under seal.
-    fn kept(
-        &self,
-        id: ApiKeyId,
-        scheme: ApiKeyScheme,
-        verifier: &Secret<Vec<u8>>,
-    ) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), StoreError> {
+    fn kept(&self, id: ApiKeyId, scheme: ApiKeyScheme, verifier: &Secret<Vec<u8>>) -> Result<Kept, StoreError> {
         match scheme {
             ApiKeyScheme::Bearer => Ok((Some(verifier.expose().clone()), None)),
             ApiKeyScheme::Hmac => Ok((None, Some(self.work.view.sealer().seal(&place(id), verifier.expose())?))),
