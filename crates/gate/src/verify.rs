@@ -45,6 +45,10 @@ pub(crate) struct Known {
 
 /// What was verified, by kind.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are tokens, and a box around those would be one more hop for each request"
+)]
 pub(crate) enum Proof {
     /// A token: signature, issuer, audience and times held.
     Token(VerifiedToken),

@@ -64,6 +64,8 @@ pub(crate) struct World {
     revision: AtomicUsize,
 }
 
+type UsedNonces = HashSet<(ApiKeyId, Arc<str>)>;
+
 /// The outside of the gate, as a table.
 #[derive(Default)]
 pub(crate) struct FakeLink {
@@ -75,7 +77,7 @@ pub(crate) struct FakeLink {
     keys_lost: AtomicBool,
     keys_silent: AtomicBool,
     /// None once they are lost.
-    nonces: Mutex<Option<HashSet<(ApiKeyId, Arc<str>)>>>,
+    nonces: Mutex<Option<UsedNonces>>,
 }
 
 impl FakeLink {

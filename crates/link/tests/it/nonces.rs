@@ -23,8 +23,8 @@ async fn each_nonce_is_used_once(gateways: [Arc<dyn Nonces>; 2], clock: &FixedCl
     assert!(!two.take(key, "n-0123456789", now).await.unwrap(), "at another gateway");
     assert!(two.take(other, "n-0123456789", now).await.unwrap(), "of another key");
     assert!(two.take(key, "n-9876543210", now).await.unwrap());
-    let takes = (0..64_usize).map(|at| {
-        let nonces = Arc::clone(&gateways[at % 2]);
+    let takes = gateways.iter().cycle().take(64).map(|nonces| {
+        let nonces = Arc::clone(nonces);
         tokio::spawn(async move { nonces.take(key, "n-parallel", now).await.unwrap() })
     });
     let mut winners = 0;
