@@ -148,6 +148,7 @@ smoke_tests! {
     no_file_breaks_its_reader = "declarative",
     no_key_set_breaks_its_reader = "keys",
     no_policy_splits_a_response = "policy",
+    no_signature_is_believed_without_its_key = "signature",
     no_feed_breaks_a_snapshot = "snapshot",
     no_token_is_believed_unsigned = "token",
 }

@@ -3,7 +3,7 @@
 //! A certificate is shown once, when a connection is made, and stands behind every request of it for hours. So a request
 //! asks anew whether the hostname's authorities of now believe it; while they are those that were asked last, that is one
 //! comparison. It is two things, which have nothing to do with each other: what the hostname may demand of everybody
-//! ([`demanded`]), and, on routes that take `certificate`, who acts ([`verify`]).
+//! (`demanded`), and, on routes that take `certificate`, who acts (`verify`).
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 //! For each tenant, product, and day or month there is a hash, with a field for each counter: a gateway, from its start to
 //! its end. A field only grows, so whatever is told twice or late changes nothing; what was used is the sum. A hash that
 //! Redis lost is filled again by every gateway with its own field and, once, with what the control API has on record,
-//! which leaves a [mark](FOUNDED).
+//! which leaves a mark.
 
 use ::redis::Script;
 use domain::{
