@@ -24,7 +24,7 @@ use link::{
     },
     redis::Role,
 };
-use testkit::FixedClock;
+use testkit::{FixedClock, eventually};
 use tokio::sync::watch;
 
 use crate::{
@@ -237,17 +237,13 @@ async fn what_is_applied_is_reported(world: World) {
     let following = tokio::spawn(async move { follower.run().await });
     world.sql.commit(refused(1));
     world.served.send_replace(world.sql.serves(9));
-    let reported = async {
-        loop {
-            let seen = world.reports.reports.lock().unwrap().last().cloned();
-            if seen.is_some_and(|r| r.applied.seq == Seq(1) && r.applied_revision == 9 && r.lease_remaining_ms > 0) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), reported).await.unwrap();
+    reported(&world, |it| it.applied.seq == Seq(1) && it.applied_revision == 9 && it.lease_remaining_ms > 0).await;
     following.abort();
+}
+
+/// Waits until the last report is such a one.
+async fn reported(world: &World, wanted: impl Fn(&GatewayStatus) -> bool) {
+    eventually("the report", async || world.reports.reports.lock().unwrap().last().is_some_and(&wanted)).await;
 }
 
 /// While a process takes over from another, and both may accept.
@@ -259,37 +255,23 @@ async fn of_two_processes_what_both_have_applied_is_reported(world: World) {
     let following = tokio::spawn(async move { follower.run().await });
     world.sql.commit(refused(1));
     world.served.send_replace(world.sql.serves(9));
-    let reported = async |wanted: &dyn Fn(&GatewayStatus) -> bool| {
-        let seen = async || loop {
-            let last = world.reports.reports.lock().unwrap().last().cloned();
-            if last.is_some_and(|last| wanted(&last)) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        };
-        tokio::time::timeout(Duration::from_secs(20), seen()).await.unwrap();
-    };
-    reported(&|it| it.lease_remaining_ms == 1_234_567).await;
-    while !world.refuses(1) {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    reported(&world, |it| it.lease_remaining_ms == 1_234_567).await;
+    eventually("the token is refused", async || world.refuses(1)).await;
     world.reports.reports.lock().unwrap().clear();
-    reported(&|it| it.applied == behind.applied && it.applied_revision == behind.applied_revision).await;
+    reported(&world, |it| it.applied == behind.applied && it.applied_revision == behind.applied_revision).await;
     assert!(world.reports.reports.lock().unwrap().iter().all(|it| it.applied == behind.applied), "never its own alone");
     assert_eq!(world.follower.status_of_all().applied, behind.applied, "and a third process is told of the first");
     // The other one has ended.
     world.other.send_replace(None);
-    reported(&|it| it.applied.seq == Seq(1) && it.applied_revision == 9).await;
+    reported(&world, |it| it.applied.seq == Seq(1) && it.applied_revision == 9).await;
     // And in turn gives its place to another.
     let silence = world.follower.silence().await;
     world.reports.reports.lock().unwrap().clear();
     world.sql.commit(refused(2));
-    while !world.refuses(2) {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    eventually("the token is refused", async || world.refuses(2)).await;
     assert!(world.reports.reports.lock().unwrap().is_empty());
     drop(silence);
-    reported(&|it| it.applied.seq == Seq(2)).await;
+    reported(&world, |it| it.applied.seq == Seq(2)).await;
     following.abort();
 }
 
