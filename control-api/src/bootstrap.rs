@@ -3,7 +3,7 @@
 //!
 //! Every step looks first and leaves alone what is there, so that it can be run again at any point and by any replica.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use authz::{
     Authorized,
@@ -13,16 +13,15 @@ use authz::{
     },
 };
 use domain::{
-    FleetName, HostName, Permission, ProjectId, Secret, Slug,
+    HostName, Permission, Secret, Slug, TaxIds,
     declarative::{self, RawFile, ReadAs},
     model::{
-        AssertionMode, ClaimState, CustomerKind, HostnameKind, KeyPurpose, KycKind, Membership, MembershipSource,
-        MembershipStatus, NewCustomer, NewHostname, NewProject, NewRole, NewRoleBinding, NewRoute, NewService,
-        NewTenant, NewUpstream, NewUser, Project, ProjectKind, RoleSubject, RouteOwner, Tenancy, Tenant, TlsMode,
-        UpstreamSpec, UserStatus, VerifyState, builtin,
+        AssertionMode, Branding, ClaimState, CustomerKind, KeyPurpose, KycKind, Membership, MembershipSource,
+        MembershipStatus, NewCustomer, NewProject, NewRole, NewRoleBinding, NewRoute, NewService, NewTenant,
+        NewUpstream, NewUser, Project, ProjectKind, RoleSubject, RouteOwner, Tenancy, Tenant, UpstreamSpec, UserStatus,
+        builtin,
     },
-    response::ResponsePolicy,
-    snapshot::{Entity, KycStatus, PaymentStatus, Peer, Purpose, RoleScope, TenantStatus, UpstreamTls},
+    snapshot::{Entity, KycStatus, PaymentStatus, Peer, RoleScope, TenantStatus, UpstreamTls},
 };
 use link::file::{Document, Loaded, Overrides};
 use schemars::JsonSchema;
@@ -31,7 +30,7 @@ use store::{Audited, StoreError, read::*};
 
 use crate::{
     App,
-    app::{projects, signing_keys, tokens},
+    app::{hostnames, new_tenant, projects, signing_keys},
     context::new_id,
     error::AppError,
 };
@@ -258,7 +257,7 @@ async fn root_tenant(app: &App, root: &Project) -> Result<Tenant, AppError> {
         tenancy: Tenancy::Dedicated,
         address: None,
         contact: None,
-        tax_ids: BTreeMap::new(),
+        tax_ids: TaxIds::default(),
         kyc: KycStatus::Completed,
         kyc_kind: KycKind::Kyb,
         payment: PaymentStatus::Ok,
@@ -277,6 +276,7 @@ async fn root_tenant(app: &App, root: &Project) -> Result<Tenant, AppError> {
         rate_limit: None,
         principal_rate_limit: None,
         admission: domain::Admission::default(),
+        branding: Branding::default(),
     };
     let (by, customers_by): (Authorized<ManageTenants>, Authorized<ManageCustomers>) =
         (Authorized::system(JOB), Authorized::system(JOB));
@@ -310,8 +310,7 @@ async fn platform_admin(
     };
     let password = match &given {
         Some(password) => password.clone(),
-        // Long and random; the suffix satisfies the rules people's passwords follow.
-        None => Secret::new(format!("{}-Aa1", tokens::random_token()?.expose())),
+        None => new_tenant::one_time_password()?,
     };
     let user = NewUser {
         id: new_id(&*app.clock),
@@ -420,27 +419,7 @@ async fn hostname(app: &App, project: &Project, tenant: Option<&Tenant>, name: &
     if app.store.hostname_by_name(name).await?.is_some() {
         return Ok(());
     }
-    let services = app.store.service_by_name(IDENTITY).await?.map(|service| service.id);
-    let project_id: ProjectId = project.id;
-    let new = NewHostname {
-        id: new_id(&*app.clock),
-        hostname: name.clone(),
-        project_id,
-        tenant_id: tenant.map(|tenant| tenant.id),
-        fleet: FleetName::default(),
-        purpose: Purpose::App,
-        kind: HostnameKind::Platform,
-        is_primary: true,
-        verify_state: VerifyState::Verified,
-        tls_mode: TlsMode::Manual,
-        certificate_id: None,
-        services: services.into_iter().collect(),
-        max_body: None,
-        response: ResponsePolicy::default(),
-        admission: domain::Admission::default(),
-        cors: domain::Cors::default(),
-        client_certificates: None,
-    };
+    let new = hostnames::of_platform(app, project.id, tenant.map(|tenant| tenant.id), name).await?;
     let by: Authorized<ManageHostnames> = Authorized::system(JOB);
     let (by, new) = (&by, &new);
     let made = app

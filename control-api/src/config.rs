@@ -18,6 +18,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod keys;
+mod tenants;
+
+pub use tenants::TenantsConfig;
 
 pub use keys::{IssuersConfig, KEY_SET_LIFE, KmsAwsConfig, SigningConfig};
 
@@ -48,6 +51,8 @@ pub struct Config {
     pub issuers: IssuersConfig,
     /// The log of restrictions.
     pub log: LogConfig,
+    /// Tenants, and what becomes of them by themselves.
+    pub tenants: TenantsConfig,
     /// How gateways are enrolled.
     pub enrolment: EnrolmentConfig,
     /// What is kept of gateways' decisions.
@@ -73,6 +78,7 @@ impl Default for Config {
             signing: SigningConfig::default(),
             issuers: IssuersConfig::default(),
             log: LogConfig::default(),
+            tenants: TenantsConfig::default(),
             enrolment: EnrolmentConfig::default(),
             decisions: DecisionsConfig::default(),
             upstreams: UpstreamsConfig::default(),
@@ -275,11 +281,28 @@ pub enum ServiceMethod {
     TenantClaims,
     /// Whether an API key is accepted.
     VerifyApiKey,
+    /// What came of a customer's identity check.
+    SetKyc,
+    /// Whether a customer pays.
+    SetPayment,
 }
 
 impl ServiceMethod {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
+        Self::VerifyToken,
+        Self::GetUserPermissions,
+        Self::CheckPermission,
+        Self::RefreshToken,
+        Self::InvalidateToken,
+        Self::TenantClaims,
+        Self::VerifyApiKey,
+        Self::SetKyc,
+        Self::SetPayment,
+    ];
+
+    /// What a gateway's certificate is good for: what concerns requests, and nothing of customers.
+    pub const OF_GATEWAYS: [Self; 7] = [
         Self::VerifyToken,
         Self::GetUserPermissions,
         Self::CheckPermission,
@@ -567,6 +590,7 @@ impl Config {
             checks.refuse("/roles", "is empty: the process would do nothing");
         }
         self.sessions.check(checks);
+        self.tenants.check(checks);
         let within = |given: HumanDuration, from: u64, to: u64| (from..=to).contains(&given.get().as_secs());
         if !within(self.decisions.age, 60, 30 * 86_400) {
             checks.refuse("/decisions/age", "is not within 1m and 30d");
@@ -650,6 +674,7 @@ mod tests {
             "environment: prod\nlisteners: { public: \"0.0.0.0:9081\", admin: \"0.0.0.0:9080\", internal: \"0.0.0.0:9090\", internal_plaintext: true }\n\
              enrolment: { join_token: 59s, certificate: 8d }\nsessions: { access_token: 1h, refresh_token: 1m, session: 400d, refresh_grace: 5m, lock_after: 0, lock_for: 0s }\n\
              upstreams: { plaintext_on_loopback: true }\n\
+             tenants: { trial: 366d, hold: 0s, check_every: 1ms, provisioning_retry: 1h, provisioning_retry_most: 1m }\n\
              signing: { publish_ahead: 1m, rotate_every: 1m, check_every: 0s }\n\
              issuers: { refresh: 1s, keep: 0s, on_loopback: true }\n\
              internal: { service_keys: [{ name: A, key: \"env:K\", methods: [] }, { name: A, key: \"env:K\", methods: [verify_token] }] }\n",
@@ -669,6 +694,10 @@ mod tests {
             "listeners.internal",
             "listeners.internal_plaintext",
             "listeners.internal_tls",
+            "tenants.trial",
+            "tenants.hold",
+            "tenants.check_every",
+            "tenants.provisioning_retry_most",
             "sessions.access_token",
             "sessions.refresh_token",
             "sessions.session",

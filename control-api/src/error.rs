@@ -68,6 +68,9 @@ pub enum AppError {
     /// No right to do it.
     #[error(transparent)]
     Forbidden(#[from] authz::Forbidden),
+    /// In the shared project, the platform decides.
+    #[error("{0}")]
+    ManagedByPlatform(&'static str),
     /// The granted role holds more than the one who grants it.
     #[error("a role cannot be given that holds more than its giver: {permission}")]
     Escalation {
@@ -183,6 +186,7 @@ impl AppError {
             Self::ServiceKeyScope => (StatusCode::FORBIDDEN, "service_key_scope"),
             Self::AssertionInvalid => (StatusCode::FORBIDDEN, "assertion_invalid"),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "permission_denied"),
+            Self::ManagedByPlatform(_) => (StatusCode::FORBIDDEN, "managed_by_platform"),
             Self::Escalation { .. } => (StatusCode::FORBIDDEN, "permission_escalation"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_failed"),
@@ -268,6 +272,7 @@ fn store_code(error: &StoreError) -> (StatusCode, &'static str) {
         StoreError::Rule { code, .. } => (StatusCode::CONFLICT, code),
         StoreError::VersionMismatch { .. } => (StatusCode::PRECONDITION_FAILED, "version_mismatch"),
         StoreError::TenantState(_) => (StatusCode::CONFLICT, "tenant_state_conflict"),
+        StoreError::CustomerState(conflict) => (StatusCode::CONFLICT, conflict.code()),
         StoreError::Tie(_) => (StatusCode::CONFLICT, "route_tie"),
         StoreError::Serialization | StoreError::Unavailable(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")

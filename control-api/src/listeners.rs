@@ -34,7 +34,7 @@ use tokio::{
 
 use crate::{
     App,
-    app::key_schedule,
+    app::{key_schedule, life_cycle},
     authority::{Authority, AuthorityError},
     bootstrap::{self, Bootstrapped, WayIn},
     config::{Config, InternalTls, ListenAddress, ListenersConfig, ProcessRole, PublicTls},
@@ -46,7 +46,7 @@ use crate::{
     },
     keys_file::{self, KeysFileError},
     mutual_tls::{self, Edge, MutualTls, TlsError},
-    problem, router, signer,
+    problem, provisioning, router, signer,
 };
 
 /// How long open requests may take after the end was asked for.
@@ -170,7 +170,7 @@ impl ControlApi {
         }
         let jobs = Arc::clone(&app.hub).run_jobs(app.config.log.clone(), app.config.decisions.clone());
         let jobs = feed.handle().spawn(jobs);
-        let upkeep = tokio::spawn(look_after_keys(app.clone(), fetcher));
+        let upkeep = tokio::spawn(upkeep(app.clone(), fetcher));
         Ok(RunningControlApi {
             app,
             bootstrapped,
@@ -212,9 +212,14 @@ impl Drop for FeedRuntime {
     }
 }
 
-/// What becomes of keys by themselves, ours and those of others. Never ends.
-async fn look_after_keys(app: App, fetcher: Arc<Fetcher>) {
-    tokio::join!(key_schedule::run(app.clone()), issuer_keys::run(app, fetcher));
+/// What becomes of keys, ours and those of others, and of tenants by themselves. Never ends.
+async fn upkeep(app: App, fetcher: Arc<Fetcher>) {
+    tokio::join!(
+        key_schedule::run(app.clone()),
+        life_cycle::run(app.clone()),
+        provisioning::run(app.clone()),
+        issuer_keys::run(app, fetcher),
+    );
 }
 
 /// A control API that runs. Dropping it ends it at once.

@@ -14,7 +14,7 @@ use control_api::{
     app::{gateways, signing_keys},
     bootstrap,
     config::{ALIASES, Environment},
-    database,
+    database, emergency,
     internal::CLOCK_SKEW,
 };
 use domain::{
@@ -69,6 +69,20 @@ enum Command {
     /// The log of restrictions.
     #[command(subcommand)]
     Log(Log),
+    /// Set a customer's emergency administrator up, or up anew: prints password and authenticator secret as JSON, once.
+    /// Needs nothing but the database.
+    BreakGlass {
+        /// Code of the customer; `root` for the platform's own.
+        #[arg(long)]
+        customer: String,
+    },
+    /// Give one of the platform's staff a new password, and let them sign in again: prints it as JSON, once. Needs nothing
+    /// but the database.
+    ResetPassword {
+        /// Their user name or email. Default `bootstrap.admin_username`.
+        #[arg(long)]
+        username: Option<String>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -170,6 +184,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             }
             Some(Command::MasterKey(step)) => master_key(&config, step).await,
             Some(Command::Gateways(command)) => manage_gateways(config, command).await,
+            Some(Command::BreakGlass { customer }) => {
+                say(&emergency::set_up(&alone(config).await?, &customer).await?.to_string())
+            }
+            Some(Command::ResetPassword { username }) => {
+                say(&emergency::reset_password(&alone(config).await?, username.as_deref()).await?.to_string())
+            }
         }
     })
 }
@@ -307,6 +327,12 @@ async fn manage_gateways(config: Config, command: Gateways) -> anyhow::Result<()
             say(&format!("revoked {} of fleet {}", gateway.name, gateway.fleet))
         }
     }
+}
+
+/// The use cases over the database alone: what runs hears of it with its next tick.
+async fn alone(config: Config) -> anyhow::Result<App> {
+    let store = open(&config).await?;
+    Ok(App::new(config, store, Arc::new(NoCarrier), Arc::new(SystemClock))?)
 }
 
 async fn rotate(config: Config, project: &str, purpose: KeyPurpose, at_once: bool) -> anyhow::Result<()> {

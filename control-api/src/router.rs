@@ -20,10 +20,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     App,
     api::{
-        api_keys, apply, audit, auth_rpc, catalog, certificates, client_certificates, customers, decisions,
-        entitlements, extract::MAX_BODY, gateways, health, hostnames, idempotency, issuers, keycloak, me, members,
-        menus, navigation, permissions, products, projects, role_bindings, roles, routes as route_api, services,
-        sessions, signing_keys, tenant_users, tenants, upstreams, users, well_known,
+        api_keys, apply, audit, auth_rpc, break_glass, catalog, certificates, client_certificates, customer_states,
+        customers, decisions, entitlements, extract::MAX_BODY, gateways, health, hostnames, idempotency, issuers,
+        keycloak, me, members, menus, navigation, permissions, products, projects, role_bindings, roles,
+        routes as route_api, services, sessions, signing_keys, tenant_users, tenants, upstreams, users, well_known,
     },
     envelope,
     error::AppError,
@@ -42,6 +42,7 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(sessions::tenant_refresh))
         .routes(routes!(sessions::tenant_logout))
         .routes(routes!(sessions::tenant_info))
+        .routes(routes!(sessions::complete_password))
         .routes(routes!(sessions::switch_tenant))
         .routes(routes!(navigation::tenant_menus))
         .routes(routes!(navigation::tenant_init))
@@ -100,9 +101,15 @@ fn platform_routes() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(customers::list_customers, customers::create_customer))
         .routes(routes!(customers::read_customer, customers::update_customer, customers::delete_customer))
-        .routes(routes!(customers::set_kyc))
-        .routes(routes!(customers::set_payment))
+        .routes(routes!(customer_states::set_kyc))
+        .routes(routes!(customer_states::set_payment))
+        .routes(routes!(customer_states::list_customer_history))
+        .routes(routes!(customer_states::put_artifact, customer_states::list_artifacts))
         .routes(routes!(customers::list_customer_tenants))
+        .routes(routes!(break_glass::break_glass_login))
+        .routes(routes!(break_glass::read_break_glass))
+        .routes(routes!(break_glass::disable_break_glass))
+        .routes(routes!(break_glass::enable_break_glass))
         .routes(routes!(projects::list_projects, projects::create_project))
         .routes(routes!(projects::read_project, projects::update_project))
         .routes(routes!(tenants::list_tenants, tenants::create_tenant))
@@ -114,6 +121,8 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(tenants::suspend_tenant))
         .routes(routes!(tenants::resume_tenant))
         .routes(routes!(tenants::revoke_tenant_tokens))
+        .routes(routes!(tenants::read_provisioning))
+        .routes(routes!(tenants::retry_provisioning))
         .routes(routes!(users::list_users, users::create_user))
         .routes(routes!(users::read_user, users::update_user, users::delete_user))
         .routes(routes!(users::enable_user))
@@ -189,6 +198,8 @@ fn internal_routes() -> OpenApiRouter<App> {
         .routes(routes!(auth_rpc::check_permission))
         .routes(routes!(keycloak::tenant_claims))
         .routes(routes!(api_keys::verify_api_key))
+        .routes(routes!(customer_states::push_kyc))
+        .routes(routes!(customer_states::push_payment))
 }
 
 /// The router of the `internal` listener, but for the gateways' own service: REST and gRPC for services. `admit` says

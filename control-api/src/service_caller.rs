@@ -6,14 +6,15 @@
 
 use std::{path::Path, sync::Arc};
 
+use authz::{Action, Authorized, Caller, Context, PermissionSet, Scope};
 use axum::{
     extract::{FromRequestParts, Request, State},
     middleware::Next,
     response::Response,
 };
 use domain::{
-    Secret,
-    audit::{Actor, ActorKind},
+    Permission, Secret,
+    audit::{Actor, ActorKind, Origin},
 };
 use http::{header, request::Parts};
 use link::rpc::{Admit, certified, identity::Peer};
@@ -95,6 +96,31 @@ impl ServiceCaller {
         if self.methods.contains(&method) { Ok(()) } else { Err(AppError::ServiceKeyScope) }
     }
 
+    /// Proof that it may do `verb` to resources of `A` anywhere, because its key is good for the method.
+    ///
+    /// # Errors
+    /// [`AppError::ServiceKeyScope`].
+    pub fn authorized<A: Action>(
+        &self,
+        method: ServiceMethod,
+        verb: &str,
+        origin: Origin,
+    ) -> Result<Authorized<A>, AppError> {
+        self.may(method)?;
+        let permission: Permission = format!("platform:{}:{verb}", A::RESOURCE)
+            .parse()
+            .map_err(|error| AppError::internal("an operation names no permission", error))?;
+        let caller = Caller {
+            actor: self.actor(),
+            origin,
+            context: Context::System,
+            permissions: PermissionSet::new([&permission]),
+            is_admin: false,
+            is_super_admin: false,
+        };
+        Ok(caller.authorize(&permission, Scope::Platform)?)
+    }
+
     /// As the audit trail names it.
     pub fn actor(&self) -> Actor {
         Actor { kind: ActorKind::Service, id: None, name: self.name.clone() }
@@ -118,7 +144,7 @@ pub(crate) async fn identify(
         (Some(Ok(key)), _) => app.service_keys.holder(key.expose()).cloned().ok_or(AppError::ServiceKeyInvalid),
         (Some(Err(error)), _) => Err(error),
         (None, Some(Peer::Gateway { gateway, expires })) => {
-            let caller = ServiceCaller { name: gateway.name.clone(), methods: ServiceMethod::ALL.to_vec() };
+            let caller = ServiceCaller { name: gateway.name.clone(), methods: ServiceMethod::OF_GATEWAYS.to_vec() };
             let admitted = admit.admit(&Peer::Gateway { gateway, expires }).await;
             admitted.map(|_| caller).map_err(|error| {
                 tracing::warn!(error = problem::chain(&error), "a gateway's certificate is not let in");

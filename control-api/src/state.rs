@@ -18,6 +18,7 @@ use crate::{
     internal::Hub,
     metrics::Metrics,
     passwords::Passwords,
+    provisioning::{Directory, Embedded},
     service_caller::ServiceKeys,
     turns::Turns,
 };
@@ -49,6 +50,8 @@ pub struct Parts {
     pub(crate) idempotency: Turns,
     /// Sign-ins, one at a time for each name: guesses made at once are counted one by one.
     pub(crate) sign_ins: Turns,
+    /// Where people's accounts are.
+    directory: RwLock<Arc<dyn Directory>>,
     /// Doors that no upstream may lead to.
     doors: RwLock<Vec<ListenAddress>>,
 }
@@ -107,6 +110,7 @@ impl App {
             metrics,
             idempotency: Turns::default(),
             sign_ins: Turns::default(),
+            directory: RwLock::new(Arc::new(Embedded)),
             doors,
         })))
     }
@@ -119,6 +123,16 @@ impl App {
 }
 
 impl Parts {
+    /// Where people's accounts are.
+    pub fn directory(&self) -> Arc<dyn Directory> {
+        Arc::clone(&self.directory.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Puts another directory in the place of the one there is.
+    pub fn keep_people_in(&self, directory: Arc<dyn Directory>) {
+        *self.directory.write().unwrap_or_else(std::sync::PoisonError::into_inner) = directory;
+    }
+
     /// The time.
     pub fn now(&self) -> Timestamp {
         self.clock.unix_now()

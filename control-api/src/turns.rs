@@ -7,6 +7,9 @@ use std::{
 
 use tokio::sync::{Mutex as Lock, OwnedMutexGuard};
 
+/// A turn; over when it is dropped.
+pub(crate) type Turn = OwnedMutexGuard<()>;
+
 /// Keys that something is being done for.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
@@ -15,7 +18,7 @@ pub(crate) struct Turns {
 
 impl Turns {
     /// Waits for one's turn, which lasts until the guard is dropped.
-    pub(crate) async fn take(&self, key: &str) -> OwnedMutexGuard<()> {
+    pub(crate) async fn take(&self, key: &str) -> Turn {
         self.of(key).lock_owned().await
     }
 

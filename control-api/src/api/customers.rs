@@ -1,10 +1,8 @@
 //! `/v1/customers`: platform staff only.
 
-use std::collections::BTreeMap;
-
 use axum::extract::State;
 use domain::{
-    CustomerId, Timestamp,
+    Address, Contact, CustomerId, TaxIds, Timestamp,
     model::{Customer, CustomerKind, KycKind, NewCustomer, Tenancy},
     snapshot::{KycStatus, PaymentStatus},
 };
@@ -13,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery, given},
     schema::wire,
     tenants::TenantView,
 };
-use crate::{App, app, caller::Principal, context::new_id, error::AppError};
+use crate::{App, app, app::text, caller::Principal, context::new_id, error::AppError};
 
 /// A customer.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -30,9 +28,9 @@ pub struct CustomerView {
     pub description: String,
     pub kind: CustomerKind,
     pub tenancy: Tenancy,
-    pub address: Option<serde_json::Value>,
-    pub contact: Option<serde_json::Value>,
-    pub tax_ids: BTreeMap<String, String>,
+    pub address: Option<Address>,
+    pub contact: Option<Contact>,
+    pub tax_ids: TaxIds,
     pub kyc: KycStatus,
     pub kyc_kind: KycKind,
     pub payment: PaymentStatus,
@@ -81,50 +79,42 @@ pub struct CreateCustomer {
     #[serde(default)]
     tenancy: Tenancy,
     /// Postal address.
-    address: Option<serde_json::Value>,
-    /// Contact.
-    contact: Option<serde_json::Value>,
-    /// Tax ids by kind.
+    address: Option<Address>,
+    /// Whom to ask.
+    contact: Option<Contact>,
+    /// Tax ids by kind: `pan`, `tan`, `gstin`, `abn`, `ein`, `vat` of their forms, others of 1 to 64 characters.
     #[serde(default)]
-    tax_ids: BTreeMap<String, String>,
+    tax_ids: TaxIds,
     /// Which check of identity applies.
     #[serde(default)]
     kyc_kind: KycKind,
 }
 
-/// What changes of a customer; what is absent stays.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// What changes of a customer; what is absent stays, and what is `null` is cleared (RFC 7396).
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct UpdateCustomer {
     /// Display name.
     name: Option<String>,
     /// Free text.
     description: Option<String>,
-    /// Postal address.
-    address: Option<serde_json::Value>,
-    /// Contact.
-    contact: Option<serde_json::Value>,
+    /// Postal address; all of it. `null` for none.
+    #[serde(deserialize_with = "given")]
+    address: Option<Option<Address>>,
+    /// Whom to ask; all of it. `null` for nobody.
+    #[serde(deserialize_with = "given")]
+    contact: Option<Option<Contact>>,
     /// Tax ids by kind; all of them.
-    tax_ids: Option<BTreeMap<String, String>>,
+    tax_ids: Option<TaxIds>,
 }
 
-/// The outcome of an identity check.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SetKyc {
-    /// Its state now.
-    status: KycStatus,
-}
+wire!(CustomerView, CreateCustomer, UpdateCustomer);
 
-/// What billing knows.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SetPayment {
-    /// The state now.
-    status: PaymentStatus,
+/// Refuses a name or description that is none.
+fn described(name: &str, description: &str) -> Result<(), AppError> {
+    text::check("/name", name, 1..=*text::NAME.end())?;
+    text::check("/description", description, 0..=4096)
 }
-
-wire!(CustomerView, CreateCustomer, UpdateCustomer, SetKyc, SetPayment);
 
 /// Lists customers.
 #[utoipa::path(get, path = "/v1/customers", tag = "customers", params(PageQuery),
@@ -149,6 +139,7 @@ pub async fn create_customer(
     if !(1..=63).contains(&body.code.len()) || body.code.chars().any(char::is_control) {
         return Err(AppError::field("/code", "length", "1 to 63 bytes are allowed"));
     }
+    described(&body.name, &body.description)?;
     let new = NewCustomer {
         id: new_id(&*app.clock),
         code: body.code,
@@ -191,12 +182,13 @@ pub async fn update_customer(
     IfMatch(version): IfMatch,
     Body(body): Body<UpdateCustomer>,
 ) -> Result<Changed<CustomerView>, AppError> {
+    described(body.name.as_deref().unwrap_or("-"), body.description.as_deref().unwrap_or_default())?;
     let edit = |customer: &mut Customer| {
         let body = body.clone();
         customer.name = body.name.unwrap_or_else(|| customer.name.clone());
         customer.description = body.description.unwrap_or_else(|| customer.description.clone());
-        customer.address = body.address.or_else(|| customer.address.clone());
-        customer.contact = body.contact.or_else(|| customer.contact.clone());
+        customer.address = body.address.unwrap_or_else(|| customer.address.clone());
+        customer.contact = body.contact.unwrap_or_else(|| customer.contact.clone());
         customer.tax_ids = body.tax_ids.unwrap_or_else(|| customer.tax_ids.clone());
     };
     let (changed, commit) = app::customers::update_customer(&app, &principal, id, version, edit).await?;
@@ -212,34 +204,6 @@ pub async fn delete_customer(
     At(id): At<CustomerId>,
 ) -> Result<Gone, AppError> {
     app::customers::delete_customer(&app, &principal, id).await.map(Gone::by)
-}
-
-/// Sets the state of a customer's identity check.
-#[utoipa::path(put, path = "/v1/customers/{id}/kyc", tag = "customers", params(("id" = String, Path), WaitQuery),
-    request_body = SetKyc, responses((status = 200, body = CustomerView)), security(("bearer" = [])))]
-pub async fn set_kyc(
-    principal: Principal,
-    State(app): State<App>,
-    At(id): At<CustomerId>,
-    Body(body): Body<SetKyc>,
-) -> Result<Changed<CustomerView>, AppError> {
-    let revokes = !matches!(body.status, KycStatus::Completed | KycStatus::DueRekyc);
-    let (changed, commit) = app::customers::set_kyc(&app, &principal, id, body.status).await?;
-    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes })
-}
-
-/// Sets whether a customer pays.
-#[utoipa::path(put, path = "/v1/customers/{id}/payment", tag = "customers", params(("id" = String, Path), WaitQuery),
-    request_body = SetPayment, responses((status = 200, body = CustomerView)), security(("bearer" = [])))]
-pub async fn set_payment(
-    principal: Principal,
-    State(app): State<App>,
-    At(id): At<CustomerId>,
-    Body(body): Body<SetPayment>,
-) -> Result<Changed<CustomerView>, AppError> {
-    let revokes = body.status == PaymentStatus::Blocked;
-    let (changed, commit) = app::customers::set_payment(&app, &principal, id, body.status).await?;
-    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes })
 }
 
 /// Lists a customer's tenants.

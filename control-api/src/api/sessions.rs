@@ -49,6 +49,22 @@ pub struct Refresh {
     refresh_token: Secret<String>,
 }
 
+/// A one-time password, and what follows it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CompletePassword {
+    /// User name or email.
+    username: String,
+    /// The one-time password.
+    #[schemars(with = "String")]
+    password: Secret<String>,
+    /// The user's own: 8 to 128 characters, lower-case and upper-case letters, digits and others.
+    #[schemars(with = "String")]
+    new_password: Secret<String>,
+    /// Slug of the tenant, where the hostname does not say it.
+    tenant: Option<String>,
+}
+
 /// An access token and the refresh token that follows it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Tokens {
@@ -155,7 +171,7 @@ pub struct InfoUnitRole {
     pub role_id: RoleId,
 }
 
-wire!(Login, Refresh, Tokens, Switch, Switched, SignedOut, Info);
+wire!(Login, Refresh, CompletePassword, Tokens, Switch, Switched, SignedOut, Info);
 
 impl From<TokenPair> for Tokens {
     fn from(pair: TokenPair) -> Self {
@@ -247,6 +263,19 @@ pub async fn tenant_login(
     Body(body): Body<Login>,
 ) -> Result<Response, AppError> {
     sign_in(app, context, Door::Tenant, body).await
+}
+
+/// Replaces a one-time password by one of the user's own, with which they then sign in.
+#[utoipa::path(post, path = "/v1/auth/password/complete", tag = "tenant session", request_body = CompletePassword,
+    responses((status = 204)))]
+pub async fn complete_password(
+    context: RequestContext,
+    State(app): State<App>,
+    Body(body): Body<CompletePassword>,
+) -> Result<StatusCode, AppError> {
+    let shown = Credentials { username: body.username, password: body.password, tenant: body.tenant };
+    app::password::complete_password(&app, &context, shown, body.new_password).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Exchanges a refresh token of a tenant's session.

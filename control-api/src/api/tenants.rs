@@ -1,11 +1,15 @@
 //! `/v1/tenants`: platform staff only.
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use domain::{
-    Admission, CustomerId, ProjectId, Slug, TenantId, Timestamp,
-    model::{ClaimState, Tenant, TenantTransition},
+    Admission, CustomerId, HostName, ProjectId, Secret, Slug, TenantId, Timestamp,
+    model::{Branding, ClaimState, Provisioning, StepOutcome, Tenant, TenantTransition},
     snapshot::{RateLimit, TenantStatus},
 };
+use http::{HeaderValue, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +20,12 @@ use super::{
 };
 use crate::{
     App, app,
-    app::tenants::{TenantDraft, TenantEdit},
+    app::{
+        new_tenant::{AdminDraft, TenantDraft},
+        tenants::TenantEdit,
+    },
     caller::Principal,
+    envelope::{self, Settle, Waiting},
     error::AppError,
 };
 
@@ -38,6 +46,7 @@ pub struct TenantView {
     pub rate_limit: Option<RateLimit>,
     pub principal_rate_limit: Option<RateLimit>,
     pub admission: Admission,
+    pub branding: Branding,
     pub deleted_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -58,6 +67,7 @@ impl From<Tenant> for TenantView {
             rate_limit: it.rate_limit,
             principal_rate_limit: it.principal_rate_limit,
             admission: it.admission,
+            branding: it.branding,
             deleted_at: it.deleted_at,
             created_at: it.created_at,
             updated_at: it.updated_at,
@@ -65,8 +75,9 @@ impl From<Tenant> for TenantView {
     }
 }
 
-/// A tenant to be made. A customer of tenancy `dedicated` gets a project for it in the same step, one of tenancy
-/// `shared` a place in the shared project.
+/// A tenant to be made. A customer of tenancy `dedicated` gets for it, in the same step, a project, a hostname where
+/// `tenants.platform_domain` is set, and an administrator where `admin_email` is given; one of tenancy `shared` a place in
+/// the shared project, to which people are invited.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateTenant {
@@ -80,13 +91,13 @@ pub struct CreateTenant {
     customer_id: CustomerId,
     /// An existing project to live in.
     project_id: Option<ProjectId>,
-    /// `iss` of the project that is made for it, an `https` URL.
+    /// `iss` of the project that is made for it, an `https` URL. Default `https://` and the hostname that is made with it.
     issuer: Option<String>,
     /// `trial` or `active`. Default `trial`.
     status: Option<TenantStatus>,
     /// Plan.
     plan: Option<String>,
-    /// When the trial ends.
+    /// When the trial ends. Default `tenants.trial` from now.
     trial_ends_at: Option<Timestamp>,
     /// Requests a second; none for the default.
     rate_limit: Option<RateLimit>,
@@ -95,6 +106,63 @@ pub struct CreateTenant {
     /// Who is let in, and how much at once.
     #[serde(default)]
     admission: Admission,
+    /// What its pages and mails look like.
+    #[serde(default)]
+    branding: Branding,
+    /// Email of its first administrator, who is made with it as user `admin`, owns it, and signs in once with the password
+    /// of the answer, to change it. Not for a shared customer's tenant.
+    admin_email: Option<String>,
+    /// What they are called.
+    admin_name: Option<String>,
+}
+
+/// A tenant that was made, and what of it is said this once.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct MadeTenant {
+    /// The tenant.
+    #[serde(flatten)]
+    tenant: TenantView,
+    /// The hostname that was made with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hostname: Option<HostName>,
+    /// Its first administrator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin: Option<OneTimeCredential>,
+    /// Who has not heard of it yet, and until when.
+    #[serde(flatten)]
+    waiting: Option<Waiting>,
+}
+
+/// A credential that is shown once, for one sign-in: the password is to be changed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct OneTimeCredential {
+    /// User name.
+    username: String,
+    /// Password.
+    #[serde(serialize_with = "domain::secret::exposed")]
+    #[schemars(with = "String")]
+    password: Secret<String>,
+}
+
+/// What became of a tenant in the directory of its people.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Provisioning")]
+pub struct ProvisioningView {
+    /// The steps, in order; none where nobody asked for them, as for what a declarative file made.
+    steps: Vec<StepOutcome>,
+    /// How often it was begun.
+    attempts: u32,
+    /// When it is tried next; none once every step was taken.
+    next_at: Option<Timestamp>,
+}
+
+impl From<Option<Provisioning>> for ProvisioningView {
+    fn from(it: Option<Provisioning>) -> Self {
+        match it {
+            Some(it) => Self { steps: it.steps, attempts: it.attempts, next_at: it.next_at },
+            None => Self { steps: Vec::new(), attempts: 0, next_at: None },
+        }
+    }
 }
 
 /// What changes of a tenant; what is absent stays, and what is `null` is cleared (RFC 7396).
@@ -118,9 +186,12 @@ pub struct UpdateTenant {
     /// Who is let in, and how much at once; all of it. `null` for everybody and the defaults.
     #[serde(deserialize_with = "given")]
     admission: Option<Option<Admission>>,
+    /// What its pages and mails look like; all of it. `null` for the platform's look.
+    #[serde(deserialize_with = "given")]
+    branding: Option<Option<Branding>>,
 }
 
-wire!(TenantView, CreateTenant, UpdateTenant);
+wire!(TenantView, CreateTenant, MadeTenant, UpdateTenant, ProvisioningView);
 
 fn checked(admission: Admission) -> Result<Admission, AppError> {
     match admission.check() {
@@ -151,17 +222,20 @@ pub async fn list_tenants(
     Ok(axum::Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
 }
 
-/// Makes a tenant.
+/// Makes a tenant. A one-time password is in this answer and nowhere else.
 #[utoipa::path(post, path = "/v1/tenants", tag = "tenants", params(WaitQuery), request_body = CreateTenant,
-    responses((status = 201, body = TenantView)), security(("bearer" = [])))]
+    responses((status = 201, body = MadeTenant)), security(("bearer" = [])))]
 pub async fn create_tenant(
     principal: Principal,
     State(app): State<App>,
     Body(body): Body<CreateTenant>,
-) -> Result<Created<TenantView>, AppError> {
+) -> Result<Response, AppError> {
     let status = body.status.unwrap_or(TenantStatus::Trial);
     if !matches!(status, TenantStatus::Trial | TenantStatus::Active) {
         return Err(AppError::field("/status", "choice", "a tenant starts as `trial` or `active`"));
+    }
+    if body.admin_name.is_some() && body.admin_email.is_none() {
+        return Err(AppError::field("/admin_email", "required", "an administrator has an email"));
     }
     let draft = TenantDraft {
         id: body.id,
@@ -176,10 +250,28 @@ pub async fn create_tenant(
         rate_limit: checked_rate("/rate_limit", body.rate_limit)?,
         principal_rate_limit: checked_rate("/principal_rate_limit", body.principal_rate_limit)?,
         admission: checked(body.admission)?,
+        branding: body.branding,
+        admin: body.admin_email.map(|email| AdminDraft { email, name: body.admin_name }),
     };
-    let (made, commit) = app::tenants::create_tenant(&app, &principal, draft).await?;
-    let location = format!("/v1/tenants/{}", made.id);
-    Ok(Created { location, version: Some(made.version), body: made.into(), commit })
+    let (made, commit) = app::new_tenant::create_tenant(&app, &principal, draft).await?;
+    let location = format!("/v1/tenants/{}", made.tenant.id);
+    let version = Some(made.tenant.version);
+    let mut body = MadeTenant {
+        tenant: made.tenant.into(),
+        hostname: made.hostname,
+        admin: made.admin.map(|(username, password)| OneTimeCredential { username, password }),
+        waiting: None,
+    };
+    if body.admin.is_none() {
+        return Ok(Created { location, version, body, commit }.into_response());
+    }
+    // Waited for here and not by the envelope, whose 202 would drop the password.
+    let settle = Settle { commit: Some(commit), revokes: false };
+    body.waiting = envelope::heard(&app, settle, app.config.log.revoke_wait.get()).await?;
+    let mut answer = Created { location, version, body, commit }.into_response();
+    answer.extensions_mut().remove::<Settle>();
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(answer)
 }
 
 /// Reads a tenant.
@@ -224,6 +316,7 @@ pub async fn update_tenant(
         rate_limit: rate("/rate_limit", body.rate_limit)?,
         principal_rate_limit: rate("/principal_rate_limit", body.principal_rate_limit)?,
         admission: body.admission.map(Option::unwrap_or_default).map(checked).transpose()?,
+        branding: body.branding.map(Option::unwrap_or_default),
     };
     let (changed, commit) = app::tenants::update_tenant(&app, &principal, id, version, edit).await?;
     Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
@@ -281,4 +374,28 @@ pub async fn revoke_tenant_tokens(
 ) -> Result<Changed<TenantView>, AppError> {
     let (changed, commit) = app::tenants::revoke_tenant_tokens(&app, &principal, id).await?;
     Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: true })
+}
+
+/// Reads what became of a tenant in the directory of its people, step by step.
+#[utoipa::path(get, path = "/v1/tenants/{id}/provisioning", tag = "tenants", params(("id" = String, Path)),
+    responses((status = 200, body = ProvisioningView)), security(("bearer" = [])))]
+pub async fn read_provisioning(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<TenantId>,
+) -> Result<axum::Json<ProvisioningView>, AppError> {
+    let found = app::tenants::read_provisioning(&app, &principal, id).await?;
+    Ok(axum::Json(found.into()))
+}
+
+/// Has the steps that are left taken at once.
+#[utoipa::path(post, path = "/v1/tenants/{id}/provisioning/retry", tag = "tenants", params(("id" = String, Path)),
+    responses((status = 200, body = ProvisioningView)), security(("bearer" = [])))]
+pub async fn retry_provisioning(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<TenantId>,
+) -> Result<Changed<ProvisioningView>, AppError> {
+    let (begun, commit) = app::tenants::retry_provisioning(&app, &principal, id).await?;
+    Ok(Changed { version: None, body: Some(begun).into(), commit, revokes: false })
 }

@@ -14,11 +14,11 @@ use authz::{
     },
 };
 use domain::{
-    CertificateId, CustomerId, FleetName, HostName, IssuerId, ProjectId, ServiceId, Slug, TenantId, UpstreamId,
+    CertificateId, CustomerId, FleetName, HostName, IssuerId, ProjectId, ServiceId, Slug, TaxIds, TenantId, UpstreamId,
     model::{
-        AssertionMode, ClaimState, CustomerKind, ExternalIssuer, HostnameKind, KycKind, NewCertificate, NewCustomer,
-        NewHostname, NewProject, NewRole, NewRoute, NewService, NewSigningKey, NewTenant, NewUpstream, ProjectKind,
-        Role, RouteOwner, Tenancy, TlsMode, UpstreamSpec, VerifyState,
+        AssertionMode, Branding, ClaimState, CustomerKind, ExternalIssuer, HostnameKind, KycKind, NewCertificate,
+        NewCustomer, NewHostname, NewProject, NewRole, NewRoute, NewService, NewSigningKey, NewTenant, NewUpstream,
+        ProjectKind, Role, RouteOwner, Tenancy, TlsMode, UpstreamSpec, VerifyState,
     },
     snapshot::{self, Assertion, Entity, KycStatus, PaymentStatus, TenantStatus},
 };
@@ -26,7 +26,9 @@ use serde::{Deserialize, Serialize};
 use store::{Audited, Commit, Page, Tx, read::*};
 use uuid::Uuid;
 
-use super::{certificates, client_certificates, issuers, projects, role_bindings, roles, signing_keys, upstreams};
+use super::{
+    certificates, client_certificates, issuers, new_tenant, projects, role_bindings, roles, signing_keys, upstreams,
+};
 use crate::{App, caller::Principal, context::new_id, error::AppError};
 
 /// Proofs that somebody may write all that a declarative file can hold.
@@ -225,7 +227,7 @@ impl Run<'_> {
             tenancy: Tenancy::Dedicated,
             address: None,
             contact: None,
-            tax_ids: std::collections::BTreeMap::new(),
+            tax_ids: TaxIds::default(),
             kyc: KycStatus::Completed,
             kyc_kind: KycKind::Kyb,
             payment: PaymentStatus::Ok,
@@ -257,6 +259,7 @@ impl Run<'_> {
             self.outcome.updated += 1;
             return Ok(());
         }
+        new_tenant::free(self.app, &declared.slug)?;
         let project_id: ProjectId = self.stored(declared.project_id);
         let project = self.tx.project(project_id).await?.ok_or(AppError::NotFound("project"))?;
         let customer_id = self.customer(&project.slug).await?;
@@ -279,6 +282,7 @@ impl Run<'_> {
             rate_limit: declared.rate_limit,
             principal_rate_limit: declared.principal_rate_limit,
             admission: declared.admission.clone(),
+            branding: Branding::default(),
         };
         self.tx.created(self.tx.insert_tenant(&self.writer.tenants, new).await?).await?;
         self.outcome.created += 1;

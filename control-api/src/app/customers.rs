@@ -3,13 +3,11 @@
 use authz::{Authorized, action::ManageCustomers};
 use domain::{
     CustomerId,
-    audit::AuditEntry,
-    model::{Customer, NewCustomer, Version},
-    snapshot::{KycStatus, PaymentStatus},
+    model::{Artifact, Customer, CustomerChange, CustomerState, NewArtifact, NewCustomer, Version},
 };
-use serde_json::json;
-use store::{Commit, Page, Tx, Unaudited, read::*};
+use store::{Audited, Commit, Page, read::*};
 
+use super::text;
 use crate::{App, caller::Principal, error::AppError};
 
 /// A page of customers.
@@ -53,48 +51,81 @@ pub async fn update_customer(
         .write(&by, app.now(), |tx| {
             let by = by.clone();
             async move {
-                let change = save(&tx, &by, id, version, edit).await?;
-                Ok(tx.updated(change).await?)
+                let mut customer = tx.customer(id).await?.ok_or(AppError::NotFound("customer"))?;
+                customer.version = version.unwrap_or(customer.version);
+                edit(&mut customer);
+                Ok(tx.updated(tx.update_customer(&by, customer).await?).await?)
             }
         })
         .await
 }
 
-/// Sets what is known of who a customer is.
-pub async fn set_kyc(
+/// Why somebody pushes a state, and what they know it by.
+#[derive(Clone, Debug, Default)]
+pub struct StateNote {
+    /// In their words.
+    pub reason: Option<String>,
+    /// A case, an invoice.
+    pub reference: Option<String>,
+}
+
+/// Lengths of a reason, in characters.
+const REASON: std::ops::RangeInclusive<usize> = 1..=1024;
+/// Lengths of a reference, in characters.
+const REFERENCE: std::ops::RangeInclusive<usize> = 1..=512;
+/// Lengths of an artifact's kind, in bytes.
+const ARTIFACT_KIND: std::ops::RangeInclusive<usize> = 1..=64;
+
+/// Brings a customer to a KYC or payment state, as staff or the service says that checks it.
+pub async fn set_customer_state(
+    app: &App,
+    by: &Authorized<ManageCustomers>,
+    id: CustomerId,
+    state: CustomerState,
+    note: &StateNote,
+) -> Result<(Customer, Commit), AppError> {
+    note.reason.iter().try_for_each(|it| text::check("/reason", it, REASON))?;
+    note.reference.iter().try_for_each(|it| text::check("/reference", it, REFERENCE))?;
+    let said = (note.reason.as_deref(), note.reference.as_deref());
+    app.store.write(by, app.now(), |tx| async move { Ok(tx.set_customer_state(by, id, state, said).await?) }).await
+}
+
+/// A page of a customer's KYC and payment states, oldest first.
+pub async fn list_customer_changes(
     app: &App,
     principal: &Principal,
     id: CustomerId,
-    kyc: KycStatus,
-) -> Result<(Customer, Commit), AppError> {
+    page: Page,
+) -> Result<Vec<CustomerChange>, AppError> {
+    read_customer(app, principal, id).await?;
+    Ok(app.store.customer_changes(id, page).await?)
+}
+
+/// A page of a customer's evidence, oldest first.
+pub async fn list_artifacts(
+    app: &App,
+    principal: &Principal,
+    id: CustomerId,
+    page: Page,
+) -> Result<Vec<Artifact>, AppError> {
+    read_customer(app, principal, id).await?;
+    Ok(app.store.artifacts(id, page).await?)
+}
+
+/// Keeps evidence of who a customer is.
+pub async fn put_artifact(app: &App, principal: &Principal, new: NewArtifact) -> Result<(Artifact, Commit), AppError> {
     let by = principal.may::<ManageCustomers>("kyc")?;
+    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
+    if !ARTIFACT_KIND.contains(&new.kind.len()) || !new.kind.bytes().all(word) {
+        return Err(AppError::field("/kind", "invalid", "1 to 64 of a-z, 0-9, `_` and `-`"));
+    }
+    text::check("/reference", &new.reference, REFERENCE)?;
+    let (by, new) = (&by, &new);
     app.store
-        .write(&by, app.now(), |tx| {
-            let by = by.clone();
-            async move {
-                let change = save(&tx, &by, id, None, &|customer: &mut Customer| customer.kyc = kyc).await?;
-                let entry = AuditEntry::done(change.peek(), "kyc_set").with_fields(json!({ "kyc": kyc }));
-                Ok(tx.audit(entry, change).await?)
-            }
-        })
-        .await
-}
-
-/// Sets whether a customer pays.
-pub async fn set_payment(
-    app: &App,
-    principal: &Principal,
-    id: CustomerId,
-    payment: PaymentStatus,
-) -> Result<(Customer, Commit), AppError> {
-    let by = principal.may::<ManageCustomers>("payment")?;
-    app.store
-        .write(&by, app.now(), |tx| {
-            let by = by.clone();
-            async move {
-                let change = save(&tx, &by, id, None, &|customer: &mut Customer| customer.payment = payment).await?;
-                let entry = AuditEntry::done(change.peek(), "payment_set").with_fields(json!({ "payment": payment }));
-                Ok(tx.audit(entry, change).await?)
+        .write(by, app.now(), |tx| async move {
+            match tx.put_artifact(by, new.clone()).await? {
+                Ok(put) => Ok(tx.done("put", put).await?),
+                Err(kept) => Ok(Audited::unchanged(kept)),
             }
         })
         .await
@@ -108,17 +139,4 @@ pub async fn delete_customer(app: &App, principal: &Principal, id: CustomerId) -
         async move { Ok::<_, AppError>(tx.deleted(tx.delete_customer(&by, id).await?).await?) }
     });
     deleted.await.map(|(_, commit)| commit)
-}
-
-async fn save(
-    tx: &Tx,
-    by: &Authorized<ManageCustomers>,
-    id: CustomerId,
-    version: Option<Version>,
-    edit: &(impl Fn(&mut Customer) + Sync),
-) -> Result<Unaudited<Customer>, AppError> {
-    let mut customer = tx.customer(id).await?.ok_or(AppError::NotFound("customer"))?;
-    customer.version = version.unwrap_or(customer.version);
-    edit(&mut customer);
-    Ok(tx.update_customer(by, customer).await?)
 }

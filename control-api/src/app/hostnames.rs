@@ -2,14 +2,15 @@
 
 use authz::action::{ManageCertificates, ManageHostnames};
 use domain::{
-    Admission, ByteSize, Cors, FleetName, HostnameId, Secret, ServiceId,
-    model::{Hostname, NewHostname, VerifyState, Version},
+    Admission, ByteSize, Cors, FleetName, HostName, HostnameId, ProjectId, Secret, ServiceId, TenantId,
+    model::{Hostname, HostnameKind, NewHostname, TlsMode, VerifyState, Version},
     response::ResponsePolicy,
+    snapshot::Purpose,
 };
 use store::{Commit, Page, read::*};
 
 use super::certificates;
-use crate::{App, caller::Principal, error::AppError};
+use crate::{App, bootstrap, caller::Principal, context::new_id, error::AppError};
 
 /// A page of hostnames.
 pub async fn list_hostnames(app: &App, principal: &Principal, page: Page) -> Result<Vec<Hostname>, AppError> {
@@ -21,6 +22,36 @@ pub async fn list_hostnames(app: &App, principal: &Principal, page: Page) -> Res
 pub async fn read_hostname(app: &App, principal: &Principal, id: HostnameId) -> Result<Hostname, AppError> {
     principal.may::<ManageHostnames>("get")?;
     app.store.hostname(id).await?.ok_or(AppError::NotFound("hostname"))
+}
+
+/// A hostname under the platform's own domains, which needs no proof, with the identity routes: the primary one of a
+/// project.
+pub async fn of_platform(
+    app: &App,
+    project_id: ProjectId,
+    tenant_id: Option<TenantId>,
+    name: &HostName,
+) -> Result<NewHostname, AppError> {
+    let services = app.store.service_by_name(bootstrap::IDENTITY).await?.map(|service| service.id);
+    Ok(NewHostname {
+        id: new_id(&*app.clock),
+        hostname: name.clone(),
+        project_id,
+        tenant_id,
+        fleet: FleetName::default(),
+        purpose: Purpose::App,
+        kind: HostnameKind::Platform,
+        is_primary: true,
+        verify_state: VerifyState::Verified,
+        tls_mode: TlsMode::Manual,
+        certificate_id: None,
+        services: services.into_iter().collect(),
+        max_body: None,
+        response: ResponsePolicy::default(),
+        admission: Admission::default(),
+        cors: Cors::default(),
+        client_certificates: None,
+    })
 }
 
 /// Makes a hostname.

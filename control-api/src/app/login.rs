@@ -3,11 +3,15 @@
 //! Whether a name exists is not told: unknown names cost the same hash, are counted and locked the same, and the answer
 //! is the same. What is told after the right password was given (disabled, several tenants) is told to its holder.
 
+use std::time::Duration;
+
 use authz::Scope;
 use domain::{
     Secret, TenantId, UserId,
     audit::{Actor, ActorKind, AuditEntry, Crud, Target},
-    model::{AuthMethod, MembershipStatus, NewSession, Project, ProjectStatus, Role, Tenant, User, UserStatus},
+    model::{
+        AuthMethod, BreakGlass, MembershipStatus, NewSession, Project, ProjectStatus, Role, Tenant, User, UserStatus,
+    },
     snapshot::{RoleScope, TenantStatus},
 };
 use serde_json::json;
@@ -21,6 +25,7 @@ use crate::{
     App,
     context::{Listener, RequestContext, new_id},
     error::AppError,
+    turns::Turn,
 };
 
 /// Where somebody signs in.
@@ -57,7 +62,24 @@ pub async fn login(
     let realm = realm(app, context, door, &credentials).await?;
     let user = authenticate(app, context, &realm.project, &credentials).await?;
     let tenant = tenant(app, &realm, &user, credentials.tenant.as_deref()).await?;
-    open(app, context, door, &realm.project, &tenant, &user).await
+    let life = app.config.sessions.session.get();
+    let opening = Opening { door, method: AuthMethod::Password, life, proof: Proof::Password, event: "login_success" };
+    open(app, context, opening, &realm.project, &tenant, &user).await
+}
+
+/// A tenant's user by their password, and where they are one, without opening a session.
+///
+/// # Errors
+/// As [`login`].
+pub(super) async fn known(
+    app: &App,
+    context: &RequestContext,
+    credentials: &Credentials,
+) -> Result<(Project, Tenant, User), AppError> {
+    let realm = realm(app, context, Door::Tenant, credentials).await?;
+    let user = authenticate(app, context, &realm.project, credentials).await?;
+    let tenant = tenant(app, &realm, &user, credentials.tenant.as_deref()).await?;
+    Ok((realm.project, tenant, user))
 }
 
 async fn realm(app: &App, context: &RequestContext, door: Door, credentials: &Credentials) -> Result<Realm, AppError> {
@@ -99,12 +121,7 @@ async fn authenticate(
         Some(user) => subject(context, user),
         None => LoginSubject::Name(credentials.username.chars().take(256).collect()),
     };
-    // Looked at, verified and counted in one turn, so that guesses made at once are not all let through.
-    let _turn = app.sign_ins.take(&format!("{}:{}", project.id, subject.key())).await;
-    let failures = app.store.login_failures(project.id, &subject).await?;
-    if let Some(left) = failures.locked(app.now()) {
-        return Err(AppError::LoginLocked { retry_after: left.as_secs().max(1) });
-    }
+    let _turn = turn(app, project, &subject).await?;
     let stored = user.as_ref().and_then(|user| user.password_hash.clone());
     let right = app.passwords.verify(credentials.password.clone(), stored).await?;
     match user.filter(|_| right) {
@@ -116,6 +133,20 @@ async fn authenticate(
     }
 }
 
+/// Somebody's turn to sign in: looked at, verified and counted in one, so that guesses made at once are not all let
+/// through.
+///
+/// # Errors
+/// [`AppError::LoginLocked`].
+pub(super) async fn turn(app: &App, project: &Project, subject: &LoginSubject) -> Result<Turn, AppError> {
+    let turn = app.sign_ins.take(&format!("{}:{}", project.id, subject.key())).await;
+    let failures = app.store.login_failures(project.id, subject).await?;
+    match failures.locked(app.now()) {
+        Some(left) => Err(AppError::LoginLocked { retry_after: left.as_secs().max(1) }),
+        None => Ok(turn),
+    }
+}
+
 /// Whose failures a user's are: at the edge they do not count on the control API's own listener.
 fn subject(context: &RequestContext, user: &User) -> LoginSubject {
     match context.listener {
@@ -124,7 +155,13 @@ fn subject(context: &RequestContext, user: &User) -> LoginSubject {
     }
 }
 
-async fn fail(app: &App, context: &RequestContext, project: &Project, subject: &LoginSubject) -> Result<(), AppError> {
+/// Counts a failed sign-in.
+pub(super) async fn fail(
+    app: &App,
+    context: &RequestContext,
+    project: &Project,
+    subject: &LoginSubject,
+) -> Result<(), AppError> {
     let sessions = &app.config.sessions;
     let policy = LockPolicy { after: sessions.lock_after, lock_for: sessions.lock_for.get() };
     let actor = Actor { kind: ActorKind::Anonymous, id: None, name: String::new() };
@@ -181,18 +218,43 @@ async fn tenant(app: &App, realm: &Realm, user: &User, named: Option<&str>) -> R
     mine.into_iter().find(wanted).ok_or(AppError::CredentialsInvalid)
 }
 
+/// How a session is opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening<'p> {
+    /// Where.
+    pub(super) door: Door,
+    /// By which method.
+    pub(super) method: AuthMethod,
+    /// How long it lives.
+    pub(super) life: Duration,
+    /// What was proven, looked at again in the transaction that opens it.
+    pub(super) proof: Proof<'p>,
+    /// What the audit trail calls it.
+    pub(super) event: &'static str,
+}
+
+/// What somebody proved.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Proof<'p> {
+    /// That they know the user's password.
+    Password,
+    /// That they know an emergency administrator's, and have the code of a time step, which is used up by this.
+    BreakGlass(&'p BreakGlass, i64),
+}
+
 /// Opens the session and mints its first tokens.
-async fn open(
+pub(super) async fn open(
     app: &App,
     context: &RequestContext,
-    door: Door,
+    opening: Opening<'_>,
     project: &Project,
     tenant: &Tenant,
     user: &User,
 ) -> Result<TokenPair, AppError> {
     may_sign_in(project, tenant, user)?;
+    let Opening { door, method, life, proof, event: happened } = opening;
     let now = app.now();
-    let expires_at = now + app.config.sessions.session.get();
+    let expires_at = now + life;
     let draft = Draft::new(app, project, expires_at).await?;
     let roles = roles(app, tenant.id, user.id, door).await?;
     let holder = Holder {
@@ -214,6 +276,11 @@ async fn open(
             let again = tx.user(user.id).await?.filter(|again| again.password_hash == user.password_hash);
             let again = again.ok_or(AppError::CredentialsInvalid)?;
             may_sign_in(project, tenant, &again)?;
+            if let Proof::BreakGlass(seen, step) = proof
+                && !tx.use_break_glass_code(seen, step).await?
+            {
+                return Err(AppError::CredentialsInvalid);
+            }
             if !tx.bindings(tenant.id, user.id).await?.active {
                 return Err(AppError::CredentialsInvalid);
             }
@@ -224,7 +291,7 @@ async fn open(
                     tenant_id: tenant.id,
                     user_id: user.id,
                     system: door == Door::System,
-                    method: AuthMethod::Password,
+                    method,
                     auth_time: now,
                     ip: origin.source_ip,
                     user_agent: origin.user_agent.clone(),
@@ -237,7 +304,7 @@ async fn open(
             tx.insert_refresh(&draft.refresh_row(sid, expires_at)).await?;
             tx.clear_login_failures(project.id, &subject(context, user)).await?;
             tx.note_login(user.id).await?;
-            tx.record(actor, &origin, &event("login_success", Crud::C, &session)).await?;
+            tx.record(actor, &origin, &event(happened, Crud::C, &session)).await?;
             draft.sign(&session, holder, generations).await
         }
     });

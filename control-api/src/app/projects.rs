@@ -6,12 +6,16 @@ use authz::{
 };
 use domain::{
     ProjectId,
-    model::{NewProject, NewSigningKey, Project, ProjectStatus, Version},
+    model::{NewProject, NewSigningKey, Project, ProjectKind, ProjectStatus, Version},
 };
 use store::{Audited, Commit, Page, Tx, read::*};
 
 use super::signing_keys;
-use crate::{App, caller::Principal, error::AppError};
+use crate::{
+    App,
+    caller::{Principal, Site},
+    error::AppError,
+};
 
 /// A page of projects.
 pub async fn list_projects(app: &App, principal: &Principal, page: Page) -> Result<Vec<Project>, AppError> {
@@ -94,4 +98,17 @@ pub async fn update_project(
             }
         })
         .await
+}
+
+/// In the shared project the platform says who comes, by which provider and with what passwords; a tenant's own principals
+/// do not. Staff may.
+///
+/// # Errors
+/// [`AppError::ManagedByPlatform`].
+pub async fn is_tenants_own(app: &App, principal: &Principal, site: Site) -> Result<(), AppError> {
+    let project = app.store.project(site.project).await?.ok_or(AppError::NotFound("project"))?;
+    if project.kind == ProjectKind::Shared && !principal.is_system() {
+        return Err(AppError::ManagedByPlatform("in the shared project, people join by invitation only"));
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@
 use authz::action::ManageRoleBindings;
 use domain::{
     OrgUnitId, RoleBindingId, RoleId, UserId,
-    model::{NewRoleBinding, Role, RoleBinding, RoleSubject},
+    model::{NewRoleBinding, Role, RoleBinding, RoleSubject, User},
     permission::EVERYTHING,
     snapshot::RoleScope,
 };
@@ -105,8 +105,32 @@ pub async fn outranks(
     covers(reader, principal, site, &in_units).await
 }
 
-/// Whether a tenant has somebody active who holds a role of administrators.
-pub async fn administered(reader: &(impl Roles + RoleBindings), site: Site) -> Result<bool, AppError> {
+/// Whether a tenant has somebody active who holds a role of administrators. An emergency administrator is none.
+pub async fn administered(reader: &(impl Roles + RoleBindings + Users), site: Site) -> Result<bool, AppError> {
+    let counts = |user: &User, role: &Role| role.admin && !user.is_break_glass;
+    administered_by(reader, site, counts).await
+}
+
+/// Whether somebody beside this user administers a tenant, or, in the root project, the platform: active, with a password
+/// that need not be changed first.
+pub async fn administered_beside(
+    reader: &(impl Roles + RoleBindings + Users),
+    site: Site,
+    beside: UserId,
+) -> Result<bool, AppError> {
+    let counts = |user: &User, role: &Role| {
+        let signs_in = user.password_hash.is_some() && !user.must_change_password;
+        (role.admin || role.super_admin) && user.id != beside && signs_in
+    };
+    administered_by(reader, site, counts).await
+}
+
+/// Whether a tenant has somebody active who counts by one of their roles in all of it.
+async fn administered_by(
+    reader: &(impl Roles + RoleBindings + Users),
+    site: Site,
+    counts: impl Fn(&User, &Role) -> bool,
+) -> Result<bool, AppError> {
     let mut page = Page::WIDEST;
     loop {
         let bindings = reader.role_bindings(site.tenant, page).await?;
@@ -114,8 +138,12 @@ pub async fn administered(reader: &(impl Roles + RoleBindings), site: Site) -> R
         page.after = Some(last.id.uuid());
         for binding in &bindings {
             let RoleSubject::User(user) = binding.subject else { continue };
-            if binding.ou_id.is_none()
-                && role_of(reader, site, binding.role_id).await?.admin
+            if binding.ou_id.is_some() {
+                continue;
+            }
+            let role = role_of(reader, site, binding.role_id).await?;
+            if (role.admin || role.super_admin)
+                && reader.user(user).await?.is_some_and(|user| counts(&user, &role))
                 && reader.bindings(site.tenant, user).await?.active
             {
                 return Ok(true);
@@ -130,7 +158,7 @@ pub async fn administered(reader: &(impl Roles + RoleBindings), site: Site) -> R
 /// # Errors
 /// [`AppError::Conflict`] (`last_admin`).
 pub async fn still_administered(
-    reader: &(impl Roles + RoleBindings),
+    reader: &(impl Roles + RoleBindings + Users),
     principal: &Principal,
     site: Site,
     before: bool,

@@ -1,50 +1,15 @@
-//! Tenants: made in a project of their own or in the shared one, and taken through their life cycle.
+//! Tenants, taken through their life cycle. How one comes to be is in [`super::new_tenant`], how it ends in
+//! [`super::life_cycle`].
 
-use authz::{
-    Authorized,
-    action::{ManageCustomers, ManageProjects, ManageSigningKeys, ManageTenants},
-};
+use authz::action::{ManageCustomers, ManageTenants};
 use domain::{
-    Admission, CustomerId, ProjectId, Slug, TenantId, Timestamp,
-    model::{
-        ClaimState, Customer, NewProject, NewSigningKey, NewTenant, ProjectKind, Tenancy, Tenant, TenantTransition,
-        Version,
-    },
-    snapshot::{KycStatus, RateLimit, TenantStatus},
+    Admission, CustomerId, TenantId, Timestamp,
+    model::{Branding, Provisioning, Tenant, TenantTransition, Version},
+    snapshot::RateLimit,
 };
 use store::{Commit, Page, read::*};
 
-use super::{projects, signing_keys};
-use crate::{App, bootstrap, caller::Principal, context::new_id, error::AppError};
-
-/// A tenant as it is asked for.
-#[derive(Clone, Debug)]
-pub struct TenantDraft {
-    /// Its id, where the caller chooses it.
-    pub id: Option<TenantId>,
-    /// Unique short name.
-    pub slug: Slug,
-    /// Display name.
-    pub name: String,
-    /// Who pays.
-    pub customer_id: CustomerId,
-    /// An existing project; none for the customer's way.
-    pub project_id: Option<ProjectId>,
-    /// Issuer of the project that is made for it.
-    pub issuer: Option<String>,
-    /// Trial or active.
-    pub status: TenantStatus,
-    /// Plan.
-    pub plan: Option<String>,
-    /// When the trial ends.
-    pub trial_ends_at: Option<Timestamp>,
-    /// Requests a second.
-    pub rate_limit: Option<RateLimit>,
-    /// Requests a second of each of its principals.
-    pub principal_rate_limit: Option<RateLimit>,
-    /// Who is let in, and how much at once.
-    pub admission: Admission,
-}
+use crate::{App, caller::Principal, error::AppError};
 
 /// A page of tenants.
 pub async fn list_tenants(app: &App, principal: &Principal, page: Page) -> Result<Vec<Tenant>, AppError> {
@@ -77,110 +42,6 @@ pub async fn read_tenant_by_slug(app: &App, principal: &Principal, slug: &str) -
     app.store.tenant_by_slug(slug).await?.ok_or(AppError::NotFound("tenant"))
 }
 
-/// Makes a tenant; for a customer with projects of its own, its project with a signing key in the same step.
-pub async fn create_tenant(app: &App, principal: &Principal, draft: TenantDraft) -> Result<(Tenant, Commit), AppError> {
-    let by = principal.may::<ManageTenants>("create")?;
-    let customer = app.store.customer(draft.customer_id).await?;
-    let customer = customer.ok_or_else(|| AppError::field("/customer_id", "unknown", "there is no such customer"))?;
-    may_grow(&customer)?;
-    let home = home(app, principal, &draft, &customer).await?;
-    let new = NewTenant {
-        id: draft.id.unwrap_or_else(|| new_id(&*app.clock)),
-        project_id: home.project_id(),
-        customer_id: customer.id,
-        slug: draft.slug,
-        name: draft.name,
-        status: draft.status,
-        claim_state: ClaimState::Claimed,
-        plan: draft.plan,
-        trial_ends_at: draft.trial_ends_at,
-        rate_limit: draft.rate_limit,
-        principal_rate_limit: draft.principal_rate_limit,
-        admission: draft.admission,
-    };
-    let home = &home;
-    app.store
-        .write(&by, app.now(), |tx| {
-            let (by, new) = (by.clone(), new.clone());
-            async move {
-                if let Home::New(it) = home {
-                    projects::insert(&tx, &it.by_project, &it.by_key, it.project.clone(), it.key.clone()).await?;
-                }
-                Ok(tx.created(tx.insert_tenant(&by, new).await?).await?)
-            }
-        })
-        .await
-}
-
-/// Where a new tenant lives.
-enum Home {
-    /// In a project that is there.
-    There(ProjectId),
-    /// In one that is made with it.
-    New(Box<NewHome>),
-}
-
-/// A project to be made, and the proofs for it.
-struct NewHome {
-    project: NewProject,
-    key: NewSigningKey,
-    by_project: Authorized<ManageProjects>,
-    by_key: Authorized<ManageSigningKeys>,
-}
-
-impl Home {
-    fn project_id(&self) -> ProjectId {
-        match self {
-            Self::There(id) => *id,
-            Self::New(home) => home.project.id,
-        }
-    }
-}
-
-async fn home(app: &App, principal: &Principal, draft: &TenantDraft, customer: &Customer) -> Result<Home, AppError> {
-    if let Some(id) = draft.project_id {
-        let found = app.store.project(id).await?;
-        found.ok_or_else(|| AppError::field("/project_id", "unknown", "there is no such project"))?;
-        return Ok(Home::There(id));
-    }
-    if customer.tenancy == Tenancy::Shared {
-        let cloud = app.store.project_by_slug(bootstrap::CLOUD).await?;
-        return Ok(Home::There(cloud.ok_or(AppError::NotFound("project"))?.id));
-    }
-    let issuer = draft.issuer.clone().filter(|issuer| issuer.starts_with("https://"));
-    let issuer = issuer.ok_or_else(|| {
-        AppError::field("/issuer", "required", "a project is made for the tenant, and its issuer is an https URL")
-    })?;
-    let id = new_id(&*app.clock);
-    let project = NewProject {
-        id,
-        slug: draft.slug.clone(),
-        name: draft.name.clone(),
-        kind: ProjectKind::Dedicated,
-        audiences: vec![issuer.clone()],
-        issuer,
-        config: serde_json::json!({}),
-    };
-    let key = signing_keys::fresh_key(app, id)?;
-    Ok(Home::New(Box::new(NewHome {
-        project,
-        key,
-        by_project: principal.may("create")?,
-        by_key: principal.may("create")?,
-    })))
-}
-
-/// Customers that were not identified get no new tenants.
-fn may_grow(customer: &Customer) -> Result<(), AppError> {
-    match customer.kyc {
-        KycStatus::Completed | KycStatus::DueRekyc => Ok(()),
-        KycStatus::None | KycStatus::Pending | KycStatus::Partial => Err(AppError::Conflict {
-            code: "kyc_required",
-            detail: "the customer must be identified before it gets a tenant".into(),
-        }),
-    }
-}
-
 /// What changes of a tenant.
 #[derive(Clone, Debug, Default)]
 pub struct TenantEdit {
@@ -196,6 +57,8 @@ pub struct TenantEdit {
     pub principal_rate_limit: Option<Option<RateLimit>>,
     /// Who is let in, and how much at once.
     pub admission: Option<Admission>,
+    /// What its pages and mails look like.
+    pub branding: Option<Branding>,
 }
 
 /// Changes a tenant.
@@ -219,6 +82,7 @@ pub async fn update_tenant(
                 tenant.rate_limit = edit.rate_limit.unwrap_or(tenant.rate_limit);
                 tenant.principal_rate_limit = edit.principal_rate_limit.unwrap_or(tenant.principal_rate_limit);
                 tenant.admission = edit.admission.unwrap_or(tenant.admission);
+                tenant.branding = edit.branding.unwrap_or(tenant.branding);
                 Ok(tx.updated(tx.update_tenant(&by, tenant).await?).await?)
             }
         })
@@ -265,6 +129,39 @@ pub async fn revoke_tenant_tokens(
         .write(&by, app.now(), |tx| {
             let by = by.clone();
             async move { Ok(tx.done("tokens_revoked", tx.revoke_tenant_tokens(&by, id).await?).await?) }
+        })
+        .await
+}
+
+/// What became of a tenant in the directory of its people; none where nobody asked for it.
+pub async fn read_provisioning(
+    app: &App,
+    principal: &Principal,
+    id: TenantId,
+) -> Result<Option<Provisioning>, AppError> {
+    read_tenant(app, principal, id).await?;
+    Ok(app.store.provisioning(id).await?)
+}
+
+/// Has the steps that are left taken at once; all of them for a tenant that nobody asked it for.
+pub async fn retry_provisioning(
+    app: &App,
+    principal: &Principal,
+    id: TenantId,
+) -> Result<(Provisioning, Commit), AppError> {
+    let by = principal.may::<ManageTenants>("provision")?;
+    let by = &by;
+    app.store
+        .write(by, app.now(), |tx| async move {
+            let tenant =
+                tx.tenant(id).await?.filter(|it| it.deleted_at.is_none()).ok_or(AppError::NotFound("tenant"))?;
+            let known = tx.provisioning(id).await?;
+            let again = known.unwrap_or_else(|| Provisioning::begun(tenant.project_id, id, app.now()));
+            if again.next_step().is_none() {
+                let detail = "every step was taken".to_owned();
+                return Err(AppError::Conflict { code: "provisioning_done", detail });
+            }
+            Ok(tx.done("provision_retried", tx.begin_provisioning(by, again).await?).await?)
         })
         .await
 }

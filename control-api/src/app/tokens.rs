@@ -10,7 +10,7 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
     Clock, ProjectId, Secret, SessionId, TenantId, Timestamp, TokenId, UserId,
-    model::{NewRefreshToken, Project, Role, Session},
+    model::{AuthMethod, NewRefreshToken, Project, Role, Session},
 };
 
 use crate::{
@@ -122,7 +122,7 @@ impl Draft {
             ou: None,
             auth_time: session.auth_time.secs(),
             acr: None,
-            amr: vec!["pwd".into()],
+            amr: methods(session.method),
         };
         let token = signer::sign(&*self.key, ACCESS_TOKEN_TYPE, &claims).await;
         let token = token.map_err(|error| AppError::internal("an access token cannot be signed", error))?;
@@ -131,6 +131,14 @@ impl Draft {
             refresh_token: self.refresh.clone(),
             expires_in: self.expires_in,
         })
+    }
+}
+
+/// How somebody proved who they are, in the words of RFC 8176 §2.
+fn methods(method: AuthMethod) -> Vec<String> {
+    match method {
+        AuthMethod::Password => vec!["pwd".into()],
+        AuthMethod::BreakGlass => vec!["pwd".into(), "otp".into(), "mfa".into()],
     }
 }
 

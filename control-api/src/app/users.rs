@@ -2,9 +2,12 @@
 //! members it shares with other tenants only the membership. Nobody changes, disables, signs out or deletes somebody who
 //! holds more than themselves.
 
-use authz::action::{ManageRoleBindings, ManageSessions, ManageUsers};
+use authz::{
+    Authorized, Scope,
+    action::{ManageRoleBindings, ManageSessions, ManageUsers},
+};
 use domain::{
-    RoleId, Secret, SessionId, UserId,
+    ProjectId, RoleId, Secret, SessionId, UserId,
     audit::{AuditEntry, Crud},
     model::{
         Membership, MembershipSource, MembershipStatus, NewRoleBinding, NewUser, RoleSubject, Session, Subject, User,
@@ -13,7 +16,7 @@ use domain::{
 };
 use store::{Audited, Commit, Page, Tx, read::*};
 
-use super::{login::event, role_bindings, text};
+use super::{login::event, new_tenant, projects, role_bindings, text};
 use crate::{
     App,
     caller::{Principal, Site},
@@ -81,6 +84,7 @@ pub async fn create_user(
     draft: UserDraft,
 ) -> Result<(User, Commit), AppError> {
     let by = principal.may_in::<ManageUsers>(site, "create")?;
+    projects::is_tenants_own(app, principal, site).await?;
     let grants_by = match draft.roles.is_empty() {
         true => None,
         false => Some(principal.may_in::<ManageRoleBindings>(site, "create")?),
@@ -277,14 +281,43 @@ pub async fn reset_password(
             }
         })
         .await?;
-    let cleared = app.store.write_session(authz::Scope::Project(site.project), app.now(), |tx| async move {
+    forget_failures(app, site.project, id).await?;
+    Ok(changed)
+}
+
+/// A user's failed sign-ins are forgotten, wherever they were.
+async fn forget_failures(app: &App, project: ProjectId, id: UserId) -> Result<(), AppError> {
+    let cleared = app.store.write_session(Scope::Project(project), app.now(), |tx| async move {
         for subject in [store::LoginSubject::User(id), store::LoginSubject::Direct(id)] {
-            tx.clear_login_failures(site.project, &subject).await?;
+            tx.clear_login_failures(project, &subject).await?;
         }
         Ok::<_, AppError>(())
     });
-    cleared.await?;
-    Ok(changed)
+    cleared.await
+}
+
+/// Gives one of the platform's staff a new password and lets them sign in again: for the command on the machine.
+///
+/// # Errors
+/// [`AppError::NotFound`] for nobody of the root project; for its emergency administrator, who has a command of their own.
+pub async fn reset_staff_password(app: &App, job: &'static str, username: &str) -> Result<Secret<String>, AppError> {
+    let root = app.store.root_project().await?.ok_or(AppError::NotFound("project"))?;
+    let user = app.store.user_by_login(root.id, username).await?.ok_or(AppError::NotFound("user"))?;
+    let password = new_tenant::one_time_password()?;
+    let hash = app.passwords.hash(password.clone()).await?;
+    let by = Authorized::<ManageUsers>::system(job);
+    let (by, hash, id) = (&by, &hash, user.id);
+    let written = app.store.write(by, app.now(), |tx| async move {
+        let mut found = tx.user(id).await?.ok_or(AppError::NotFound("user"))?;
+        if found.status != UserStatus::Active {
+            found.status = UserStatus::Active;
+            tx.done("enabled", tx.update_user(by, found).await?).await?;
+        }
+        Ok::<_, AppError>(tx.done("password_reset", tx.set_password(by, id, hash, false).await?).await?)
+    });
+    written.await?;
+    forget_failures(app, root.id, id).await?;
+    Ok(password)
 }
 
 /// Refuses every token and session of a user in a tenant.
@@ -394,8 +427,7 @@ async fn shared(app: &App, principal: &Principal, id: UserId) -> Result<bool, Ap
 /// What belongs to the user and not to the membership is no tenant's to change once another tenant shares the user.
 async fn wholly_ours(app: &App, principal: &Principal, id: UserId) -> Result<(), AppError> {
     if shared(app, principal, id).await? {
-        let detail = "the user is a member of other tenants too".to_owned();
-        return Err(AppError::Conflict { code: "managed_by_platform", detail });
+        return Err(AppError::ManagedByPlatform("the user is a member of other tenants too"));
     }
     Ok(())
 }

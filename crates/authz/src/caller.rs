@@ -34,6 +34,8 @@ actions! {
     ManageApiKeys = "api-key";
     /// Audit events appended from outside.
     AppendAudit = "audit";
+    /// Emergency administrators.
+    ManageBreakGlass = "break-glass";
     /// As whom the holders of client certificates act.
     ManageCertificateBindings = "certificate-binding";
     /// Certificates.

@@ -120,6 +120,8 @@ macro_rules! kinds {
 kinds! {
     /// A key that programs of a tenant act with.
     ApiKey => ApiKeyId;
+    /// Evidence of who a customer is.
+    Artifact => ArtifactId;
     /// One row of the audit trail.
     AuditEvent => AuditEventId;
     /// A certificate chain with its key.
@@ -128,6 +130,8 @@ kinds! {
     CertificateBinding => CertificateBindingId;
     /// Who pays.
     Customer => CustomerId;
+    /// A step of a customer's KYC or payment state.
+    CustomerChange => CustomerChangeId;
     /// That a tenant may use a product.
     Entitlement => EntitlementId;
     /// One running gateway process.

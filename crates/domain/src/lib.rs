@@ -7,7 +7,9 @@ pub mod admission;
 pub mod api_key;
 pub mod audit;
 pub mod client_certificate;
+pub mod contact;
 pub mod cors;
+pub mod country;
 pub mod credential;
 pub mod decision;
 pub mod declarative;
@@ -24,22 +26,26 @@ pub mod response;
 pub mod secret;
 pub mod slug;
 pub mod snapshot;
+pub mod tax_id;
 pub mod time;
 pub mod unit;
 
 pub use admission::Admission;
 pub use api_key::{ApiKeyScheme, ApiKeyState, KeyPrefix};
 pub use client_certificate::{CertificateBinding, CertificateMode, CertificateName, ClientCertificates, NameKind};
+pub use contact::{Address, Contact};
 pub use cors::{Cors, CorsOrigin};
+pub use country::Country;
 pub use credential::{CredentialKind, Credentials};
 pub use decision::Decision;
 pub use fact::{Fact, History, NumberedFact, Position, Seq, SnapshotVersion, Tag};
 pub use fleet::FleetName;
 pub use host::HostName;
 pub use id::{
-    ApiKeyId, AuditEventId, CertificateBindingId, CertificateId, CustomerId, EntitlementId, GatewayId, HostnameId, Id,
-    IssuerId, MembershipId, MenuId, OrgUnitId, ProductId, ProductRequestId, ProjectId, RequestId, RoleBindingId,
-    RoleId, RouteId, ServiceId, SessionId, SigningKeyId, TenantId, TokenId, UpstreamId, UserId,
+    ApiKeyId, ArtifactId, AuditEventId, CertificateBindingId, CertificateId, CustomerChangeId, CustomerId,
+    EntitlementId, GatewayId, HostnameId, Id, IssuerId, MembershipId, MenuId, OrgUnitId, ProductId, ProductRequestId,
+    ProjectId, RequestId, RoleBindingId, RoleId, RouteId, ServiceId, SessionId, SigningKeyId, TenantId, TokenId,
+    UpstreamId, UserId,
 };
 pub use network::Network;
 pub use path::PathPattern;
@@ -47,5 +53,6 @@ pub use permission::Permission;
 pub use quota::{Period, ProductQuota};
 pub use secret::Secret;
 pub use slug::Slug;
+pub use tax_id::TaxIds;
 pub use time::{BootInstant, Clock, Timestamp};
 pub use unit::{ByteSize, HumanDuration};

@@ -5,14 +5,18 @@
 //! own.
 
 pub mod api_key;
+pub mod branding;
+pub mod break_glass;
 pub mod certificate;
 pub mod customer;
+pub mod customer_state;
 pub mod enrolment;
 pub mod gateway;
 pub mod hostname;
 pub mod menu;
 pub mod product;
 pub mod project;
+pub mod provisioning;
 pub mod role;
 pub mod service;
 pub mod session;
@@ -23,8 +27,11 @@ pub mod upstream;
 pub mod user;
 
 pub use api_key::{ApiKey, ApiKeyStatus, NewApiKey};
+pub use branding::{Branding, BrandingError, Colour};
+pub use break_glass::{BreakGlass, NewBreakGlass};
 pub use certificate::{BoundCertificate, Certificate, CertificateSource, NewBoundCertificate, NewCertificate};
 pub use customer::{Customer, CustomerKind, KycKind, NewCustomer, Tenancy};
+pub use customer_state::{Artifact, CustomerChange, CustomerState, CustomerStateConflict, NewArtifact};
 pub use enrolment::{Enrolment, EnrolmentState, NewEnrolment};
 pub use gateway::{GatewayNode, GatewayReport};
 pub use hostname::{Hostname, HostnameKind, NewHostname, TlsMode, VerifyState};
@@ -34,6 +41,7 @@ pub use product::{
     ProductKey, ProductRequest, ProductRequestKind, ProductRequestStatus,
 };
 pub use project::{ExternalIssuer, NewProject, Project, ProjectKind, ProjectStatus};
+pub use provisioning::{Provisioning, ProvisioningStep, StepOutcome, StepState};
 pub use role::{NewRole, NewRoleBinding, Role, RoleBinding, RoleSubject, builtin};
 pub use service::{NewRoute, NewService, Route, RouteOwner, Service};
 pub use session::{AuthMethod, NewRefreshToken, NewSession, RefreshToken, Session};

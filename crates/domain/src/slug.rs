@@ -17,6 +17,66 @@ impl Slug {
     }
 }
 
+/// Names that no tenant gets: the platform's own projects and hostnames, and what people would take for them.
+const RESERVED: [&str; 48] = [
+    "about",
+    "account",
+    "accounts",
+    "admin",
+    "administrator",
+    "api",
+    "app",
+    "apps",
+    "assets",
+    "auth",
+    "billing",
+    "blog",
+    "cdn",
+    "cloud",
+    "console",
+    "control",
+    "default",
+    "docs",
+    "edge",
+    "ftp",
+    "gateway",
+    "help",
+    "id",
+    "identity",
+    "imap",
+    "internal",
+    "localhost",
+    "login",
+    "mail",
+    "metrics",
+    "ns1",
+    "ns2",
+    "oauth",
+    "platform",
+    "portal",
+    "portcullis",
+    "root",
+    "security",
+    "signup",
+    "smtp",
+    "sso",
+    "static",
+    "status",
+    "support",
+    "system",
+    "test",
+    "webmail",
+    "www",
+];
+
+impl Slug {
+    /// Whether it is kept for the platform, or looks like an encoded international name (RFC 5890 §2.3.1): a tenant's
+    /// slug is the first label of its hostname.
+    pub fn is_reserved(&self) -> bool {
+        RESERVED.contains(&self.as_str()) || self.0.get(2..4) == Some("--")
+    }
+}
+
 impl FromStr for Slug {
     type Err = SlugError;
     fn from_str(text: &str) -> Result<Self, SlugError> {
@@ -61,5 +121,16 @@ fn rejects_what_is_too_short_dashed_upper_case_or_underscored() {
     assert!("a-1".parse::<Slug>().is_ok());
     for bad in ["", "ab", "-abc", "abc-", "Acme", "a_b", "a b", &"a".repeat(64)] {
         assert!(bad.parse::<Slug>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn the_platforms_own_names_and_encoded_ones_are_reserved() {
+    assert!(RESERVED.is_sorted());
+    for reserved in ["root", "cloud", "console", "www", "xn--bcher-kva", "ab--cd"] {
+        assert!(reserved.parse::<Slug>().unwrap().is_reserved(), "{reserved}");
+    }
+    for free in ["acme", "globex", "a--b", "root-cause", "cloud9"] {
+        assert!(!free.parse::<Slug>().unwrap().is_reserved(), "{free}");
     }
 }

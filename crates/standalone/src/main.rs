@@ -15,7 +15,7 @@ use standalone::{
     config::NodeConfig,
     demo::{CLOUD, CONSOLE, Demo},
     echo,
-    node::{Node, NodeError},
+    node::{Node, NodeError, OfflineNode},
     seed::{self, Front},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,10 +49,60 @@ enum Command {
     /// Lists or rotates the keys that a running control API signs with.
     #[command(subcommand)]
     Keys(standalone::keys::Keys),
+    /// Sets a customer's emergency administrator up, or up anew: prints password and authenticator secret as JSON, once.
+    /// The node must be stopped.
+    BreakGlass {
+        /// Code of the customer; `root` for the platform's own.
+        #[arg(long)]
+        customer: String,
+        #[command(flatten)]
+        offline: Offline,
+    },
+    /// Gives one of the platform's staff a new password, and lets them sign in again: prints it as JSON, once. The node
+    /// must be stopped.
+    ResetPassword {
+        /// Their user name or email.
+        #[arg(long, default_value = "platform-admin")]
+        username: String,
+        #[command(flatten)]
+        offline: Offline,
+    },
     /// Says why the edge decided a request as it did, stage by stage.
     Explain(standalone::explain::Explain),
     /// Asks a running control API about tokens and rights, as services do: JSON in and out.
     Rpc(standalone::rpc::Rpc),
+}
+
+/// Which node, while it is stopped.
+#[derive(Args)]
+struct Offline {
+    /// Its configuration file.
+    #[arg(long, conflicts_with = "data_dir")]
+    config: Option<PathBuf>,
+    /// Its data folder.
+    #[arg(long, default_value = ".portcullis")]
+    data_dir: PathBuf,
+}
+
+impl Offline {
+    /// Its use cases, and what keeps it from being started meanwhile.
+    async fn open(&self) -> anyhow::Result<OfflineNode> {
+        let config = match &self.config {
+            Some(file) => NodeConfig::load(file)?,
+            None => NodeConfig { data_dir: self.data_dir.clone(), ..NodeConfig::default() },
+        };
+        Ok(OfflineNode::open(config, Arc::new(SystemClock)).await?)
+    }
+}
+
+async fn break_glass(customer: &str, offline: &Offline) -> anyhow::Result<String> {
+    let node = offline.open().await?;
+    Ok(control_api::emergency::set_up(node.app(), customer).await?.to_string())
+}
+
+async fn reset_password(username: &str, offline: &Offline) -> anyhow::Result<String> {
+    let node = offline.open().await?;
+    Ok(control_api::emergency::reset_password(node.app(), Some(username)).await?.to_string())
 }
 
 #[derive(Args)]
@@ -108,6 +158,12 @@ fn main() -> ExitCode {
         Command::Check { file } => NodeConfig::load(&file).map(|_| ()).map_err(anyhow::Error::from),
         Command::Keys(keys) => runtime.block_on(standalone::keys::run(keys)).map(|report| say(&report)),
         Command::Apply(apply) => runtime.block_on(standalone::apply::run(apply)).map(|report| say(&report)),
+        Command::BreakGlass { customer, offline } => {
+            runtime.block_on(break_glass(&customer, &offline)).map(|made| say(&made))
+        }
+        Command::ResetPassword { username, offline } => {
+            runtime.block_on(reset_password(&username, &offline)).map(|made| say(&made))
+        }
         Command::Explain(explain) => runtime.block_on(standalone::explain::run(explain)).map(|account| say(&account)),
         Command::Rpc(rpc) => runtime.block_on(standalone::rpc::run(rpc)).map(|answer| say(&answer)),
     };

@@ -15,12 +15,15 @@ use control_api::{ControlApi, RunningControlApi, config::ListenAddress};
 use domain::{Clock, Secret};
 use gateway::{Edge, EdgeError, EdgeParts, RunningEdge, Source};
 use link::{
-    log::{FactCarrier, MemoryCarrier},
+    log::{FactCarrier, MemoryCarrier, NoCarrier},
     nonces::MemoryNonces,
 };
 use store::{Sealer, Store, StoreError, seal};
 
 use crate::{announce::Endpoints, authority::Authority, config::NodeConfig, private_file};
+
+/// The database's file in the data folder.
+const DATABASE: &str = "portcullis.db";
 
 /// Longest wait for the edge to apply what was just written.
 const APPLIED: Duration = Duration::from_secs(10);
@@ -162,6 +165,36 @@ impl Node {
     }
 }
 
+/// The use cases of a node that is stopped, over its database alone. Until this is dropped, it cannot be started.
+pub struct OfflineNode {
+    app: control_api::App,
+    _lock: fs::File,
+}
+
+impl OfflineNode {
+    /// Opens a node's data folder.
+    ///
+    /// # Errors
+    /// [`NodeError`]: where there is no database, or the node runs.
+    pub async fn open(config: NodeConfig, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
+        let folder = config.data_dir;
+        let (key, database) = (folder.join("master.key"), folder.join(DATABASE));
+        for path in [&database, &key] {
+            fs::metadata(path).map_err(|source| NodeError::Folder { folder: path.clone(), source })?;
+        }
+        let lock = open_folder(&folder)?;
+        let store = open_store(&folder, &master_key(&key)?).await?;
+        let app = control_api::App::new(config.control_api, store, Arc::new(NoCarrier), clock);
+        let app = app.map_err(|error| NodeError::Control(control_api::StartError::Setup(error)))?;
+        Ok(Self { app, _lock: lock })
+    }
+
+    /// The use cases.
+    pub const fn app(&self) -> &control_api::App {
+        &self.app
+    }
+}
+
 /// Today, for the development authority.
 pub(crate) fn today(clock: &dyn Clock) -> jiff::civil::Date {
     let now = jiff::Timestamp::from_millisecond(clock.unix_now().millis()).unwrap_or_default();
@@ -209,7 +242,7 @@ fn master_key(path: &Path) -> Result<Secret<Vec<u8>>, NodeError> {
 }
 
 async fn open_store(folder: &Path, master_key: &Secret<Vec<u8>>) -> Result<Store, NodeError> {
-    let path = folder.join("portcullis.db");
+    let path = folder.join(DATABASE);
     let failed = |source: StoreError| NodeError::Store { path: path.clone(), source };
     let sealer = Sealer::new(master_key, &[]).map_err(|error| failed(error.into()))?;
     let store = Store::sqlite(&path, sealer).map_err(failed)?;

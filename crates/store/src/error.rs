@@ -1,6 +1,6 @@
 //! What can go wrong in the store, in our words and not a driver's.
 
-use domain::model::{TenantStateConflict, Version};
+use domain::model::{CustomerStateConflict, TenantStateConflict, Version};
 
 use crate::seal::SealError;
 
@@ -53,6 +53,9 @@ pub enum StoreError {
     /// The tenant's state does not allow the step (`tenant_state_conflict`).
     #[error(transparent)]
     TenantState(#[from] TenantStateConflict),
+    /// The customer's state does not follow the one before (`kyc_state_conflict`, `payment_state_conflict`).
+    #[error(transparent)]
+    CustomerState(#[from] CustomerStateConflict),
     /// Two routes match the same requests equally well (`route_tie`).
     #[error(transparent)]
     Tie(#[from] authz::Tie),

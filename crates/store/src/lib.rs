@@ -33,6 +33,7 @@ pub use aggregate::{
     issuer_fetch::{Fetched, IssuerFetch, MIN_INTERVAL as MIN_FETCH_INTERVAL, no_keys},
     login::{LockPolicy, LoginFailures, LoginSubject},
     page::Page,
+    purge::purged_tables,
     refresh::Consumed,
 };
 pub use error::StoreError;
@@ -50,14 +51,14 @@ pub use tx::{Audited, Commit, SessionTx, Tx, Unaudited, View};
 pub mod read {
     pub use crate::{
         aggregate::{
-            api_key::ApiKeys, audit::AuditTrail, binding::RoleBindings, certificate::Certificates,
-            certificate_binding::CertificateBindings, customer::Customers, decision::Decisions, enrolment::Enrolments,
-            entitlement::Entitlements, favorite::Favorites, gateway::Gateways, hostname::Hostnames,
-            idempotency::Responses, issuer::Issuers, issuer_fetch::IssuerFetches, login::Logins,
-            membership::Memberships, menu::Menus, org_unit::OrgUnits, product::Products,
-            product_request::ProductRequests, project::Projects, refresh::RefreshTokens, role::Roles, route::Routes,
-            service::Services, session::Sessions, signing_key::SigningKeys, tenant::Tenants, upstream::Upstreams,
-            usage::Usages, user::Users,
+            api_key::ApiKeys, audit::AuditTrail, binding::RoleBindings, break_glass::BreakGlasses,
+            certificate::Certificates, certificate_binding::CertificateBindings, customer::Customers,
+            customer_change::CustomerChanges, decision::Decisions, enrolment::Enrolments, entitlement::Entitlements,
+            favorite::Favorites, gateway::Gateways, hostname::Hostnames, idempotency::Responses, issuer::Issuers,
+            issuer_fetch::IssuerFetches, login::Logins, membership::Memberships, menu::Menus, org_unit::OrgUnits,
+            product::Products, product_request::ProductRequests, project::Projects, provisioning::Provisionings,
+            refresh::RefreshTokens, role::Roles, route::Routes, service::Services, session::Sessions,
+            signing_key::SigningKeys, tenant::Tenants, upstream::Upstreams, usage::Usages, user::Users,
         },
         log::{facts::Facts, feed::Feed},
         tx::Reader,

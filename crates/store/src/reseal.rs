@@ -6,7 +6,7 @@
 
 use crate::{
     Store, StoreError, View,
-    aggregate::{api_key, certificate, idempotency, signing_key, upstream},
+    aggregate::{api_key, break_glass, certificate, idempotency, signing_key, upstream},
     log::feed,
     value::{Row, Value, values},
 };
@@ -22,7 +22,7 @@ pub(crate) struct SealedColumn {
 }
 
 /// All of them. A test looks for columns that are missing here.
-const COLUMNS: [SealedColumn; 9] = [
+const COLUMNS: [SealedColumn; 10] = [
     signing_key::SEALED,
     certificate::SEALED,
     upstream::SEALED_ACTIVE,
@@ -30,6 +30,7 @@ const COLUMNS: [SealedColumn; 9] = [
     idempotency::SEALED,
     api_key::SEALED,
     api_key::SEALED_PREVIOUS,
+    break_glass::SEALED,
     feed::SEALED_PENDING,
     feed::SEALED_CHANGES,
 ];

@@ -1,12 +1,10 @@
 //! Customers: who pays.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::Version;
 use crate::{
-    CustomerId, Timestamp, UserId,
+    Address, Contact, CustomerId, TaxIds, Timestamp, UserId,
     snapshot::{KycStatus, PaymentStatus},
 };
 
@@ -58,12 +56,12 @@ pub struct Customer {
     pub kind: CustomerKind,
     /// Dedicated or shared.
     pub tenancy: Tenancy,
-    /// Postal address, as it was given.
-    pub address: Option<serde_json::Value>,
-    /// Contact, as it was given.
-    pub contact: Option<serde_json::Value>,
-    /// Tax ids by kind (`PAN`, `TAN`, `GST`, …).
-    pub tax_ids: BTreeMap<String, String>,
+    /// Postal address.
+    pub address: Option<Address>,
+    /// Whom to ask.
+    pub contact: Option<Contact>,
+    /// Tax ids by kind (`pan`, `tan`, `gstin`, …).
+    pub tax_ids: TaxIds,
     /// State of the identity check.
     pub kyc: KycStatus,
     /// Kind of identity check.
@@ -92,9 +90,9 @@ pub struct NewCustomer {
     pub description: String,
     pub kind: CustomerKind,
     pub tenancy: Tenancy,
-    pub address: Option<serde_json::Value>,
-    pub contact: Option<serde_json::Value>,
-    pub tax_ids: BTreeMap<String, String>,
+    pub address: Option<Address>,
+    pub contact: Option<Contact>,
+    pub tax_ids: TaxIds,
     pub kyc: KycStatus,
     pub kyc_kind: KycKind,
     pub payment: PaymentStatus,

@@ -11,6 +11,8 @@ pub enum AuthMethod {
     /// With a password.
     #[default]
     Password,
+    /// With an emergency administrator's password and a code.
+    BreakGlass,
 }
 
 /// One sign-in.

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{
-    ApiKey, BoundCertificate, Certificate, Customer, Enrolment, Entitlement, ExternalIssuer, Hostname, Membership,
-    Menu, OrgUnit, Product, ProductRequest, Project, Role, RoleBinding, Route, RouteOwner, Service, Session,
-    SigningKey, Tenant, Upstream, User,
+    ApiKey, Artifact, BoundCertificate, BreakGlass, Certificate, Customer, Enrolment, Entitlement, ExternalIssuer,
+    Hostname, Membership, Menu, OrgUnit, Product, ProductRequest, Project, Provisioning, Role, RoleBinding, Route,
+    RouteOwner, Service, Session, SigningKey, Tenant, Upstream, User,
 };
 use crate::{
     ProjectId, TenantId,
@@ -114,6 +114,12 @@ macro_rules! subject {
 
 subject!(Customer, "customer", it => it.id, it.code, None, None,
     json!({ "kyc": it.kyc, "payment": it.payment, "tenancy": it.tenancy }));
+subject!(Artifact, "artifact", it => it.id, it.kind, None, None,
+    json!({ "customer_id": it.customer_id, "kind": it.kind, "reference": it.reference }));
+subject!(BreakGlass, "break-glass", it => it.user_id, it.customer_id, Some(it.project_id), Some(it.tenant_id),
+    json!({ "customer_id": it.customer_id, "disabled_at": it.disabled_at }));
+subject!(Provisioning, "keycloak", it => it.tenant_id, it.tenant_id, Some(it.project_id), Some(it.tenant_id),
+    json!({ "steps": it.steps, "attempts": it.attempts }));
 subject!(Project, "project", it => it.id, it.slug, Some(it.id), None,
     json!({ "kind": it.kind, "status": it.status, "issuer": it.issuer }));
 subject!(Tenant, "tenant", it => it.id, it.slug, Some(it.project_id), Some(it.id),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Version;
+use super::{Branding, Version};
 use crate::{
     Admission, CustomerId, ProjectId, Slug, TenantId, Timestamp,
     snapshot::{RateLimit, TenantStatus},
@@ -48,6 +48,8 @@ pub struct Tenant {
     pub principal_rate_limit: Option<RateLimit>,
     /// Who is let in, and how much at once.
     pub admission: Admission,
+    /// What its pages and mails look like.
+    pub branding: Branding,
     /// Tokens of a lower `tg` are refused.
     pub generation: u64,
     /// Tokens of external issuers that were issued until then are refused.
@@ -79,6 +81,7 @@ pub struct NewTenant {
     pub rate_limit: Option<RateLimit>,
     pub principal_rate_limit: Option<RateLimit>,
     pub admission: Admission,
+    pub branding: Branding,
 }
 
 /// A step of the life cycle (`requirements.md`, "Tenant transitions"). Deleting is not one: it is always possible.
@@ -162,6 +165,7 @@ mod tests {
             rate_limit: None,
             principal_rate_limit: None,
             admission: Admission::default(),
+            branding: Branding::default(),
             generation: 0,
             cutoff: None,
             deleted_at: None,

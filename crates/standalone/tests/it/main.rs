@@ -30,6 +30,7 @@ mod rpc;
 mod staff;
 mod start;
 mod takeover;
+mod tenant_states;
 mod three_ways;
 mod traces;
 mod world;

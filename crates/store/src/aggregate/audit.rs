@@ -57,7 +57,7 @@ pub(crate) async fn insert(
 }
 
 /// A UUIDv7 of this instant (RFC 9562 §5.7): ids sort as events do.
-fn fresh_id(now: Timestamp) -> AuditEventId {
+pub(crate) fn fresh_id(now: Timestamp) -> AuditEventId {
     let secs = u64::try_from(now.secs()).unwrap_or(0);
     let nanos = u32::try_from(now.millis().rem_euclid(1000)).unwrap_or(0) * 1_000_000;
     Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, secs, nanos)).into()

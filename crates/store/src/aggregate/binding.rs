@@ -12,7 +12,9 @@ use domain::{
 };
 use uuid::Uuid;
 
-use super::{membership::Memberships, needed, one, page::Page, project::Projects, role::Roles, user::Users, within};
+use super::{
+    break_glass, membership::Memberships, needed, one, page::Page, project::Projects, role::Roles, user::Users, within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     log::facts,
@@ -187,6 +189,9 @@ impl Tx {
     ) -> Result<Unaudited<RoleBinding>, StoreError> {
         let binding = needed(self.role_binding(id).await?, "role-binding")?;
         within(by, Scope::Tenant(binding.project_id, binding.tenant_id))?;
+        if let RoleSubject::User(user) = binding.subject {
+            break_glass::keep(&self.work.view, user).await?;
+        }
         one(&self.work.view, "role-binding", "DELETE FROM role_bindings WHERE id = $1", values![id]).await?;
         self.tell(&binding).await?;
         Ok(self.unaudited(binding))

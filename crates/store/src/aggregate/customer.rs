@@ -25,8 +25,8 @@ fn read(row: &Row) -> Result<Customer, StoreError> {
         description: row.at("description")?,
         kind: row.word("kind")?,
         tenancy: row.word("tenancy")?,
-        address: row.at("address")?,
-        contact: row.at("contact")?,
+        address: row.json_opt("address")?,
+        contact: row.json_opt("contact")?,
         tax_ids: row.json("tax_ids")?,
         kyc: row.word("kyc")?,
         kyc_kind: row.word("kyc_kind")?,
@@ -107,17 +107,28 @@ impl Tx {
         Ok(self.unaudited(customer))
     }
 
-    /// Changes a customer. Its tenants at the edge follow its KYC and payment state.
+    /// Changes a customer; its KYC and payment state are [`Tx::set_customer_state`]'s.
     ///
     /// # Errors
     /// [`StoreError::VersionMismatch`], [`StoreError::NotFound`], [`StoreError::Conflict`].
     pub async fn update_customer(
         &self,
         by: &Authorized<ManageCustomers>,
+        changed: Customer,
+    ) -> Result<Unaudited<Customer>, StoreError> {
+        let before = needed(self.customer(changed.id).await?, "customer")?;
+        let kept = Customer { kyc: before.kyc, payment: before.payment, ..changed };
+        self.save_customer(by, &before, kept).await
+    }
+
+    /// Saves the whole row. Its tenants at the edge follow its KYC and payment state.
+    pub(super) async fn save_customer(
+        &self,
+        by: &Authorized<ManageCustomers>,
+        before: &Customer,
         mut changed: Customer,
     ) -> Result<Unaudited<Customer>, StoreError> {
         within(by, Scope::Platform)?;
-        let before = needed(self.customer(changed.id).await?, "customer")?;
         let mut all = columns(&changed)?;
         all.push(self.work.now.into());
         let assignments = "code = $3, name = $4, description = $5, kind = $6, tenancy = $7, address = $8,

@@ -6,7 +6,7 @@ use domain::{
     model::{Membership, MembershipStatus},
 };
 
-use super::{api_key, certificate_binding, generation, needed, one, page::Page, within};
+use super::{api_key, break_glass, certificate_binding, generation, needed, one, page::Page, within};
 use crate::{
     StoreError, Tx, Unaudited,
     tx::Reader,
@@ -111,6 +111,7 @@ impl Tx {
     ) -> Result<Unaudited<Membership>, StoreError> {
         let before = needed(self.membership(tenant, user).await?, "membership")?;
         within(by, Scope::Tenant(before.project_id, tenant))?;
+        break_glass::keep(&self.work.view, user).await?;
         let sql = "UPDATE memberships SET status = $2 WHERE id = $1";
         one(&self.work.view, "membership", sql, vec![before.id.into(), Value::word(&status)]).await?;
         if status != MembershipStatus::Active {
@@ -132,6 +133,7 @@ impl Tx {
     ) -> Result<Unaudited<Membership>, StoreError> {
         let membership = needed(self.membership(tenant, user).await?, "membership")?;
         within(by, Scope::Tenant(membership.project_id, tenant))?;
+        break_glass::keep(&self.work.view, user).await?;
         generation::raise(&self.work, membership.project_id, tenant, user).await?;
         let view = &self.work.view;
         let sql = "DELETE FROM role_bindings WHERE tenant_id = $1 AND subject_kind = 'user' AND subject_id = $2";

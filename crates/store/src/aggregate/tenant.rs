@@ -2,7 +2,7 @@
 
 use authz::{Authorized, Scope, action::ManageTenants};
 use domain::{
-    CustomerId, Fact, ProjectId, TenantId,
+    CustomerId, Fact, ProjectId, TenantId, Timestamp,
     model::{NewTenant, Tenant, TenantStateConflict, TenantTransition, Version},
     snapshot::TenantStatus,
 };
@@ -32,6 +32,7 @@ fn read(row: &Row) -> Result<Tenant, StoreError> {
         rate_limit: row.json_opt("rate_limit")?,
         principal_rate_limit: row.json_opt("principal_rate_limit")?,
         admission: row.json_opt("admission")?.unwrap_or_default(),
+        branding: row.json_opt("branding")?.unwrap_or_default(),
         generation: row.at("generation")?,
         cutoff: row.at("cutoff")?,
         deleted_at: row.at("deleted_at")?,
@@ -85,6 +86,33 @@ pub trait Tenants: Reader {
             self.view().await?.all(&sql, values![customer, page.start(), page.limit()], read).await
         }
     }
+
+    /// Tenants whose trial has ended and that were not frozen yet, the longest over first.
+    fn expired_trials(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<TenantId>, StoreError>> + Send {
+        async move {
+            let sql = "SELECT id FROM tenants WHERE status = 'trial' AND trial_ends_at IS NOT NULL
+                           AND trial_ends_at <= $1
+                       ORDER BY trial_ends_at, id LIMIT $2";
+            self.view().await?.all(sql, values![now, limit], |row| row.at("id")).await
+        }
+    }
+
+    /// Tenants that were deleted at or before `then` and are not purged yet, the longest on hold first.
+    fn tenants_on_hold(
+        &self,
+        then: Timestamp,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<TenantId>, StoreError>> + Send {
+        async move {
+            let sql = "SELECT id FROM tenants WHERE deleted_at IS NOT NULL AND deleted_at <= $1
+                       ORDER BY deleted_at, id LIMIT $2";
+            self.view().await?.all(sql, values![then, limit], |row| row.at("id")).await
+        }
+    }
 }
 impl<R: Reader> Tenants for R {}
 
@@ -119,6 +147,7 @@ impl Tx {
             rate_limit: new.rate_limit,
             principal_rate_limit: new.principal_rate_limit,
             admission: new.admission,
+            branding: new.branding,
             generation: 0,
             cutoff: None,
             deleted_at: None,
@@ -133,8 +162,8 @@ impl Tx {
             .execute(
                 "INSERT INTO tenants (id, project_id, customer_id, created_at, updated_at, slug, name,
                      status, resume_status, claim_state, plan, trial_ends_at, rate_limit, deleted_at,
-                     principal_rate_limit, admission, generation, version)
-                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, 1)",
+                     principal_rate_limit, admission, branding, generation, version)
+                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0, 1)",
                 all,
             )
             .await?;
@@ -142,7 +171,7 @@ impl Tx {
         Ok(self.unaudited(tenant))
     }
 
-    /// Changes name, plan, trial end, claim state and limits. The state changes by steps only, the slug never.
+    /// Changes name, plan, trial end, claim state, limits and branding. The state changes by steps only, the slug never.
     ///
     /// # Errors
     /// [`StoreError::VersionMismatch`], [`StoreError::NotFound`].
@@ -161,6 +190,7 @@ impl Tx {
             rate_limit: changed.rate_limit,
             principal_rate_limit: changed.principal_rate_limit,
             admission: changed.admission,
+            branding: changed.branding,
             version: changed.version,
             ..before.clone()
         };
@@ -184,6 +214,25 @@ impl Tx {
         (tenant.status, tenant.resume_status) = tenant.after(step)?;
         let narrows = matches!(tenant.status, TenantStatus::Frozen | TenantStatus::Suspended);
         self.save(tenant, if narrows { Effect::Narrows } else { Effect::Widens }).await
+    }
+
+    /// Freezes a tenant whose trial has ended; none when another did, or the trial goes on.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfScope`].
+    pub async fn expire_trial(
+        &self,
+        by: &Authorized<ManageTenants>,
+        id: TenantId,
+    ) -> Result<Option<Unaudited<Tenant>>, StoreError> {
+        let over = |tenant: &Tenant| {
+            let ended = tenant.trial_ends_at.is_some_and(|end| end <= self.work.now);
+            ended && tenant.status == TenantStatus::Trial
+        };
+        match self.tenant(id).await?.filter(over) {
+            Some(_) => self.step_tenant(by, id, TenantTransition::ExpireTrial).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Puts a tenant on hold until it is purged. Deleting it again changes nothing but the audit trail.
@@ -229,7 +278,7 @@ impl Tx {
         all.push(self.work.now.into());
         let assignments = "slug = $3, name = $4, status = $5, resume_status = $6, claim_state = $7, plan = $8,
              trial_ends_at = $9, rate_limit = $10, deleted_at = $11, principal_rate_limit = $12, admission = $13,
-             updated_at = $14";
+             branding = $14, updated_at = $15";
         let key = (tenant.id.uuid(), tenant.version);
         tenant.version = swap(&self.work.view, "tenant", "tenants", key, assignments, all).await?;
         tenant.updated_at = self.work.now;
@@ -238,7 +287,7 @@ impl Tx {
     }
 }
 
-/// From `slug` to `admission`, in the order of the statements above.
+/// From `slug` to `branding`, in the order of the statements above.
 fn columns(it: &Tenant) -> Result<Vec<Value>, StoreError> {
     Ok(vec![
         it.slug.as_str().into(),
@@ -252,5 +301,6 @@ fn columns(it: &Tenant) -> Result<Vec<Value>, StoreError> {
         it.deleted_at.into(),
         Value::json_opt(it.principal_rate_limit.as_ref())?,
         Value::json(&it.admission)?,
+        Value::json_opt(Some(&it.branding).filter(|branding| !branding.is_empty()))?,
     ])
 }

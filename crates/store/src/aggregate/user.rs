@@ -9,7 +9,7 @@ use domain::{
     model::{NewUser, User, UserStatus, Version, fold},
 };
 
-use super::{generation, in_project, needed, one, page::Page, swap};
+use super::{break_glass, generation, in_project, needed, one, page::Page, swap};
 use crate::{
     SessionTx, StoreError, Tx, Unaudited,
     tx::Reader,
@@ -150,6 +150,9 @@ impl Tx {
     ) -> Result<Unaudited<User>, StoreError> {
         let before = needed(self.user(changed.id).await?, "user")?;
         self.reaches(by, &before).await?;
+        if before.status != changed.status {
+            break_glass::keep(&self.work.view, changed.id).await?;
+        }
         let mut all = columns(&changed);
         all.push(self.work.now.into());
         let assignments = "email = $3, email_fold = $4, username = $5, username_fold = $6, first_name = $7,
@@ -188,6 +191,29 @@ impl Tx {
         Ok(self.unaudited(User { first_name, last_name, phone, version, updated_at: self.work.now, ..before }))
     }
 
+    /// Replaces a one-time password, whose hash is `old`, by whoever `by` is. None when another was first. There is no
+    /// session to end: a one-time password opens none.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfScope`] for anybody else.
+    pub async fn complete_password(
+        &self,
+        by: &Authorized<ManageOwnAccount>,
+        id: UserId,
+        old: &Secret<String>,
+        new: &Secret<String>,
+    ) -> Result<Option<Unaudited<User>>, StoreError> {
+        if by.actor().id != Some(id.uuid()) {
+            return Err(StoreError::OutOfScope);
+        }
+        let sql = "UPDATE users SET password_hash = $3, must_change_password = FALSE, password_changed_at = $4,
+                       updated_at = $4, version = version + 1
+                   WHERE id = $1 AND password_hash = $2 AND must_change_password RETURNING *";
+        let values = values![id, old.expose(), new.expose(), self.work.now];
+        let changed = self.work.view.first(sql, values, read).await?;
+        Ok(changed.map(|user| self.unaudited(user)))
+    }
+
     /// Sets a user's password. Every token and session from before is refused.
     ///
     /// # Errors
@@ -201,6 +227,7 @@ impl Tx {
     ) -> Result<Unaudited<User>, StoreError> {
         let before = needed(self.user(id).await?, "user")?;
         self.reaches(by, &before).await?;
+        break_glass::keep(&self.work.view, id).await?;
         let sql = "UPDATE users SET password_hash = $2, must_change_password = $3, password_changed_at = $4,
                        updated_at = $4, version = version + 1
                    WHERE id = $1 RETURNING *";

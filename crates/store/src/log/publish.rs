@@ -151,6 +151,17 @@ pub(crate) async fn tenant(work: &Work, id: TenantId, effect: Effect) -> Result<
     leave(work, &Entity::Tenant(entity), effect).await
 }
 
+/// That a tenant is gone with everything of it.
+pub(crate) async fn purged_tenant(work: &Work, id: TenantId) -> Result<(), StoreError> {
+    bury(work, EntityKind::Tenant, id.uuid()).await
+}
+
+/// That a project is gone with everything of it, and its own issuer with it.
+pub(crate) async fn purged_project(work: &Work, id: ProjectId) -> Result<(), StoreError> {
+    bury(work, EntityKind::Issuer, id.uuid()).await?;
+    bury(work, EntityKind::Project, id.uuid()).await
+}
+
 pub(crate) async fn role(work: &Work, id: RoleId, effect: Effect) -> Result<(), StoreError> {
     let Some(role) = work.view.role(id).await? else {
         return bury(work, EntityKind::Role, id.uuid()).await;

@@ -8,7 +8,7 @@ use domain::{
         AssertionKey, AssertionKeys, CertificateSource, GatewayNode, GatewayReport, NewCertificate, OtherKey,
         VerifyState,
     },
-    snapshot::{Assertion, Change, Entity, EntityKind, KycStatus, PaymentStatus, RateLimit},
+    snapshot::{Assertion, Change, Entity, EntityKind, RateLimit},
 };
 use store::{StoreError, read::*};
 use uuid::Uuid;
@@ -50,25 +50,6 @@ pub(crate) async fn a_certificate_follows_its_hostnames(db: Database) {
     assert_eq!(tick.min_revision, tick.revision);
     assert!(tick.changes.iter().any(|it| it.key.kind == EntityKind::Certificate && it.entity.is_none()));
     assert_eq!(store.hostname(ACME_HOST).await.unwrap().unwrap().certificate_id, None);
-}
-
-pub(crate) async fn a_customers_state_reaches_its_tenants(db: Database) {
-    let store = world(&db).await;
-    let mut customer = store.customer(CUSTOMER).await.unwrap().unwrap();
-    customer.payment = PaymentStatus::Blocked;
-    customer.kyc = KycStatus::DueRekyc;
-    change!(store, |tx, customer| tx.update_customer(&system(), customer.clone())).unwrap();
-    let tick = store.tick(NOW).await.unwrap();
-    let told: Vec<_> = tick
-        .changes
-        .iter()
-        .filter_map(|change| match &change.entity {
-            Some(Entity::Tenant(it)) => Some((it.payment, it.kyc)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(told, [(PaymentStatus::Blocked, KycStatus::DueRekyc); 3]);
-    assert_eq!(tick.min_revision, tick.revision);
 }
 
 pub(crate) async fn a_hostname_is_told_of_once_it_is_verified(db: Database) {

@@ -10,8 +10,10 @@
 
 mod api_keys;
 mod audit;
+mod break_glass;
 mod certificates;
 mod configuration;
+mod customers;
 mod decisions;
 mod edge;
 mod enrolment;
@@ -21,6 +23,7 @@ mod identity;
 mod isolation;
 mod issuer_fetches;
 mod keys;
+mod life_cycle;
 mod log;
 mod menus;
 mod migration;
@@ -61,6 +64,11 @@ conformance! {
         every_change_is_in_the_trail_with_who_did_it,
         the_chain_of_each_tenant_holds_and_tampering_breaks_it,
         the_trail_is_read_newest_first_by_cursor;
+    break_glass:
+        emergency_administrators_are_invisible_to_other_tenants,
+        of_many_that_show_one_code_one_signs_in,
+        the_secret_is_sealed_and_nobody_takes_their_place_away,
+        who_is_disabled_does_not_sign_in_and_loses_every_session;
     certificates:
         a_name_is_one_user_of_the_hostnames_tenant,
         a_tenants_administrator_binds_its_own_and_sees_no_others,
@@ -78,6 +86,10 @@ conformance! {
         an_answer_is_remembered_once,
         dropping_a_write_rolls_back,
         what_collides_is_tried_again;
+    customers:
+        a_pushed_state_is_kept_and_reaches_its_tenants,
+        a_state_that_does_not_follow_changes_nothing,
+        evidence_stays_as_it_was_put;
     decisions:
         a_decision_is_invisible_to_other_tenants,
         a_decision_reads_back_as_it_was_told_and_only_once,
@@ -87,7 +99,6 @@ conformance! {
         two_that_sweep_and_many_that_tell_at_once_do_not_get_in_each_others_way;
     edge:
         a_certificate_follows_its_hostnames,
-        a_customers_state_reaches_its_tenants,
         a_hostname_is_told_of_once_it_is_verified,
         a_hostnames_say_over_its_answers_is_kept_and_told,
         a_lease_is_noted_before_any_report_and_never_moves_back,
@@ -132,6 +143,15 @@ conformance! {
         of_many_successors_made_at_once_one_is_stored,
         of_two_activations_at_once_one_key_is_active,
         the_key_set_holds_every_key_that_was_not_retired;
+    life_cycle:
+        a_dedicated_project_goes_with_its_last_tenant,
+        a_tenant_that_is_not_on_hold_for_long_enough_is_not_purged,
+        a_trial_that_was_prolonged_meanwhile_goes_on,
+        no_table_of_tenants_is_forgotten,
+        of_many_claims_of_a_provisioning_one_wins,
+        of_many_that_freeze_an_ended_trial_one_does,
+        of_many_that_purge_a_tenant_one_does_and_its_chain_is_left,
+        provisionings_are_invisible_to_other_tenants;
     log:
         a_commit_knows_its_revision_after_the_tick,
         a_cutoff_outlives_its_fact_and_names_the_foreign_subject_too,

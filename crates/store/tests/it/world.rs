@@ -79,7 +79,7 @@ pub(crate) fn customer() -> NewCustomer {
         tenancy: Tenancy::Shared,
         address: None,
         contact: None,
-        tax_ids: [("GST".to_owned(), "22".to_owned())].into(),
+        tax_ids: serde_json::from_str(r#"{"gstin":"27AAPFU0939F1ZV"}"#).unwrap(),
         kyc: KycStatus::Completed,
         kyc_kind: KycKind::Kyb,
         payment: PaymentStatus::Ok,
@@ -114,6 +114,7 @@ pub(crate) fn tenant(id: TenantId, project_id: ProjectId, slug: &str) -> NewTena
         rate_limit: None,
         principal_rate_limit: None,
         admission: domain::Admission::default(),
+        branding: Branding::default(),
     }
 }
 
