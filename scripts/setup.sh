@@ -21,6 +21,10 @@ need() { # COMMAND PACKAGE NAME
     names+=("$3")
 }
 
+need_server() { # COMMAND PACKAGE NAME; servers are not on everybody's path
+    [[ -x "/usr/sbin/$1" ]] || need "$1" "$2" "$3"
+}
+
 find_missing() {
     packages=() names=()
     need cc gcc "a C compiler (cc)"
@@ -40,6 +44,7 @@ find_missing() {
     fi
     $with_services || return 0
     need valgrind valgrind "valgrind"
+    need_server knotd knot "knot, the name server (knotd)"
     need go golang-go "Go 1.19 or newer (go)"
     if [[ -z "${REDIS_URL:-}" ]]; then
         need redis-server redis-server "redis-server (or set REDIS_URL)"

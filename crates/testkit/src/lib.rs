@@ -1,5 +1,5 @@
 //! What tests stand on: a clock turned by hand, an issuer that mints good and hostile tokens, an upstream that keeps
-//! the exact bytes it received, raw clients, and a certificate authority.
+//! the exact bytes it received, raw clients, a certificate authority, and a name server.
 //!
 //! ```
 //! use testkit::{FixedClock, TestIssuer};
@@ -26,6 +26,7 @@ pub mod ca;
 pub mod canary;
 pub mod claims;
 pub mod clock;
+pub mod dns;
 pub mod hostile;
 pub mod issuer;
 pub mod key;
@@ -39,6 +40,7 @@ pub use ca::{Leaf, TestCa, client_config};
 pub use canary::{Canary, Recorded};
 pub use claims::Claims;
 pub use clock::FixedClock;
+pub use dns::DnsServer;
 pub use issuer::TestIssuer;
 pub use key::TestKey;
 pub use wait::{PATIENCE, eventually};
