@@ -18,11 +18,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod keys;
+mod names;
 mod tenants;
 
 pub use tenants::TenantsConfig;
 
 pub use keys::{IssuersConfig, KEY_SET_LIFE, KmsAwsConfig, SigningConfig};
+pub use names::{DnsConfig, EmailDomainsConfig, HostnamesConfig, ProofsConfig};
+pub(crate) use names::{is_within, rules};
 
 /// Names other programs rely on, beside `PORTCULLIS_SECTION__KEY`.
 pub const ALIASES: [(&str, &str); 2] = [("DATABASE_URL", "/database/url"), ("REDIS_URL", "/redis/revocation")];
@@ -57,6 +60,14 @@ pub struct Config {
     pub enrolment: EnrolmentConfig,
     /// What is kept of gateways' decisions.
     pub decisions: DecisionsConfig,
+    /// How DNS is asked.
+    pub dns: DnsConfig,
+    /// How long proofs by DNS last, of hostnames and of email domains.
+    pub proofs: ProofsConfig,
+    /// Rules for hostnames.
+    pub hostnames: HostnamesConfig,
+    /// Rules for domains of email addresses.
+    pub email_domains: EmailDomainsConfig,
     /// Rules for upstreams.
     pub upstreams: UpstreamsConfig,
     /// What is ensured at every start.
@@ -81,6 +92,10 @@ impl Default for Config {
             tenants: TenantsConfig::default(),
             enrolment: EnrolmentConfig::default(),
             decisions: DecisionsConfig::default(),
+            dns: DnsConfig::default(),
+            proofs: ProofsConfig::default(),
+            hostnames: HostnamesConfig::default(),
+            email_domains: EmailDomainsConfig::default(),
             upstreams: UpstreamsConfig::default(),
             bootstrap: BootstrapConfig::default(),
             telemetry: TelemetryConfig::default(),
@@ -606,6 +621,9 @@ impl Config {
         }
         self.signing.check(self.environment, checks);
         self.issuers.check(self.environment, checks);
+        self.dns.check(checks);
+        self.proofs.check(checks);
+        self.hostnames.check(checks);
         if !self.listeners.admin.is_local() {
             checks.refuse("/listeners/admin", "is plain HTTP and must be on loopback or a Unix socket");
         }
@@ -676,6 +694,7 @@ mod tests {
              upstreams: { plaintext_on_loopback: true }\n\
              tenants: { trial: 366d, hold: 0s, check_every: 1ms, provisioning_retry: 1h, provisioning_retry_most: 1m }\n\
              signing: { publish_ahead: 1m, rotate_every: 1m, check_every: 0s }\n\
+             dns: { timeout: 1m }\nproofs: { recheck: 0s, grace: 91d, takeover_after: 366d }\nhostnames: { quarantine: 366d }\n\
              issuers: { refresh: 1s, keep: 0s, on_loopback: true }\n\
              internal: { service_keys: [{ name: A, key: \"env:K\", methods: [] }, { name: A, key: \"env:K\", methods: [verify_token] }] }\n",
         )
@@ -684,6 +703,11 @@ mod tests {
         for key in [
             "database.url",
             "database.master_key",
+            "dns.timeout",
+            "proofs.recheck",
+            "proofs.grace",
+            "proofs.takeover_after",
+            "hostnames.quarantine",
             "enrolment.certificate",
             "enrolment.join_token",
             "internal.service_keys[0].name",

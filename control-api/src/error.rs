@@ -68,7 +68,7 @@ pub enum AppError {
     /// No right to do it.
     #[error(transparent)]
     Forbidden(#[from] authz::Forbidden),
-    /// In the shared project, the platform decides.
+    /// The platform decides.
     #[error("{0}")]
     ManagedByPlatform(&'static str),
     /// The granted role holds more than the one who grants it.

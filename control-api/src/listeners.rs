@@ -46,7 +46,7 @@ use crate::{
     },
     keys_file::{self, KeysFileError},
     mutual_tls::{self, Edge, MutualTls, TlsError},
-    problem, provisioning, router, signer,
+    problem, provisioning, reproof, router, signer,
 };
 
 /// How long open requests may take after the end was asked for.
@@ -212,12 +212,13 @@ impl Drop for FeedRuntime {
     }
 }
 
-/// What becomes of keys, ours and those of others, and of tenants by themselves. Never ends.
+/// What becomes of keys, ours and those of others, of tenants, and of what was proven by DNS, by themselves. Never ends.
 async fn upkeep(app: App, fetcher: Arc<Fetcher>) {
     tokio::join!(
         key_schedule::run(app.clone()),
         life_cycle::run(app.clone()),
         provisioning::run(app.clone()),
+        reproof::run(app.clone()),
         issuer_keys::run(app, fetcher),
     );
 }

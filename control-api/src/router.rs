@@ -21,9 +21,10 @@ use crate::{
     App,
     api::{
         api_keys, apply, audit, auth_rpc, break_glass, catalog, certificates, client_certificates, customer_states,
-        customers, decisions, entitlements, extract::MAX_BODY, gateways, health, hostnames, idempotency, issuers,
-        keycloak, me, members, menus, navigation, permissions, products, projects, role_bindings, roles,
-        routes as route_api, services, sessions, signing_keys, tenant_users, tenants, upstreams, users, well_known,
+        customers, decisions, email_domains, entitlements, extract::MAX_BODY, gateways, health, hostnames, idempotency,
+        issuers, keycloak, me, members, menus, navigation, permissions, products, projects, realm, role_bindings,
+        roles, routes as route_api, services, sessions, signing_keys, tenant_users, tenants, upstreams, users,
+        well_known,
     },
     envelope,
     error::AppError,
@@ -38,6 +39,7 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(health::readyz))
         .routes(routes!(well_known::read_jwks))
         .routes(routes!(well_known::read_assertion_jwks))
+        .routes(routes!(realm::read_realm))
         .routes(routes!(sessions::tenant_login))
         .routes(routes!(sessions::tenant_refresh))
         .routes(routes!(sessions::tenant_logout))
@@ -92,6 +94,12 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(catalog::list_catalog))
         .routes(routes!(catalog::request_product))
         .routes(routes!(catalog::try_product))
+        .routes(routes!(hostnames::list_hostnames, hostnames::create_hostname))
+        .routes(routes!(hostnames::read_hostname, hostnames::delete_hostname))
+        .routes(routes!(hostnames::verify_hostname))
+        .routes(routes!(email_domains::list_email_domains, email_domains::create_email_domain))
+        .routes(routes!(email_domains::delete_email_domain))
+        .routes(routes!(email_domains::verify_email_domain))
         .routes(routes!(audit::list_audit))
         .routes(routes!(decisions::read_decision))
 }
@@ -132,9 +140,7 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(users::end_user_session))
         .routes(routes!(members::list_members))
         .routes(routes!(members::put_member, members::delete_member))
-        .routes(routes!(hostnames::list_hostnames, hostnames::create_hostname))
-        .routes(routes!(hostnames::read_hostname, hostnames::update_hostname, hostnames::delete_hostname))
-        .routes(routes!(hostnames::verify_hostname))
+        .routes(routes!(hostnames::update_hostname))
         .routes(routes!(hostnames::make_primary))
         .routes(routes!(hostnames::upload_certificate))
         .routes(routes!(

@@ -10,10 +10,15 @@ use std::{
 use domain::{Clock, Timestamp};
 use link::log::FactCarrier;
 use store::Store;
+use tokio::sync::Semaphore;
 
 use crate::{
-    app::upstreams::{same_door, same_socket},
+    app::{
+        proofs::ASKED_AT_ONCE,
+        upstreams::{same_door, same_socket},
+    },
     config::{Config, ListenAddress},
+    dns::{Dns, resolver::Resolver},
     error::AppError,
     internal::Hub,
     metrics::Metrics,
@@ -40,6 +45,8 @@ pub struct Parts {
     /// Keys that AWS KMS holds.
     #[cfg(feature = "kms-aws")]
     pub kms: Option<Arc<crate::signer::kms_aws::Kms>>,
+    /// DNS, for proofs.
+    pub dns: Arc<dyn Dns>,
     /// Password hashing.
     pub passwords: Passwords,
     /// Keys of services on the `internal` listener.
@@ -52,6 +59,10 @@ pub struct Parts {
     pub(crate) sign_ins: Turns,
     /// Where people's accounts are.
     directory: RwLock<Arc<dyn Directory>>,
+    /// Looks for proofs that somebody asked for, one at a time for each tenant.
+    pub(crate) proofs: Turns,
+    /// And so many of all tenants.
+    pub(crate) looks: Semaphore,
     /// Doors that no upstream may lead to.
     doors: RwLock<Vec<ListenAddress>>,
 }
@@ -98,6 +109,7 @@ impl App {
         #[cfg(feature = "kms-aws")]
         let kms = kms.map_err(|error| AppError::internal("KMS cannot be used", error))?.map(Arc::new);
         let doors = RwLock::new(Vec::new());
+        let dns = Arc::new(Resolver::new(&config.dns));
         Ok(Self(Arc::new(Parts {
             config,
             store,
@@ -105,12 +117,15 @@ impl App {
             hub,
             #[cfg(feature = "kms-aws")]
             kms,
+            dns,
             passwords,
             service_keys,
             metrics,
             idempotency: Turns::default(),
             sign_ins: Turns::default(),
             directory: RwLock::new(Arc::new(Embedded)),
+            proofs: Turns::default(),
+            looks: Semaphore::new(ASKED_AT_ONCE),
             doors,
         })))
     }

@@ -1,10 +1,10 @@
-//! `/v1/hostnames`: platform staff only.
+//! `/v1/hostnames`: staff makes and changes all of them; a tenant claims, proves and gives up its own.
 
 use axum::{Json, extract::State};
 use domain::{
     Admission, ByteSize, CertificateId, Cors, FleetName, HostName, HostnameId, ProjectId, Secret, ServiceId, TenantId,
     Timestamp,
-    model::{Hostname, HostnameKind, NewHostname, TlsMode, VerifyState},
+    model::{Hostname, HostnameFilter, HostnameKind, NewHostname, TlsMode, VerifyState},
     response::ResponsePolicy,
     snapshot::Purpose,
 };
@@ -14,7 +14,8 @@ use store::read::*;
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    extract::{Asked, At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    proofs::ProofView,
     schema::wire,
 };
 use crate::{App, app, caller::Principal, context::new_id, error::AppError};
@@ -41,14 +42,17 @@ pub struct HostnameView {
     pub response: ResponsePolicy,
     pub admission: Admission,
     pub cors: Cors,
+    pub proof: Option<ProofView>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
 
 impl From<Hostname> for HostnameView {
     fn from(it: Hostname) -> Self {
+        let proof = it.proof.map(|proof| ProofView::of(&it.hostname, proof));
         Self {
             id: it.id,
+            proof,
             hostname: it.hostname,
             project_id: it.project_id,
             tenant_id: it.tenant_id,
@@ -71,7 +75,8 @@ impl From<Hostname> for HostnameView {
     }
 }
 
-/// A hostname to be made. One of `tenant_id` and `project_id` is needed.
+/// A hostname to be made. Of staff, one of `tenant_id` and `project_id` is needed; a tenant's principals say the name, its
+/// purpose, and nothing that is staff's to decide.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateHostname {
@@ -87,9 +92,9 @@ pub struct CreateHostname {
     /// What it is for.
     #[serde(default)]
     purpose: Purpose,
-    /// Whose domain it is under. The platform's own are verified at once, customers' need `…/verify`.
-    #[serde(default)]
-    kind: HostnameKind,
+    /// Whose domain it is under. The platform's own are verified at once, customers' need `…/verify`. Default `platform` of
+    /// staff, `custom` of others.
+    kind: Option<HostnameKind>,
     /// The one that links are made with.
     #[serde(default)]
     is_primary: bool,
@@ -107,6 +112,40 @@ pub struct CreateHostname {
     /// Which pages of other origins may call it. Default none.
     #[serde(default)]
     cors: Cors,
+}
+
+impl CreateHostname {
+    /// The first member that is staff's to decide and was said.
+    fn of_staff(&self) -> Option<&'static str> {
+        let said = [
+            (self.tenant_id.is_some(), "/tenant_id"),
+            (self.project_id.is_some(), "/project_id"),
+            (self.fleet != FleetName::default(), "/fleet"),
+            (self.kind.is_some_and(|kind| kind != HostnameKind::Custom), "/kind"),
+            (self.is_primary, "/is_primary"),
+            (!self.services.is_empty(), "/services"),
+            (self.max_body.is_some(), "/max_body"),
+            (self.response != ResponsePolicy::default(), "/response"),
+            (self.admission != Admission::default(), "/admission"),
+            (self.cors != Cors::default(), "/cors"),
+        ];
+        said.into_iter().find_map(|(said, pointer)| said.then_some(pointer))
+    }
+}
+
+/// Which hostnames of the list.
+#[derive(Clone, Copy, Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct HostnameQuery {
+    /// Of this tenant only; a tenant's principals see their own anyway.
+    #[param(value_type = Option<String>)]
+    tenant_id: Option<TenantId>,
+    /// In this state only: `pending`, `verified` or `failed`.
+    #[param(value_type = Option<String>)]
+    state: Option<VerifyState>,
+    /// Of this kind only: `platform` or `custom`.
+    #[param(value_type = Option<String>)]
+    kind: Option<HostnameKind>,
 }
 
 /// What of a hostname changes; what is left out stays.
@@ -151,18 +190,21 @@ fn checked(admission: Option<&Admission>, cors: Option<&Cors>) -> Result<(), App
 }
 
 /// Lists hostnames.
-#[utoipa::path(get, path = "/v1/hostnames", tag = "hostnames", params(PageQuery),
+#[utoipa::path(get, path = "/v1/hostnames", tag = "hostnames", params(HostnameQuery, PageQuery),
     responses((status = 200, body = List<HostnameView>)), security(("bearer" = [])))]
 pub async fn list_hostnames(
     principal: Principal,
     State(app): State<App>,
+    Asked(query): Asked<HostnameQuery>,
     Paging(page): Paging,
 ) -> Result<Json<List<HostnameView>>, AppError> {
-    let rows = app::hostnames::list_hostnames(&app, &principal, page).await?;
+    let HostnameQuery { tenant_id, state: verify_state, kind } = query;
+    let filter = HostnameFilter { tenant_id, verify_state, kind };
+    let rows = app::hostnames::list_hostnames(&app, &principal, filter, page).await?;
     Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
 }
 
-/// Makes a hostname.
+/// Makes a hostname, or claims one: the answer then says what has to stand in DNS before it can be verified.
 #[utoipa::path(post, path = "/v1/hostnames", tag = "hostnames", params(WaitQuery), request_body = CreateHostname,
     responses((status = 201, body = HostnameView)), security(("bearer" = [])))]
 pub async fn create_hostname(
@@ -171,6 +213,20 @@ pub async fn create_hostname(
     Body(body): Body<CreateHostname>,
 ) -> Result<Created<HostnameView>, AppError> {
     checked(Some(&body.admission), Some(&body.cors))?;
+    let (made, commit) = if principal.is_system() {
+        let new = drafted(&app, body).await?;
+        app::hostnames::create_hostname(&app, &principal, new).await?
+    } else if let Some(pointer) = body.of_staff() {
+        return Err(AppError::field(pointer, "managed_by_platform", "is the platform's to decide"));
+    } else {
+        app::hostnames::claim_hostname(&app, &principal, body.hostname, body.purpose).await?
+    };
+    let location = format!("/v1/hostnames/{}", made.id);
+    Ok(Created { location, version: Some(made.version), body: made.into(), commit })
+}
+
+/// What staff asks for.
+async fn drafted(app: &App, body: CreateHostname) -> Result<NewHostname, AppError> {
     let home = match body.tenant_id {
         Some(id) => app.store.tenant(id).await?.map(|tenant| tenant.project_id),
         None => body.project_id,
@@ -180,20 +236,16 @@ pub async fn create_hostname(
     if body.project_id.is_some_and(|id| id != project_id) {
         return Err(AppError::field("/project_id", "mismatch", "is not the tenant's project"));
     }
-    let verify_state = match body.kind {
-        HostnameKind::Platform => VerifyState::Verified,
-        HostnameKind::Custom => VerifyState::Pending,
-    };
-    let new = NewHostname {
+    Ok(NewHostname {
         id: new_id(&*app.clock),
         hostname: body.hostname,
         project_id,
         tenant_id: body.tenant_id,
         fleet: body.fleet,
         purpose: body.purpose,
-        kind: body.kind,
+        kind: body.kind.unwrap_or_default(),
         is_primary: body.is_primary,
-        verify_state,
+        verify_state: VerifyState::Verified,
         tls_mode: TlsMode::Manual,
         certificate_id: None,
         services: body.services,
@@ -202,10 +254,8 @@ pub async fn create_hostname(
         admission: body.admission,
         cors: body.cors,
         client_certificates: None,
-    };
-    let (made, commit) = app::hostnames::create_hostname(&app, &principal, new).await?;
-    let location = format!("/v1/hostnames/{}", made.id);
-    Ok(Created { location, version: Some(made.version), body: made.into(), commit })
+        challenge: None,
+    })
 }
 
 /// Reads a hostname.
@@ -237,7 +287,8 @@ pub async fn update_hostname(
     Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
 }
 
-/// Says that control of a hostname was proven: it is served from then on.
+/// Looks for a hostname's proof in DNS now: with it, it is served from then on. `verify_state` says whether it is there,
+/// `proof.failure` why not.
 #[utoipa::path(post, path = "/v1/hostnames/{id}/verify", tag = "hostnames", params(("id" = String, Path), WaitQuery),
     responses((status = 200, body = HostnameView)), security(("bearer" = [])))]
 pub async fn verify_hostname(
@@ -276,7 +327,7 @@ pub async fn upload_certificate(
     Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
 }
 
-/// Removes a hostname with its own routes.
+/// Gives a hostname up, with its own routes.
 #[utoipa::path(delete, path = "/v1/hostnames/{id}", tag = "hostnames", params(("id" = String, Path), WaitQuery),
     responses((status = 204)), security(("bearer" = [])))]
 pub async fn delete_hostname(

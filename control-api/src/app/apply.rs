@@ -544,6 +544,7 @@ impl Run<'_> {
                     admission: declared.admission.clone(),
                     cors: declared.cors.clone(),
                     client_certificates,
+                    challenge: None,
                 };
                 self.tx.created(self.tx.insert_hostname(by, new).await?).await?;
                 self.outcome.created += 1;

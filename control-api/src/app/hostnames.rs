@@ -1,27 +1,51 @@
 //! Hostnames: what the edge serves, with which certificate and services.
+//!
+//! Staff makes all kinds and sets what they offer. A tenant claims names of its own, proves them by DNS ([`super::proofs`])
+//! and gives them up.
 
-use authz::action::{ManageCertificates, ManageHostnames};
+use authz::{
+    Authorized,
+    action::{ManageCertificates, ManageHostnames},
+};
 use domain::{
     Admission, ByteSize, Cors, FleetName, HostName, HostnameId, ProjectId, Secret, ServiceId, TenantId,
-    model::{Hostname, HostnameKind, NewHostname, TlsMode, VerifyState, Version},
+    model::{
+        DueProof, Hostname, HostnameFilter, HostnameKind, NewHostname, ProofSubject, RouteOwner, TlsMode, VerifyState,
+        Version,
+    },
     response::ResponsePolicy,
     snapshot::Purpose,
 };
-use store::{Commit, Page, read::*};
+use store::{Audited, Commit, Page, Tx, read::*};
 
-use super::certificates;
-use crate::{App, bootstrap, caller::Principal, context::new_id, error::AppError};
+use super::{certificates, proofs};
+use crate::{
+    App, bootstrap,
+    caller::{Principal, Site},
+    context::new_id,
+    error::AppError,
+};
 
-/// A page of hostnames.
-pub async fn list_hostnames(app: &App, principal: &Principal, page: Page) -> Result<Vec<Hostname>, AppError> {
-    principal.may::<ManageHostnames>("list")?;
-    Ok(app.store.hostnames(page).await?)
+/// A page of hostnames: staff sees all, a tenant's principals their own.
+pub async fn list_hostnames(
+    app: &App,
+    principal: &Principal,
+    mut filter: HostnameFilter,
+    page: Page,
+) -> Result<Vec<Hostname>, AppError> {
+    if principal.is_system() {
+        principal.may::<ManageHostnames>("list")?;
+        return Ok(app.store.hostnames(filter, page).await?);
+    }
+    let site = principal.site(app, filter.tenant_id).await?;
+    principal.may_in::<ManageHostnames>(site, "list")?;
+    filter.tenant_id = Some(site.tenant);
+    Ok(app.store.within(site.scope()).hostnames(filter, page).await?)
 }
 
 /// One hostname.
 pub async fn read_hostname(app: &App, principal: &Principal, id: HostnameId) -> Result<Hostname, AppError> {
-    principal.may::<ManageHostnames>("get")?;
-    app.store.hostname(id).await?.ok_or(AppError::NotFound("hostname"))
+    Ok(own(app, principal, id, "get").await?.0)
 }
 
 /// A hostname under the platform's own domains, which needs no proof, with the identity routes: the primary one of a
@@ -51,22 +75,149 @@ pub async fn of_platform(
         admission: Admission::default(),
         cors: Cors::default(),
         client_certificates: None,
+        challenge: None,
     })
 }
 
-/// Makes a hostname.
+/// A hostname that the caller may do `verb` to, with the proof of that.
+async fn own(
+    app: &App,
+    principal: &Principal,
+    id: HostnameId,
+    verb: &str,
+) -> Result<(Hostname, Authorized<ManageHostnames>), AppError> {
+    let (by, found) = if principal.is_system() {
+        (principal.may(verb)?, app.store.hostname(id).await?)
+    } else {
+        let site = principal.own_site()?;
+        let by = principal.may_in(site, verb)?;
+        let found = app.store.within(site.scope()).hostname(id).await?;
+        (by, found.filter(|it| it.tenant_id == Some(site.tenant)))
+    };
+    Ok((found.ok_or(AppError::NotFound("hostname"))?, by))
+}
+
+/// Makes a hostname as staff asks for it: the platform's own is verified at once, a customer's once it is proven.
+///
+/// # Errors
+/// [`AppError::Invalid`] for a name of the platform's that is none, or the other way round; [`AppError::Store`] for a name
+/// that another holds or gave up a short while ago.
 pub async fn create_hostname(
     app: &App,
     principal: &Principal,
-    new: NewHostname,
+    mut new: NewHostname,
 ) -> Result<(Hostname, Commit), AppError> {
     let by = principal.may::<ManageHostnames>("create")?;
+    let rules = &app.config.hostnames;
+    match new.kind {
+        HostnameKind::Platform if !rules.platform_domains.is_empty() && !rules.is_platform(&new.hostname) => {
+            return Err(AppError::field("/hostname", "not_platform_domain", "is in no domain of the platform"));
+        }
+        HostnameKind::Platform => {}
+        HostnameKind::Custom if new.is_primary => {
+            return Err(AppError::field("/is_primary", "unverified", "links are made with hostnames that are served"));
+        }
+        HostnameKind::Custom => {
+            claimable(app, &new.hostname)?;
+            new.verify_state = VerifyState::Pending;
+            new.challenge = Some(proofs::challenge(&new.hostname, "/hostname")?);
+        }
+    }
     app.store
         .write(&by, app.now(), |tx| {
             let (by, new) = (by.clone(), new.clone());
             async move { Ok(tx.created(tx.insert_hostname(&by, new).await?).await?) }
         })
         .await
+}
+
+/// Claims a hostname for the caller's own tenant: like the tenant's other hostnames, and no wider than any of them.
+///
+/// # Errors
+/// [`AppError::Invalid`] for a name of the platform; [`AppError::Conflict`] (`too_many_unproven`, `too_many_names`).
+pub async fn claim_hostname(
+    app: &App,
+    principal: &Principal,
+    hostname: HostName,
+    purpose: Purpose,
+) -> Result<(Hostname, Commit), AppError> {
+    let site = principal.own_site()?;
+    let by = principal.may_in::<ManageHostnames>(site, "create")?;
+    claimable(app, &hostname)?;
+    let new = NewHostname {
+        id: new_id(&*app.clock),
+        challenge: Some(proofs::challenge(&hostname, "/hostname")?),
+        hostname,
+        project_id: site.project,
+        tenant_id: Some(site.tenant),
+        fleet: FleetName::default(),
+        purpose,
+        kind: HostnameKind::Custom,
+        is_primary: false,
+        verify_state: VerifyState::Pending,
+        tls_mode: TlsMode::Manual,
+        certificate_id: None,
+        services: Vec::new(),
+        max_body: None,
+        response: ResponsePolicy::default(),
+        admission: Admission::default(),
+        cors: Cors::default(),
+        client_certificates: None,
+    };
+    let (by, new) = (&by, &new);
+    app.store
+        .write(by, app.now(), |tx| async move {
+            few(app, tx.count_hostnames(site.tenant).await?)?;
+            let claim = like_others(&tx, site, new.clone()).await?;
+            Ok(tx.created(tx.insert_hostname(by, claim).await?).await?)
+        })
+        .await
+}
+
+/// A claim as the tenant's hostnames are: served by their fleet, letting in whom they let in. It offers what they offer only
+/// where they are all alike in that, and have no routes of their own; otherwise staff says what it offers: a name more is no
+/// way around what one of the others asks for.
+async fn like_others(tx: &Tx, site: Site, mut claim: NewHostname) -> Result<NewHostname, AppError> {
+    let mut others = tx.hostnames_of_tenant(site.tenant, Page::WIDEST).await?;
+    others.retain(|it| it.verify_state == VerifyState::Verified);
+    let Some(like) = others.first().cloned() else { return Ok(claim) };
+    let mut alike = others.iter().all(|it| {
+        it.admission == like.admission && it.client_certificates == like.client_certificates && it.fleet == like.fleet
+    });
+    for other in &others {
+        alike = alike && tx.routes(RouteOwner::Hostname(other.id)).await?.is_empty();
+    }
+    claim.fleet = like.fleet;
+    claim.max_body = like.max_body;
+    claim.response = like.response;
+    claim.admission = like.admission;
+    claim.cors = like.cors;
+    claim.client_certificates = like.client_certificates;
+    if alike {
+        claim.services = like.services;
+    }
+    Ok(claim)
+}
+
+/// Who has many names, or claimed many without proving them, claims no more.
+pub(super) fn few(app: &App, (all, unproven): (u64, u64)) -> Result<(), AppError> {
+    let proofs = &app.config.proofs;
+    if unproven >= u64::from(proofs.unproven) {
+        let detail = format!("{unproven} names were not proven yet: prove or remove one first");
+        return Err(AppError::Conflict { code: "too_many_unproven", detail });
+    }
+    if all >= u64::from(proofs.names) {
+        return Err(AppError::Conflict { code: "too_many_names", detail: format!("there are {all} names") });
+    }
+    Ok(())
+}
+
+/// Whether anybody may claim a name.
+fn claimable(app: &App, name: &HostName) -> Result<(), AppError> {
+    if app.config.hostnames.is_platform(name) {
+        return Err(AppError::field("/hostname", "platform_domain", "is in a domain of the platform"));
+    }
+    Ok(())
 }
 
 /// What of a hostname changes; what is none stays.
@@ -113,17 +264,42 @@ pub async fn update_hostname(
         .await
 }
 
-/// Says that control of a hostname was proven. Staff's word is the proof for now.
+/// Looks for a hostname's proof now, and serves the hostname from then on when it is there. What is the platform's own is
+/// staff's word.
+///
+/// # Errors
+/// [`AppError::Store`] (`hostname_taken`, `hostname_quarantined`) when the name was proven and cannot be had.
 pub async fn verify_hostname(app: &App, principal: &Principal, id: HostnameId) -> Result<(Hostname, Commit), AppError> {
-    let by = principal.may::<ManageHostnames>("verify")?;
+    let (hostname, by) = own(app, principal, id, "verify").await?;
+    let Some(proof) = hostname.proof else {
+        let by = principal.may::<ManageHostnames>("verify")?;
+        return vouch(app, &by, id).await;
+    };
+    let due = DueProof {
+        subject: ProofSubject::Hostname(id),
+        project_id: hostname.project_id,
+        tenant_id: hostname.tenant_id,
+        name: hostname.hostname,
+        challenge: proof.challenge,
+        epoch: 0,
+    };
+    let look = proofs::asked(app, &due).await?;
+    // Whose it is was looked at; who else claims it no tenant sees.
+    let by = by.carried_out_by_the_platform();
+    let (hostname, commit, _) = proofs::note_hostname(app, &by, &due, &look).await?;
+    Ok((hostname, commit))
+}
+
+/// Says that a hostname is the platform's to give.
+async fn vouch(app: &App, by: &Authorized<ManageHostnames>, id: HostnameId) -> Result<(Hostname, Commit), AppError> {
     app.store
-        .write(&by, app.now(), |tx| {
-            let by = by.clone();
-            async move {
-                let mut hostname = tx.hostname(id).await?.ok_or(AppError::NotFound("hostname"))?;
-                hostname.verify_state = VerifyState::Verified;
-                Ok(tx.done("verified", tx.update_hostname(&by, hostname).await?).await?)
+        .write(by, app.now(), |tx| async move {
+            let mut hostname = tx.hostname(id).await?.ok_or(AppError::NotFound("hostname"))?;
+            if hostname.verify_state == VerifyState::Verified {
+                return Ok(Audited::unchanged(hostname));
             }
+            hostname.verify_state = VerifyState::Verified;
+            Ok(tx.done("verified", tx.update_hostname(by, hostname).await?).await?)
         })
         .await
 }
@@ -165,12 +341,22 @@ pub async fn upload_certificate(
         .await
 }
 
-/// Removes a hostname with its own routes.
+/// Gives a hostname up, with its own routes. For a while (`hostnames.quarantine`) nobody else gets the name.
 pub async fn delete_hostname(app: &App, principal: &Principal, id: HostnameId) -> Result<Commit, AppError> {
-    let by = principal.may::<ManageHostnames>("delete")?;
-    let deleted = app.store.write(&by, app.now(), |tx| {
-        let by = by.clone();
-        async move { Ok::<_, AppError>(tx.deleted(tx.delete_hostname(&by, id).await?).await?) }
+    let (hostname, by) = own(app, principal, id, "delete").await?;
+    if !principal.is_system() && hostname.kind == HostnameKind::Platform {
+        return Err(AppError::ManagedByPlatform("the hostname is the platform's"));
+    }
+    if !principal.is_system() && hostname.is_primary {
+        let detail = "links are made with the hostname: staff makes another one primary first".to_owned();
+        return Err(AppError::Conflict { code: "hostname_primary", detail });
+    }
+    // Whose it is was looked at; that others need its services and certificate no more, no tenant sees.
+    let by = by.carried_out_by_the_platform();
+    let rules = proofs::rules(&app.config);
+    let (by, rules) = (&by, &rules);
+    let deleted = app.store.write(by, app.now(), |tx| async move {
+        Ok::<_, AppError>(tx.deleted(tx.delete_hostname(by, id, rules).await?).await?)
     });
     deleted.await.map(|(_, commit)| commit)
 }

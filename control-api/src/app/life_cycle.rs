@@ -11,6 +11,7 @@ use domain::{TenantId, Timestamp};
 use store::{Audited, Commit, Page, read::*};
 use tokio::time::MissedTickBehavior;
 
+use super::proofs;
 use crate::{App, error::AppError, problem};
 
 /// The name in the audit trail.
@@ -81,13 +82,14 @@ async fn expire_trial(app: &App, id: TenantId) -> Result<bool, AppError> {
 /// Ends a tenant that was deleted at or before `then`, its hostnames first. False when another did.
 async fn purge(app: &App, id: TenantId, then: Timestamp) -> Result<bool, AppError> {
     let (by, hostnames_by) = (Authorized::<ManageTenants>::system(JOB), Authorized::<ManageHostnames>::system(JOB));
-    let (by, hostnames_by) = (&by, &hostnames_by);
+    let rules = proofs::rules(&app.config);
+    let (by, hostnames_by, rules) = (&by, &hostnames_by, &rules);
     let written = app.store.write(by, app.now(), |tx| async move {
         // As many as a page holds at once: a tenant with more is still on hold when it is looked again.
         let hostnames = tx.hostnames_of_tenant(id, Page::WIDEST).await?;
         let more = hostnames.len() >= MOST_HOSTNAMES;
         for hostname in hostnames {
-            tx.deleted(tx.delete_hostname(hostnames_by, hostname.id).await?).await?;
+            tx.deleted(tx.delete_hostname(hostnames_by, hostname.id, rules).await?).await?;
         }
         if more {
             return Ok(Audited::unchanged(false));

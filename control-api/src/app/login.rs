@@ -18,6 +18,7 @@ use serde_json::json;
 use store::{LockPolicy, LoginSubject, read::*};
 
 use super::{
+    email_domains,
     site::{self, Realm},
     tokens::{Draft, Holder, TokenPair},
 };
@@ -196,6 +197,7 @@ pub(super) async fn fail(
 
 /// The tenant of the new session: the hostname's, the one that is named, or the only one.
 async fn tenant(app: &App, realm: &Realm, user: &User, named: Option<&str>) -> Result<Tenant, AppError> {
+    email_domains::join(app, &realm.project, user).await?;
     let mut mine = Vec::new();
     for membership in app.store.memberships_of_user(user.id).await? {
         if membership.status == MembershipStatus::Active

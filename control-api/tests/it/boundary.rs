@@ -118,7 +118,7 @@ async fn platform_operations_are_closed_to_tenants() {
         ("GET", "/v1/customers".into()),
         ("GET", "/v1/projects".into()),
         ("GET", "/v1/upstreams".into()),
-        ("GET", "/v1/hostnames".into()),
+        ("POST", format!("/v1/hostnames/{globex}/primary")),
         ("GET", "/v1/routes".into()),
         ("GET", "/v1/certificates".into()),
         ("GET", "/v1/gateways".into()),

@@ -42,6 +42,8 @@ actions! {
     ManageCertificates = "certificate";
     /// Customers, their KYC and payment state.
     ManageCustomers = "customer";
+    /// Domains of email addresses.
+    ManageEmailDomains = "email-domain";
     /// Gateways: enrolment and removal.
     ManageGateways = "gateway";
     /// Hostnames.
@@ -224,6 +226,14 @@ impl<A: Action> Authorized<A> {
             scope: Scope::Platform,
             action: PhantomData,
         }
+    }
+
+    /// The same, carried out by the platform: what somebody may do to one thing of a tenant can touch what no tenant sees,
+    /// such as which fleets are told of a shared service, or who else claims a name. Whose the thing is, who asks for this
+    /// has looked at.
+    #[must_use]
+    pub fn carried_out_by_the_platform(self) -> Self {
+        Self { scope: Scope::Platform, ..self }
     }
 
     /// Who.

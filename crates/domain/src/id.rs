@@ -132,6 +132,8 @@ kinds! {
     Customer => CustomerId;
     /// A step of a customer's KYC or payment state.
     CustomerChange => CustomerChangeId;
+    /// A domain of email addresses.
+    EmailDomain => EmailDomainId;
     /// That a tenant may use a product.
     Entitlement => EntitlementId;
     /// One running gateway process.

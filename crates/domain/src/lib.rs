@@ -43,9 +43,9 @@ pub use fleet::FleetName;
 pub use host::HostName;
 pub use id::{
     ApiKeyId, ArtifactId, AuditEventId, CertificateBindingId, CertificateId, CustomerChangeId, CustomerId,
-    EntitlementId, GatewayId, HostnameId, Id, IssuerId, MembershipId, MenuId, OrgUnitId, ProductId, ProductRequestId,
-    ProjectId, RequestId, RoleBindingId, RoleId, RouteId, ServiceId, SessionId, SigningKeyId, TenantId, TokenId,
-    UpstreamId, UserId,
+    EmailDomainId, EntitlementId, GatewayId, HostnameId, Id, IssuerId, MembershipId, MenuId, OrgUnitId, ProductId,
+    ProductRequestId, ProjectId, RequestId, RoleBindingId, RoleId, RouteId, ServiceId, SessionId, SigningKeyId,
+    TenantId, TokenId, UpstreamId, UserId,
 };
 pub use network::Network;
 pub use path::PathPattern;

@@ -10,12 +10,14 @@ pub mod break_glass;
 pub mod certificate;
 pub mod customer;
 pub mod customer_state;
+pub mod email_domain;
 pub mod enrolment;
 pub mod gateway;
 pub mod hostname;
 pub mod menu;
 pub mod product;
 pub mod project;
+pub mod proof;
 pub mod provisioning;
 pub mod role;
 pub mod service;
@@ -32,15 +34,17 @@ pub use break_glass::{BreakGlass, NewBreakGlass};
 pub use certificate::{BoundCertificate, Certificate, CertificateSource, NewBoundCertificate, NewCertificate};
 pub use customer::{Customer, CustomerKind, KycKind, NewCustomer, Tenancy};
 pub use customer_state::{Artifact, CustomerChange, CustomerState, CustomerStateConflict, NewArtifact};
+pub use email_domain::{EmailDomain, NewEmailDomain, domain_of};
 pub use enrolment::{Enrolment, EnrolmentState, NewEnrolment};
 pub use gateway::{GatewayNode, GatewayReport};
-pub use hostname::{Hostname, HostnameKind, NewHostname, TlsMode, VerifyState};
+pub use hostname::{Hostname, HostnameFilter, HostnameKind, NewHostname, TlsMode, VerifyState};
 pub use menu::{Menu, MenuKey, MenuNode, MenuOwner, MenuPath, MenuPlaceError, NewMenu};
 pub use product::{
     Entitlement, EntitlementSource, EntitlementStatus, NewEntitlement, NewProduct, NewProductRequest, Product,
     ProductKey, ProductRequest, ProductRequestKind, ProductRequestStatus,
 };
 pub use project::{ExternalIssuer, NewProject, Project, ProjectKind, ProjectStatus};
+pub use proof::{Challenge, DueProof, Finding, Proof, ProofFailure, ProofRules, ProofSubject, Verdict};
 pub use provisioning::{Provisioning, ProvisioningStep, StepOutcome, StepState};
 pub use role::{NewRole, NewRoleBinding, Role, RoleBinding, RoleSubject, builtin};
 pub use service::{NewRoute, NewService, Route, RouteOwner, Service};

@@ -33,6 +33,7 @@ pub use aggregate::{
     issuer_fetch::{Fetched, IssuerFetch, MIN_INTERVAL as MIN_FETCH_INTERVAL, no_keys},
     login::{LockPolicy, LoginFailures, LoginSubject},
     page::Page,
+    proof::{Look, Noted},
     purge::purged_tables,
     refresh::Consumed,
 };
@@ -53,10 +54,11 @@ pub mod read {
         aggregate::{
             api_key::ApiKeys, audit::AuditTrail, binding::RoleBindings, break_glass::BreakGlasses,
             certificate::Certificates, certificate_binding::CertificateBindings, customer::Customers,
-            customer_change::CustomerChanges, decision::Decisions, enrolment::Enrolments, entitlement::Entitlements,
-            favorite::Favorites, gateway::Gateways, hostname::Hostnames, idempotency::Responses, issuer::Issuers,
-            issuer_fetch::IssuerFetches, login::Logins, membership::Memberships, menu::Menus, org_unit::OrgUnits,
-            product::Products, product_request::ProductRequests, project::Projects, provisioning::Provisionings,
+            customer_change::CustomerChanges, decision::Decisions, email_domain::EmailDomains, enrolment::Enrolments,
+            entitlement::Entitlements, favorite::Favorites, gateway::Gateways, hostname::Hostnames,
+            idempotency::Responses, issuer::Issuers, issuer_fetch::IssuerFetches, login::Logins,
+            membership::Memberships, menu::Menus, org_unit::OrgUnits, product::Products,
+            product_request::ProductRequests, project::Projects, proof::Proofs, provisioning::Provisionings,
             refresh::RefreshTokens, role::Roles, route::Routes, service::Services, session::Sessions,
             signing_key::SigningKeys, tenant::Tenants, upstream::Upstreams, usage::Usages, user::Users,
         },

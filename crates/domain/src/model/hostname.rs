@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Version;
+use super::{Challenge, Proof, Version};
 use crate::{
     Admission, ByteSize, CertificateId, ClientCertificates, Cors, FleetName, HostName, HostnameId, ProjectId,
     ServiceId, TenantId, Timestamp, response::ResponsePolicy, snapshot::Purpose,
@@ -19,16 +19,16 @@ pub enum HostnameKind {
     Custom,
 }
 
-/// Whether control of a hostname was proven. Only verified hostnames are served.
+/// Whether control of a name was proven. Only verified hostnames are served.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VerifyState {
     /// Not yet.
     #[default]
     Pending,
-    /// It was.
+    /// It was, and is looked after.
     Verified,
-    /// The last try failed.
+    /// The last try failed, or what was proven is so no more.
     Failed,
 }
 
@@ -50,7 +50,7 @@ pub enum TlsMode {
 pub struct Hostname {
     /// Its id.
     pub id: HostnameId,
-    /// The name; unique over all projects.
+    /// The name. Several may claim it; at most one of them holds it ([`Hostname::holds`]).
     pub hostname: HostName,
     /// Its project.
     pub project_id: ProjectId,
@@ -66,7 +66,7 @@ pub struct Hostname {
     pub is_primary: bool,
     /// Whether control of it was proven.
     pub verify_state: VerifyState,
-    /// When.
+    /// When; set for as long as it holds the name.
     pub verified_at: Option<Timestamp>,
     /// Where its certificate comes from.
     pub tls_mode: TlsMode,
@@ -87,12 +87,33 @@ pub struct Hostname {
     /// Whose client certificates it believes; none where it asks for none.
     #[serde(default)]
     pub client_certificates: Option<ClientCertificates>,
+    /// Its proof by DNS; none for what is the platform's own.
+    #[serde(default)]
+    pub proof: Option<Proof>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
     /// Its version.
     pub version: Version,
+}
+
+impl Hostname {
+    /// Whether the name is its own: it was proven, be it that the proof was lost since, and nobody took it over.
+    pub const fn holds(&self) -> bool {
+        self.verified_at.is_some()
+    }
+}
+
+/// Which hostnames of a list.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct HostnameFilter {
+    /// Of this tenant only.
+    pub tenant_id: Option<TenantId>,
+    /// In this state only.
+    pub verify_state: Option<VerifyState>,
+    /// Of this kind only.
+    pub kind: Option<HostnameKind>,
 }
 
 /// A hostname to be made.
@@ -116,4 +137,6 @@ pub struct NewHostname {
     pub admission: Admission,
     pub cors: Cors,
     pub client_certificates: Option<ClientCertificates>,
+    /// What has to be found in DNS; none for what is the platform's own.
+    pub challenge: Option<Challenge>,
 }

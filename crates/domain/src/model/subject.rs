@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{
-    ApiKey, Artifact, BoundCertificate, BreakGlass, Certificate, Customer, Enrolment, Entitlement, ExternalIssuer,
-    Hostname, Membership, Menu, OrgUnit, Product, ProductRequest, Project, Provisioning, Role, RoleBinding, Route,
-    RouteOwner, Service, Session, SigningKey, Tenant, Upstream, User,
+    ApiKey, Artifact, BoundCertificate, BreakGlass, Certificate, Customer, EmailDomain, Enrolment, Entitlement,
+    ExternalIssuer, Hostname, Membership, Menu, OrgUnit, Product, ProductRequest, Project, Provisioning, Role,
+    RoleBinding, Route, RouteOwner, Service, Session, SigningKey, Tenant, Upstream, User,
 };
 use crate::{
     ProjectId, TenantId,
@@ -126,7 +126,10 @@ subject!(Tenant, "tenant", it => it.id, it.slug, Some(it.project_id), Some(it.id
     json!({ "status": it.status, "plan": it.plan, "generation": it.generation }));
 subject!(Hostname, "hostname", it => it.id, it.hostname, Some(it.project_id), it.tenant_id,
     json!({ "purpose": it.purpose, "verify_state": it.verify_state, "certificate_id": it.certificate_id,
-            "fleet": it.fleet, "services": it.services, "client_certificates": it.client_certificates.as_ref().map(|it| it.mode) }));
+            "fleet": it.fleet, "services": it.services, "client_certificates": it.client_certificates.as_ref().map(|it| it.mode),
+            "kind": it.kind, "is_primary": it.is_primary, "failure": it.proof.as_ref().and_then(|proof| proof.failure) }));
+subject!(EmailDomain, "email-domain", it => it.id, it.domain, Some(it.project_id), Some(it.tenant_id),
+    json!({ "state": it.state, "failure": it.proof.failure }));
 subject!(Certificate, "certificate", it => it.id, it.fingerprint, it.project_id, None,
     json!({ "names": it.names, "not_after": it.not_after, "source": it.source }));
 subject!(BoundCertificate, "certificate-binding", it => it.id, it.name, Some(it.project_id), Some(it.tenant_id),

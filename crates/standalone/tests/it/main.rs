@@ -17,6 +17,7 @@ mod faults;
 mod fleet;
 mod framing;
 mod headers;
+mod hostnames;
 mod installation;
 mod key_rotation;
 mod live_changes;

@@ -28,13 +28,15 @@ impl Node {
     }
 
     pub(crate) fn start_in(folder: tempfile::TempDir, arguments: &[&str]) -> Self {
-        let mut child = command(folder.path())
-            .args(["--print-json", "--free-ports"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut start = command(folder.path());
+        start.args(arguments);
+        Self::started(start, folder)
+    }
+
+    /// By a command of [`command`], with what it was given beside.
+    pub(crate) fn started(mut start: Command, folder: tempfile::TempDir) -> Self {
+        let mut child =
+            start.args(["--print-json", "--free-ports"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         if line.is_empty() {

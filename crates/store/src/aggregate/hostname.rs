@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use authz::{Authorized, action::ManageHostnames};
 use domain::{
     HostName, HostnameId, ProjectId, ServiceId, TenantId,
-    model::{Hostname, NewHostname, VerifyState, Version},
+    model::{Hostname, HostnameFilter, NewHostname, Proof, ProofSubject, VerifyState, Version},
 };
 
-use super::{needed, one, page::Page, scope_of, swap, tie, within};
+use super::{hostname_claim, needed, page::Page, proof, scope_of, swap, tie, within};
 use crate::{
     StoreError, Tx, Unaudited, View,
     log::{
@@ -19,7 +19,10 @@ use crate::{
     value::{Row, Value, values},
 };
 
-const SELECT: &str = "SELECT * FROM hostnames";
+/// With its proof, whose columns have names of their own.
+const SELECT: &str = "SELECT hostnames.*, challenge, checked_at, lost_at, failed_at, failure, due_at FROM hostnames
+    LEFT JOIN (SELECT id AS proof_of, challenge, checked_at, lost_at, failed_at, failure, due_at FROM hostname_proofs)
+        AS proof ON proof.proof_of = hostnames.id";
 
 /// Without its services, which [`with_services`] adds.
 fn read(row: &Row) -> Result<Hostname, StoreError> {
@@ -42,6 +45,7 @@ fn read(row: &Row) -> Result<Hostname, StoreError> {
         admission: row.json_opt("admission")?.unwrap_or_default(),
         cors: row.json_opt("cors")?.unwrap_or_default(),
         client_certificates: row.json_opt("client_certificates")?,
+        proof: proof::read(row)?,
         created_at: row.at("created_at")?,
         updated_at: row.at("updated_at")?,
         version: Version(row.at("version")?),
@@ -73,16 +77,44 @@ pub trait Hostnames: Reader {
         async move { Ok(with_services(&self.view().await?, "WHERE id = $1", values![id]).await?.pop()) }
     }
 
-    /// The hostname of this name, verified or not.
+    /// The hostname that holds this name, verified or failed since. Who only claims it is not found.
     fn hostname_by_name(&self, name: &HostName) -> impl Future<Output = Result<Option<Hostname>, StoreError>> + Send {
-        async move { Ok(with_services(&self.view().await?, "WHERE hostname = $1", values![name.as_str()]).await?.pop()) }
+        async move {
+            let condition = "WHERE hostname = $1 AND verified_at IS NOT NULL";
+            Ok(with_services(&self.view().await?, condition, values![name.as_str()]).await?.pop())
+        }
     }
 
-    /// Hostnames.
-    fn hostnames(&self, page: Page) -> impl Future<Output = Result<Vec<Hostname>, StoreError>> + Send {
+    /// Hostnames, those that pass the filter.
+    fn hostnames(
+        &self,
+        filter: HostnameFilter,
+        page: Page,
+    ) -> impl Future<Output = Result<Vec<Hostname>, StoreError>> + Send {
         async move {
-            let condition = "WHERE id > $1 ORDER BY id LIMIT $2";
-            with_services(&self.view().await?, condition, values![page.start(), page.limit()]).await
+            let (mut condition, mut all) = ("WHERE id > $1".to_owned(), values![page.start(), page.limit()]);
+            let wanted = [
+                ("tenant_id", filter.tenant_id.map(Value::from)),
+                ("verify_state", filter.verify_state.as_ref().map(Value::word)),
+                ("kind", filter.kind.as_ref().map(Value::word)),
+            ];
+            for (column, value) in wanted {
+                if let Some(value) = value {
+                    all.push(value);
+                    condition.push_str(&format!(" AND {column} = ${}", all.len()));
+                }
+            }
+            condition.push_str(" ORDER BY id LIMIT $2");
+            with_services(&self.view().await?, &condition, all).await
+        }
+    }
+
+    /// How many names a tenant claims, and how many of them it has not proven.
+    fn count_hostnames(&self, tenant: TenantId) -> impl Future<Output = Result<(u64, u64), StoreError>> + Send {
+        async move {
+            let sql = "SELECT COUNT(*) AS count, COUNT(*) - COUNT(verified_at) AS unproven FROM hostnames WHERE tenant_id = $1";
+            let read = |row: &Row| Ok((row.at("count")?, row.at("unproven")?));
+            Ok(self.view().await?.first(sql, values![tenant], read).await?.unwrap_or_default())
         }
     }
 
@@ -116,8 +148,9 @@ impl Tx {
     /// Makes a hostname. The edge is told once it is verified.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] on `hostnames(hostname)`, or on `(project_id, purpose)` for a second primary;
-    /// [`StoreError::Tie`] when its services' routes tie; [`StoreError::Reference`].
+    /// [`StoreError::Conflict`] on `hostnames(hostname)` for a second claim of the same claimant, or a verified one of a name
+    /// that another holds, or on `(project_id, purpose)` for a second primary; [`StoreError::Rule`]
+    /// (`hostname_quarantined`) for a verified one of a name that another gave up; [`StoreError::Tie`] when its services' routes tie; [`StoreError::Reference`].
     pub async fn insert_hostname(
         &self,
         by: &Authorized<ManageHostnames>,
@@ -144,10 +177,14 @@ impl Tx {
             admission: new.admission,
             cors: new.cors,
             client_certificates: new.client_certificates,
+            proof: new.challenge.map(Proof::new),
             created_at: now,
             updated_at: now,
             version: Version(1),
         };
+        if hostname.holds() {
+            hostname_claim::not_in_quarantine(&self.work, &hostname).await?;
+        }
         let mut all = values![hostname.id, hostname.hostname.as_str(), hostname.project_id, now];
         all.extend(columns(&hostname)?);
         self.work
@@ -160,6 +197,10 @@ impl Tx {
                 all,
             )
             .await?;
+        if let Some(proof) = &hostname.proof {
+            let place = (hostname.project_id, hostname.tenant_id);
+            proof::insert(&self.work.view, ProofSubject::Hostname(hostname.id), place, proof).await?;
+        }
         self.offer(&hostname).await?;
         let after = audience::of_hostname(&self.work.view, hostname.id).await?;
         audience::shift(&self.work, by.scope(), &audience::Told::new(), &after).await?;
@@ -199,8 +240,12 @@ impl Tx {
             self.offer(&changed).await?;
         }
         if before.tenant_id != changed.tenant_id {
-            let sql = "UPDATE routes SET tenant_id = $2 WHERE hostname_id = $1";
-            self.work.view.execute(sql, values![changed.id, changed.tenant_id]).await?;
+            for sql in [
+                "UPDATE routes SET tenant_id = $2 WHERE hostname_id = $1",
+                "UPDATE hostname_proofs SET tenant_id = $2 WHERE id = $1",
+            ] {
+                self.work.view.execute(sql, values![changed.id, changed.tenant_id]).await?;
+            }
             // Another tenant's users act by nobody's certificate here.
             let sql = "DELETE FROM certificate_bindings WHERE hostname_id = $1";
             self.work.view.execute(sql, values![changed.id]).await?;
@@ -221,7 +266,7 @@ impl Tx {
     /// Makes a hostname the primary one of its project and purpose.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`].
+    /// [`StoreError::Rule`] (`hostname_unverified`) for one that is not served; [`StoreError::NotFound`].
     pub async fn make_hostname_primary(
         &self,
         by: &Authorized<ManageHostnames>,
@@ -229,6 +274,9 @@ impl Tx {
     ) -> Result<Unaudited<Hostname>, StoreError> {
         let mut hostname = needed(self.hostname(id).await?, "hostname")?;
         within(by, scope_of(Some(hostname.project_id), by.scope().tenant()))?;
+        if hostname.verify_state != VerifyState::Verified {
+            return Err(StoreError::rule("hostname_unverified", "links are made with hostnames that are served"));
+        }
         let view = &self.work.view;
         let sql = "UPDATE hostnames SET is_primary = FALSE, version = version + 1
                    WHERE project_id = $1 AND purpose = $2 AND is_primary AND id <> $3";
@@ -238,24 +286,6 @@ impl Tx {
         hostname.version = swap(view, "hostname", "hostnames", key, assignments, values![self.work.now]).await?;
         hostname.is_primary = true;
         hostname.updated_at = self.work.now;
-        Ok(self.unaudited(hostname))
-    }
-
-    /// Removes a hostname, its own routes, and its certificate at the edge when nothing else uses that.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`].
-    pub async fn delete_hostname(
-        &self,
-        by: &Authorized<ManageHostnames>,
-        id: HostnameId,
-    ) -> Result<Unaudited<Hostname>, StoreError> {
-        let hostname = needed(self.hostname(id).await?, "hostname")?;
-        within(by, scope_of(Some(hostname.project_id), hostname.tenant_id))?;
-        let told = audience::of_hostname(&self.work.view, id).await?;
-        one(&self.work.view, "hostname", "DELETE FROM hostnames WHERE id = $1", values![id]).await?;
-        audience::shift(&self.work, by.scope(), &told, &audience::Told::new()).await?;
-        publish::hostname(&self.work, id, Effect::Narrows).await?;
         Ok(self.unaudited(hostname))
     }
 

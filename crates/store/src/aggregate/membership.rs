@@ -9,7 +9,7 @@ use domain::{
 use super::{api_key, break_glass, certificate_binding, generation, needed, one, page::Page, within};
 use crate::{
     StoreError, Tx, Unaudited,
-    tx::Reader,
+    tx::{Reader, Work},
     value::{Row, Value, values},
 };
 
@@ -61,6 +61,14 @@ pub trait Memberships: Reader {
             self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
         }
     }
+
+    /// Whether somebody took a user out of a tenant, and nobody took them in again.
+    fn was_taken_out(&self, tenant: TenantId, user: UserId) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        async move {
+            let sql = "SELECT user_id FROM left_memberships WHERE tenant_id = $1 AND user_id = $2";
+            Ok(!self.view().await?.query(sql, values![tenant, user]).await?.is_empty())
+        }
+    }
 }
 impl<R: Reader> Memberships for R {}
 
@@ -94,6 +102,8 @@ impl Tx {
                 ],
             )
             .await?;
+        let sql = "DELETE FROM left_memberships WHERE tenant_id = $1 AND user_id = $2";
+        self.work.view.execute(sql, values![it.tenant_id, it.user_id]).await?;
         self.work.insert_fact(&Fact::BindingsChanged { tenant: it.tenant_id, user: it.user_id }).await?;
         Ok(self.unaudited(it))
     }
@@ -121,7 +131,8 @@ impl Tx {
         Ok(self.unaudited(Membership { status, ..before }))
     }
 
-    /// Ends a membership, with the role bindings, tokens, sessions and API keys the user has in the tenant.
+    /// Ends a membership, with the role bindings, tokens, sessions and API keys the user has in the tenant. The user does not
+    /// come back by the domain of their address.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
@@ -134,14 +145,23 @@ impl Tx {
         let membership = needed(self.membership(tenant, user).await?, "membership")?;
         within(by, Scope::Tenant(membership.project_id, tenant))?;
         break_glass::keep(&self.work.view, user).await?;
-        generation::raise(&self.work, membership.project_id, tenant, user).await?;
-        let view = &self.work.view;
-        let sql = "DELETE FROM role_bindings WHERE tenant_id = $1 AND subject_kind = 'user' AND subject_id = $2";
-        view.execute(sql, values![tenant, user]).await?;
-        api_key::revoke_all_of(&self.work, tenant, user).await?;
-        certificate_binding::delete_all_of(&self.work, tenant, user).await?;
-        one(view, "membership", "DELETE FROM memberships WHERE id = $1", values![membership.id]).await?;
-        self.work.insert_fact(&Fact::BindingsChanged { tenant, user }).await?;
+        end(&self.work, &membership).await?;
+        let sql = "INSERT INTO left_memberships (project_id, tenant_id, user_id) VALUES ($1, $2, $3)
+                   ON CONFLICT (tenant_id, user_id) DO NOTHING";
+        self.work.view.execute(sql, values![membership.project_id, tenant, user]).await?;
         Ok(self.unaudited(membership))
     }
+}
+
+/// Ends a membership with all that hangs on it.
+pub(super) async fn end(work: &Work, membership: &Membership) -> Result<(), StoreError> {
+    let (tenant, user) = (membership.tenant_id, membership.user_id);
+    generation::raise(work, membership.project_id, tenant, user).await?;
+    let view = &work.view;
+    let sql = "DELETE FROM role_bindings WHERE tenant_id = $1 AND subject_kind = 'user' AND subject_id = $2";
+    view.execute(sql, values![tenant, user]).await?;
+    api_key::revoke_all_of(work, tenant, user).await?;
+    certificate_binding::delete_all_of(work, tenant, user).await?;
+    one(view, "membership", "DELETE FROM memberships WHERE id = $1", values![membership.id]).await?;
+    work.insert_fact(&Fact::BindingsChanged { tenant, user }).await
 }

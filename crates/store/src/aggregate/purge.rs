@@ -19,7 +19,7 @@ use crate::{
 
 /// Tables with rows of tenants, in the order in which they are emptied: what refers before what is referred to. A test
 /// looks for tables that are missing here. `hostnames` go one by one before, by whoever purges; `audit_events` stay.
-const OF_TENANTS: [&str; 18] = [
+const OF_TENANTS: [&str; 21] = [
     "break_glass",
     "provisionings",
     "menu_favorites",
@@ -35,6 +35,9 @@ const OF_TENANTS: [&str; 18] = [
     "user_generations",
     "role_bindings",
     "roles",
+    "left_memberships",
+    "email_domain_proofs",
+    "email_domains",
     "memberships",
     "org_units",
     "routes",

@@ -52,6 +52,7 @@ impl Store {
             ("DELETE FROM adopted_tokens WHERE expires < $1", now),
             ("DELETE FROM refresh_tokens WHERE expires_at < $1", now),
             ("DELETE FROM sessions WHERE expires_at < $1", now - SESSIONS),
+            ("DELETE FROM released_hostnames WHERE until < $1", now),
             ("DELETE FROM gateways WHERE last_seen < $1", now - HORIZON),
             // A day is written with ten characters.
             ("DELETE FROM product_usage WHERE length(span) = 10 AND ends_at < $1", now - USED_IN_DAYS),

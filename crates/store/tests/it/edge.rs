@@ -62,7 +62,7 @@ pub(crate) async fn a_hostname_is_told_of_once_it_is_verified(db: Database) {
     verified.verify_state = VerifyState::Verified;
     change!(store, |tx, verified| tx.update_hostname(&system(), verified.clone())).unwrap();
     assert!(of_kind(&store.tick(NOW).await.unwrap().changes, EntityKind::Hostname));
-    change!(store, |tx| tx.delete_hostname(&system(), new.id)).unwrap();
+    change!(store, |tx| tx.delete_hostname(&system(), new.id, &RULES)).unwrap();
     let tick = store.tick(NOW).await.unwrap();
     let tombstone = tick.changes.iter().find(|it| it.key.kind == EntityKind::Hostname).unwrap();
     assert!(tombstone.entity.is_none() && tombstone.key.id == new.id.uuid());

@@ -156,7 +156,7 @@ pub(crate) async fn keys_of_another_fleet_are_told_to_nobody_whatever_changes(db
     there.hear(&store, &eu()).await;
     assert!(!there.holds(EntityKind::Upstream, own.uuid()));
     change!(store, |tx| tx.delete_certificate(&system(), id)).unwrap();
-    change!(store, |tx| tx.delete_hostname(&system(), ACME_HOST)).unwrap();
+    change!(store, |tx| tx.delete_hostname(&system(), ACME_HOST, &RULES)).unwrap();
     there.hear(&store, &eu()).await;
     here.hear(&store, &FleetName::default()).await;
     let secret = |kind: &EntityKind| matches!(kind, EntityKind::Certificate | EntityKind::Upstream);

@@ -73,7 +73,7 @@ async fn purge(store: &Store, id: TenantId) -> bool {
     let (by, hostnames_by) = (&system::<ManageTenants>(), &system::<ManageHostnames>());
     let purged = store.write(by, NOW + HOUR, |tx| async move {
         for hostname in tx.hostnames_of_tenant(id, Page::WIDEST).await? {
-            tx.deleted(tx.delete_hostname(hostnames_by, hostname.id).await?).await?;
+            tx.deleted(tx.delete_hostname(hostnames_by, hostname.id, &RULES).await?).await?;
         }
         match tx.purge_tenant(by, id, NOW).await? {
             Some(purged) => Ok::<_, StoreError>(purged.map(|_| true)),
@@ -169,8 +169,8 @@ async fn purge_at_once(store: &Store, id: TenantId) -> bool {
 
 pub(crate) async fn no_table_of_tenants_is_forgotten(db: Database) {
     let known: Vec<String> = store::purged_tables()
-        // The trail outlives tenants; hostnames go one by one.
-        .chain(["audit_events", "hostnames"])
+        // The trail outlives tenants, and so does a name's quarantine; hostnames go one by one, with their proofs.
+        .chain(["audit_events", "released_hostnames", "hostnames", "hostname_proofs"])
         .map(|table| format!("'{table}'"))
         .collect();
     let known = known.join(", ");

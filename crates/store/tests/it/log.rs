@@ -87,7 +87,7 @@ pub(crate) async fn applying_the_changes_gives_the_snapshot(db: Database) {
         let path = format!("/step/{step}");
         change!(store, |tx, path| tx.insert_route(&system(), route(RouteOwner::Service(SHOP), path, &[]))).unwrap();
         if step == 2 {
-            change!(store, |tx| tx.delete_hostname(&system(), GLOBEX_HOST)).unwrap();
+            change!(store, |tx| tx.delete_hostname(&system(), GLOBEX_HOST, &RULES)).unwrap();
         }
         store.tick(NOW).await.unwrap();
         loop {
@@ -176,7 +176,7 @@ pub(crate) async fn a_deleted_entity_is_forgotten_after_a_week_and_who_is_behind
     let history = store.head().await.unwrap().history;
     let at = |revision| SnapshotVersion { history, revision };
     let behind = at(store.tick(NOW).await.unwrap().revision);
-    change!(store, |tx| tx.delete_hostname(&system(), ACME_HOST)).unwrap();
+    change!(store, |tx| tx.delete_hostname(&system(), ACME_HOST, &RULES)).unwrap();
     let gone = at(store.tick(NOW).await.unwrap().revision);
     change!(store, |tx| tx.insert_tenant(&system(), tenant(fresh(), CLOUD, "initech"))).unwrap();
     store.tick(NOW).await.unwrap();

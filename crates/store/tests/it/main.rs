@@ -16,9 +16,11 @@ mod configuration;
 mod customers;
 mod decisions;
 mod edge;
+mod email_domains;
 mod enrolment;
 mod fleets;
 mod harness;
+mod hostname_claims;
 mod identity;
 mod isolation;
 mod issuer_fetches;
@@ -107,6 +109,10 @@ conformance! {
         gateways_are_known_by_their_last_report,
         of_two_exchanges_at_once_one_is_begun,
         who_is_let_in_is_told_to_gateways_that_understand_it;
+    email_domains:
+        a_domain_has_one_holder_in_a_project,
+        domains_and_their_proofs_are_invisible_to_other_tenants,
+        who_belongs_by_a_lost_domain_is_out_with_everything;
     enrolment:
         a_certificate_is_renewed_for_the_key_that_joined_only,
         a_join_token_that_is_unknown_expired_or_revoked_is_worth_nothing,
@@ -116,6 +122,15 @@ conformance! {
     fleets:
         a_move_is_a_row_for_one_fleet_and_a_tombstone_for_the_other,
         keys_of_another_fleet_are_told_to_nobody_whatever_changes;
+    hostname_claims:
+        a_claim_is_looked_for_by_one_and_by_nobody_else_for_a_while,
+        a_lost_name_is_taken_over_only_after_its_time,
+        a_missing_proof_warns_then_fails_and_an_unanswered_one_does_neither,
+        an_older_look_changes_nothing,
+        claims_and_their_challenges_are_invisible_to_other_tenants,
+        m7_a_name_that_was_given_up_is_nobody_elses_for_a_while,
+        of_many_that_prove_a_name_at_once_one_has_it,
+        what_was_never_proven_keeps_a_name_from_nobody;
     identity:
         a_binding_is_refused_where_the_role_does_not_belong,
         a_role_that_loses_a_grant_narrows,

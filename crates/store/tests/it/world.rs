@@ -1,6 +1,8 @@
 //! A small platform to try things on: the root project with its tenant, and the project `cloud` with the tenants `acme`
 //! and `globex`, each with a hostname, a member and a service behind it.
 
+use std::time::Duration;
+
 use authz::{Action, Authorized, action::*};
 use domain::{
     HostnameId, Id, Permission, ProjectId, ServiceId, TenantId, UpstreamId, UserId,
@@ -142,8 +144,16 @@ pub(crate) fn hostname(id: HostnameId, tenant: TenantId, name: &str) -> NewHostn
         admission: domain::Admission::default(),
         cors: domain::Cors::default(),
         client_certificates: None,
+        challenge: None,
     }
 }
+
+/// How long proofs by DNS last here.
+pub(crate) const RULES: ProofRules = ProofRules {
+    grace: Duration::from_secs(60),
+    takeover_after: Duration::from_secs(600),
+    quarantine: Duration::from_secs(6000),
+};
 
 pub(crate) fn user(id: UserId, name: &str) -> NewUser {
     NewUser {
