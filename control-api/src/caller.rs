@@ -273,14 +273,6 @@ impl Rights {
     }
 }
 
-/// Whether the tenant's state lets something pass that only reads.
-///
-/// # Errors
-/// [`AppError::TenantSuspended`].
-pub(crate) fn readable(project: &Project, tenant: &Tenant) -> Result<(), AppError> {
-    served(project, tenant, true)
-}
-
 async fn authenticate(
     app: &App,
     context: &RequestContext,
@@ -364,7 +356,10 @@ async fn bound_to(
 }
 
 /// Whether the tenant's state lets the request pass.
-fn served(project: &Project, tenant: &Tenant, harmless: bool) -> Result<(), AppError> {
+///
+/// # Errors
+/// [`AppError::TenantSuspended`], [`AppError::TenantFrozen`].
+pub(crate) fn served(project: &Project, tenant: &Tenant, harmless: bool) -> Result<(), AppError> {
     match tenant.status {
         _ if project.status == ProjectStatus::Suspended => Err(AppError::TenantSuspended),
         TenantStatus::Suspended | TenantStatus::Deleted => Err(AppError::TenantSuspended),

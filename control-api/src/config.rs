@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{HostName, HumanDuration};
+use domain::{HostName, HumanDuration, TenantId};
 use link::{
     file::{Checks, Document, Mistakes, Overrides, SecretRef},
     telemetry::TelemetryConfig,
@@ -17,12 +17,14 @@ use link::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod events;
 mod keys;
 mod names;
 mod tenants;
 
 pub use tenants::TenantsConfig;
 
+pub use events::{AuditConfig, WebhooksConfig};
 pub use keys::{IssuersConfig, KEY_SET_LIFE, KmsAwsConfig, SigningConfig};
 pub use names::{DnsConfig, EmailDomainsConfig, HostnamesConfig, ProofsConfig};
 pub(crate) use names::{is_within, rules};
@@ -68,6 +70,10 @@ pub struct Config {
     pub hostnames: HostnamesConfig,
     /// Rules for domains of email addresses.
     pub email_domains: EmailDomainsConfig,
+    /// How long the audit trail is kept.
+    pub audit: AuditConfig,
+    /// How tenants are told what happens.
+    pub webhooks: WebhooksConfig,
     /// Rules for upstreams.
     pub upstreams: UpstreamsConfig,
     /// What is ensured at every start.
@@ -96,6 +102,8 @@ impl Default for Config {
             proofs: ProofsConfig::default(),
             hostnames: HostnamesConfig::default(),
             email_domains: EmailDomainsConfig::default(),
+            audit: AuditConfig::default(),
+            webhooks: WebhooksConfig::default(),
             upstreams: UpstreamsConfig::default(),
             bootstrap: BootstrapConfig::default(),
             telemetry: TelemetryConfig::default(),
@@ -276,6 +284,9 @@ pub struct ServiceKey {
     pub key: SecretRef,
     /// What it may ask; at least one.
     pub methods: Vec<ServiceMethod>,
+    /// Tenants whose audit trail it may append to, with `append_audit`. Default none.
+    #[serde(default)]
+    pub tenants: Vec<TenantId>,
 }
 
 /// What a service may ask.
@@ -300,11 +311,13 @@ pub enum ServiceMethod {
     SetKyc,
     /// Whether a customer pays.
     SetPayment,
+    /// That an event is appended to the audit trail.
+    AppendAudit,
 }
 
 impl ServiceMethod {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::VerifyToken,
         Self::GetUserPermissions,
         Self::CheckPermission,
@@ -314,6 +327,7 @@ impl ServiceMethod {
         Self::VerifyApiKey,
         Self::SetKyc,
         Self::SetPayment,
+        Self::AppendAudit,
     ];
 
     /// What a gateway's certificate is good for: what concerns requests, and nothing of customers.
@@ -570,6 +584,7 @@ impl Config {
                 .for_each(secret);
         }
         self.issuers.ca.iter_mut().for_each(file);
+        self.webhooks.ca.iter_mut().for_each(file);
         if let Some(path) = self.database.url.strip_prefix("sqlite:") {
             self.database.url = format!("sqlite:{}", base.join(path).display());
         }
@@ -624,6 +639,8 @@ impl Config {
         self.dns.check(checks);
         self.proofs.check(checks);
         self.hostnames.check(checks);
+        self.audit.check(checks);
+        self.webhooks.check(self.environment, checks);
         if !self.listeners.admin.is_local() {
             checks.refuse("/listeners/admin", "is plain HTTP and must be on loopback or a Unix socket");
         }
@@ -696,6 +713,7 @@ mod tests {
              signing: { publish_ahead: 1m, rotate_every: 1m, check_every: 0s }\n\
              dns: { timeout: 1m }\nproofs: { recheck: 0s, grace: 91d, takeover_after: 366d }\nhostnames: { quarantine: 366d }\n\
              issuers: { refresh: 1s, keep: 0s, on_loopback: true }\n\
+             audit: { keep: 1d, sweep: 1s }\nwebhooks: { timeout: 0s, give_up_after: 1m, keep: 1h, on_loopback: true }\n\
              internal: { service_keys: [{ name: A, key: \"env:K\", methods: [] }, { name: A, key: \"env:K\", methods: [verify_token] }] }\n",
         )
         .unwrap_err()
@@ -735,6 +753,12 @@ mod tests {
             "issuers.refresh",
             "issuers.keep",
             "issuers.on_loopback",
+            "audit.keep",
+            "audit.sweep",
+            "webhooks.timeout",
+            "webhooks.give_up_after",
+            "webhooks.keep",
+            "webhooks.on_loopback",
         ] {
             assert!(mistakes.contains(key), "{key} in {mistakes}");
         }

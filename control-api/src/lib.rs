@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod app;
+pub mod audit_upkeep;
 pub mod authority;
 pub mod bootstrap;
 pub mod caller;
@@ -24,8 +25,10 @@ pub mod envelope;
 pub mod error;
 pub mod internal;
 pub mod issuer_keys;
+pub mod key_caller;
 pub mod keys_file;
 pub mod metrics;
+pub mod outbox;
 pub mod passwords;
 pub mod problem;
 pub mod provisioning;
@@ -34,6 +37,7 @@ pub mod router;
 pub mod service_caller;
 pub mod signer;
 pub mod totp;
+pub mod webhooks;
 
 mod listeners;
 mod mutual_tls;

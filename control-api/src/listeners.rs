@@ -35,6 +35,7 @@ use tokio::{
 use crate::{
     App,
     app::{key_schedule, life_cycle},
+    audit_upkeep,
     authority::{Authority, AuthorityError},
     bootstrap::{self, Bootstrapped, WayIn},
     config::{Config, InternalTls, ListenAddress, ListenersConfig, ProcessRole, PublicTls},
@@ -47,6 +48,7 @@ use crate::{
     keys_file::{self, KeysFileError},
     mutual_tls::{self, Edge, MutualTls, TlsError},
     problem, provisioning, reproof, router, signer,
+    webhooks::{self, send::Sender},
 };
 
 /// How long open requests may take after the end was asked for.
@@ -84,6 +86,8 @@ pub enum StartError {
     Authority(#[from] AuthorityError),
     #[error("keys of external issuers cannot be fetched")]
     Issuers(#[from] FetchError),
+    #[error("webhooks cannot be told")]
+    Webhooks(#[source] FetchError),
     #[error(transparent)]
     KeysFile(#[from] KeysFileError),
     #[error("nobody could sign in")]
@@ -114,6 +118,7 @@ impl ControlApi {
         };
         let app = App::over(config, store, hub, clock).map_err(StartError::Setup)?;
         let fetcher = Arc::new(Fetcher::new(&app.config.issuers)?);
+        let sender = Arc::new(Sender::new(&app.config.webhooks).map_err(StartError::Webhooks)?);
         let taken = |role, address: &ListenAddress| Some(address.clone()).filter(|_| roles.contains(&role));
         let public = Door::open(taken(ProcessRole::Identity, &listeners.public)).await?;
         let admin = Door::open(taken(ProcessRole::Admin, &listeners.admin)).await?;
@@ -170,7 +175,7 @@ impl ControlApi {
         }
         let jobs = Arc::clone(&app.hub).run_jobs(app.config.log.clone(), app.config.decisions.clone());
         let jobs = feed.handle().spawn(jobs);
-        let upkeep = tokio::spawn(upkeep(app.clone(), fetcher));
+        let upkeep = tokio::spawn(upkeep(app.clone(), fetcher, sender));
         Ok(RunningControlApi {
             app,
             bootstrapped,
@@ -212,14 +217,17 @@ impl Drop for FeedRuntime {
     }
 }
 
-/// What becomes of keys, ours and those of others, of tenants, and of what was proven by DNS, by themselves. Never ends.
-async fn upkeep(app: App, fetcher: Arc<Fetcher>) {
+/// What becomes of keys, ours and those of others, of tenants, of what was proven by DNS and of the audit trail by themselves;
+/// who is told of it. Never ends.
+async fn upkeep(app: App, fetcher: Arc<Fetcher>, sender: Arc<Sender>) {
     tokio::join!(
         key_schedule::run(app.clone()),
         life_cycle::run(app.clone()),
         provisioning::run(app.clone()),
         reproof::run(app.clone()),
-        issuer_keys::run(app, fetcher),
+        issuer_keys::run(app.clone(), fetcher),
+        audit_upkeep::run(app.clone()),
+        webhooks::run(app, sender),
     );
 }
 

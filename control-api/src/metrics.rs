@@ -17,6 +17,28 @@ pub struct Metrics {
     fetches: IntCounterVec,
     late_issuers: IntGauge,
     oldest_keys: IntGauge,
+    deliveries: IntCounterVec,
+}
+
+/// What became of sending an event to a webhook.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DeliveryOutcome {
+    /// The receiver took it.
+    Taken,
+    /// It did not, and gets it again.
+    Again,
+    /// It was given up.
+    Failed,
+}
+
+impl DeliveryOutcome {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Again => "again",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// What became of fetching an issuer's keys.
@@ -62,14 +84,17 @@ impl Metrics {
         let late_issuers = IntGauge::new("control_api_issuers_late", late).map_err(failed)?;
         let oldest = "Age of the oldest of those keys, 0 for none";
         let oldest_keys = IntGauge::new("control_api_issuer_keys_oldest_seconds", oldest).map_err(failed)?;
+        let deliveries = Opts::new("control_api_webhook_deliveries_total", "Attempts to tell webhooks by outcome");
+        let deliveries = IntCounterVec::new(deliveries, &["outcome"]).map_err(failed)?;
         let registry = Registry::new();
+        registry.register(Box::new(deliveries.clone())).map_err(failed)?;
         registry.register(Box::new(fetches.clone())).map_err(failed)?;
         registry.register(Box::new(late_issuers.clone())).map_err(failed)?;
         registry.register(Box::new(oldest_keys.clone())).map_err(failed)?;
         registry.register(Box::new(requests.clone())).map_err(failed)?;
         registry.register(Box::new(durations.clone())).map_err(failed)?;
         registry.register(Box::new(revision.clone())).map_err(failed)?;
-        Ok(Self { registry, requests, durations, revision, fetches, late_issuers, oldest_keys })
+        Ok(Self { registry, requests, durations, revision, fetches, late_issuers, oldest_keys, deliveries })
     }
 
     /// Counts an answered request.
@@ -87,6 +112,11 @@ impl Metrics {
     /// Counts a fetch of an issuer's keys.
     pub fn fetched(&self, outcome: FetchOutcome) {
         self.fetches.with_label_values(&[outcome.name()]).inc();
+    }
+
+    /// Counts an attempt to tell a webhook.
+    pub fn delivered(&self, outcome: DeliveryOutcome) {
+        self.deliveries.with_label_values(&[outcome.name()]).inc();
     }
 
     /// Notes how many issuers' keys are late, and how old the oldest are.

@@ -20,11 +20,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     App,
     api::{
-        api_keys, apply, audit, auth_rpc, break_glass, catalog, certificates, client_certificates, customer_states,
-        customers, decisions, email_domains, entitlements, extract::MAX_BODY, gateways, health, hostnames, idempotency,
-        issuers, keycloak, me, members, menus, navigation, permissions, products, projects, realm, role_bindings,
-        roles, routes as route_api, services, sessions, signing_keys, tenant_users, tenants, upstreams, users,
-        well_known,
+        api_keys, apply, audit, audit_export, auth_rpc, break_glass, catalog, certificates, client_certificates,
+        customer_states, customers, decisions, email_domains, entitlements, extract::MAX_BODY, gateways, health,
+        hostnames, idempotency, issuers, keycloak, me, members, menus, navigation, permissions, products, projects,
+        realm, role_bindings, roles, routes as route_api, services, sessions, signing_keys, tenant_users, tenants,
+        upstreams, users, webhooks, well_known,
     },
     envelope,
     error::AppError,
@@ -100,7 +100,15 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(email_domains::list_email_domains, email_domains::create_email_domain))
         .routes(routes!(email_domains::delete_email_domain))
         .routes(routes!(email_domains::verify_email_domain))
-        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::list_audit, audit::append_audit))
+        .routes(routes!(audit_export::export_audit))
+        .routes(routes!(audit::verify_audit))
+        .routes(routes!(audit::read_audit_event))
+        .routes(routes!(webhooks::list_webhooks, webhooks::create_webhook))
+        .routes(routes!(webhooks::read_webhook, webhooks::update_webhook, webhooks::delete_webhook))
+        .routes(routes!(webhooks::rotate_webhook))
+        .routes(routes!(webhooks::list_deliveries))
+        .routes(routes!(webhooks::replay_webhook))
         .routes(routes!(decisions::read_decision))
 }
 
@@ -175,6 +183,7 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(entitlements::revoke_entitlement))
         .routes(routes!(catalog::list_product_requests))
         .routes(routes!(catalog::settle_product_request))
+        .routes(routes!(audit::list_erasures, audit::request_erasure))
         .routes(routes!(apply::apply))
 }
 
@@ -206,6 +215,7 @@ fn internal_routes() -> OpenApiRouter<App> {
         .routes(routes!(api_keys::verify_api_key))
         .routes(routes!(customer_states::push_kyc))
         .routes(routes!(customer_states::push_payment))
+        .routes(routes!(audit::report_audit))
 }
 
 /// The router of the `internal` listener, but for the gateways' own service: REST and gRPC for services. `admit` says

@@ -13,7 +13,7 @@ use axum::{
     response::Response,
 };
 use domain::{
-    Permission, Secret,
+    Permission, Secret, TenantId,
     audit::{Actor, ActorKind, Origin},
 };
 use http::{header, request::Parts};
@@ -49,6 +49,8 @@ pub struct ServiceCaller {
     name: String,
     /// What it may ask.
     methods: Vec<ServiceMethod>,
+    /// Whose trail it may append to.
+    tenants: Vec<TenantId>,
 }
 
 impl ServiceKeys {
@@ -68,7 +70,8 @@ impl ServiceKeys {
             if let Some(other) = known.iter().find(|other| other.hash == hash) {
                 return Err(failed(format!("`{}` and `{}` have the same key", other.caller.name, key.name)));
             }
-            let caller = ServiceCaller { name: key.name.clone(), methods: key.methods.clone() };
+            let (name, methods, tenants) = (key.name.clone(), key.methods.clone(), key.tenants.clone());
+            let caller = ServiceCaller { name, methods, tenants };
             known.push(Known { hash, caller });
         }
         Ok(Self(known))
@@ -121,6 +124,20 @@ impl ServiceCaller {
         Ok(caller.authorize(&permission, Scope::Platform)?)
     }
 
+    /// That it may append to this tenant's trail. Of another tenant it is told nothing.
+    ///
+    /// # Errors
+    /// [`AppError::ServiceKeyScope`], [`AppError::NotFound`].
+    pub fn may_append_to(&self, tenant: TenantId) -> Result<(), AppError> {
+        self.may(ServiceMethod::AppendAudit)?;
+        if self.tenants.contains(&tenant) { Ok(()) } else { Err(AppError::NotFound("tenant")) }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// As the audit trail names it.
     pub fn actor(&self) -> Actor {
         Actor { kind: ActorKind::Service, id: None, name: self.name.clone() }
@@ -144,7 +161,8 @@ pub(crate) async fn identify(
         (Some(Ok(key)), _) => app.service_keys.holder(key.expose()).cloned().ok_or(AppError::ServiceKeyInvalid),
         (Some(Err(error)), _) => Err(error),
         (None, Some(Peer::Gateway { gateway, expires })) => {
-            let caller = ServiceCaller { name: gateway.name.clone(), methods: ServiceMethod::OF_GATEWAYS.to_vec() };
+            let (name, methods) = (gateway.name.clone(), ServiceMethod::OF_GATEWAYS.to_vec());
+            let caller = ServiceCaller { name, methods, tenants: Vec::new() };
             let admitted = admit.admit(&Peer::Gateway { gateway, expires }).await;
             admitted.map(|_| caller).map_err(|error| {
                 tracing::warn!(error = problem::chain(&error), "a gateway's certificate is not let in");
@@ -189,7 +207,8 @@ mod tests {
     fn key(folder: &Path, name: &str, text: &str) -> ServiceKey {
         let path = folder.join(name);
         std::fs::write(&path, text).unwrap();
-        ServiceKey { name: name.into(), key: SecretRef::File(path), methods: vec![ServiceMethod::VerifyToken] }
+        let methods = vec![ServiceMethod::VerifyToken];
+        ServiceKey { name: name.into(), key: SecretRef::File(path), methods, tenants: Vec::new() }
     }
 
     #[test]

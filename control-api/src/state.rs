@@ -63,6 +63,8 @@ pub struct Parts {
     pub(crate) proofs: Turns,
     /// And so many of all tenants.
     pub(crate) looks: Semaphore,
+    /// Checks of the audit trail, one at a time: each reads a whole chain.
+    pub(crate) checks: Turns,
     /// Doors that no upstream may lead to.
     doors: RwLock<Vec<ListenAddress>>,
 }
@@ -123,6 +125,7 @@ impl App {
             metrics,
             idempotency: Turns::default(),
             sign_ins: Turns::default(),
+            checks: Turns::default(),
             directory: RwLock::new(Arc::new(Embedded)),
             proofs: Turns::default(),
             looks: Semaphore::new(ASKED_AT_ONCE),

@@ -289,7 +289,7 @@ pub async fn verify_api_key(
     Body(body): Body<VerifyApiKey>,
 ) -> Result<Json<VerifiedApiKey>, AppError> {
     let place = Place::named(body.tenant_id, body.hostname)?;
-    let VerifiedKey { key, permissions, tenant_status } =
+    let VerifiedKey { key, permissions, tenant_status, .. } =
         app::api_keys::verify_api_key(&app, &by, (&body.key, &place, body.client)).await?;
     Ok(Json(VerifiedApiKey {
         api_key_id: key.id,

@@ -123,6 +123,10 @@ pub struct Asked<T>(pub T);
 impl<T: DeserializeOwned> FromRequestParts<App> for Asked<T> {
     type Rejection = AppError;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, AppError> {
+        // No database keeps this character, and nobody means it.
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(AppError::field("?", "invalid", "holds NUL"));
+        }
         let query = Query::<T>::from_request_parts(parts, app).await;
         query.map(|Query(value)| Self(value)).map_err(|error| AppError::field("?", "invalid", error.body_text()))
     }
@@ -176,7 +180,11 @@ pub fn cursor(id: Uuid) -> String {
     URL_SAFE_NO_PAD.encode(id.as_bytes())
 }
 
-fn uncursor(text: &str) -> Result<Uuid, AppError> {
+/// A place in a list, as it was given out.
+///
+/// # Errors
+/// [`AppError::Invalid`].
+pub fn uncursor(text: &str) -> Result<Uuid, AppError> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok();
     bytes
         .and_then(|bytes| Uuid::from_slice(&bytes).ok())

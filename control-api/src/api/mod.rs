@@ -4,6 +4,8 @@ pub mod answer;
 pub mod api_keys;
 pub mod apply;
 pub mod audit;
+pub mod audit_export;
+pub mod audit_report;
 pub mod auth_rpc;
 pub mod break_glass;
 pub mod catalog;
@@ -40,6 +42,7 @@ pub mod tenant_users;
 pub mod tenants;
 pub mod upstreams;
 pub mod users;
+pub mod webhooks;
 pub mod well_known;
 
 pub(crate) mod schema;

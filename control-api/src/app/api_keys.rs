@@ -23,6 +23,7 @@ use super::{
     auth_rpc::{Place, granted},
     login::roles_by_id,
     role_bindings::outranks,
+    site::Realm,
     text,
 };
 use crate::{
@@ -60,6 +61,8 @@ pub struct VerifiedKey {
     pub key: ApiKeyState,
     /// What its scopes and its owner's roles both grant.
     pub permissions: Vec<Permission>,
+    /// Where it acts.
+    pub site: Site,
     /// The tenant's state: never suspended or deleted.
     pub tenant_status: TenantStatus,
 }
@@ -201,27 +204,43 @@ pub async fn verify_api_key(
 ) -> Result<VerifiedKey, AppError> {
     by.may(ServiceMethod::VerifyApiKey)?;
     let realm = place.realm(app).await?;
+    accepted(app, text, Some(&realm), client, true).await
+}
+
+/// Whether a bearer key is accepted now, in a realm if one is named; of a frozen tenant only where that is harmless.
+///
+/// # Errors
+/// As [`verify_api_key`].
+pub(crate) async fn accepted(
+    app: &App,
+    text: &Secret<String>,
+    realm: Option<&Realm>,
+    client: Option<IpAddr>,
+    harmless: bool,
+) -> Result<VerifiedKey, AppError> {
     let presented = PresentedKey::read(text.expose())?;
     let key = app.store.api_key_state(&presented.prefix()?, None).await?;
-    let key = key.filter(|key| key.project == realm.project.id).ok_or(KeyError::Invalid)?;
+    let of_realm = |key: &ApiKeyState| realm.is_none_or(|realm| realm.project.id == key.project);
+    let key = key.filter(of_realm).ok_or(KeyError::Invalid)?;
     let now = app.now();
     presented.accepted(&key, now)?;
     in_force(&key, client, now).map_err(|not| match not {
         NotInForce::Key(error) => AppError::Key(error),
         NotInForce::Address => AppError::AddressRefused,
     })?;
-    if realm.tenant.is_some_and(|tenant| tenant != key.tenant) {
+    if realm.and_then(|realm| realm.tenant).is_some_and(|tenant| tenant != key.tenant) {
         return Err(AppError::TenantMismatch);
     }
     let tenant = app.store.tenant(key.tenant).await?.ok_or(KeyError::Invalid)?;
-    caller::readable(&realm.project, &tenant)?;
+    let project = app.store.project(key.project).await?.ok_or(KeyError::Invalid)?;
+    caller::served(&project, &tenant, harmless)?;
     let site = Site { project: key.project, tenant: key.tenant };
     let rights = Rights::of(app, site, key.owner, false).await?;
     if !rights.active {
         return Err(AppError::PrincipalInactive);
     }
     let permissions = both(&key.scopes, &granted(&rights.roles));
-    Ok(VerifiedKey { permissions, tenant_status: tenant.status, key })
+    Ok(VerifiedKey { permissions, site, tenant_status: tenant.status, key })
 }
 
 /// What two lists of grants have in common.

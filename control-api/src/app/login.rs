@@ -345,10 +345,7 @@ pub(super) async fn roles(app: &App, tenant: TenantId, user: UserId, door: Door)
 
 /// Roles by their ids, sorted by name.
 pub async fn roles_by_id(app: &App, ids: &[domain::RoleId]) -> Result<Vec<Role>, AppError> {
-    let mut roles = Vec::with_capacity(ids.len());
-    for id in ids {
-        roles.extend(app.store.role(*id).await?);
-    }
+    let mut roles = app.store.roles_by_ids(ids).await?;
     roles.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(roles)
 }

@@ -39,3 +39,4 @@ pub mod text;
 pub mod tokens;
 pub mod upstreams;
 pub mod users;
+pub mod webhooks;

@@ -3,7 +3,66 @@
 //! An issuer's URL is somebody else's text. Were it to lead to a private address, we would knock at our own doors for
 //! them (server-side request forgery), so whatever the registries call special is refused, also inside IPv6.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use reqwest::Url;
+use tokio::time::timeout;
+
+/// Why a URL's host is not spoken to.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The name leads nowhere.
+    #[error("`{host}` has no address")]
+    Name {
+        /// The name.
+        host: String,
+        /// Why.
+        source: Option<io::Error>,
+    },
+    /// It leads where nobody is spoken to.
+    #[error("`{host}` leads to {address}, which may not be spoken to")]
+    Address {
+        /// The name.
+        host: String,
+        /// One of its addresses.
+        address: IpAddr,
+    },
+    /// It was not found out in time.
+    #[error("`{host}` was not found in time")]
+    TooSlow {
+        /// The name.
+        host: String,
+    },
+}
+
+/// The addresses of a URL's host, looked up once: who connects goes to exactly these. All of them may be spoken to.
+///
+/// # Errors
+/// [`ResolveError`].
+pub async fn resolve(
+    url: &Url,
+    patience: Duration,
+    may_speak_to: impl Fn(SocketAddr) -> bool,
+) -> Result<Vec<SocketAddr>, ResolveError> {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or(443);
+    let looked_up = tokio::net::lookup_host((host.trim_matches(['[', ']']), port));
+    let found = timeout(patience, looked_up).await.map_err(|_| ResolveError::TooSlow { host: host.into() })?;
+    let failed = |source| ResolveError::Name { host: host.into(), source };
+    let addresses: Vec<SocketAddr> = found.map_err(|error| failed(Some(error)))?.collect();
+    if addresses.is_empty() {
+        return Err(failed(None));
+    }
+    // One that may not be spoken to speaks against all: they are one server to whoever gave them.
+    match addresses.iter().find(|address| !may_speak_to(**address)) {
+        Some(address) => Err(ResolveError::Address { host: host.into(), address: address.ip() }),
+        None => Ok(addresses),
+    }
+}
 
 /// Whether an address is one of the public internet: not special by the registries of RFC 6890 and its successors.
 pub fn is_public(address: IpAddr) -> bool {

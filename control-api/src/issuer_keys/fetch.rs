@@ -5,11 +5,7 @@
 //! to exactly those addresses, all of which must be public; nothing is redirected, unpacked or proxied; and time and size
 //! are bounded.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::Path,
-    time::Duration,
-};
+use std::{net::IpAddr, path::Path, time::Duration};
 
 use authn::{Jwks, JwksError};
 use http::{StatusCode, header};
@@ -17,7 +13,7 @@ use reqwest::{Certificate, Client, Response, Url, redirect};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use super::address::is_public;
+use super::address::{ResolveError, is_public, resolve};
 use crate::{config::IssuersConfig, problem};
 
 /// What a URL ends with whose document says where the key set is (OpenID Connect Discovery 1.0 §4).
@@ -42,11 +38,9 @@ const MEMBERS: [&str; 9] = ["kty", "kid", "use", "alg", "crv", "x", "y", "n", "e
 pub enum FetchError {
     #[error("`{url}` is no https URL of a host")]
     Url { url: String },
-    #[error("`{host}` has no address")]
-    Name { host: String, source: Option<std::io::Error> },
-    #[error("`{host}` leads to {address}, which is not public")]
-    Address { host: String, address: IpAddr },
-    #[error("the authorities of `issuers.ca` cannot be read")]
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error("the file of trusted authorities cannot be read")]
     Authorities { source: Option<std::io::Error> },
     #[error("the server does not answer as it should")]
     Transport(#[source] reqwest::Error),
@@ -121,7 +115,7 @@ impl Fetcher {
     }
 
     async fn document(&self, url: &Url) -> Result<Value, FetchError> {
-        let addresses = self.addresses(url).await?;
+        let addresses = resolve(url, CONNECT, |address| self.may_speak_to(address.ip(), url)).await?;
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
@@ -135,24 +129,6 @@ impl Fetcher {
         let whole = async { body(request.send().await.map_err(FetchError::Transport)?).await };
         let text = timeout(self.patience, whole).await.map_err(|_| FetchError::TooSlow)??;
         serde_json::from_slice(&text).map_err(FetchError::Json)
-    }
-
-    /// The addresses of a URL's host; all of them may be spoken to.
-    async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, FetchError> {
-        let host = url.host_str().unwrap_or_default();
-        let port = url.port_or_known_default().unwrap_or(443);
-        let failed = |source| FetchError::Name { host: host.into(), source };
-        let looked_up = tokio::net::lookup_host((host.trim_matches(['[', ']']), port));
-        let found = timeout(CONNECT, looked_up).await.map_err(|_| FetchError::TooSlow)?;
-        let addresses: Vec<SocketAddr> = found.map_err(|error| failed(Some(error)))?.collect();
-        if addresses.is_empty() {
-            return Err(failed(None));
-        }
-        // One that may not be spoken to speaks against all: they are one server to whoever gave them.
-        match addresses.iter().find(|address| !self.may_speak_to(address.ip(), url)) {
-            Some(address) => Err(FetchError::Address { host: host.into(), address: address.ip() }),
-            None => Ok(addresses),
-        }
     }
 
     fn may_speak_to(&self, address: IpAddr, url: &Url) -> bool {
@@ -215,7 +191,8 @@ fn reduced(document: &Value, usable: &Jwks) -> Value {
     json!({ "keys": keys.collect::<Vec<_>>() })
 }
 
-fn authorities(path: &Path) -> Result<Vec<Certificate>, FetchError> {
+/// The authorities of a PEM file.
+pub(crate) fn authorities(path: &Path) -> Result<Vec<Certificate>, FetchError> {
     let pem = std::fs::read(path).map_err(|error| FetchError::Authorities { source: Some(error) })?;
     match Certificate::from_pem_bundle(&pem) {
         Ok(found) if !found.is_empty() => Ok(found),
@@ -259,11 +236,11 @@ mod tests {
             "https://169.254.169.254/latest/meta-data",
         ] {
             let refused = fetcher.key_set("https://id.example.com", url).await;
-            assert!(matches!(refused, Err(FetchError::Address { .. })), "{url}: {refused:?}");
+            assert!(matches!(refused, Err(FetchError::Resolve(ResolveError::Address { .. }))), "{url}: {refused:?}");
         }
         let local = Fetcher { on_loopback: true, patience: WHOLE, authorities: Vec::new() };
         let refused = local.key_set("https://id.example.com", "http://10.0.0.1/jwks").await;
-        assert!(matches!(refused, Err(FetchError::Address { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(FetchError::Resolve(ResolveError::Address { .. }))), "{refused:?}");
     }
 
     #[test]

@@ -31,7 +31,8 @@ async fn two() -> Two {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("service.key");
     std::fs::write(&path, SERVICE).unwrap();
-    let key = ServiceKey { name: "orders".into(), key: SecretRef::File(path), methods: ServiceMethod::ALL.to_vec() };
+    let methods = ServiceMethod::ALL.to_vec();
+    let key = ServiceKey { name: "orders".into(), key: SecretRef::File(path), methods, tenants: Vec::new() };
     let mut config = Config::default();
     config.internal.service_keys = vec![key];
     let world = World::with(config).await;

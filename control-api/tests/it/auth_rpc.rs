@@ -44,7 +44,7 @@ async fn two() -> Two {
     let key = |name: &str, text: &str, methods: &[ServiceMethod]| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        ServiceKey { name: name.into(), key: SecretRef::File(path), methods: methods.to_vec() }
+        ServiceKey { name: name.into(), key: SecretRef::File(path), methods: methods.to_vec(), tenants: Vec::new() }
     };
     let mut config = Config::default();
     config.internal.service_keys =

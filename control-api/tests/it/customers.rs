@@ -80,7 +80,12 @@ async fn with_key(methods: &[ServiceMethod]) -> (World, tempfile::TempDir) {
     let path = folder.path().join("key");
     std::fs::write(&path, KEY).unwrap();
     let mut config = Config::default();
-    let key = ServiceKey { name: "billing".into(), key: SecretRef::File(path), methods: methods.to_vec() };
+    let key = ServiceKey {
+        name: "billing".into(),
+        key: SecretRef::File(path),
+        methods: methods.to_vec(),
+        tenants: Vec::new(),
+    };
     config.internal.service_keys = vec![key];
     (World::with(config).await, folder)
 }

@@ -292,6 +292,7 @@ async fn an_identity_provider_is_told_of_a_tenant_by_id_slug_or_attribute() {
             name: name.into(),
             key,
             methods: vec![method],
+            tenants: Vec::new(),
         });
     }
     let shop = shop(World::with(config).await).await;

@@ -103,7 +103,20 @@ impl Call {
         self.header("host", host)
     }
 
+    /// Sends it and gives back the text of a 200.
+    pub(crate) async fn text(self, router: &Router) -> String {
+        let (parts, bytes) = self.exchange(router).await;
+        assert_eq!(parts.status, StatusCode::OK, "{}", String::from_utf8_lossy(&bytes));
+        String::from_utf8(bytes.into()).unwrap()
+    }
+
     pub(crate) async fn send(self, router: &Router) -> Answer {
+        let (parts, bytes) = self.exchange(router).await;
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    async fn exchange(self, router: &Router) -> (http::response::Parts, axum::body::Bytes) {
         let mut request = Request::builder().method(self.method).uri(self.path);
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -111,9 +124,7 @@ impl Call {
         let request = request.body(self.body.map_or_else(Body::empty, Body::from)).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let bytes = axum::body::to_bytes(body, 1 << 24).await.unwrap();
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer { status: parts.status, headers: parts.headers, body }
+        (parts, axum::body::to_bytes(body, 1 << 24).await.unwrap())
     }
 }
 
@@ -263,6 +274,11 @@ pub(crate) fn media(answer: &Answer) -> &str {
 /// Runs a case on a database of its own of the PostgreSQL at `DATABASE_URL`, and drops it afterwards.
 pub(crate) async fn on_postgres<F: Future<Output = ()>>(case: impl FnOnce(World) -> F) {
     on_empty_postgres(async |store| case(World::on(store, Config::default()).await).await).await;
+}
+
+/// The same with another configuration.
+pub(crate) async fn on_postgres_with<F: Future<Output = ()>>(config: Config, case: impl FnOnce(World) -> F) {
+    on_empty_postgres(async |store| case(World::on(store, config).await).await).await;
 }
 
 /// On a PostgreSQL database of its own in which there is nothing.

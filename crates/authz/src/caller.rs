@@ -82,6 +82,8 @@ actions! {
     ManageUpstreams = "upstream";
     /// Users and their memberships.
     ManageUsers = "user";
+    /// Where tenants are told what happens.
+    ManageWebhooks = "webhook";
     /// Decisions of gateways, as they are explained.
     ReadDecisions = "decision";
 }

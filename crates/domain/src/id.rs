@@ -122,6 +122,8 @@ kinds! {
     ApiKey => ApiKeyId;
     /// Evidence of who a customer is.
     Artifact => ArtifactId;
+    /// That a user's personal data is taken out of the audit trail.
+    AuditErasure => AuditErasureId;
     /// One row of the audit trail.
     AuditEvent => AuditEventId;
     /// A certificate chain with its key.
@@ -148,6 +150,8 @@ kinds! {
     Menu => MenuId;
     /// An organisational unit of a tenant.
     OrgUnit => OrgUnitId;
+    /// What has to be done after a commit.
+    OutboxEvent => OutboxEventId;
     /// Something tenants can be entitled to.
     Product => ProductId;
     /// A tenant's wish for a product.
@@ -176,6 +180,10 @@ kinds! {
     Upstream => UpstreamId;
     /// A person.
     User => UserId;
+    /// Where a tenant is told what happens.
+    Webhook => WebhookId;
+    /// One event for one webhook.
+    WebhookDelivery => WebhookDeliveryId;
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod host;
 pub mod id;
 pub mod model;
 pub mod network;
+pub mod outbox;
 pub mod path;
 pub mod permission;
 pub mod quota;
@@ -42,10 +43,10 @@ pub use fact::{Fact, History, NumberedFact, Position, Seq, SnapshotVersion, Tag}
 pub use fleet::FleetName;
 pub use host::HostName;
 pub use id::{
-    ApiKeyId, ArtifactId, AuditEventId, CertificateBindingId, CertificateId, CustomerChangeId, CustomerId,
-    EmailDomainId, EntitlementId, GatewayId, HostnameId, Id, IssuerId, MembershipId, MenuId, OrgUnitId, ProductId,
-    ProductRequestId, ProjectId, RequestId, RoleBindingId, RoleId, RouteId, ServiceId, SessionId, SigningKeyId,
-    TenantId, TokenId, UpstreamId, UserId,
+    ApiKeyId, ArtifactId, AuditErasureId, AuditEventId, CertificateBindingId, CertificateId, CustomerChangeId,
+    CustomerId, EmailDomainId, EntitlementId, GatewayId, HostnameId, Id, IssuerId, MembershipId, MenuId, OrgUnitId,
+    OutboxEventId, ProductId, ProductRequestId, ProjectId, RequestId, RoleBindingId, RoleId, RouteId, ServiceId,
+    SessionId, SigningKeyId, TenantId, TokenId, UpstreamId, UserId, WebhookDeliveryId, WebhookId,
 };
 pub use network::Network;
 pub use path::PathPattern;

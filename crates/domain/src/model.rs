@@ -27,6 +27,7 @@ pub mod subject;
 pub mod tenant;
 pub mod upstream;
 pub mod user;
+pub mod webhook;
 
 pub use api_key::{ApiKey, ApiKeyStatus, NewApiKey};
 pub use branding::{Branding, BrandingError, Colour};
@@ -54,6 +55,7 @@ pub use subject::Subject;
 pub use tenant::{ClaimState, NewTenant, Tenant, TenantStateConflict, TenantTransition};
 pub use upstream::{AssertionKey, AssertionKeys, AssertionMode, NewUpstream, OtherKey, Upstream, UpstreamSpec};
 pub use user::{Membership, MembershipSource, MembershipStatus, NewOrgUnit, NewUser, OrgUnit, User, UserStatus, fold};
+pub use webhook::{Delivery, DeliveryState, DisabledBy, EventPattern, NewWebhook, Webhook};
 
 use serde::{Deserialize, Serialize};
 

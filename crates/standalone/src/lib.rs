@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod announce;
 pub mod apply;
+pub mod audit;
 pub mod authority;
 pub mod config;
 pub mod demo;

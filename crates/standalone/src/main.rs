@@ -49,6 +49,9 @@ enum Command {
     /// Lists or rotates the keys that a running control API signs with.
     #[command(subcommand)]
     Keys(standalone::keys::Keys),
+    /// Checks an export of the audit trail.
+    #[command(subcommand)]
+    Audit(standalone::audit::Audit),
     /// Sets a customer's emergency administrator up, or up anew: prints password and authenticator secret as JSON, once.
     /// The node must be stopped.
     BreakGlass {
@@ -158,6 +161,7 @@ fn main() -> ExitCode {
         Command::Check { file } => NodeConfig::load(&file).map(|_| ()).map_err(anyhow::Error::from),
         Command::Keys(keys) => runtime.block_on(standalone::keys::run(keys)).map(|report| say(&report)),
         Command::Apply(apply) => runtime.block_on(standalone::apply::run(apply)).map(|report| say(&report)),
+        Command::Audit(audit) => standalone::audit::run(audit).map(|report| say(&report)),
         Command::BreakGlass { customer, offline } => {
             runtime.block_on(break_glass(&customer, &offline)).map(|made| say(&made))
         }
@@ -280,6 +284,7 @@ impl Dev {
             name: "standalone".into(),
             key: SecretRef::File(Demo::service_key(&self.data_dir)?.0),
             methods: ServiceMethod::ALL.to_vec(),
+            tenants: Vec::new(),
         }];
         let bootstrap = &mut config.control_api.bootstrap;
         bootstrap.console_hostname = Some(CONSOLE.parse()?);

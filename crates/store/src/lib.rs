@@ -27,7 +27,7 @@ mod tx;
 mod value;
 
 pub use aggregate::{
-    audit::AuditQuery,
+    audit::{AuditQuery, Reported},
     decision::{DecisionsKept, KeptDecision},
     idempotency::StoredResponse,
     issuer_fetch::{Fetched, IssuerFetch, MIN_INTERVAL as MIN_FETCH_INTERVAL, no_keys},
@@ -36,11 +36,16 @@ pub use aggregate::{
     proof::{Look, Noted},
     purge::purged_tables,
     refresh::Consumed,
+    webhook_delivery::{DeliveryQuery, MAX_REPLAYED, Replay, Sent},
 };
 pub use error::StoreError;
 pub use log::{
+    chain::ChainReport,
+    chain_row::{Broken, ChainedRow, ERASED, Verifier},
+    erasure::AuditErasure,
     facts::Standing,
     feed::{Delta, Snapshot},
+    retention::Checkpoint,
     tick::Tick,
 };
 pub use postgres::PostgresConfig;
@@ -57,12 +62,13 @@ pub mod read {
             customer_change::CustomerChanges, decision::Decisions, email_domain::EmailDomains, enrolment::Enrolments,
             entitlement::Entitlements, favorite::Favorites, gateway::Gateways, hostname::Hostnames,
             idempotency::Responses, issuer::Issuers, issuer_fetch::IssuerFetches, login::Logins,
-            membership::Memberships, menu::Menus, org_unit::OrgUnits, product::Products,
+            membership::Memberships, menu::Menus, org_unit::OrgUnits, outbox::Outbox, product::Products,
             product_request::ProductRequests, project::Projects, proof::Proofs, provisioning::Provisionings,
             refresh::RefreshTokens, role::Roles, route::Routes, service::Services, session::Sessions,
             signing_key::SigningKeys, tenant::Tenants, upstream::Upstreams, usage::Usages, user::Users,
+            webhook::Webhooks, webhook_delivery::Deliveries,
         },
-        log::{facts::Facts, feed::Feed},
+        log::{erasure::AuditErasures, facts::Facts, feed::Feed},
         tx::Reader,
     };
 }

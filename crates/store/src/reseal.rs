@@ -6,8 +6,8 @@
 
 use crate::{
     Store, StoreError, View,
-    aggregate::{api_key, break_glass, certificate, idempotency, signing_key, upstream},
-    log::feed,
+    aggregate::{api_key, break_glass, certificate, idempotency, outbox, signing_key, upstream, webhook},
+    log::{chain, erasure, feed, retention},
     value::{Row, Value, values},
 };
 
@@ -22,7 +22,7 @@ pub(crate) struct SealedColumn {
 }
 
 /// All of them. A test looks for columns that are missing here.
-const COLUMNS: [SealedColumn; 10] = [
+const COLUMNS: [SealedColumn; 16] = [
     signing_key::SEALED,
     certificate::SEALED,
     upstream::SEALED_ACTIVE,
@@ -31,8 +31,14 @@ const COLUMNS: [SealedColumn; 10] = [
     api_key::SEALED,
     api_key::SEALED_PREVIOUS,
     break_glass::SEALED,
+    outbox::SEALED,
+    webhook::SEALED,
+    webhook::SEALED_PREVIOUS,
     feed::SEALED_PENDING,
     feed::SEALED_CHANGES,
+    chain::SEALED,
+    retention::SEALED,
+    erasure::SEALED,
 ];
 
 /// Table and column of everything that is sealed.

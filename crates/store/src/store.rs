@@ -1,6 +1,12 @@
 //! The store: how it is opened, read and written.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use authz::{Action, Authorized, Scope};
 use domain::Timestamp;
@@ -16,6 +22,9 @@ use crate::{
 /// How often a transaction is tried that gets in another's way. With [`backoff`], about two seconds.
 const ATTEMPTS: u32 = 12;
 
+/// The schema since which the heads of the audit trail's chains are sealed.
+const SEALED_HEADS: u32 = 22;
+
 /// A handle on the database. Clones share its connections.
 ///
 /// Reads through it are confined to its scope: the whole platform at first, less after [`Store::within`].
@@ -24,6 +33,7 @@ pub struct Store {
     driver: Arc<dyn Driver>,
     sealer: Arc<Sealer>,
     scope: Scope,
+    statements: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Store {
@@ -59,7 +69,7 @@ impl Store {
     }
 
     fn on(driver: Arc<dyn Driver>, sealer: Sealer) -> Self {
-        Self { driver, sealer: Arc::new(sealer), scope: Scope::Platform }
+        Self { driver, sealer: Arc::new(sealer), scope: Scope::Platform, statements: Arc::default() }
     }
 
     /// Brings the schema up to this release's. SQLite copies its file first.
@@ -72,7 +82,11 @@ impl Store {
         if found > known {
             return Err(StoreError::SchemaNewer { found, known });
         }
-        self.driver.migrate().await
+        self.driver.migrate().await?;
+        if (1..SEALED_HEADS).contains(&found) {
+            self.seal_heads().await?;
+        }
+        Ok(())
     }
 
     /// The schema's version; 0 for an empty database.
@@ -111,6 +125,11 @@ impl Store {
     /// As [`Store::postgres`] and [`Store::sqlite`].
     pub fn separate(&self, connections: usize) -> Result<Self, StoreError> {
         Ok(Self { driver: self.driver.separate(connections)?, ..self.clone() })
+    }
+
+    /// How many statements were run through this handle and its clones, those that open and end transactions aside.
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
     }
 
     /// A consistent state of everything: all reads through the view see the same commit.
@@ -193,7 +212,8 @@ impl Store {
     }
 
     pub(crate) async fn begin(&self, mode: Mode, scope: Scope) -> Result<View, StoreError> {
-        Ok(View::new(self.driver.begin(mode, scope).await?, Arc::clone(&self.sealer)))
+        let session = self.driver.begin(mode, scope).await?;
+        Ok(View::new(session, Arc::clone(&self.sealer), Arc::clone(&self.statements)))
     }
 
     pub(crate) async fn begin_state(&self) -> Result<View, StoreError> {

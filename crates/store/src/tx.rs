@@ -5,7 +5,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use domain::{
@@ -63,6 +63,7 @@ impl Reader for SessionTx {
 pub struct View {
     session: Arc<dyn Session>,
     sealer: Arc<Sealer>,
+    statements: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for View {
@@ -72,11 +73,12 @@ impl std::fmt::Debug for View {
 }
 
 impl View {
-    pub(crate) fn new(session: Arc<dyn Session>, sealer: Arc<Sealer>) -> Self {
-        Self { session, sealer }
+    pub(crate) fn new(session: Arc<dyn Session>, sealer: Arc<Sealer>, statements: Arc<AtomicU64>) -> Self {
+        Self { session, sealer, statements }
     }
 
     pub(crate) async fn query(&self, sql: &str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
         self.session.query(sql, values).await
     }
 
@@ -101,6 +103,7 @@ impl View {
     }
 
     pub(crate) async fn execute(&self, sql: &str, values: Vec<Value>) -> Result<u64, StoreError> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
         self.session.execute(sql, values).await
     }
 

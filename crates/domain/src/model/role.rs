@@ -136,7 +136,8 @@ pub mod builtin {
         /// Reads everything of the tenant's administration, changes nothing.
         AUDITOR = 0x107, "auditor", Tenant, admin: false, super_admin: false,
             ["tenant:user:list", "tenant:user:get", "tenant:role:list", "tenant:role:get", "tenant:role-binding:list",
-             "tenant:menu:list", "tenant:menu:get", "tenant:org-unit:list", "tenant:org-unit:get", "tenant:audit:list", "tenant:decision:get",
+             "tenant:menu:list", "tenant:menu:get", "tenant:org-unit:list", "tenant:org-unit:get", "tenant:audit:list", "tenant:audit:export",
+             "tenant:audit:verify", "tenant:webhook:list", "tenant:webhook:get", "tenant:decision:get",
              "tenant:session:list", "tenant:entitlement:list", "tenant:product:list"];
         /// Administers one unit.
         OU_ADMIN = 0x108, "ou_admin", Ou, admin: false, super_admin: false, [];

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{
     ApiKey, Artifact, BoundCertificate, BreakGlass, Certificate, Customer, EmailDomain, Enrolment, Entitlement,
     ExternalIssuer, Hostname, Membership, Menu, OrgUnit, Product, ProductRequest, Project, Provisioning, Role,
-    RoleBinding, Route, RouteOwner, Service, Session, SigningKey, Tenant, Upstream, User,
+    RoleBinding, Route, RouteOwner, Service, Session, SigningKey, Tenant, Upstream, User, Webhook,
 };
 use crate::{
     ProjectId, TenantId,
@@ -170,3 +170,6 @@ subject!(SigningKey, "signing-key", it => it.kid, it.kid, Some(it.project_id), N
     json!({ "algorithm": it.algorithm, "state": it.state, "purpose": it.purpose }));
 subject!(ExternalIssuer, "issuer", it => it.id, it.issuer, Some(it.project_id), None,
     json!({ "audiences": it.audiences, "algorithms": it.algorithms }));
+subject!(Webhook, "webhook", it => it.id, it.id, Some(it.project_id), Some(it.tenant_id),
+    json!({ "origin": it.origin(), "events": it.events, "previous_until": it.previous_until,
+            "disabled_by": it.disabled.map(|(_, by)| by) }));

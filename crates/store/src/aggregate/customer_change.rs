@@ -159,7 +159,7 @@ impl Tx {
     async fn following(&self, table: &'static str, customer: CustomerId) -> Result<Uuid, StoreError> {
         let sql = format!("SELECT id FROM {table} WHERE customer_id = $1 ORDER BY id DESC LIMIT 1");
         let last: Option<Uuid> = self.work.view.first(&sql, values![customer], |row| row.at("id")).await?;
-        let fresh = audit::fresh_id(self.work.now).uuid();
+        let fresh = audit::fresh_id::<domain::id::kind::CustomerChange>(self.work.now).uuid();
         Ok(last.map_or(fresh, |last| fresh.max(Uuid::from_u128(last.as_u128().saturating_add(1)))))
     }
 }

@@ -29,6 +29,7 @@ pub(crate) mod login;
 pub(crate) mod membership;
 pub(crate) mod menu;
 pub(crate) mod org_unit;
+pub(crate) mod outbox;
 pub(crate) mod page;
 pub(crate) mod product;
 pub(crate) mod product_request;
@@ -47,6 +48,8 @@ pub(crate) mod tie;
 pub(crate) mod upstream;
 pub(crate) mod usage;
 pub(crate) mod user;
+pub(crate) mod webhook;
+pub(crate) mod webhook_delivery;
 
 use authz::{Action, Authorized, Scope};
 use domain::{ProjectId, model::Version};

@@ -7,7 +7,7 @@ use domain::{
     snapshot::RoleScope,
 };
 
-use super::{needed, one, page::Page, swap, tenant::Tenants, within};
+use super::{decision::among, needed, one, page::Page, swap, tenant::Tenants, within};
 use crate::{
     StoreError, Tx, Unaudited,
     log::publish::{self, Effect},
@@ -36,6 +36,14 @@ fn read(row: &Row) -> Result<Role, StoreError> {
 
 /// Reads of roles.
 pub trait Roles: Reader {
+    /// The roles of these ids, in no order; those that are not there are left out.
+    fn roles_by_ids(&self, ids: &[RoleId]) -> impl Future<Output = Result<Vec<Role>, StoreError>> + Send {
+        async move {
+            let asked = ids.iter().copied().map(Value::from).collect();
+            among(&self.view().await?, &format!("{SELECT} WHERE id IN"), asked, read).await
+        }
+    }
+
     /// The role of this id.
     fn role(&self, id: RoleId) -> impl Future<Output = Result<Option<Role>, StoreError>> + Send {
         async move { self.view().await?.first(&format!("{SELECT} WHERE id = $1"), values![id], read).await }

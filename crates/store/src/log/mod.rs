@@ -7,8 +7,11 @@
 
 pub(crate) mod audience;
 pub(crate) mod chain;
+pub(crate) mod chain_row;
+pub(crate) mod erasure;
 pub(crate) mod facts;
 pub(crate) mod feed;
 pub(crate) mod prune;
 pub(crate) mod publish;
+pub(crate) mod retention;
 pub(crate) mod tick;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::Timestamp;
 
 use super::facts::HORIZON;
-use crate::{Store, StoreError, value::values};
+use crate::{Store, StoreError, aggregate::outbox, value::values};
 
 /// How long deleted entities are remembered.
 const TOMBSTONES: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -54,6 +54,7 @@ impl Store {
             ("DELETE FROM sessions WHERE expires_at < $1", now - SESSIONS),
             ("DELETE FROM released_hostnames WHERE until < $1", now),
             ("DELETE FROM gateways WHERE last_seen < $1", now - HORIZON),
+            ("DELETE FROM outbox_events WHERE failed_at < $1", now - outbox::GIVEN_UP),
             // A day is written with ten characters.
             ("DELETE FROM product_usage WHERE length(span) = 10 AND ends_at < $1", now - USED_IN_DAYS),
             ("DELETE FROM product_usage WHERE ends_at < $1", now - USED_IN_MONTHS),

@@ -123,6 +123,16 @@ impl Database {
         }
     }
 
+    /// The same for one text.
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        match &self.behind {
+            Behind::Sqlite(path) => {
+                rusqlite::Connection::open(path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+            }
+            Behind::Postgres(url) => connect(url).await.query_one(sql, &[]).await.unwrap().get(0),
+        }
+    }
+
     /// A connection past the store, where the database is PostgreSQL.
     pub(crate) async fn postgres(&self) -> Option<tokio_postgres::Client> {
         match &self.behind {

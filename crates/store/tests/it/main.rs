@@ -29,12 +29,14 @@ mod life_cycle;
 mod log;
 mod menus;
 mod migration;
+mod outbox;
 mod products;
 mod reseal;
 mod routes;
 mod sessions;
 mod tenants;
 mod usage;
+mod webhooks;
 mod world;
 
 /// Runs each case on both databases.
@@ -63,9 +65,17 @@ conformance! {
         keys_are_invisible_to_other_tenants,
         of_many_that_rotate_a_key_at_once_one_does;
     audit:
+        a_change_of_any_column_of_a_row_is_found,
+        a_head_that_was_moved_does_not_fit_its_seal_and_never_will,
+        a_users_personal_data_goes_and_the_chain_holds,
+        an_export_is_checked_without_the_database,
         every_change_is_in_the_trail_with_who_did_it,
+        of_those_who_report_one_event_at_once_one_does,
+        rows_of_an_older_release_still_hold,
         the_chain_of_each_tenant_holds_and_tampering_breaks_it,
-        the_trail_is_read_newest_first_by_cursor;
+        the_trail_is_asked_by_who_what_when_and_whether_it_failed,
+        the_trail_is_read_newest_first_by_cursor,
+        what_is_cut_off_the_beginning_leaves_a_chain_that_can_be_checked;
     break_glass:
         emergency_administrators_are_invisible_to_other_tenants,
         of_many_that_show_one_code_one_signs_in,
@@ -187,6 +197,11 @@ conformance! {
         a_newer_schema_is_refused,
         migrating_twice_changes_nothing,
         replicas_that_migrate_an_empty_database_at_once_all_find_it_migrated;
+    outbox:
+        an_event_is_left_with_its_change_or_not_at_all,
+        events_are_invisible_to_other_tenants,
+        of_those_who_claim_at_once_one_gets_each_event,
+        what_a_process_did_not_finish_is_due_again_and_no_longer_its_own;
     products:
         a_tenant_asks_once_and_waits_for_the_answer,
         a_quota_is_told_with_every_tenant_that_it_is_for,
@@ -220,4 +235,10 @@ conformance! {
         a_tenants_audit_trail_survives_it,
         a_tenant_of_another_project_is_no_home_for_a_user,
         revoking_a_tenants_tokens_raises_its_generation;
+    webhooks:
+        a_delivery_is_noted_by_who_holds_it_and_replayed_on_demand,
+        a_webhook_that_takes_nothing_is_stopped_by_one_of_many,
+        of_those_who_claim_deliveries_at_once_one_gets_each,
+        webhooks_are_invisible_to_other_tenants_and_their_secrets_sealed,
+        what_joins_the_trail_is_announced_to_who_wants_it_once;
 }

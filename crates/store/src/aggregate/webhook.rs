@@ -1,0 +1,188 @@
+//! Webhooks. What signs their deliveries is sealed.
+
+use authz::{Authorized, Scope, action::ManageWebhooks};
+use domain::{
+    Secret, TenantId, Timestamp, WebhookId,
+    model::{DisabledBy, NewWebhook, Version, Webhook, webhook::MAX_WEBHOOKS},
+};
+
+use super::{needed, one, page::Page, swap, within};
+use crate::{
+    StoreError, Tx, Unaudited, View,
+    reseal::SealedColumn,
+    tx::Reader,
+    value::{Row, Value, values},
+};
+
+const SELECT: &str = "SELECT * FROM webhooks";
+
+/// The same place for a secret and for the one before it: rotating moves it.
+fn place(id: WebhookId) -> String {
+    format!("webhooks.secret_enc:{id}")
+}
+
+/// What [`Store::reseal`](crate::Store::reseal) seals anew.
+pub(crate) const SEALED: SealedColumn =
+    SealedColumn { table: "webhooks", column: "secret_enc", key: &["id"], place: |row| Ok(place(row.at("id")?)) };
+
+/// The same of secrets that are being replaced.
+pub(crate) const SEALED_PREVIOUS: SealedColumn = SealedColumn { column: "previous_enc", ..SEALED };
+
+fn read(row: &Row) -> Result<Webhook, StoreError> {
+    Ok(Webhook {
+        id: row.at("id")?,
+        project_id: row.at("project_id")?,
+        tenant_id: row.at("tenant_id")?,
+        url: row.at("url")?,
+        description: row.at("description")?,
+        events: row.json("events")?,
+        previous_until: row.at("previous_until")?,
+        failing_since: row.at("failing_since")?,
+        disabled: row.at::<Option<Timestamp>>("disabled_at")?.zip(row.word_opt("disabled_by")?),
+        created_at: row.at("created_at")?,
+        updated_at: row.at("updated_at")?,
+        version: Version(row.at("version")?),
+    })
+}
+
+/// Reads of webhooks.
+pub trait Webhooks: Reader {
+    /// The webhook of this id.
+    fn webhook(&self, id: WebhookId) -> impl Future<Output = Result<Option<Webhook>, StoreError>> + Send {
+        async move { self.view().await?.first(&format!("{SELECT} WHERE id = $1"), values![id], read).await }
+    }
+
+    /// A tenant's webhooks.
+    fn webhooks(&self, tenant: TenantId, page: Page) -> impl Future<Output = Result<Vec<Webhook>, StoreError>> + Send {
+        async move {
+            let sql = format!("{SELECT} WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3");
+            self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
+        }
+    }
+
+    /// What signs a webhook's deliveries at `now`, the newest first; nothing for one that is not there.
+    fn webhook_secrets(
+        &self,
+        id: WebhookId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Secret<Vec<u8>>>, StoreError>> + Send {
+        async move {
+            let view = self.view().await?;
+            let sql = format!("{SELECT} WHERE id = $1");
+            Ok(view.first(&sql, values![id], |row| secrets(&view, row, now)).await?.unwrap_or_default())
+        }
+    }
+}
+impl<R: Reader> Webhooks for R {}
+
+fn secrets(view: &View, row: &Row, now: Timestamp) -> Result<Vec<Secret<Vec<u8>>>, StoreError> {
+    let place = place(row.at("id")?);
+    let mut all = vec![view.sealer().open(&place, &row.at::<Vec<u8>>("secret_enc")?)?];
+    let lasts = row.at::<Option<Timestamp>>("previous_until")?.is_some_and(|until| now < until);
+    if let Some(previous) = row.at::<Option<Vec<u8>>>("previous_enc")?.filter(|_| lasts) {
+        all.push(view.sealer().open(&place, &previous)?);
+    }
+    Ok(all)
+}
+
+impl Tx {
+    /// Makes a webhook.
+    ///
+    /// # Errors
+    /// [`StoreError::Rule`] (`webhook_limit`) for a tenant that has [`MAX_WEBHOOKS`]; [`StoreError::Reference`] without
+    /// the tenant; [`StoreError::OutOfScope`].
+    pub async fn insert_webhook(
+        &self,
+        by: &Authorized<ManageWebhooks>,
+        new: NewWebhook,
+    ) -> Result<Unaudited<Webhook>, StoreError> {
+        within(by, Scope::Tenant(new.project_id, new.tenant_id))?;
+        let view = &self.work.view;
+        let sql = "SELECT COUNT(*) AS webhooks FROM webhooks WHERE tenant_id = $1";
+        let count = view.first(sql, values![new.tenant_id], |row| row.at::<u64>("webhooks")).await?.unwrap_or(0);
+        if count >= MAX_WEBHOOKS {
+            return Err(StoreError::rule("webhook_limit", format!("a tenant has {MAX_WEBHOOKS} webhooks at most")));
+        }
+        let sealed = view.sealer().seal(&place(new.id), new.secret.expose())?;
+        let mut all = values![new.id, new.project_id, new.tenant_id, &new.url, &new.description, sealed];
+        all.extend([Value::json(&new.events)?, self.work.now.into()]);
+        let sql = "INSERT INTO webhooks (id, project_id, tenant_id, url, description, secret_enc, events, created_at,
+                       updated_at, version)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, 1)";
+        view.execute(sql, all).await?;
+        Ok(self.unaudited(needed(self.webhook(new.id).await?, "webhook")?))
+    }
+
+    /// Changes where it leads, what it is for, which events are sent, and whether any are.
+    ///
+    /// # Errors
+    /// [`StoreError::VersionMismatch`], [`StoreError::NotFound`], [`StoreError::OutOfScope`].
+    pub async fn update_webhook(
+        &self,
+        by: &Authorized<ManageWebhooks>,
+        mut changed: Webhook,
+    ) -> Result<Unaudited<Webhook>, StoreError> {
+        let before = needed(self.webhook(changed.id).await?, "webhook")?;
+        within(by, Scope::Tenant(before.project_id, before.tenant_id))?;
+        changed = Webhook { project_id: before.project_id, tenant_id: before.tenant_id, ..changed };
+        // Whoever sends elsewhere or again begins anew.
+        if changed.url != before.url || (before.disabled.is_some() && changed.disabled.is_none()) {
+            changed.failing_since = None;
+        }
+        let (disabled_at, disabled_by) = changed.disabled.unzip();
+        let all = vec![
+            (&changed.url).into(),
+            (&changed.description).into(),
+            Value::json(&changed.events)?,
+            changed.failing_since.into(),
+            disabled_at.into(),
+            disabled_by.map_or(Value::Null, |by: DisabledBy| Value::word(&by)),
+            self.work.now.into(),
+        ];
+        let assignments =
+            "url = $3, description = $4, events = $5, failing_since = $6, disabled_at = $7, disabled_by = $8,
+                           updated_at = $9";
+        let key = (changed.id.uuid(), changed.version);
+        changed.version = swap(&self.work.view, "webhook", "webhooks", key, assignments, all).await?;
+        changed.updated_at = self.work.now;
+        Ok(self.unaudited(changed))
+    }
+
+    /// Gives a webhook another secret; the one it has signs on beside it until `until`.
+    ///
+    /// # Errors
+    /// [`StoreError::VersionMismatch`]: of two that rotate it at once, one does; [`StoreError::NotFound`],
+    /// [`StoreError::OutOfScope`].
+    pub async fn rotate_webhook(
+        &self,
+        by: &Authorized<ManageWebhooks>,
+        (id, version): (WebhookId, Version),
+        secret: &Secret<Vec<u8>>,
+        until: Timestamp,
+    ) -> Result<Unaudited<Webhook>, StoreError> {
+        let before = needed(self.webhook(id).await?, "webhook")?;
+        within(by, Scope::Tenant(before.project_id, before.tenant_id))?;
+        let view = &self.work.view;
+        let sealed = view.sealer().seal(&place(id), secret.expose())?;
+        let assignments = "previous_enc = secret_enc, previous_until = $3, secret_enc = $4, updated_at = $5";
+        let all = values![until, sealed, self.work.now];
+        let version = swap(view, "webhook", "webhooks", (id.uuid(), version), assignments, all).await?;
+        let changed = Webhook { previous_until: Some(until), updated_at: self.work.now, version, ..before };
+        Ok(self.unaudited(changed))
+    }
+
+    /// Deletes a webhook with its deliveries.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::OutOfScope`].
+    pub async fn delete_webhook(
+        &self,
+        by: &Authorized<ManageWebhooks>,
+        id: WebhookId,
+    ) -> Result<Unaudited<Webhook>, StoreError> {
+        let webhook = needed(self.webhook(id).await?, "webhook")?;
+        within(by, Scope::Tenant(webhook.project_id, webhook.tenant_id))?;
+        one(&self.work.view, "webhook", "DELETE FROM webhooks WHERE id = $1", values![id]).await?;
+        Ok(self.unaudited(webhook))
+    }
+}
