@@ -96,7 +96,7 @@ pub async fn look_again(app: &App, seen: &DueProof) -> Result<bool, AppError> {
     let look = proofs::look(app, seen).await;
     let (commit, told) = match seen.subject {
         ProofSubject::Hostname(_) => {
-            let (_, commit, told) = proofs::note_hostname(app, &Authorized::system(JOB), seen, &look).await?;
+            let (_, commit, told) = proofs::note_hostname(app, &Authorized::system(JOB), seen, &look, false).await?;
             (commit, told)
         }
         ProofSubject::EmailDomain(_) => {

@@ -141,10 +141,8 @@ pub async fn delete_email_domain(app: &App, principal: &Principal, id: EmailDoma
         Ok::<_, AppError>(deleted.map(|domain| (domain, more)))
     });
     let ((domain, more), commit) = deleted.await?;
-    if more {
-        end_all_strays(app, by, place(&domain)).await?;
-    }
-    Ok(commit)
+    // Whoever waits for gateways waits for the last of it.
+    if more { end_all_strays(app, by, place(&domain)).await } else { Ok(commit) }
 }
 
 /// Where a domain counts.
@@ -189,7 +187,7 @@ pub(super) async fn end_all_strays(
     app: &App,
     by: &Authorized<ManageEmailDomains>,
     place: (ProjectId, TenantId),
-) -> Result<(), AppError> {
+) -> Result<Commit, AppError> {
     loop {
         let ended = app.store.write(by, app.now(), |tx| async move {
             Ok::<_, AppError>(Audited::unchanged(end_strays(&tx, by, place).await?))
@@ -197,7 +195,7 @@ pub(super) async fn end_all_strays(
         let (more, commit) = ended.await?;
         app.hub.number(Some(commit)).await?;
         if !more {
-            return Ok(());
+            return Ok(commit);
         }
     }
 }

@@ -8,7 +8,8 @@ use authz::{
     action::{ManageCertificates, ManageHostnames},
 };
 use domain::{
-    Admission, ByteSize, Cors, FleetName, HostName, HostnameId, ProjectId, Secret, ServiceId, TenantId,
+    Admission, ByteSize, ClientCertificates, Cors, FleetName, HostName, HostnameId, ProjectId, Secret, ServiceId,
+    TenantId,
     model::{
         DueProof, Hostname, HostnameFilter, HostnameKind, NewHostname, ProofSubject, RouteOwner, TlsMode, VerifyState,
         Version,
@@ -178,25 +179,57 @@ pub async fn claim_hostname(
 /// where they are all alike in that, and have no routes of their own; otherwise staff says what it offers: a name more is no
 /// way around what one of the others asks for.
 async fn like_others(tx: &Tx, site: Site, mut claim: NewHostname) -> Result<NewHostname, AppError> {
-    let mut others = tx.hostnames_of_tenant(site.tenant, Page::WIDEST).await?;
-    others.retain(|it| it.verify_state == VerifyState::Verified);
+    let others = verified(tx, site.tenant).await?;
     let Some(like) = others.first().cloned() else { return Ok(claim) };
-    let mut alike = others.iter().all(|it| {
-        it.admission == like.admission && it.client_certificates == like.client_certificates && it.fleet == like.fleet
-    });
-    for other in &others {
-        alike = alike && tx.routes(RouteOwner::Hostname(other.id)).await?.is_empty();
-    }
     claim.fleet = like.fleet;
     claim.max_body = like.max_body;
     claim.response = like.response;
     claim.admission = like.admission;
     claim.cors = like.cors;
     claim.client_certificates = like.client_certificates;
-    if alike {
+    if alike(tx, &others, &claim.admission, claim.client_certificates.as_ref()).await? {
         claim.services = like.services;
     }
     Ok(claim)
+}
+
+/// A tenant's hostnames that are served.
+async fn verified(tx: &Tx, tenant: TenantId) -> Result<Vec<Hostname>, AppError> {
+    let mut all = tx.hostnames_of_tenant(tenant, Page::WIDEST).await?;
+    all.retain(|it| it.verify_state == VerifyState::Verified);
+    Ok(all)
+}
+
+/// Whether hostnames let in whom one with these settings does, and have no routes of their own.
+async fn alike(
+    tx: &Tx,
+    others: &[Hostname],
+    admission: &Admission,
+    certificates: Option<&ClientCertificates>,
+) -> Result<bool, AppError> {
+    for other in others {
+        if other.admission != *admission || other.client_certificates.as_ref() != certificates {
+            return Ok(false);
+        }
+        if !tx.routes(RouteOwner::Hostname(other.id)).await?.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Judges a claim again when its tenant proves it: what was asked of the tenant's other hostnames meanwhile, is asked of it, or
+/// it offers nothing until staff says what.
+pub(super) async fn judge_again(tx: &Tx, by: &Authorized<ManageHostnames>, id: HostnameId) -> Result<(), AppError> {
+    let Some(mut claim) = tx.hostname(id).await? else { return Ok(()) };
+    let Some(tenant) = claim.tenant_id.filter(|_| !claim.holds() && !claim.services.is_empty()) else { return Ok(()) };
+    let others = verified(tx, tenant).await?;
+    if alike(tx, &others, &claim.admission, claim.client_certificates.as_ref()).await? {
+        return Ok(());
+    }
+    claim.services.clear();
+    tx.updated(tx.update_hostname(by, claim).await?).await?;
+    Ok(())
 }
 
 /// Who has many names, or claimed many without proving them, claims no more.
@@ -286,7 +319,8 @@ pub async fn verify_hostname(app: &App, principal: &Principal, id: HostnameId) -
     let look = proofs::asked(app, &due).await?;
     // Whose it is was looked at; who else claims it no tenant sees.
     let by = by.carried_out_by_the_platform();
-    let (hostname, commit, _) = proofs::note_hostname(app, &by, &due, &look).await?;
+    let again = !principal.is_system();
+    let (hostname, commit, _) = proofs::note_hostname(app, &by, &due, &look, again).await?;
     Ok((hostname, commit))
 }
 

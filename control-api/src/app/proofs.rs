@@ -18,7 +18,7 @@ use domain::{
 };
 use store::{Audited, Commit, Look, Noted};
 
-use super::email_domains;
+use super::{email_domains, hostnames};
 use crate::{
     App,
     config::{self, Config},
@@ -31,6 +31,9 @@ const SOON: Duration = Duration::from_secs(3600);
 
 /// A look takes at most this long; what it has not brought then is unknown.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Who asks for a look waits for their turn at most this long.
+const TURN: Duration = Duration::from_secs(5);
 
 /// Looks that people asked for at once, of this process; the job's are beside these.
 pub(crate) const ASKED_AT_ONCE: usize = 16;
@@ -52,10 +55,17 @@ pub(crate) fn rules(config: &Config) -> ProofRules {
 
 /// Looks for a proof because somebody asked: one at a time for each tenant, so that one whose name servers are silent keeps no
 /// other from an answer.
+///
+/// # Errors
+/// [`AppError::Busy`] when others are asked for so long that one's turn does not come.
 pub(super) async fn asked(app: &App, due: &DueProof) -> Result<Look, AppError> {
     let whose = due.tenant_id.map_or_else(|| due.project_id.to_string(), |tenant| tenant.to_string());
-    let _turn = app.proofs.take(&whose).await;
-    let _place = app.looks.acquire().await.map_err(|error| AppError::internal("nothing is looked for", error))?;
+    let places = async {
+        let turn = app.proofs.take(&whose).await;
+        app.looks.acquire().await.map(|place| (turn, place))
+    };
+    let waited = tokio::time::timeout(TURN, places).await.map_err(|_| AppError::Busy)?;
+    let _places = waited.map_err(|error| AppError::internal("nothing is looked for", error))?;
     Ok(look(app, due).await)
 }
 
@@ -91,7 +101,8 @@ fn pause(config: &Config, missing: bool) -> Duration {
     part + part.mul_f64(f64::from(random) / 2550.0)
 }
 
-/// Notes a look for a hostname; answers what it is now, and whether anybody is told of it.
+/// Notes a look for a hostname; answers what it is now, and whether anybody is told of it. With `again`, what it offers is judged
+/// again before it is served.
 ///
 /// # Errors
 /// [`AppError::Store`] with `hostname_taken` or `hostname_quarantined` for a name that was proven and cannot be had.
@@ -100,11 +111,15 @@ pub(crate) async fn note_hostname(
     by: &Authorized<ManageHostnames>,
     due: &DueProof,
     look: &Look,
+    again: bool,
 ) -> Result<(Hostname, Commit, bool), AppError> {
     let ProofSubject::Hostname(id) = due.subject else { return Err(AppError::NotFound("hostname")) };
     let rules = rules(&app.config);
     let rules = &rules;
     let noted = app.store.write(by, app.now(), |tx| async move {
+        if again && look.finding == Finding::Proven {
+            hostnames::judge_again(&tx, by, id).await?;
+        }
         match tx.note_hostname_proof(by, id, look, rules).await? {
             Noted::Quiet(hostname) => Ok::<_, AppError>(Audited::unchanged((hostname, None))),
             Noted::Told { verdict, now, displaced } => {

@@ -263,6 +263,10 @@ async fn a_claimed_hostname_lets_in_nobody_whom_the_others_keep_out() {
     let other = it.claim(&ada, "other.customer.test").await.expect(201);
     assert_eq!(other.body["services"], json!([]));
     assert_eq!(other.body["admission"]["allow"], json!(["192.0.2.0/24"]));
+    // Claimed before, and proven after: it is judged again.
+    it.dns.serve(&[&record(&like)]);
+    let proven = it.verify(&ada, &like.id()).await.expect(200);
+    assert_eq!((state(&proven), &proven.body["services"]), (("verified", None), &json!([])));
 }
 
 #[tokio::test]

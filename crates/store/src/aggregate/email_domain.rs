@@ -70,19 +70,22 @@ pub trait EmailDomains: Reader {
         }
     }
 
-    /// Tenants that hold no domain, and have members who came by one and have no other role.
+    /// Tenants with members who came by a domain that the tenant does not hold, and have no other role.
     fn tenants_with_strays(
         &self,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<(ProjectId, TenantId)>, StoreError>> + Send {
         async move {
-            let sql = "SELECT DISTINCT project_id, tenant_id FROM memberships WHERE source = 'domain'
+            let sql = "SELECT DISTINCT own.project_id, own.tenant_id FROM memberships AS own
+                           JOIN users ON users.id = own.user_id
+                       WHERE own.source = 'domain'
                            AND NOT EXISTS (SELECT 1 FROM email_domains AS held
-                                           WHERE held.tenant_id = memberships.tenant_id AND held.state = 'verified')
+                                           WHERE held.tenant_id = own.tenant_id AND held.state = 'verified'
+                                               AND users.email_fold LIKE '%@' || held.domain)
                            AND NOT EXISTS (SELECT 1 FROM role_bindings AS given
-                                           WHERE given.tenant_id = memberships.tenant_id AND given.subject_kind = 'user'
-                                               AND given.subject_id = memberships.user_id AND given.role_id <> $1)
-                       ORDER BY tenant_id LIMIT $2";
+                                           WHERE given.tenant_id = own.tenant_id AND given.subject_kind = 'user'
+                                               AND given.subject_id = own.user_id AND given.role_id <> $1)
+                       ORDER BY own.tenant_id LIMIT $2";
             let read = |row: &Row| Ok((row.at("project_id")?, row.at("tenant_id")?));
             self.view().await?.all(sql, values![builtin::MEMBER, limit], read).await
         }
