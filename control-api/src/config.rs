@@ -407,6 +407,8 @@ pub struct SessionsConfig {
     pub lock_after: u32,
     /// For how long, 1 s to 1 d. Default 15 m.
     pub lock_for: HumanDuration,
+    /// A one-time password can be replaced for this long after it was made, 1 m to 90 d. Default 7 d.
+    pub one_time_password: HumanDuration,
     /// Passwords hashed at once; more wait. Default: one for each two processors, at least one.
     pub password_hashers: Option<usize>,
 }
@@ -420,6 +422,7 @@ impl Default for SessionsConfig {
             refresh_grace: HumanDuration::from_secs(10),
             lock_after: 5,
             lock_for: HumanDuration::from_secs(900),
+            one_time_password: HumanDuration::from_secs(7 * 86_400),
             password_hashers: None,
         }
     }
@@ -446,6 +449,9 @@ impl SessionsConfig {
         }
         if !(secs(1)..=secs(86_400)).contains(&self.lock_for.get()) {
             checks.refuse("/sessions/lock_for", "is not between 1s and 1d");
+        }
+        if !(secs(60)..=secs(90 * 86_400)).contains(&self.one_time_password.get()) {
+            checks.refuse("/sessions/one_time_password", "is not between 1m and 90d");
         }
     }
 }

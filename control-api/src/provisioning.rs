@@ -111,6 +111,17 @@ pub(crate) async fn run(app: App) {
     }
 }
 
+/// What became of an attempt.
+#[derive(Debug)]
+enum Outcome {
+    /// Every step was taken.
+    Done,
+    /// One was not, and why.
+    Failed(ProvisioningStep, String),
+    /// The tenant was deleted meanwhile: nothing is taken any more.
+    Dropped,
+}
+
 /// Claims a tenant's steps and takes those that are left, up to the first that fails. Answers whether it was ours to do.
 ///
 /// # Errors
@@ -122,12 +133,16 @@ pub async fn provision_due(app: &App, seen: &Provisioning) -> Result<bool, AppEr
         .write_session(Scope::Platform, app.now(), |tx| async move { tx.claim_provisioning(seen, lease).await });
     let Some(mut claim) = claimed.await.map_err(|error: StoreError| error)? else { return Ok(false) };
     let tenant = app.store.tenant(claim.tenant_id).await?.filter(|tenant| tenant.deleted_at.is_none());
-    let failed = match tenant {
-        Some(tenant) => take_steps(app, &mut claim, &tenant).await,
-        None => None,
+    let outcome = match tenant {
+        Some(tenant) => match take_steps(app, &mut claim, &tenant).await {
+            Some((step, error)) => Outcome::Failed(step, error),
+            None => Outcome::Done,
+        },
+        None => Outcome::Dropped,
     };
-    claim.next_at = failed.as_ref().map(|_| app.now() + pause(app, claim.attempts));
-    note(app, &claim, failed).await?;
+    let again = matches!(outcome, Outcome::Failed(..));
+    claim.next_at = again.then(|| app.now() + pause(app, claim.attempts));
+    note(app, &claim, &outcome).await?;
     Ok(true)
 }
 
@@ -154,24 +169,25 @@ fn pause(app: &App, attempts: u32) -> Duration {
 }
 
 /// Notes what became of an attempt, and says so in the tenant's trail, in one transaction.
-async fn note(app: &App, claim: &Provisioning, failed: Option<(ProvisioningStep, String)>) -> Result<(), AppError> {
+async fn note(app: &App, claim: &Provisioning, outcome: &Outcome) -> Result<(), AppError> {
     let by = Authorized::<ManageTenants>::system(JOB);
-    let (by, failed) = (&by, &failed);
+    let by = &by;
     let noted = app.store.write(by, app.now(), |tx| async move {
         // A tenant that was purged meanwhile took its row along.
         let Some(change) = tx.note_provisioning(by, claim.clone()).await? else {
             return Ok(Audited::unchanged(()));
         };
-        let entry = match failed {
-            Some((step, error)) => AuditEntry::done(change.peek(), "provision_failed")
+        let entry = match outcome {
+            Outcome::Failed(step, error) => AuditEntry::done(change.peek(), "provision_failed")
                 .failed()
                 .with_fields(serde_json::json!({ "step": step, "error": error, "attempts": claim.attempts })),
-            None => AuditEntry::done(change.peek(), "provisioned"),
+            Outcome::Done => AuditEntry::done(change.peek(), "provisioned"),
+            Outcome::Dropped => AuditEntry::done(change.peek(), "provision_dropped"),
         };
         Ok::<_, AppError>(tx.audit(entry, change).await?.map(|_| ()))
     });
     noted.await?;
-    if let Some((step, error)) = failed {
+    if let Outcome::Failed(step, error) = outcome {
         tracing::warn!(tenant.id = %claim.tenant_id, ?step, error, "a tenant was not provisioned; it is tried again");
     }
     Ok(())

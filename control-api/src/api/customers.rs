@@ -31,6 +31,8 @@ pub struct CustomerView {
     pub address: Option<Address>,
     pub contact: Option<Contact>,
     pub tax_ids: TaxIds,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unchecked: Option<serde_json::Value>,
     pub kyc: KycStatus,
     pub kyc_kind: KycKind,
     pub payment: PaymentStatus,
@@ -51,6 +53,7 @@ impl From<Customer> for CustomerView {
             address: it.address,
             contact: it.contact,
             tax_ids: it.tax_ids,
+            unchecked: it.unchecked,
             kyc: it.kyc,
             kyc_kind: it.kyc_kind,
             payment: it.payment,
@@ -106,7 +109,14 @@ pub struct UpdateCustomer {
     contact: Option<Option<Contact>>,
     /// Tax ids by kind; all of them.
     tax_ids: Option<TaxIds>,
+    /// `null` drops what an earlier release kept of address, contact and tax ids in any form.
+    #[serde(deserialize_with = "given")]
+    unchecked: Option<Option<Nothing>>,
 }
+
+/// What nobody can set.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+pub enum Nothing {}
 
 wire!(CustomerView, CreateCustomer, UpdateCustomer);
 
@@ -190,6 +200,9 @@ pub async fn update_customer(
         customer.address = body.address.unwrap_or_else(|| customer.address.clone());
         customer.contact = body.contact.unwrap_or_else(|| customer.contact.clone());
         customer.tax_ids = body.tax_ids.unwrap_or_else(|| customer.tax_ids.clone());
+        if body.unchecked.is_some() {
+            customer.unchecked = None;
+        }
     };
     let (changed, commit) = app::customers::update_customer(&app, &principal, id, version, edit).await?;
     Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })

@@ -26,7 +26,8 @@ const MAX_KEY: usize = 255;
 struct Kept {
     location: Option<String>,
     etag: Option<String>,
-    body: String,
+    /// None for one that was shown once.
+    body: Option<String>,
 }
 
 /// Does a create once for each key.
@@ -72,10 +73,12 @@ async fn remember(
     let (parts, body) = answer.into_parts();
     let bytes = to_bytes(body, usize::MAX).await;
     let bytes = bytes.map_err(|error| AppError::internal("an answer cannot be read", error))?;
+    // What is shown once is not kept: whoever asks again is told that it was shown.
+    let once = text(&parts.headers, &header::CACHE_CONTROL).as_deref() == Some("no-store");
     let kept = Kept {
         location: text(&parts.headers, &header::LOCATION),
         etag: text(&parts.headers, &header::ETAG),
-        body: String::from_utf8_lossy(&bytes).into_owned(),
+        body: if once { None } else { Some(String::from_utf8_lossy(&bytes).into_owned()) },
     };
     let kept = serde_json::to_vec(&kept).map_err(|error| AppError::internal("an answer cannot be kept", error))?;
     let response = StoredResponse { body_hash, status: u32::from(parts.status.as_u16()), body: Secret::new(kept) };
@@ -93,7 +96,12 @@ fn replay(stored: &StoredResponse) -> Result<Response, AppError> {
     let unreadable = |error| AppError::internal("a kept answer cannot be read", error);
     let kept: Kept = serde_json::from_slice(stored.body.expose()).map_err(unreadable)?;
     let status = u16::try_from(stored.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
-    let mut response = (status.unwrap_or(StatusCode::CREATED), kept.body).into_response();
+    let Some(body) = kept.body else {
+        let place = kept.location.unwrap_or_default();
+        let detail = format!("it was made at {place}, and what the answer held is shown once");
+        return Err(AppError::Conflict { code: "shown_once", detail });
+    };
+    let mut response = (status.unwrap_or(StatusCode::CREATED), body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert("idempotency-replayed", HeaderValue::from_static("true"));

@@ -27,6 +27,7 @@ use crate::{
     caller::Principal,
     envelope::{self, Settle, Waiting},
     error::AppError,
+    problem,
 };
 
 /// A tenant.
@@ -267,7 +268,12 @@ pub async fn create_tenant(
     }
     // Waited for here and not by the envelope, whose 202 would drop the password.
     let settle = Settle { commit: Some(commit), revokes: false };
-    body.waiting = envelope::heard(&app, settle, app.config.log.revoke_wait.get()).await?;
+    // Nor does an answer that says nothing of the gateways lose it: the tenant is there.
+    let heard = envelope::heard(&app, settle, app.config.log.revoke_wait.get()).await;
+    body.waiting = heard.unwrap_or_else(|error| {
+        tracing::error!(error = problem::chain(&error), "it is not known who has heard of a new tenant");
+        None
+    });
     let mut answer = Created { location, version, body, commit }.into_response();
     answer.extensions_mut().remove::<Settle>();
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -25,6 +25,7 @@ use super::{
     login::{self, Door, Opening, Proof},
     new_tenant, role_bindings,
     tokens::TokenPair,
+    users,
 };
 use crate::{
     App,
@@ -93,7 +94,7 @@ pub async fn sign_in(app: &App, context: &RequestContext, shown: Emergency) -> R
         method: AuthMethod::BreakGlass,
         life: SESSION.min(app.config.sessions.session.get()),
         proof: Proof::BreakGlass(&known, step),
-        event: "break_glass.login",
+        event: "break-glass.login",
     };
     let pair = login::open(app, context, opening, &project, &tenant, &user).await?;
     tracing::warn!(customer.code = customer.code, tenant.id = %tenant.id, "an emergency administrator signed in");
@@ -184,6 +185,8 @@ pub async fn set_up(app: &App, job: &'static str, customer: &str) -> Result<SetU
         Ok::<_, AppError>(tx.done("set_up", tx.set_up_break_glass(by, new.clone()).await?).await?)
     });
     written.await?;
+    // Whoever locked them by guessing shall not keep them out.
+    users::forget_failures(app, new.project_id, new.user_id).await?;
     Ok(SetUp { username, password, secret: codes.base32() })
 }
 

@@ -46,8 +46,15 @@ pub async fn run_due(app: &App) -> Result<usize, AppError> {
         taken += counted(id, "freeze", expire_trial(app, id).await);
     }
     let then = now - app.config.tenants.hold.get();
-    for id in app.store.tenants_on_hold(then, BATCH).await? {
-        taken += counted(id, "purge", purge(app, id, then).await);
+    // All of them, so that one that cannot be purged keeps no other from it.
+    let mut page = Page { after: None, limit: BATCH };
+    loop {
+        let held = app.store.tenants_on_hold((then, now), page).await?;
+        let Some(last) = held.last() else { break };
+        page.after = Some(last.uuid());
+        for id in held {
+            taken += counted(id, "purge", purge(app, id, then).await);
+        }
     }
     if taken > 0 {
         app.hub.tick().await?;

@@ -18,7 +18,7 @@ use domain::{
     },
     snapshot::{KycStatus, PaymentStatus, RateLimit, TenantStatus},
 };
-use store::{Commit, Tx, read::*};
+use store::{Commit, Page, Tx, read::*};
 
 use super::{hostnames, projects, role_bindings, signing_keys, text, tokens};
 use crate::{
@@ -140,6 +140,7 @@ pub async fn create_tenant(
         .write(by, now, |tx| async move {
             // Judged again where it counts: the customer's state may have been pushed meanwhile.
             may_grow(&tx.customer(new.customer_id).await?.ok_or(AppError::NotFound("customer"))?)?;
+            unused(&tx, new, home).await?;
             if let Home::New(it) = home {
                 projects::insert(&tx, &it.by_project, &it.by_key, it.project.clone(), it.key.clone()).await?;
             }
@@ -161,6 +162,28 @@ pub async fn create_tenant(
         admin: admin.as_ref().map(|admin| (ADMIN.to_owned(), admin.password.clone())),
     };
     Ok((made, commit))
+}
+
+/// In the transaction: refuses a project in which another customer's tenants live, and a slug or issuer by which another
+/// customer's purged tenant was known: cookies, links and whoever trusts the issuer still know them.
+async fn unused(tx: &Tx, new: &NewTenant, home: &Home) -> Result<(), AppError> {
+    let issuer = match home {
+        Home::There(id) => {
+            let project = tx.project(*id).await?.ok_or(AppError::NotFound("project"))?;
+            let tenants = tx.tenants_of_project(*id, Page::WIDEST).await?;
+            let foreign = tenants.iter().any(|tenant| tenant.customer_id != new.customer_id);
+            if project.kind == ProjectKind::Dedicated && foreign {
+                return Err(AppError::field("/project_id", "mismatch", "is another customer's"));
+            }
+            None
+        }
+        Home::New(it) => Some(it.project.issuer.as_str()),
+    };
+    if tx.was_anothers(new.slug.as_str(), issuer, new.customer_id).await? {
+        let detail = "a tenant that was purged was known by this slug or issuer".to_owned();
+        return Err(AppError::Conflict { code: "slug_released", detail });
+    }
+    Ok(())
 }
 
 /// Refuses a slug that is kept for the platform, by this release or by the installation.

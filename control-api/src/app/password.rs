@@ -4,6 +4,7 @@ use authz::{Caller, Context, PermissionSet};
 use domain::{
     Secret,
     audit::{Actor, ActorKind},
+    model::UserStatus,
 };
 use store::LoginSubject;
 
@@ -19,8 +20,8 @@ use crate::{
 /// show one password at once, one wins.
 ///
 /// # Errors
-/// [`AppError::CredentialsInvalid`], [`AppError::LoginLocked`]; [`AppError::Conflict`] (`password_change_not_due`) for a
-/// password that is in use; [`AppError::Invalid`] for a new one that is weak or the same.
+/// [`AppError::CredentialsInvalid`], [`AppError::LoginLocked`], [`AppError::PrincipalInactive`]; [`AppError::Conflict`]
+/// (`password_expired`) for one that nobody changed in time, (`password_change_not_due`) for a password that is in use; [`AppError::Invalid`] for a new one that is weak or the same.
 pub async fn complete_password(
     app: &App,
     context: &RequestContext,
@@ -28,6 +29,14 @@ pub async fn complete_password(
     new: Secret<String>,
 ) -> Result<(), AppError> {
     let (project, tenant, user) = login::known(app, context, &shown).await?;
+    if user.status != UserStatus::Active {
+        return Err(AppError::PrincipalInactive);
+    }
+    let life = app.config.sessions.one_time_password.get();
+    if user.must_change_password && user.password_changed_at.is_none_or(|at| at + life <= app.now()) {
+        let detail = "the one-time password has expired: ask for another".to_owned();
+        return Err(AppError::Conflict { code: "password_expired", detail });
+    }
     if !user.must_change_password {
         let detail = "the password is in use: it is changed by who has signed in".to_owned();
         return Err(AppError::Conflict { code: "password_change_not_due", detail });

@@ -46,8 +46,13 @@ async fn a_dedicated_tenant_is_made_whole_and_its_password_is_said_once() {
     let body = json!({
         "slug": "acme", "name": "Acme", "customer_id": customer, "admin_email": "ann@acme.example", "admin_name": "Ann Lee",
     });
-    let made = post("/v1/tenants?wait=applied", &body).bearer(&staff).send(&world.admin).await.expect(201);
+    let ask = || {
+        let ask = post("/v1/tenants?wait=applied", &body).bearer(&staff).header("idempotency-key", "once");
+        ask.send(&world.admin)
+    };
+    let made = ask().await.expect(201);
     assert_eq!(made.headers["cache-control"], "no-store");
+    ask().await.refused(409, "shown_once");
     assert_eq!(made.body["hostname"], "acme.apps.example");
     assert_eq!(made.body["status"], "trial");
     let password = made.body["admin"]["password"].as_str().unwrap().to_owned();
@@ -71,6 +76,8 @@ async fn a_dedicated_tenant_is_made_whole_and_its_password_is_said_once() {
         let body = json!({ "username": "admin", "password": old, "new_password": new });
         post("/v1/auth/password/complete", &body).host("acme.apps.example").send(&world.admin)
     };
+    world.clock.advance(Duration::from_secs(7 * 86_400) - Duration::from_secs(1));
+    let staff = world.staff().await;
     change("wrong", "Correct-horse-1").await.refused(401, "credentials_invalid");
     change(&password, "weak").await.refused(422, "validation_failed");
     change(&password, &password).await.refused(422, "validation_failed");
@@ -87,6 +94,16 @@ async fn a_dedicated_tenant_is_made_whole_and_its_password_is_said_once() {
     assert_eq!((&admin["first_name"], &admin["must_change_password"]), (&json!("Ann"), &json!(false)));
     let events = get(&format!("/v1/audit?tenant_id={tenant}")).bearer(&staff).send(&world.admin).await.expect(200);
     assert!(!events.body.to_string().contains(&password));
+
+    // One that nobody used in time is good for nothing.
+    let body = json!({ "slug": "beta", "name": "Beta", "customer_id": customer, "admin_email": "bea@acme.example" });
+    let made = post("/v1/tenants", &body).bearer(&staff).send(&world.admin).await.expect(201);
+    world.clock.advance(Duration::from_secs(7 * 86_400));
+    let late = json!({
+        "username": "admin", "password": made.body["admin"]["password"], "new_password": "Correct-horse-1",
+    });
+    let late = post("/v1/auth/password/complete", &late).host("beta.apps.example").send(&world.admin).await;
+    late.refused(409, "password_expired");
 }
 
 #[tokio::test]
@@ -141,7 +158,11 @@ async fn a_tenant_lives_in_a_project_of_its_customers_kind() {
         (customer(&world, &staff, "own", "dedicated").await, customer(&world, &staff, "shared", "shared").await);
     let root = world.app.store.root_project().await.unwrap().unwrap().id;
     let cloud = world.app.store.project_by_slug("cloud").await.unwrap().unwrap().id;
-    for (customer, project) in [(&own, root), (&own, cloud), (&shared, root)] {
+    let other = customer(&world, &staff, "other", "dedicated").await;
+    let body = json!({ "slug": "other", "name": "Other", "customer_id": other, "issuer": "https://other.localhost" });
+    let theirs = post("/v1/tenants", &body).bearer(&staff).send(&world.admin).await.expect(201).text("project_id");
+    let theirs = theirs.parse().unwrap();
+    for (customer, project) in [(&own, root), (&own, cloud), (&shared, root), (&own, theirs)] {
         let body = json!({ "slug": "acme", "name": "Acme", "customer_id": customer, "project_id": project });
         let refused = post("/v1/tenants", &body).bearer(&staff).send(&world.admin).await;
         assert_eq!(refused.refused(422, "validation_failed").body["errors"][0]["pointer"], "/project_id");

@@ -62,6 +62,8 @@ pub struct Customer {
     pub contact: Option<Contact>,
     /// Tax ids by kind (`pan`, `tan`, `gstin`, …).
     pub tax_ids: TaxIds,
+    /// What an earlier release kept of these three in any form.
+    pub unchecked: Option<serde_json::Value>,
     /// State of the identity check.
     pub kyc: KycStatus,
     /// Kind of identity check.

@@ -32,8 +32,21 @@ CREATE TABLE customer_artifacts (
 );
 
 ALTER TABLE tenants ADD COLUMN branding JSONB;
+-- What was over before anybody looked is left alone for a while: trials for a week, deleted tenants for 30 days.
+ALTER TABLE tenants ADD COLUMN left_alone_until BIGINT;
+UPDATE tenants SET left_alone_until = (EXTRACT(EPOCH FROM now()) * 1000)::bigint + 604800000 WHERE status = 'trial' AND trial_ends_at IS NOT NULL;
+UPDATE tenants SET left_alone_until = (EXTRACT(EPOCH FROM now()) * 1000)::bigint + 2592000000 WHERE deleted_at IS NOT NULL;
 CREATE INDEX tenants_on_trial ON tenants (trial_ends_at) WHERE status = 'trial' AND trial_ends_at IS NOT NULL;
 CREATE INDEX tenants_on_hold ON tenants (deleted_at) WHERE deleted_at IS NOT NULL;
+
+-- By what purged tenants were known: nobody else's gets it. Not a customer's row: it may be gone, too.
+CREATE TABLE released_slugs (
+    slug TEXT PRIMARY KEY,
+    issuer TEXT,
+    customer_id UUID NOT NULL,
+    at BIGINT NOT NULL
+);
+CREATE INDEX released_slugs_by_issuer ON released_slugs (issuer);
 
 -- One row for each tenant that a directory is told of. Who moves `next_at` on takes the steps, and nobody else for a while:
 -- the row is the lease.
@@ -58,7 +71,7 @@ CREATE POLICY provisionings_scope ON provisionings USING (
 DO $$
 BEGIN
     IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'portcullis_runtime') THEN
-        GRANT SELECT, INSERT, UPDATE, DELETE ON customer_changes, customer_artifacts, provisionings
+        GRANT SELECT, INSERT, UPDATE, DELETE ON customer_changes, customer_artifacts, released_slugs, provisionings
             TO portcullis_runtime;
     END IF;
 END $$;

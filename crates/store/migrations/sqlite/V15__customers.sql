@@ -33,8 +33,21 @@ CREATE TABLE customer_artifacts (
 ) STRICT;
 
 ALTER TABLE tenants ADD COLUMN branding TEXT;
+-- What was over before anybody looked is left alone for a while: trials for a week, deleted tenants for 30 days.
+ALTER TABLE tenants ADD COLUMN left_alone_until INTEGER;
+UPDATE tenants SET left_alone_until = CAST(strftime('%s', 'now') AS INTEGER) * 1000 + 604800000 WHERE status = 'trial' AND trial_ends_at IS NOT NULL;
+UPDATE tenants SET left_alone_until = CAST(strftime('%s', 'now') AS INTEGER) * 1000 + 2592000000 WHERE deleted_at IS NOT NULL;
 CREATE INDEX tenants_on_trial ON tenants (trial_ends_at) WHERE status = 'trial' AND trial_ends_at IS NOT NULL;
 CREATE INDEX tenants_on_hold ON tenants (deleted_at) WHERE deleted_at IS NOT NULL;
+
+-- By what purged tenants were known: nobody else's gets it. Not a customer's row: it may be gone, too.
+CREATE TABLE released_slugs (
+    slug TEXT PRIMARY KEY,
+    issuer TEXT,
+    customer_id TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX released_slugs_by_issuer ON released_slugs (issuer);
 
 -- One row for each tenant that a directory is told of. Who moves `next_at` on takes the steps, and nobody else for a while:
 -- the row is the lease.

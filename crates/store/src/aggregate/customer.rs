@@ -28,6 +28,7 @@ fn read(row: &Row) -> Result<Customer, StoreError> {
         address: row.json_opt("address")?,
         contact: row.json_opt("contact")?,
         tax_ids: row.json("tax_ids")?,
+        unchecked: row.at("unchecked")?,
         kyc: row.word("kyc")?,
         kyc_kind: row.word("kyc_kind")?,
         payment: row.word("payment")?,
@@ -83,6 +84,7 @@ impl Tx {
             address: new.address,
             contact: new.contact,
             tax_ids: new.tax_ids,
+            unchecked: None,
             kyc: new.kyc,
             kyc_kind: new.kyc_kind,
             payment: new.payment,
@@ -130,10 +132,10 @@ impl Tx {
     ) -> Result<Unaudited<Customer>, StoreError> {
         within(by, Scope::Platform)?;
         let mut all = columns(&changed)?;
-        all.push(self.work.now.into());
+        all.extend([Value::json_opt(changed.unchecked.as_ref())?, self.work.now.into()]);
         let assignments = "code = $3, name = $4, description = $5, kind = $6, tenancy = $7, address = $8,
              contact = $9, tax_ids = $10, kyc = $11, kyc_kind = $12, payment = $13, break_glass_user_id = $14,
-             updated_at = $15";
+             unchecked = $15, updated_at = $16";
         let key = (changed.id.uuid(), changed.version);
         changed.version = swap(&self.work.view, "customer", "customers", key, assignments, all).await?;
         changed.updated_at = self.work.now;

@@ -2,7 +2,7 @@
 
 use authz::{Authorized, Scope, action::ManageTenants};
 use domain::{
-    HostnameId, ProjectId, RoleId, TenantId, Timestamp, UserId,
+    HostnameId, ProjectId, RoleId, TenantId, Timestamp,
     audit::AuditEntry,
     model::{ProjectKind, Tenant},
 };
@@ -77,10 +77,6 @@ impl Tx {
         let project = gone.peek().project_id;
 
         let view = &self.work.view;
-        let sql = "SELECT user_id FROM memberships AS own WHERE tenant_id = $1
-                       AND NOT EXISTS (SELECT 1 FROM memberships AS other
-                                       WHERE other.user_id = own.user_id AND other.tenant_id <> $1)";
-        let users: Vec<UserId> = view.all(sql, values![id], |row| row.at("user_id")).await?;
         let sql = "SELECT id FROM roles WHERE tenant_id = $1";
         let roles: Vec<RoleId> = view.all(sql, values![id], |row| row.at("id")).await?;
         let sql = "UPDATE customers SET break_glass_user_id = NULL
@@ -88,11 +84,22 @@ impl Tx {
         view.execute(sql, values![id]).await?;
         // An entry of a menu refers to the one above it.
         view.execute("UPDATE menus SET parent_id = NULL WHERE tenant_id = $1", values![id]).await?;
+        let sql = "INSERT INTO released_slugs (slug, issuer, customer_id, at)
+                   SELECT tenants.slug, CASE WHEN projects.kind = 'dedicated' THEN projects.issuer END,
+                       tenants.customer_id, $2
+                   FROM tenants JOIN projects ON projects.id = tenants.project_id WHERE tenants.id = $1
+                   ON CONFLICT (slug) DO UPDATE SET issuer = excluded.issuer, customer_id = excluded.customer_id,
+                       at = excluded.at";
+        view.execute(sql, values![id, self.work.now]).await?;
+        // Emergency administrators stay as long as they are one.
+        view.execute("DELETE FROM break_glass WHERE tenant_id = $1", values![id]).await?;
+        let sql = "DELETE FROM users WHERE id IN (
+                       SELECT user_id FROM memberships AS own WHERE own.tenant_id = $1
+                           AND NOT EXISTS (SELECT 1 FROM memberships AS other
+                                           WHERE other.user_id = own.user_id AND other.tenant_id <> $1))";
+        view.execute(sql, values![id]).await?;
         for table in OF_TENANTS {
             view.execute(&format!("DELETE FROM {table} WHERE tenant_id = $1"), values![id]).await?;
-        }
-        for user in users {
-            view.execute("DELETE FROM users WHERE id = $1", values![user]).await?;
         }
         view.execute("DELETE FROM tenants WHERE id = $1", values![id]).await?;
         for role in roles {

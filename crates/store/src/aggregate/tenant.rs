@@ -74,6 +74,19 @@ pub trait Tenants: Reader {
         }
     }
 
+    /// Whether a purged tenant of another customer's was known by this slug or issuer.
+    fn was_anothers(
+        &self,
+        slug: &str,
+        issuer: Option<&str>,
+        customer: CustomerId,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        async move {
+            let sql = "SELECT slug FROM released_slugs WHERE (slug = $1 OR issuer = $2) AND customer_id <> $3 LIMIT 1";
+            Ok(!self.view().await?.query(sql, values![slug, issuer, customer]).await?.is_empty())
+        }
+    }
+
     /// Tenants of a customer.
     fn tenants_of_customer(
         &self,
@@ -95,22 +108,23 @@ pub trait Tenants: Reader {
     ) -> impl Future<Output = Result<Vec<TenantId>, StoreError>> + Send {
         async move {
             let sql = "SELECT id FROM tenants WHERE status = 'trial' AND trial_ends_at IS NOT NULL
-                           AND trial_ends_at <= $1
+                           AND trial_ends_at <= $1 AND (left_alone_until IS NULL OR left_alone_until <= $1)
                        ORDER BY trial_ends_at, id LIMIT $2";
             self.view().await?.all(sql, values![now, limit], |row| row.at("id")).await
         }
     }
 
-    /// Tenants that were deleted at or before `then` and are not purged yet, the longest on hold first.
+    /// Tenants that were deleted at or before `then` and are not purged yet, in the order of their ids.
     fn tenants_on_hold(
         &self,
-        then: Timestamp,
-        limit: u32,
+        (then, now): (Timestamp, Timestamp),
+        page: Page,
     ) -> impl Future<Output = Result<Vec<TenantId>, StoreError>> + Send {
         async move {
             let sql = "SELECT id FROM tenants WHERE deleted_at IS NOT NULL AND deleted_at <= $1
-                       ORDER BY deleted_at, id LIMIT $2";
-            self.view().await?.all(sql, values![then, limit], |row| row.at("id")).await
+                           AND (left_alone_until IS NULL OR left_alone_until <= $2) AND id > $3
+                       ORDER BY id LIMIT $4";
+            self.view().await?.all(sql, values![then, now, page.start(), page.limit()], |row| row.at("id")).await
         }
     }
 }

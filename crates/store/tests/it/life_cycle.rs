@@ -59,6 +59,18 @@ pub(crate) async fn of_many_that_freeze_an_ended_trial_one_does(db: Database) {
     assert_eq!((rows, store.expired_trials(NOW, 10).await.unwrap()), (1, vec![]));
 }
 
+pub(crate) async fn what_was_over_before_anybody_looked_is_left_alone(db: Database) {
+    let store = world(&db).await;
+    let id = on_trial(&store).await;
+    change!(store, |tx| tx.delete_tenant(&system(), GLOBEX)).unwrap();
+    let later = NOW + HOUR;
+    db.behind(&format!("UPDATE tenants SET left_alone_until = {}", later.millis())).await;
+    assert!(store.expired_trials(NOW, 10).await.unwrap().is_empty());
+    assert!(store.tenants_on_hold((NOW, NOW), Page::FIRST).await.unwrap().is_empty());
+    assert_eq!(store.expired_trials(later, 10).await.unwrap(), [id]);
+    assert_eq!(store.tenants_on_hold((NOW, later), Page::FIRST).await.unwrap(), [GLOBEX]);
+}
+
 pub(crate) async fn a_trial_that_was_prolonged_meanwhile_goes_on(db: Database) {
     let store = world(&db).await;
     let id = on_trial(&store).await;
@@ -92,8 +104,8 @@ pub(crate) async fn of_many_that_purge_a_tenant_one_does_and_its_chain_is_left(d
     change!(store, |tx, begun| tx.begin_provisioning(&system(), begun.clone())).unwrap();
     change!(store, |tx| tx.delete_tenant(&system(), GLOBEX)).unwrap();
     store.tick(NOW).await.unwrap();
-    assert!(store.tenants_on_hold(NOW - HOUR, 10).await.unwrap().is_empty());
-    assert_eq!(store.tenants_on_hold(NOW, 10).await.unwrap(), [GLOBEX]);
+    assert!(store.tenants_on_hold((NOW - HOUR, NOW), Page::FIRST).await.unwrap().is_empty());
+    assert_eq!(store.tenants_on_hold((NOW, NOW), Page::FIRST).await.unwrap(), [GLOBEX]);
     let all = (0..8).map(|_| {
         let store = store.clone();
         tokio::spawn(async move { purge(&store, GLOBEX).await })
@@ -119,6 +131,10 @@ pub(crate) async fn of_many_that_purge_a_tenant_one_does_and_its_chain_is_left(d
     ] {
         assert!(gone.contains(&key), "{key:?} of {gone:?}");
     }
+    let other = fresh();
+    assert!(store.was_anothers("globex", None, other).await.unwrap(), "the slug is not for another customer's");
+    assert!(!store.was_anothers("globex", None, CUSTOMER).await.unwrap());
+    assert!(!store.was_anothers("acme", None, other).await.unwrap());
     crate::audit::chain_all(&store).await;
     let left = store.verify_audit(Some(GLOBEX)).await.unwrap();
     assert!(left.broken.is_none() && left.rows > 0, "the chain still holds: {left:?}");
@@ -194,9 +210,7 @@ pub(crate) async fn no_table_of_tenants_is_forgotten(db: Database) {
 }
 
 async fn claim(store: &Store, seen: &Provisioning, at: domain::Timestamp) -> Option<Provisioning> {
-    let claimed = store.write_session(Scope::Platform, at, |tx| async move {
-        Ok::<_, StoreError>(tx.claim_provisioning(seen, HOUR).await?)
-    });
+    let claimed = store.write_session(Scope::Platform, at, |tx| async move { tx.claim_provisioning(seen, HOUR).await });
     claimed.await.unwrap()
 }
 

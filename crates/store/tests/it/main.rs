@@ -176,7 +176,8 @@ conformance! {
         of_many_claims_of_a_provisioning_one_wins,
         of_many_that_freeze_an_ended_trial_one_does,
         of_many_that_purge_a_tenant_one_does_and_its_chain_is_left,
-        provisionings_are_invisible_to_other_tenants;
+        provisionings_are_invisible_to_other_tenants,
+        what_was_over_before_anybody_looked_is_left_alone;
     log:
         a_commit_knows_its_revision_after_the_tick,
         a_cutoff_outlives_its_fact_and_names_the_foreign_subject_too,
