@@ -10,7 +10,7 @@ use axum::extract::FromRequestParts;
 use domain::{
     OrgUnitId, Permission, ProjectId, RoleId, Seq, SessionId, TenantId, Timestamp, TokenId, UserId,
     audit::{Actor, ActorKind, Origin},
-    model::{KeyPurpose, Project, ProjectStatus, Role, Tenant},
+    model::{KeyPurpose, Project, ProjectStatus, Role, Tenant, UnitRole},
     snapshot::{self, RoleScope, TenantStatus},
 };
 use http::{HeaderMap, Method, header, request::Parts};
@@ -105,6 +105,27 @@ impl Principal {
                 Ok(Site { project: tenant.project_id, tenant: tenant.id })
             }
         }
+    }
+
+    /// Whether it administers this organisational unit of its tenant.
+    pub fn administers_unit(&self, unit: OrgUnitId) -> bool {
+        self.is_in_unit(unit, &[UnitRole::OuAdmin])
+    }
+
+    /// Whether it may see what there is in this organisational unit of its tenant.
+    pub fn reads_unit(&self, unit: OrgUnitId) -> bool {
+        self.is_in_unit(unit, &[UnitRole::OuAdmin, UnitRole::OuAuditor])
+    }
+
+    /// Whether it holds any role in this organisational unit of its tenant.
+    pub fn works_in(&self, unit: OrgUnitId) -> bool {
+        !self.is_system() && self.unit_roles.iter().any(|(at, _)| *at == unit)
+    }
+
+    /// Staff is in no units: it names tenants, and holds everywhere what it holds.
+    fn is_in_unit(&self, unit: OrgUnitId, as_one_of: &[UnitRole]) -> bool {
+        let holds = |role| as_one_of.iter().any(|it| it.id() == role);
+        !self.is_system() && self.unit_roles.iter().any(|(at, role)| *at == unit && holds(*role))
     }
 
     /// Proof that it may do `verb` to resources of `A` in a tenant.

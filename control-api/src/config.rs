@@ -74,6 +74,12 @@ pub struct Config {
     pub audit: AuditConfig,
     /// How tenants are told what happens.
     pub webhooks: WebhooksConfig,
+    /// What becomes of organisational units that were deleted.
+    pub org_units: OrgUnitsConfig,
+    /// What is kept of requests that are about organisational units.
+    pub access_log: AccessLogConfig,
+    /// Invitations to join a tenant.
+    pub invitations: InvitationsConfig,
     /// Rules for upstreams.
     pub upstreams: UpstreamsConfig,
     /// What is ensured at every start.
@@ -104,6 +110,9 @@ impl Default for Config {
             email_domains: EmailDomainsConfig::default(),
             audit: AuditConfig::default(),
             webhooks: WebhooksConfig::default(),
+            org_units: OrgUnitsConfig::default(),
+            access_log: AccessLogConfig::default(),
+            invitations: InvitationsConfig::default(),
             upstreams: UpstreamsConfig::default(),
             bootstrap: BootstrapConfig::default(),
             telemetry: TelemetryConfig::default(),
@@ -313,11 +322,13 @@ pub enum ServiceMethod {
     SetPayment,
     /// That an event is appended to the audit trail.
     AppendAudit,
+    /// Which of a tenant's users have these emails.
+    LookupUsers,
 }
 
 impl ServiceMethod {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::VerifyToken,
         Self::GetUserPermissions,
         Self::CheckPermission,
@@ -328,9 +339,10 @@ impl ServiceMethod {
         Self::SetKyc,
         Self::SetPayment,
         Self::AppendAudit,
+        Self::LookupUsers,
     ];
 
-    /// What a gateway's certificate is good for: what concerns requests, and nothing of customers.
+    /// What a gateway's certificate is good for: what concerns requests, and nothing of customers and people.
     pub const OF_GATEWAYS: [Self; 7] = [
         Self::VerifyToken,
         Self::GetUserPermissions,
@@ -516,6 +528,55 @@ impl Default for DecisionsConfig {
     }
 }
 
+/// What becomes of organisational units that were deleted.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrgUnitsConfig {
+    /// A deleted unit can be restored for this long, 1 m to 365 d. Default 30 d.
+    pub hold: HumanDuration,
+    /// What is due is removed for good this often, 1 s to 1 d. Default 1 m.
+    pub purge_every: HumanDuration,
+}
+
+impl Default for OrgUnitsConfig {
+    fn default() -> Self {
+        Self { hold: HumanDuration::from_secs(30 * 86_400), purge_every: HumanDuration::from_secs(60) }
+    }
+}
+
+/// What is kept of requests that are about organisational units.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessLogConfig {
+    /// For how long, 1 h to 365 d. Default 30 d.
+    pub age: HumanDuration,
+    /// How many of each tenant, the newest, 0 to 10,000,000. Default 100,000.
+    #[schemars(range(max = 10_000_000))]
+    pub each: u32,
+    /// What is too old and too many is removed this often, 1 s to 1 d. Default 1 m.
+    pub sweep: HumanDuration,
+}
+
+impl Default for AccessLogConfig {
+    fn default() -> Self {
+        Self { age: HumanDuration::from_secs(30 * 86_400), each: 100_000, sweep: HumanDuration::from_secs(60) }
+    }
+}
+
+/// Invitations to join a tenant.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct InvitationsConfig {
+    /// An invitation can be accepted for this long, 1 m to 30 d. Default 7 d.
+    pub lifetime: HumanDuration,
+}
+
+impl Default for InvitationsConfig {
+    fn default() -> Self {
+        Self { lifetime: HumanDuration::from_secs(7 * 86_400) }
+    }
+}
+
 /// Rules for upstreams.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -634,6 +695,21 @@ impl Config {
         if !within(self.decisions.sweep, 1, 3600) {
             checks.refuse("/decisions/sweep", "is not within 1s and 1h");
         }
+        if !within(self.org_units.hold, 60, 365 * 86_400) {
+            checks.refuse("/org_units/hold", "is not within 1m and 365d");
+        }
+        if !within(self.org_units.purge_every, 1, 86_400) {
+            checks.refuse("/org_units/purge_every", "is not within 1s and 1d");
+        }
+        if !within(self.access_log.age, 3600, 365 * 86_400) {
+            checks.refuse("/access_log/age", "is not within 1h and 365d");
+        }
+        if !within(self.access_log.sweep, 1, 86_400) {
+            checks.refuse("/access_log/sweep", "is not within 1s and 1d");
+        }
+        if !within(self.invitations.lifetime, 60, 30 * 86_400) {
+            checks.refuse("/invitations/lifetime", "is not within 1m and 30d");
+        }
         if !within(self.enrolment.join_token, 60, 86_400) {
             checks.refuse("/enrolment/join_token", "is not within 1m and 24h");
         }
@@ -720,6 +796,7 @@ mod tests {
              dns: { timeout: 1m }\nproofs: { recheck: 0s, grace: 91d, takeover_after: 366d }\nhostnames: { quarantine: 366d }\n\
              issuers: { refresh: 1s, keep: 0s, on_loopback: true }\n\
              audit: { keep: 1d, sweep: 1s }\nwebhooks: { timeout: 0s, give_up_after: 1m, keep: 1h, on_loopback: true }\n\
+             org_units: { hold: 1s, purge_every: 2d }\naccess_log: { age: 1m, sweep: 0s }\ninvitations: { lifetime: 31d }\n\
              internal: { service_keys: [{ name: A, key: \"env:K\", methods: [] }, { name: A, key: \"env:K\", methods: [verify_token] }] }\n",
         )
         .unwrap_err()
@@ -765,6 +842,11 @@ mod tests {
             "webhooks.give_up_after",
             "webhooks.keep",
             "webhooks.on_loopback",
+            "org_units.hold",
+            "org_units.purge_every",
+            "access_log.age",
+            "access_log.sweep",
+            "invitations.lifetime",
         ] {
             assert!(mistakes.contains(key), "{key} in {mistakes}");
         }

@@ -77,6 +77,14 @@ pub enum AppError {
         /// What the giver lacks.
         permission: String,
     },
+    /// It may be done, but not to this, or not here.
+    #[error("{detail}")]
+    Restricted {
+        /// Stable code.
+        code: &'static str,
+        /// What keeps it as it is.
+        detail: &'static str,
+    },
     /// There is no such thing, or not for the caller.
     #[error("there is no such {0}")]
     NotFound(&'static str),
@@ -188,6 +196,7 @@ impl AppError {
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "permission_denied"),
             Self::ManagedByPlatform(_) => (StatusCode::FORBIDDEN, "managed_by_platform"),
             Self::Escalation { .. } => (StatusCode::FORBIDDEN, "permission_escalation"),
+            Self::Restricted { code, .. } => (StatusCode::FORBIDDEN, code),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_failed"),
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "body_malformed"),

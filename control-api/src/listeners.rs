@@ -34,7 +34,7 @@ use tokio::{
 
 use crate::{
     App,
-    app::{key_schedule, life_cycle},
+    app::{access_log, key_schedule, life_cycle, org_units},
     audit_upkeep,
     authority::{Authority, AuthorityError},
     bootstrap::{self, Bootstrapped, WayIn},
@@ -217,8 +217,8 @@ impl Drop for FeedRuntime {
     }
 }
 
-/// What becomes of keys, ours and those of others, of tenants, of what was proven by DNS and of the audit trail by themselves;
-/// who is told of it. Never ends.
+/// What becomes of things by themselves: keys, ours and those of others, tenants, what was proven by DNS, the audit trail, and
+/// what is kept for a while only; who is told of it. Never ends.
 async fn upkeep(app: App, fetcher: Arc<Fetcher>, sender: Arc<Sender>) {
     tokio::join!(
         key_schedule::run(app.clone()),
@@ -226,8 +226,10 @@ async fn upkeep(app: App, fetcher: Arc<Fetcher>, sender: Arc<Sender>) {
         provisioning::run(app.clone()),
         reproof::run(app.clone()),
         issuer_keys::run(app.clone(), fetcher),
+        org_units::keep_purging(&app),
+        access_log::keep_sweeping(&app),
         audit_upkeep::run(app.clone()),
-        webhooks::run(app, sender),
+        webhooks::run(app.clone(), sender),
     );
 }
 

@@ -20,11 +20,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     App,
     api::{
-        api_keys, apply, audit, audit_export, auth_rpc, break_glass, catalog, certificates, client_certificates,
-        customer_states, customers, decisions, email_domains, entitlements, extract::MAX_BODY, gateways, health,
-        hostnames, idempotency, issuers, keycloak, me, members, menus, navigation, permissions, products, projects,
-        realm, role_bindings, roles, routes as route_api, services, sessions, signing_keys, tenant_users, tenants,
-        upstreams, users, webhooks, well_known,
+        access_log, api_keys, apply, audit, audit_export, auth_rpc, break_glass, catalog, certificates,
+        client_certificates, customer_states, customers, decisions, email_domains, entitlements, extract::MAX_BODY,
+        gateways, groups, health, hostnames, idempotency, invitations, issuers, keycloak, me, members, menus, my_units,
+        navigation, org_units, permissions, products, projects, realm, resources, role_bindings, roles,
+        routes as route_api, services, sessions, signing_keys, tenant_users, tenants, unit_members, upstreams,
+        user_lookup, users, webhooks, well_known,
     },
     envelope,
     error::AppError,
@@ -72,6 +73,24 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(tenant_users::logout_tenant_user))
         .routes(routes!(tenant_users::list_tenant_user_sessions))
         .routes(routes!(tenant_users::end_tenant_user_session))
+        .routes(routes!(tenant_users::list_tenant_user_org_units))
+        .routes(routes!(org_units::list_org_units, org_units::create_org_unit))
+        .routes(routes!(org_units::read_org_unit, org_units::replace_org_unit, org_units::delete_org_unit))
+        .routes(routes!(org_units::restore_org_unit))
+        .routes(routes!(unit_members::list_unit_members, unit_members::create_unit_member))
+        .routes(routes!(unit_members::put_unit_member, unit_members::delete_unit_member))
+        .routes(routes!(access_log::list_access_log))
+        .routes(routes!(my_units::list_my_org_units))
+        .routes(routes!(my_units::set_my_default_org_unit))
+        .routes(routes!(my_units::read_my_preferences, my_units::put_my_preferences))
+        .routes(routes!(groups::list_groups, groups::create_group))
+        .routes(routes!(groups::read_group, groups::update_group, groups::delete_group))
+        .routes(routes!(groups::list_group_members, groups::create_group_member))
+        .routes(routes!(groups::delete_group_member))
+        .routes(routes!(invitations::list_invitations, invitations::create_invitation))
+        .routes(routes!(invitations::revoke_invitation))
+        .routes(routes!(invitations::accept_invitation))
+        .routes(routes!(resources::list_resources))
         .routes(routes!(roles::list_roles, roles::create_role))
         .routes(routes!(roles::read_role, roles::replace_role, roles::delete_role))
         .routes(routes!(role_bindings::list_role_bindings, role_bindings::create_role_binding))
@@ -146,6 +165,7 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(users::logout_user))
         .routes(routes!(users::list_user_sessions))
         .routes(routes!(users::end_user_session))
+        .routes(routes!(users::list_user_org_units))
         .routes(routes!(members::list_members))
         .routes(routes!(members::put_member, members::delete_member))
         .routes(routes!(hostnames::update_hostname))
@@ -211,6 +231,7 @@ fn internal_routes() -> OpenApiRouter<App> {
         .routes(routes!(auth_rpc::invalidate_token))
         .routes(routes!(auth_rpc::user_permissions))
         .routes(routes!(auth_rpc::check_permission))
+        .routes(routes!(user_lookup::lookup_users))
         .routes(routes!(keycloak::tenant_claims))
         .routes(routes!(api_keys::verify_api_key))
         .routes(routes!(customer_states::push_kyc))

@@ -59,6 +59,8 @@ pub struct GatewayConfig {
     pub upstreams: UpstreamConfig,
     /// Which decisions are told to the control API, so that they can be explained.
     pub explain: ExplainConfig,
+    /// Which requests that are about organisational units are told to the control API.
+    pub access_log: AccessLogConfig,
     /// Logs and traces.
     pub telemetry: TelemetryConfig,
     /// What kind of deployment this is.
@@ -350,6 +352,26 @@ impl Default for ExplainConfig {
             total: RateLimit { rps: 100, burst: 200 },
             hostname: RateLimit { rps: 10, burst: 50 },
         }
+    }
+}
+
+/// Which requests that are about organisational units are told to the control API, for who administers them. How much each
+/// unit asks for is told whatever stands here. With `feed.file` there is nobody to tell.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessLogConfig {
+    /// Tell of requests. Default true.
+    pub records: bool,
+    /// Requests told of in all; those of more are counted in `portcullis_access_records_total` and lost. Default 500 a
+    /// second, 2,000 at once.
+    pub total: RateLimit,
+    /// Requests told of one tenant. Default 100 a second, 500 at once.
+    pub tenant: RateLimit,
+}
+
+impl Default for AccessLogConfig {
+    fn default() -> Self {
+        Self { records: true, total: RateLimit { rps: 500, burst: 2000 }, tenant: RateLimit { rps: 100, burst: 500 } }
     }
 }
 

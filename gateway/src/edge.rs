@@ -54,6 +54,7 @@ use crate::{
     permissions::Permissions,
     proxy::{EdgeProxy, Shared, forbidden::Forbidden, peers::Peers, resolver::Resolver},
     tls::Tls,
+    units::UnitBook,
     usage::UsageBook,
 };
 
@@ -171,6 +172,8 @@ pub struct RunningEdge {
     reload: mpsc::Sender<()>,
     grace: Duration,
     usage: Arc<UsageBook>,
+    /// Whom to tell what was counted last.
+    plane: Option<Arc<dyn ControlPlane>>,
     workers: Option<Runtime>,
     background: Option<Runtime>,
 }
@@ -242,9 +245,17 @@ impl Edge {
             Source::ControlPlane { .. } => Some(Explainer::new(&config.explain, &metrics)).unzip(),
             Source::File(_) => (None, None),
         };
+        let (units, accesses) = match source {
+            Source::ControlPlane { .. } => {
+                let (book, accesses) = UnitBook::new(&config.access_log, &metrics);
+                (Some(Arc::new(book)), Some(accesses))
+            }
+            Source::File(_) => (None, None),
+        };
         let shared = Arc::new(Shared {
             gate,
             explainer,
+            units: units.clone(),
             peers: Peers::new(forbidden, Resolver::new(Arc::clone(&clock)), Arc::clone(&control_tls)),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
@@ -274,6 +285,7 @@ impl Edge {
             reload,
             grace: config.shutdown_grace.map_or(GRACE, |grace| grace.get()),
             usage: Arc::clone(&usage),
+            plane: permissions.plane.clone(),
             workers: Some(workers),
             background: Some(background),
         };
@@ -305,6 +317,10 @@ impl Edge {
                 handle.spawn(api_keys::tell(Arc::clone(&plane), key_uses));
                 if let Some(chosen) = chosen {
                     handle.spawn(explain::report(Arc::clone(&plane), chosen, metrics));
+                }
+                if let (Some(units), Some(accesses)) = (&units, accesses) {
+                    handle.spawn(Arc::clone(units).run_records(Arc::clone(&plane), accesses));
+                    handle.spawn(Arc::clone(units).run_counts(Arc::clone(&plane), Arc::clone(&clock)));
                 }
                 tasks.control_plane(&handle, plane, carrier).await?;
                 if timeout(config.snapshot.wait.get(), applier.loaded()).await.is_err() {
@@ -402,6 +418,9 @@ impl RunningEdge {
             tracing::warn!(requests = self.shared.metrics.active_requests.get(), "open requests are cut off");
         }
         self.usage.close().await;
+        if let (Some(units), Some(plane)) = (&self.shared.units, &self.plane) {
+            units.close(&**plane).await;
+        }
         self.end();
     }
 

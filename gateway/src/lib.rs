@@ -34,6 +34,7 @@ mod proxy;
 mod record;
 mod status;
 mod tls;
+mod units;
 mod usage;
 
 pub use config::GatewayConfig;

@@ -69,6 +69,8 @@ pub(crate) struct Metrics {
     bindings: IntCounterVec,
     /// Decisions that were to be told to the control API, by what became of them.
     decisions_told: IntCounterVec,
+    /// Requests of organisational units that were to be told to the control API, by what became of them.
+    accesses_told: IntCounterVec,
     /// Revision of the snapshot in force.
     pub(crate) feed_revision: IntGauge,
     /// Seconds since the feed was last heard of.
@@ -120,6 +122,11 @@ impl Metrics {
             decisions_told: add.counters(
                 "decisions_told_total",
                 "Decisions that were to be told to the control API",
+                "outcome",
+            )?,
+            accesses_told: add.counters(
+                "access_records_total",
+                "Requests of organisational units that were to be told to the control API",
                 "outcome",
             )?,
             feed_revision: add.integer("feed_revision", "Revision of the snapshot in force")?,
@@ -180,6 +187,11 @@ impl Metrics {
     /// Counts decisions that were to be told to the control API.
     pub(crate) fn decisions(&self, outcome: Telling, count: u64) {
         self.decisions_told.with_label_values(&[outcome.name()]).inc_by(count);
+    }
+
+    /// Counts requests of organisational units that were to be told to the control API.
+    pub(crate) fn accesses(&self, outcome: Telling, count: u64) {
+        self.accesses_told.with_label_values(&[outcome.name()]).inc_by(count);
     }
 
     /// Everything in Prometheus' text format.

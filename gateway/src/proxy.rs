@@ -53,7 +53,7 @@ use self::{
     stream::Stream,
     upload::Upload,
 };
-use crate::{config::ConnectionConfig, connection::Connection, explain::Explainer, metrics::Metrics};
+use crate::{config::ConnectionConfig, connection::Connection, explain::Explainer, metrics::Metrics, units::UnitBook};
 
 /// Longest time for what is left of a request body after it was answered.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -70,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) limits: ConnectionConfig,
     /// None where there is nobody to tell of decisions.
     pub(crate) explainer: Option<Explainer>,
+    /// None where there is nobody to tell what is asked of organisational units.
+    pub(crate) units: Option<Arc<UnitBook>>,
     /// Whether answers say what is left of limits.
     pub(crate) tells_limits: bool,
 }

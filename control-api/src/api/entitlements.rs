@@ -2,8 +2,10 @@
 
 use axum::{Json, extract::State};
 use domain::{
-    EntitlementId, Period, ProductQuota, TenantId, Timestamp,
+    EntitlementId, OrgUnitId, Period, ProductQuota, TenantId, Timestamp,
+    access::UnitUsage,
     model::{Entitlement, EntitlementSource, EntitlementStatus, ProductKey},
+    quota::Span,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -123,7 +125,83 @@ pub struct ProductQuery {
     pub product: Option<ProductKey>,
 }
 
-wire!(EntitlementView, PutEntitlement, UsageView);
+/// What an organisational unit asked for in a range of days of UTC.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "OrgUnitUsage")]
+pub struct UnitUsageView {
+    /// The unit, which may have been removed since.
+    pub ou_id: OrgUnitId,
+    /// Requests that were let through, as gateways have told; at most some seconds behind.
+    pub requests: u64,
+    /// Bytes of their bodies.
+    pub bytes_received: u64,
+    /// Bytes of the bodies they were answered with.
+    pub bytes_sent: u64,
+}
+
+impl From<(OrgUnitId, UnitUsage)> for UnitUsageView {
+    fn from((ou_id, it): (OrgUnitId, UnitUsage)) -> Self {
+        Self { ou_id, requests: it.requests, bytes_received: it.bytes_received, bytes_sent: it.bytes_sent }
+    }
+}
+
+/// What was used: of a product, or by an organisational unit.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AnyUsage {
+    /// Of a product.
+    Product(UsageView),
+    /// By an organisational unit.
+    Unit(UnitUsageView),
+}
+
+/// By what usage is told apart.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupBy {
+    /// By product; the default.
+    Product,
+    /// By organisational unit.
+    OrgUnit,
+}
+
+/// Usage by organisational unit.
+#[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UnitUsageQuery {
+    /// `product` (default) or `org_unit`.
+    #[param(value_type = Option<String>)]
+    group_by: Option<GroupBy>,
+    /// First day of UTC, such as `2028-02-01`. By `org_unit` only; default the first of this month.
+    from: Option<String>,
+    /// The day after the last, at most 400 after the first. By `org_unit` only; default tomorrow.
+    to: Option<String>,
+}
+
+/// Most days at once.
+const MAX_DAYS: u32 = 400;
+
+impl UnitUsageQuery {
+    fn days(&self, now: Timestamp) -> Result<(Span, Span), AppError> {
+        let today = Span::at(Period::Day, now);
+        let first = Span::at(Period::Day, Span::at(Period::Month, now).starts_at());
+        let day = |pointer: &str, text: &Option<String>, default: Span| match text {
+            None => Ok(default),
+            Some(text) => {
+                let read = text.parse::<Span>().ok().filter(|span| span.period() == Period::Day);
+                read.ok_or_else(|| AppError::field(pointer, "invalid", "is no day such as `2028-02-29`"))
+            }
+        };
+        let from = day("?from", &self.from, first)?;
+        let to = day("?to", &self.to, Span::numbered(Period::Day, today.number() + 1))?;
+        if from >= to || to.number() - from.number() > MAX_DAYS {
+            return Err(AppError::field("?to", "range", format!("1 to {MAX_DAYS} days after `from`")));
+        }
+        Ok((from, to))
+    }
+}
+
+wire!(EntitlementView, PutEntitlement, UsageView, UnitUsageView, AnyUsage);
 
 /// Lists a tenant's entitlements, whatever became of them.
 #[utoipa::path(get, path = "/v1/entitlements", tag = "entitlements", params(TenantQuery, PageQuery),
@@ -140,18 +218,25 @@ pub async fn list_entitlements(
     Ok(Json(List::page(rows, page, |it| it.id.uuid(), |it| EntitlementView::at(it, now))))
 }
 
-/// Says what a tenant used of the products it may use, in this day and month.
-#[utoipa::path(get, path = "/v1/usage", tag = "entitlements", params(TenantQuery, ProductQuery),
-    responses((status = 200, body = List<UsageView>)), security(("bearer" = [])))]
+/// Says what a tenant used of the products it may use, in this day and month; with `group_by=org_unit`, what each of its
+/// organisational units asked for in a range of days.
+#[utoipa::path(get, path = "/v1/usage", tag = "entitlements", params(TenantQuery, ProductQuery, UnitUsageQuery, PageQuery),
+    responses((status = 200, body = List<AnyUsage>)), security(("bearer" = [])))]
 pub async fn read_usage(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<TenantQuery>,
     Asked(of): Asked<ProductQuery>,
-) -> Result<Json<List<UsageView>>, AppError> {
+    Asked(units): Asked<UnitUsageQuery>,
+    Paging(page): Paging,
+) -> Result<Json<List<AnyUsage>>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
+    if let Some(GroupBy::OrgUnit) = units.group_by {
+        let rows = app::access_log::usage_by_unit(&app, &principal, site, units.days(app.now())?, page).await?;
+        return Ok(Json(List::page(rows, page, |(unit, _)| unit.uuid(), |row| AnyUsage::Unit(row.into()))));
+    }
     let used = app::products::read_usage(&app, &principal, site, of.product.as_ref()).await?;
-    Ok(Json(List::whole(used.into_iter().map(Into::into).collect())))
+    Ok(Json(List::whole(used.into_iter().map(|used| AnyUsage::Product(used.into())).collect())))
 }
 
 /// Entitles a tenant to a product, or changes how and until when it is. One that was over begins anew.

@@ -5,7 +5,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use domain::{TenantId, model::Version};
+use domain::{Id, TenantId, Timestamp, model::Version};
 use http::{header, request::Parts};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use store::Page;
@@ -180,6 +180,24 @@ pub fn cursor(id: Uuid) -> String {
     URL_SAFE_NO_PAD.encode(id.as_bytes())
 }
 
+/// A place in a list by time, opaque to callers.
+pub fn timed_cursor<K>(at: Timestamp, id: Id<K>) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}:{id}", at.millis()))
+}
+
+/// The place that a [`timed_cursor`] names.
+///
+/// # Errors
+/// [`AppError::Invalid`] for what is none.
+pub fn untimed_cursor<K>(text: &str) -> Result<(Timestamp, Id<K>), AppError> {
+    let read = || {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let (millis, id) = text.split_once(':')?;
+        Some((Timestamp::from_millis(millis.parse().ok()?), id.parse().ok()?))
+    };
+    read().ok_or_else(|| AppError::field("?cursor", "invalid", "is no `next_cursor` of a page"))
+}
+
 /// A place in a list, as it was given out.
 ///
 /// # Errors
@@ -222,5 +240,8 @@ mod tests {
         let id = Uuid::from_u128(7);
         assert_eq!(uncursor(&cursor(id)).unwrap(), id);
         assert!(uncursor("x").is_err());
+        let place = (Timestamp::from_millis(1_700_000_000_123), TenantId::new(id));
+        assert_eq!(untimed_cursor(&timed_cursor(place.0, place.1)).unwrap(), place);
+        assert!(untimed_cursor::<domain::id::kind::Tenant>("x").is_err());
     }
 }

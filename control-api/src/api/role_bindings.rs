@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use domain::{
-    OrgUnitId, RoleBindingId, RoleId, TenantId, Timestamp, UserId,
+    GroupId, OrgUnitId, RoleBindingId, RoleId, TenantId, Timestamp, UserId,
     model::{RoleBinding, RoleSubject},
 };
 use schemars::JsonSchema;
@@ -60,14 +60,16 @@ impl From<RoleBinding> for RoleBindingView {
     }
 }
 
-/// A role for a user of the tenant.
+/// A role for a user or a group of the tenant: exactly one of `user_id` and `group_id`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateRoleBinding {
     /// Which role.
     role_id: RoleId,
-    /// To whom.
-    user_id: UserId,
+    /// To which user.
+    user_id: Option<UserId>,
+    /// To which group: all its members hold it.
+    group_id: Option<GroupId>,
     /// Only in this organisational unit.
     ou_id: Option<OrgUnitId>,
 }
@@ -99,7 +101,13 @@ pub async fn create_role_binding(
     Body(body): Body<CreateRoleBinding>,
 ) -> Result<Created<RoleBindingView>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
-    let subject = RoleSubject::User(body.user_id);
+    let subject = match (body.user_id, body.group_id) {
+        (Some(user), None) => RoleSubject::User(user),
+        (None, Some(group)) => RoleSubject::Group(group),
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(AppError::field("/user_id", "choice", "exactly one of `user_id` and `group_id` is given"));
+        }
+    };
     let made = app::role_bindings::create_role_binding(&app, &principal, site, body.role_id, subject, body.ou_id);
     let (made, commit) = made.await?;
     let location = format!("/v1/role-bindings/{}", made.id);

@@ -58,8 +58,10 @@ pub struct RouteBody {
     upstream_id: Option<UpstreamId>,
     /// Product the tenant must be entitled to.
     product: Option<String>,
-    /// Name of the path parameter that holds the organisational unit.
+    /// Name of the path parameter that holds the organisational unit: it makes the route one of units.
     ou_parameter: Option<String>,
+    /// Name of the header field that holds it instead, such as `x-workspace-id`.
+    ou_header: Option<String>,
     /// Without proof of freshness; none for the default.
     on_unproven: Option<OnUnproven>,
     /// One of sign-in, refresh and sign-out, which a frozen tenant keeps.
@@ -130,6 +132,7 @@ impl From<Route> for RouteBody {
             upstream_id: rule.upstream_id,
             product: rule.product,
             ou_parameter: rule.ou_parameter,
+            ou_header: rule.ou_header,
             on_unproven: rule.on_unproven,
             session: rule.session,
             tenant_api: rule.tenant_api,
@@ -189,6 +192,7 @@ impl RouteBody {
             upstream_id: self.upstream_id,
             product: self.product,
             ou_parameter: self.ou_parameter,
+            ou_header: self.ou_header,
             on_unproven: self.on_unproven,
             session: self.session,
             tenant_api: self.tenant_api,

@@ -5,22 +5,24 @@ use domain::{SessionId, UserId};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    extract::{Asked, At, Body, IfMatch, PageQuery, Paging, WaitQuery},
     me::ENDS,
-    users::{CreateUser, ResetPassword, SessionView, UpdateUser, UserView},
+    my_units::UnitOfUserView,
+    users::{CreateUser, ResetPassword, SessionView, UpdateUser, UserQuery, UserView},
 };
 use crate::{App, app, caller::Principal, error::AppError};
 
 /// Lists the tenant's users.
-#[utoipa::path(get, path = "/api/v1/tenant/users", tag = "tenant users", params(PageQuery),
+#[utoipa::path(get, path = "/api/v1/tenant/users", tag = "tenant users", params(UserQuery, PageQuery),
     responses((status = 200, body = List<UserView>)), security(("bearer" = [])))]
 pub async fn list_tenant_users(
     principal: Principal,
     State(app): State<App>,
+    Asked(query): Asked<UserQuery>,
     Paging(page): Paging,
 ) -> Result<Json<List<UserView>>, AppError> {
     let site = principal.own_site()?;
-    let rows = app::users::list_users(&app, &principal, site, page).await?;
+    let rows = app::users::list_users(&app, &principal, site, &query.filter()?, page).await?;
     Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
 }
 
@@ -172,6 +174,21 @@ pub async fn list_tenant_user_sessions(
     let site = principal.own_site()?;
     let rows = app::users::list_sessions(&app, &principal, site, id, page).await?;
     Ok(Json(List::page(rows, page, |it| it.sid.uuid(), Into::into)))
+}
+
+/// Lists the organisational units in which a user of the tenant holds a role.
+#[utoipa::path(get, path = "/api/v1/tenant/users/{id}/org-units", tag = "tenant users",
+    params(("id" = String, Path), PageQuery), responses((status = 200, body = List<UnitOfUserView>)),
+    security(("bearer" = [])))]
+pub async fn list_tenant_user_org_units(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<UserId>,
+    Paging(page): Paging,
+) -> Result<Json<List<UnitOfUserView>>, AppError> {
+    let site = principal.own_site()?;
+    let rows = app::org_units::list_user_org_units(&app, &principal, site, (id, page)).await?;
+    Ok(Json(List::page(rows, page, |it| it.unit.id.uuid(), Into::into)))
 }
 
 /// Ends one session of a user of the tenant.

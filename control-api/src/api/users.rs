@@ -7,11 +7,13 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::UserFilter;
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    extract::{Asked, At, Body, IfMatch, PageQuery, Paging, WaitQuery},
     me::ENDS,
+    my_units::UnitOfUserView,
     schema::wire,
 };
 use crate::{
@@ -122,6 +124,8 @@ pub struct UpdateUser {
     last_name: Option<String>,
     /// Phone.
     phone: Option<String>,
+    /// Id in another system, unique in the project.
+    external_id: Option<String>,
 }
 
 impl From<UpdateUser> for UserEdit {
@@ -132,7 +136,38 @@ impl From<UpdateUser> for UserEdit {
             first_name: body.first_name,
             last_name: body.last_name,
             phone: body.phone,
+            external_id: body.external_id,
         }
+    }
+}
+
+/// Which users; what is absent says nothing.
+#[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UserQuery {
+    /// Whose email, user name, first or last name holds this, in any case; up to 128 characters.
+    search: Option<String>,
+    /// In this state.
+    #[param(value_type = Option<String>)]
+    status: Option<UserStatus>,
+    /// With this email, in any case.
+    email: Option<String>,
+    /// With this id in another system.
+    external_id: Option<String>,
+}
+
+impl UserQuery {
+    pub(super) fn filter(self) -> Result<UserFilter, AppError> {
+        if self.search.as_ref().is_some_and(|text| text.chars().count() > 128) {
+            return Err(AppError::field("?search", "range", "at most 128 characters"));
+        }
+        let Self { search, status, email, external_id } = self;
+        for (pointer, text) in [("?search", &search), ("?email", &email), ("?external_id", &external_id)] {
+            if text.as_deref().is_some_and(|text| text.chars().any(char::is_control)) {
+                return Err(AppError::field(pointer, "invalid", "holds control characters"));
+            }
+        }
+        Ok(UserFilter { search, status, email, external_id })
     }
 }
 
@@ -188,16 +223,17 @@ async fn site(app: &App, principal: &Principal, tenant: TenantId) -> Result<Site
 }
 
 /// Lists a tenant's users.
-#[utoipa::path(get, path = "/v1/tenants/{id}/users", tag = "users", params(("id" = String, Path), PageQuery),
+#[utoipa::path(get, path = "/v1/tenants/{id}/users", tag = "users", params(("id" = String, Path), UserQuery, PageQuery),
     responses((status = 200, body = List<UserView>)), security(("bearer" = [])))]
 pub async fn list_users(
     principal: Principal,
     State(app): State<App>,
     At(tenant): At<TenantId>,
+    Asked(query): Asked<UserQuery>,
     Paging(page): Paging,
 ) -> Result<Json<List<UserView>>, AppError> {
     let site = site(&app, &principal, tenant).await?;
-    let rows = app::users::list_users(&app, &principal, site, page).await?;
+    let rows = app::users::list_users(&app, &principal, site, &query.filter()?, page).await?;
     Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
 }
 
@@ -313,6 +349,21 @@ pub async fn list_user_sessions(
     let site = site(&app, &principal, tenant).await?;
     let rows = app::users::list_sessions(&app, &principal, site, id, page).await?;
     Ok(Json(List::page(rows, page, |it| it.sid.uuid(), Into::into)))
+}
+
+/// Lists the organisational units in which a user of a tenant holds a role.
+#[utoipa::path(get, path = "/v1/tenants/{id}/users/{uid}/org-units", tag = "users",
+    params(("id" = String, Path), ("uid" = String, Path), PageQuery),
+    responses((status = 200, body = List<UnitOfUserView>)), security(("bearer" = [])))]
+pub async fn list_user_org_units(
+    principal: Principal,
+    State(app): State<App>,
+    At((tenant, id)): At<(TenantId, UserId)>,
+    Paging(page): Paging,
+) -> Result<Json<List<UnitOfUserView>>, AppError> {
+    let site = site(&app, &principal, tenant).await?;
+    let rows = app::org_units::list_user_org_units(&app, &principal, site, (id, page)).await?;
+    Ok(Json(List::page(rows, page, |it| it.unit.id.uuid(), Into::into)))
 }
 
 /// Ends one session of a user in a tenant.

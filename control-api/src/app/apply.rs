@@ -95,7 +95,7 @@ impl Writer {
     }
 
     fn may_give(&self, role: &Role) -> Result<(), AppError> {
-        self.principal.as_ref().map_or(Ok(()), |principal| role_bindings::may_give(principal, role))
+        self.principal.as_ref().map_or(Ok(()), |principal| role_bindings::may_give(principal, role, None))
     }
 }
 

@@ -10,7 +10,7 @@ use authz::PermissionSet;
 use domain::{
     HostName, OrgUnitId, Permission, Secret, Seq, TenantId, Timestamp, UserId,
     audit::{Actor, ActorKind, Origin},
-    model::Role,
+    model::{Role, UnitRole},
     snapshot::TenantStatus,
 };
 use store::read::*;
@@ -269,8 +269,18 @@ impl Held {
     fn allows(&self, permission: &Permission, unit: Option<OrgUnitId>) -> bool {
         let nobody = Actor { kind: ActorKind::Anonymous, id: None, name: String::new() };
         let in_unit = |asked: OrgUnitId| {
-            let roles = self.units.iter().filter(|(unit, _)| *unit == asked).flat_map(|(_, roles)| roles);
-            PermissionSet::new(roles.flat_map(|role| &role.permissions)).covers(permission)
+            let roles = || self.units.iter().filter(|(unit, _)| *unit == asked).flat_map(|(_, roles)| roles);
+            let is = |wanted: UnitRole| roles().any(|role| role.id == wanted.id());
+            let reads = permission.as_str().ends_with(":list") || permission.as_str().ends_with(":get");
+            // What is the platform's or the whole tenant's is nobody's in a unit.
+            let of_units = match permission.module() {
+                "platform" | "*" => false,
+                "tenant" => permission.as_str().starts_with("tenant:org-unit"),
+                _ => true,
+            };
+            (of_units && is(UnitRole::OuAdmin))
+                || (of_units && reads && is(UnitRole::OuAuditor))
+                || PermissionSet::new(roles().flat_map(|role| &role.permissions)).covers(permission)
         };
         self.rights.caller(nobody, Origin::default()).may(permission) || unit.is_some_and(in_unit)
     }

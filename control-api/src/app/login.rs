@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use authz::Scope;
 use domain::{
-    Secret, TenantId, UserId,
+    OrgUnitId, Secret, TenantId, UserId,
     audit::{Actor, ActorKind, AuditEntry, Crud, Target},
     model::{
         AuthMethod, BreakGlass, MembershipStatus, NewSession, Project, ProjectStatus, Role, Tenant, User, UserStatus,
@@ -111,7 +111,7 @@ async fn realm(app: &App, context: &RequestContext, door: Door, credentials: &Cr
 }
 
 /// The user of these credentials. Counts failures, refuses while locked.
-async fn authenticate(
+pub(super) async fn authenticate(
     app: &App,
     context: &RequestContext,
     project: &Project,
@@ -265,6 +265,7 @@ pub(super) async fn open(
         project: project.id,
         tenant: tenant.id,
         roles,
+        unit: default_unit(app, tenant.id, user.id).await?,
     };
     let sid = new_id(&*app.clock);
     let actor = Actor { kind: ActorKind::User, id: Some(user.id.uuid()), name: user.display_name() };
@@ -341,6 +342,14 @@ pub(super) async fn roles(app: &App, tenant: TenantId, user: UserId, door: Door)
     let mut roles = roles_by_id(app, &bindings.roles).await?;
     roles.retain(|role| role.scope == counts);
     Ok(roles)
+}
+
+/// The organisational unit a user works in by default, while they hold a role in it.
+pub(super) async fn default_unit(app: &App, tenant: TenantId, user: UserId) -> Result<Option<OrgUnitId>, AppError> {
+    let wanted = app.store.membership(tenant, user).await?.and_then(|membership| membership.default_ou_id);
+    let Some(wanted) = wanted else { return Ok(None) };
+    let held = app.store.bindings(tenant, user).await?.unit_roles;
+    Ok(Some(wanted).filter(|wanted| held.iter().any(|(unit, _)| unit == wanted)))
 }
 
 /// Roles by their ids, sorted by name.

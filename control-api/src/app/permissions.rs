@@ -55,6 +55,15 @@ pub async fn list_permissions(
     site: Site,
 ) -> Result<BTreeMap<Permission, PermissionContext>, AppError> {
     principal.may_in::<ManageRoles>(site, "list")?;
+    asked(app, principal, site).await
+}
+
+/// What routes ask for. Who may know is the caller's to say.
+pub(super) async fn asked(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+) -> Result<BTreeMap<Permission, PermissionContext>, AppError> {
     let store = if principal.is_system() { app.store.clone() } else { app.store.within(site.scope()) };
     let (mut found, mut page) = (BTreeMap::new(), Page::WIDEST);
     loop {

@@ -1,10 +1,10 @@
 //! Role bindings: who holds which role. Nobody gives what they do not hold themselves, and has a say over nobody who
 //! holds more.
 
-use authz::action::ManageRoleBindings;
+use authz::{Caller, Context, action::ManageRoleBindings};
 use domain::{
-    OrgUnitId, RoleBindingId, RoleId, UserId,
-    model::{NewRoleBinding, Role, RoleBinding, RoleSubject, User},
+    GroupId, OrgUnitId, RoleBindingId, RoleId, UserId,
+    model::{NewRoleBinding, Role, RoleBinding, RoleSubject, UnitRole, User},
     permission::EVERYTHING,
     snapshot::RoleScope,
 };
@@ -39,7 +39,10 @@ pub async fn create_role_binding(
 ) -> Result<(RoleBinding, Commit), AppError> {
     let by = principal.may_in::<ManageRoleBindings>(site, "create")?;
     let role = role_of(&app.store.within(site.scope()), site, role_id).await?;
-    may_give(principal, &role)?;
+    may_give(principal, &role, ou_id)?;
+    if let Some(unit) = ou_id {
+        may_give_in_unit(principal, UnitRole::of(role_id).unwrap_or(UnitRole::OuDefault), unit)?;
+    }
     // The platform's roles are given by its staff, with the whole platform as their reach.
     let by = if role.scope == RoleScope::Platform { principal.may::<ManageRoleBindings>("create")? } else { by };
     let id = new_id(&*app.clock);
@@ -62,7 +65,7 @@ pub async fn delete_role_binding(
     let by = principal.may_in::<ManageRoleBindings>(site, "delete")?;
     let found = app.store.within(site.scope()).role_binding(id).await?;
     let binding = found.filter(|it| it.tenant_id == site.tenant).ok_or(AppError::NotFound("role-binding"))?;
-    may_give(principal, &role_of(&app.store.within(site.scope()), site, binding.role_id).await?)?;
+    may_give(principal, &role_of(&app.store.within(site.scope()), site, binding.role_id).await?, binding.ou_id)?;
     let deleted = app.store.write(&by, app.now(), |tx| {
         let by = by.clone();
         async move {
@@ -81,7 +84,23 @@ pub async fn delete_role_binding(
 /// [`AppError::Escalation`]; [`AppError::NotFound`] for a role the tenant does not have.
 pub async fn covers(reader: &impl Roles, principal: &Principal, site: Site, roles: &[RoleId]) -> Result<(), AppError> {
     for id in roles {
-        may_give(principal, &role_of(reader, site, *id).await?)?;
+        may_give(principal, &role_of(reader, site, *id).await?, None)?;
+    }
+    Ok(())
+}
+
+/// Whether the caller holds at least what is bound to a group, in units too.
+///
+/// # Errors
+/// [`AppError::Escalation`].
+pub async fn covers_group(
+    reader: &(impl Roles + RoleBindings),
+    principal: &Principal,
+    site: Site,
+    group: GroupId,
+) -> Result<(), AppError> {
+    for binding in reader.role_bindings_of_group(site.tenant, group).await? {
+        may_give(principal, &role_of(reader, site, binding.role_id).await?, binding.ou_id)?;
     }
     Ok(())
 }
@@ -101,14 +120,16 @@ pub async fn outranks(
     }
     let bindings = reader.bindings(site.tenant, user).await?;
     covers(reader, principal, site, &bindings.roles).await?;
-    let in_units: Vec<RoleId> = bindings.unit_roles.iter().map(|(_, role)| *role).collect();
-    covers(reader, principal, site, &in_units).await
+    for (unit, role) in bindings.unit_roles {
+        may_give(principal, &role_of(reader, site, role).await?, Some(unit))?;
+    }
+    Ok(())
 }
 
-/// Whether a tenant has somebody active who holds a role of administrators. An emergency administrator is none.
-pub async fn administered(reader: &(impl Roles + RoleBindings + Users), site: Site) -> Result<bool, AppError> {
-    let counts = |user: &User, role: &Role| role.admin && !user.is_break_glass;
-    administered_by(reader, site, counts).await
+/// Whether a tenant has somebody active who holds a role of administrators, of their own or by a group. An emergency
+/// administrator is none.
+pub async fn administered(reader: &impl RoleBindings, site: Site) -> Result<bool, AppError> {
+    Ok(reader.is_administered(site.tenant).await?)
 }
 
 /// Whether somebody beside this user administers a tenant, or, in the root project, the platform: active, with a password
@@ -125,7 +146,8 @@ pub async fn administered_beside(
     administered_by(reader, site, counts).await
 }
 
-/// Whether a tenant has somebody active who counts by one of their roles in all of it.
+/// Whether a tenant has somebody active who counts by one of their own roles in all of it. What is held by a group, which
+/// others may empty, is not looked at.
 async fn administered_by(
     reader: &(impl Roles + RoleBindings + Users),
     site: Site,
@@ -158,7 +180,7 @@ async fn administered_by(
 /// # Errors
 /// [`AppError::Conflict`] (`last_admin`).
 pub async fn still_administered(
-    reader: &(impl Roles + RoleBindings + Users),
+    reader: &impl RoleBindings,
     principal: &Principal,
     site: Site,
     before: bool,
@@ -171,23 +193,65 @@ pub async fn still_administered(
 }
 
 /// A role as a tenant sees it: its own and the built-in ones.
-async fn role_of(reader: &impl Roles, site: Site, id: RoleId) -> Result<Role, AppError> {
+pub(super) async fn role_of(reader: &impl Roles, site: Site, id: RoleId) -> Result<Role, AppError> {
     let role = reader.role(id).await?;
     role.filter(|role| role.tenant_id.is_none_or(|tenant| tenant == site.tenant)).ok_or(AppError::NotFound("role"))
 }
 
-/// Whether the caller may give or make a role: administrators anything within their reach, others what they hold.
+/// Whether the caller may give or make a role, in a unit if one is named: administrators anything within their reach,
+/// others what they hold.
 ///
 /// # Errors
 /// [`AppError::Escalation`].
-pub fn may_give(principal: &Principal, role: &Role) -> Result<(), AppError> {
+pub fn may_give(principal: &Principal, role: &Role, unit: Option<OrgUnitId>) -> Result<(), AppError> {
+    giveable(&principal.caller, role, unit.is_some_and(|unit| principal.administers_unit(unit)))
+}
+
+/// The same for what somebody is in a unit.
+///
+/// # Errors
+/// [`AppError::Escalation`].
+pub fn may_give_in_unit(principal: &Principal, role: UnitRole, unit: OrgUnitId) -> Result<(), AppError> {
     let caller = &principal.caller;
+    let anything = caller.is_admin || caller.is_super_admin || principal.administers_unit(unit);
+    match role {
+        // Being in a unit opens its routes that ask for no permission.
+        UnitRole::OuDefault if anything || principal.works_in(unit) => Ok(()),
+        UnitRole::OuAdmin | UnitRole::OuAuditor if anything => Ok(()),
+        UnitRole::OuAdmin | UnitRole::OuAuditor | UnitRole::OuDefault => Err(beyond(role)),
+    }
+}
+
+fn beyond(role: UnitRole) -> AppError {
+    let name = match role {
+        UnitRole::OuAdmin => "everything in the unit",
+        UnitRole::OuAuditor => "reading everything in the unit",
+        UnitRole::OuDefault => "being in the unit",
+    };
+    AppError::Escalation { permission: name.into() }
+}
+
+/// Whether somebody with these rights may give a role; in a unit that is `own`, they hold everything.
+///
+/// # Errors
+/// [`AppError::Escalation`].
+pub(super) fn giveable(caller: &Caller, role: &Role, own: bool) -> Result<(), AppError> {
     let refuse = |permission: &str| Err(AppError::Escalation { permission: permission.into() });
-    if principal.is_system() && caller.is_super_admin {
+    let system = caller.context == Context::System;
+    if system && caller.is_super_admin {
         return Ok(());
     }
-    if role.super_admin || (role.scope == RoleScope::Platform && !principal.is_system()) {
+    if role.super_admin || (role.scope == RoleScope::Platform && !system) {
         return refuse(EVERYTHING);
+    }
+    if role.scope == RoleScope::Ou {
+        match UnitRole::of(role.id) {
+            _ if own => return Ok(()),
+            Some(unit_role @ (UnitRole::OuAdmin | UnitRole::OuAuditor)) if !caller.is_admin => {
+                return Err(beyond(unit_role));
+            }
+            Some(_) | None => {}
+        }
     }
     if role.admin && !caller.is_admin {
         return refuse("tenant:*");

@@ -35,7 +35,7 @@ pub async fn create_role(
     new: NewRole,
 ) -> Result<(Role, Commit), AppError> {
     let by = principal.may_in::<ManageRoles>(site, "create")?;
-    may_give(principal, &preview(app, &new))?;
+    may_give(principal, &preview(app, &new), None)?;
     app.store
         .write(&by, app.now(), |tx| {
             let (by, new) = (by.clone(), new.clone());
@@ -71,7 +71,7 @@ pub async fn replace_role(
     new: NewRole,
 ) -> Result<(Role, Commit), AppError> {
     let by = principal.may_in::<ManageRoles>(site, "update")?;
-    may_give(principal, &preview(app, &new))?;
+    may_give(principal, &preview(app, &new), None)?;
     app.store
         .write(&by, app.now(), |tx| {
             let (by, new) = (by.clone(), new.clone());
@@ -79,7 +79,7 @@ pub async fn replace_role(
                 let mut role = own(tx.role(new.id).await?, site)?;
                 let administered = role_bindings::administered(&tx, site).await?;
                 // What it holds now must be the caller's to take, too.
-                may_give(principal, &role)?;
+                may_give(principal, &role, None)?;
                 role.version = version.unwrap_or(role.version);
                 role.name = new.name;
                 role.description = new.description;

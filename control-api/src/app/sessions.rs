@@ -12,7 +12,7 @@ use domain::{
 use store::{Consumed, SessionTx, StoreError, read::*};
 
 use super::{
-    login::{Door, event, roles},
+    login::{Door, default_unit, event, roles},
     site,
     tokens::{Draft, Holder, TokenPair, hash},
 };
@@ -45,6 +45,7 @@ pub async fn refresh(
         project: session.project_id,
         tenant: session.tenant_id,
         roles: roles(app, session.tenant_id, session.user_id, door).await?,
+        unit: default_unit(app, session.tenant_id, session.user_id).await?,
     };
     let (now, grace) = (app.now(), app.config.sessions.refresh_grace.get());
     let (draft, holder, place) = (&draft, &holder, &place);

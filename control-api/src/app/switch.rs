@@ -13,7 +13,7 @@ use domain::{
 use store::{SessionTx, read::*};
 
 use super::{
-    login::{Door, event, may_sign_in, roles},
+    login::{Door, default_unit, event, may_sign_in, roles},
     sessions::{spend, told},
     tokens::{Draft, Holder, TokenPair, hash},
 };
@@ -52,6 +52,7 @@ pub async fn switch_tenant(
         project: project.id,
         tenant: tenant.id,
         roles: roles(app, tenant.id, user.id, Door::Tenant).await?,
+        unit: default_unit(app, tenant.id, user.id).await?,
     };
     let (now, grace) = (app.now(), app.config.sessions.refresh_grace.get());
     let sid = new_id(&*app.clock);

@@ -10,6 +10,22 @@ pub const NAME: RangeInclusive<usize> = 0..=128;
 /// Lengths of a phone number, in characters.
 pub const PHONE: RangeInclusive<usize> = 0..=32;
 
+/// Lengths of the name of a thing, and of what is said of it, in characters.
+const TITLE: RangeInclusive<usize> = 1..=128;
+const DESCRIPTION: RangeInclusive<usize> = 0..=1024;
+
+/// Refuses what a thing cannot be called.
+///
+/// # Errors
+/// [`AppError::Invalid`] at `/name` or `/description`.
+pub fn named(name: &str, description: &str) -> Result<(), AppError> {
+    if name.trim() != name || name.contains('\n') {
+        return Err(AppError::field("/name", "invalid", "is one line, and begins and ends with something"));
+    }
+    check("/name", name, TITLE)?;
+    check("/description", description, DESCRIPTION)
+}
+
 /// Refuses a text that is too long or too short, or holds control characters other than line feeds.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
-    Clock, ProjectId, Secret, SessionId, TenantId, Timestamp, TokenId, UserId,
+    Clock, OrgUnitId, ProjectId, Secret, SessionId, TenantId, Timestamp, TokenId, UserId,
     model::{AuthMethod, NewRefreshToken, Project, Role, Session},
 };
 
@@ -59,6 +59,8 @@ pub struct Holder {
     pub tenant: TenantId,
     /// Their roles in this context.
     pub roles: Vec<Role>,
+    /// The organisational unit they work in where nothing else is said.
+    pub unit: Option<OrgUnitId>,
 }
 
 impl Draft {
@@ -119,7 +121,7 @@ impl Draft {
             role_ids: holder.roles.iter().map(|role| role.id).collect(),
             is_admin: !session.system && holder.roles.iter().any(|role| role.admin),
             is_super_admin: session.system && holder.roles.iter().any(|role| role.super_admin),
-            ou: None,
+            ou: holder.unit.filter(|_| !session.system),
             auth_time: session.auth_time.secs(),
             acr: None,
             amr: methods(session.method),

@@ -7,22 +7,24 @@ use authz::{
     action::{ManageRoleBindings, ManageSessions, ManageUsers},
 };
 use domain::{
-    ProjectId, RoleId, Secret, SessionId, UserId,
+    ProjectId, RoleId, Secret, SessionId, TenantId, UserId,
     audit::{AuditEntry, Crud},
     model::{
         Membership, MembershipSource, MembershipStatus, NewRoleBinding, NewUser, RoleSubject, Session, Subject, User,
         UserStatus, Version,
     },
 };
-use store::{Audited, Commit, Page, Tx, read::*};
+use store::{Audited, Commit, Page, Tx, UserFilter, read::*};
 
 use super::{login::event, new_tenant, projects, role_bindings, text};
 use crate::{
     App,
     caller::{Principal, Site},
+    config::ServiceMethod,
     context::new_id,
     error::AppError,
     passwords,
+    service_caller::ServiceCaller,
 };
 
 /// A user as they are asked for.
@@ -61,12 +63,52 @@ pub struct UserEdit {
     pub last_name: Option<String>,
     /// Phone.
     pub phone: Option<String>,
+    /// Id in another system.
+    pub external_id: Option<String>,
 }
 
-/// A page of a tenant's users.
-pub async fn list_users(app: &App, principal: &Principal, site: Site, page: Page) -> Result<Vec<User>, AppError> {
+/// A page of those of a tenant's users that fit.
+pub async fn list_users(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    filter: &UserFilter,
+    page: Page,
+) -> Result<Vec<User>, AppError> {
     principal.may_in::<ManageUsers>(site, "list")?;
-    Ok(app.store.within(site.scope()).users_of_tenant(site.tenant, page).await?)
+    Ok(app.store.within(site.scope()).find_users(site.tenant, filter, page).await?)
+}
+
+/// A user of a tenant, as services are told of them.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Who.
+    pub user: User,
+    /// Whether they count in the tenant.
+    pub membership: MembershipStatus,
+}
+
+/// Most emails that are looked up at once.
+const MAX_EMAILS: usize = 100;
+
+/// Which of a tenant's users have these emails.
+///
+/// # Errors
+/// [`AppError::NotFound`] without such a tenant; [`AppError::Invalid`] for none or more than 100.
+pub async fn lookup_users(
+    app: &App,
+    by: &ServiceCaller,
+    tenant: TenantId,
+    emails: &[String],
+) -> Result<Vec<Known>, AppError> {
+    by.may(ServiceMethod::LookupUsers)?;
+    if !(1..=MAX_EMAILS).contains(&emails.len()) {
+        return Err(AppError::field("/emails", "range", format!("1 to {MAX_EMAILS} are allowed")));
+    }
+    let tenant = app.store.tenant(tenant).await?.ok_or(AppError::NotFound("tenant"))?;
+    let site = Site { project: tenant.project_id, tenant: tenant.id };
+    let found = app.store.within(site.scope()).users_by_email(site.tenant, emails).await?;
+    Ok(found.into_iter().map(|(user, membership)| Known { user, membership }).collect())
 }
 
 /// One of a tenant's users.
@@ -131,12 +173,13 @@ pub async fn create_user(
         .await
 }
 
-async fn new_user(app: &App, site: Site, draft: &UserDraft) -> Result<NewUser, AppError> {
+pub(super) async fn new_user(app: &App, site: Site, draft: &UserDraft) -> Result<NewUser, AppError> {
     if draft.email.is_none() && draft.username.is_none() {
         return Err(AppError::field("/username", "required", "a user name or an email is needed to sign in"));
     }
     named(draft.email.as_deref(), draft.username.as_deref())?;
     personal(Some(&draft.first_name), Some(&draft.last_name), draft.phone.as_deref())?;
+    external(draft.external_id.as_deref())?;
     let password_hash = match &draft.password {
         Some(password) => {
             passwords::acceptable(password.expose(), "/password").map_err(|error| AppError::Invalid(vec![error]))?;
@@ -161,7 +204,7 @@ async fn new_user(app: &App, site: Site, draft: &UserDraft) -> Result<NewUser, A
 }
 
 /// An email has one `@` with something on both sides; a user name has none, so that one name is one user.
-fn named(email: Option<&str>, username: Option<&str>) -> Result<(), AppError> {
+pub(super) fn named(email: Option<&str>, username: Option<&str>) -> Result<(), AppError> {
     let clean = |text: &str| (1..=254).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c == ' ');
     if let Some(email) = email {
         let parts: Vec<&str> = email.split('@').collect();
@@ -182,6 +225,16 @@ pub(super) fn personal(first: Option<&str>, last: Option<&str>, phone: Option<&s
     text::check("/phone", phone.unwrap_or_default(), text::PHONE)
 }
 
+/// Refuses what no other system calls anybody.
+fn external(id: Option<&str>) -> Result<(), AppError> {
+    match id {
+        Some(id) if id.is_empty() || id.len() > 255 || id.chars().any(char::is_control) => {
+            Err(AppError::field("/external_id", "invalid", "1 to 255 bytes, none of control"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Changes a user's profile.
 pub async fn update_user(
     app: &App,
@@ -194,12 +247,13 @@ pub async fn update_user(
     let by = principal.may_in::<ManageUsers>(site, "update")?;
     named(edit.email.as_deref(), edit.username.as_deref())?;
     personal(edit.first_name.as_deref(), edit.last_name.as_deref(), edit.phone.as_deref())?;
+    external(edit.external_id.as_deref())?;
     wholly_ours(app, principal, id).await?;
     app.store
         .write(&by, app.now(), |tx| {
             let (by, edit) = (by.clone(), edit.clone());
             async move {
-                let mut user = subordinate(&tx, principal, site, id).await?;
+                let mut user = changeable(&tx, principal, site, id).await?;
                 user.version = version.unwrap_or(user.version);
                 if edit.email.is_some() && edit.email != user.email {
                     user.email_verified_at = None;
@@ -209,6 +263,7 @@ pub async fn update_user(
                 user.first_name = edit.first_name.unwrap_or(user.first_name);
                 user.last_name = edit.last_name.unwrap_or(user.last_name);
                 user.phone = edit.phone.or(user.phone);
+                user.external_id = edit.external_id.or(user.external_id);
                 let change = tx.update_user(&by, user).await?;
                 let entry = AuditEntry { tenant_id: Some(site.tenant), ..AuditEntry::updated(change.peek()) };
                 Ok(tx.audit(entry, change).await?)
@@ -236,7 +291,7 @@ pub async fn switch_user(
         .write(&by, app.now(), |tx| {
             let by = by.clone();
             async move {
-                let mut user = subordinate(&tx, principal, site, id).await?;
+                let mut user = changeable(&tx, principal, site, id).await?;
                 let administered = role_bindings::administered(&tx, site).await?;
                 let switched = if shared {
                     let status = if on { MembershipStatus::Active } else { MembershipStatus::Inactive };
@@ -265,7 +320,8 @@ pub async fn reset_password(
 ) -> Result<(User, Commit), AppError> {
     let by = principal.may_in::<ManageUsers>(site, "reset-password")?;
     passwords::acceptable(password.expose(), "/password").map_err(|error| AppError::Invalid(vec![error]))?;
-    app.store.within(site.scope()).user_of_tenant(site.tenant, id).await?.ok_or(AppError::NotFound("user"))?;
+    let user = app.store.within(site.scope()).user_of_tenant(site.tenant, id).await?;
+    unprotected(principal, &user.ok_or(AppError::NotFound("user"))?)?;
     wholly_ours(app, principal, id).await?;
     role_bindings::outranks(&app.store.within(site.scope()), principal, site, id).await?;
     let hash = app.passwords.hash(password).await?;
@@ -275,7 +331,7 @@ pub async fn reset_password(
         .write(&by, app.now(), |tx| {
             let by = by.clone();
             async move {
-                subordinate(&tx, principal, site, id).await?;
+                changeable(&tx, principal, site, id).await?;
                 let change = tx.set_password(&by, id, hash, must_change).await?;
                 audited(&tx, site, "password_reset", change).await
             }
@@ -397,7 +453,7 @@ pub async fn delete_user(app: &App, principal: &Principal, site: Site, id: UserI
     let deleted = app.store.write(&by, app.now(), |tx| {
         let by = by.clone();
         async move {
-            let user = subordinate(&tx, principal, site, id).await?;
+            let user = changeable(&tx, principal, site, id).await?;
             let administered = role_bindings::administered(&tx, site).await?;
             let deleted = if shared {
                 let change = tx.delete_membership(&by, site.tenant, id).await?;
@@ -412,6 +468,22 @@ pub async fn delete_user(app: &App, principal: &Principal, site: Site, id: UserI
         }
     });
     deleted.await.map(|(_, commit)| commit)
+}
+
+/// The customer's emergency administrator is nobody's in the tenant to change, switch or remove.
+fn unprotected(principal: &Principal, user: &User) -> Result<(), AppError> {
+    if user.is_break_glass && !principal.is_system() {
+        let detail = "the customer's emergency administrator is kept as they are".into();
+        return Err(AppError::Conflict { code: "user_is_break_glass", detail });
+    }
+    Ok(())
+}
+
+/// A member of the tenant who may be changed, judged in the transaction of the change.
+async fn changeable(tx: &Tx, principal: &Principal, site: Site, id: UserId) -> Result<User, AppError> {
+    let user = subordinate(tx, principal, site, id).await?;
+    unprotected(principal, &user)?;
+    Ok(user)
 }
 
 /// A member of the tenant who holds no more than the caller, judged in the transaction of the change.

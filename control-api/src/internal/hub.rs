@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use authz::Scope;
 use domain::{
     ApiKeyId, ApiKeyState, Clock, Decision, FleetName, History, KeyPrefix, NumberedFact, Position, Seq, Tag, Timestamp,
+    access::AccessReport,
     model::GatewayNode,
     quota::{UsageCount, UsagePart},
 };
@@ -287,6 +288,15 @@ impl Hub {
     ) -> Result<Vec<Vec<UsagePart>>, StoreError> {
         let now = self.clock.unix_now();
         self.waiting.write_session(Scope::Platform, now, |tx| async move { tx.keep_usage(from, told).await }).await
+    }
+
+    /// Keeps what a gateway of this fleet, or of none, tells of organisational units.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn record_access(&self, fleet: Option<&FleetName>, told: &AccessReport) -> Result<(), StoreError> {
+        let now = self.clock.unix_now();
+        self.waiting.write_session(Scope::Platform, now, |tx| async move { tx.keep_access(fleet, told).await }).await
     }
 
     /// Ticks, prunes, sweeps decisions, chains the audit trail and takes over what other services refuse, for as long as it is polled. None

@@ -7,6 +7,7 @@ use authz::Scope;
 use domain::{
     ApiKeyId, ApiKeyState, Decision, FleetName, IssuerId, KeyPrefix, NumberedFact, Position, Seq, SnapshotVersion,
     TenantId, Timestamp, UserId,
+    access::AccessReport,
     decision::MAX_BATCH,
     fact::{Bindings, Proof},
     model::{GatewayNode, GatewayReport},
@@ -207,6 +208,11 @@ impl ControlPlane for Plane {
             return Err(LinkError::unreadable(GATEWAY, format!("more than {MAX_COUNTS} counts at once")));
         }
         self.hub.record_usage((counter, self.fleet.as_ref()), &counts).await.map_err(|error| failed(&error))
+    }
+
+    async fn record_access(&self, report: AccessReport) -> Result<(), LinkError> {
+        report.check().map_err(|reason| LinkError::unreadable(GATEWAY, reason))?;
+        self.hub.record_access(self.fleet.as_ref(), &report).await.map_err(|error| failed(&error))
     }
 }
 

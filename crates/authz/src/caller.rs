@@ -56,8 +56,16 @@ actions! {
     ManageMenus = "menu";
     /// One's own account; see [`Caller::oneself`](crate::Caller::oneself).
     ManageOwnAccount = "own-account";
+    /// Groups and their members.
+    ManageGroups = "group";
+    /// Invitations to join a tenant.
+    ManageInvitations = "invitation";
     /// Organisational units.
     ManageOrgUnits = "org-unit";
+    /// Who is what in organisational units.
+    ManageUnitMembers = "org-unit-member";
+    /// What was asked of organisational units at the edge.
+    ReadAccessLog = "access-log";
     /// Copies of what principals may do, at the gateways.
     ManagePermissionCache = "permission-cache";
     /// What tenants ask for.
@@ -189,6 +197,13 @@ impl Caller {
     /// Proof that the caller may manage its own API keys, and nobody else's: it needs no permission. Whose they are, who
     /// asks for this has looked at.
     pub fn own_api_keys(&self) -> Authorized<action::ManageApiKeys> {
+        let (actor, origin) = (self.actor.clone(), self.origin.clone());
+        Authorized { actor, origin, scope: self.context.reach(), action: PhantomData }
+    }
+
+    /// Proof that the caller may change who is in an organisational unit that it administers, and in no other: it needs no
+    /// permission. That it does, who asks for this has looked at.
+    pub fn own_unit(&self) -> Authorized<action::ManageUnitMembers> {
         let (actor, origin) = (self.actor.clone(), self.origin.clone());
         Authorized { actor, origin, scope: self.context.reach(), action: PhantomData }
     }

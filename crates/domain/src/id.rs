@@ -140,8 +140,12 @@ kinds! {
     Entitlement => EntitlementId;
     /// One running gateway process.
     Gateway => GatewayId;
+    /// A group of a tenant's users.
+    Group => GroupId;
     /// A hostname served at the edge.
     Hostname => HostnameId;
+    /// That somebody may join a tenant.
+    Invitation => InvitationId;
     /// A token issuer bound to a project or tenant.
     Issuer => IssuerId;
     /// A user's membership in a tenant.

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or is asynchronous. A value of one of these types was checked when it was
 //! made; nothing checks it again.
 
+pub mod access;
 pub mod admission;
 pub mod api_key;
 pub mod audit;
@@ -19,6 +20,7 @@ pub mod host;
 pub mod id;
 pub mod model;
 pub mod network;
+pub mod org_unit;
 pub mod outbox;
 pub mod path;
 pub mod permission;
@@ -44,9 +46,9 @@ pub use fleet::FleetName;
 pub use host::HostName;
 pub use id::{
     ApiKeyId, ArtifactId, AuditErasureId, AuditEventId, CertificateBindingId, CertificateId, CustomerChangeId,
-    CustomerId, EmailDomainId, EntitlementId, GatewayId, HostnameId, Id, IssuerId, MembershipId, MenuId, OrgUnitId,
-    OutboxEventId, ProductId, ProductRequestId, ProjectId, RequestId, RoleBindingId, RoleId, RouteId, ServiceId,
-    SessionId, SigningKeyId, TenantId, TokenId, UpstreamId, UserId, WebhookDeliveryId, WebhookId,
+    CustomerId, EmailDomainId, EntitlementId, GatewayId, GroupId, HostnameId, Id, InvitationId, IssuerId, MembershipId,
+    MenuId, OrgUnitId, OutboxEventId, ProductId, ProductRequestId, ProjectId, RequestId, RoleBindingId, RoleId,
+    RouteId, ServiceId, SessionId, SigningKeyId, TenantId, TokenId, UpstreamId, UserId, WebhookDeliveryId, WebhookId,
 };
 pub use network::Network;
 pub use path::PathPattern;

@@ -13,8 +13,12 @@ pub mod customer_state;
 pub mod email_domain;
 pub mod enrolment;
 pub mod gateway;
+pub mod group;
 pub mod hostname;
+pub mod invitation;
 pub mod menu;
+pub mod org_unit;
+pub mod preference;
 pub mod product;
 pub mod project;
 pub mod proof;
@@ -38,8 +42,12 @@ pub use customer_state::{Artifact, CustomerChange, CustomerState, CustomerStateC
 pub use email_domain::{EmailDomain, NewEmailDomain, domain_of};
 pub use enrolment::{Enrolment, EnrolmentState, NewEnrolment};
 pub use gateway::{GatewayNode, GatewayReport};
+pub use group::{Group, GroupMember, NewGroup};
 pub use hostname::{Hostname, HostnameFilter, HostnameKind, NewHostname, TlsMode, VerifyState};
+pub use invitation::{Invitation, InvitationStatus, NewInvitation};
 pub use menu::{Menu, MenuKey, MenuNode, MenuOwner, MenuPath, MenuPlaceError, NewMenu};
+pub use org_unit::{NewOrgUnit, OrgUnit, UnitMember, UnitRole};
+pub use preference::Preferences;
 pub use product::{
     Entitlement, EntitlementSource, EntitlementStatus, NewEntitlement, NewProduct, NewProductRequest, Product,
     ProductKey, ProductRequest, ProductRequestKind, ProductRequestStatus,
@@ -54,7 +62,7 @@ pub use signing_key::{ASSERTION_KEY_LEAD, KeyPurpose, KeySource, KeyState, NewSi
 pub use subject::Subject;
 pub use tenant::{ClaimState, NewTenant, Tenant, TenantStateConflict, TenantTransition};
 pub use upstream::{AssertionKey, AssertionKeys, AssertionMode, NewUpstream, OtherKey, Upstream, UpstreamSpec};
-pub use user::{Membership, MembershipSource, MembershipStatus, NewOrgUnit, NewUser, OrgUnit, User, UserStatus, fold};
+pub use user::{Membership, MembershipSource, MembershipStatus, NewUser, User, UserStatus, fold};
 pub use webhook::{Delivery, DeliveryState, DisabledBy, EventPattern, NewWebhook, Webhook};
 
 use serde::{Deserialize, Serialize};

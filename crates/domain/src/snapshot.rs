@@ -4,15 +4,19 @@
 //! applying them to nothing gives the full state. A row that a reader is too old for has a higher `min_reader`
 //! and is compiled to "refuse" (`snapshot_unsupported`), never ignored.
 
-use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    ops::RangeInclusive,
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
     Admission, ByteSize, CertificateBinding, CertificateId, ClientCertificates, Cors, CredentialKind, Credentials,
-    HostName, HostnameId, HumanDuration, IssuerId, PathPattern, Permission, ProductQuota, ProjectId, RoleId, RouteId,
-    Secret, ServiceId, Slug, TenantId, Timestamp, UpstreamId, response::ResponsePolicy, secret,
+    HostName, HostnameId, HumanDuration, IssuerId, OrgUnitId, PathPattern, Permission, ProductQuota, ProjectId, RoleId,
+    RouteId, Secret, ServiceId, Slug, TenantId, Timestamp, UpstreamId, response::ResponsePolicy, secret,
 };
 
 /// The newest form of entities this build reads and writes. Raised when an old gateway could misread a new row.
@@ -20,7 +24,8 @@ use crate::{
 /// 2: tenants and hostnames with an `admission`, tenants with a `principal_rate_limit`, hostnames with `cors`.
 /// 3: routes that do not take tokens, routes with a `max_stream`, tenants with `quotas`, hostnames with
 /// `client_certificates`.
-pub const READER: u32 = 3;
+/// 4: routes of organisational units, which must be there.
+pub const READER: u32 = 4;
 
 /// One change of one entity; the latest change of an entity is its state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -97,6 +102,19 @@ pub enum Entity {
 impl Entity {
     /// The oldest [`READER`] that does not misread it: one that does not know a restriction must not serve without it.
     pub fn min_reader(&self) -> u32 {
+        let routes = match self {
+            Self::Hostname(it) => it.routes.as_slice(),
+            Self::Service(it) => it.routes.as_slice(),
+            Self::Project(_)
+            | Self::Tenant(_)
+            | Self::Role(_)
+            | Self::Certificate(_)
+            | Self::Upstream(_)
+            | Self::Issuer(_) => &[],
+        };
+        if routes.iter().any(Route::is_of_unit) {
+            return 4;
+        }
         let narrowed = |route: &Route| !route.credentials.contains(CredentialKind::Token) || route.max_stream.is_some();
         let three = match self {
             Self::Hostname(it) => it.routes.iter().any(narrowed) || it.client_certificates.is_some(),
@@ -237,6 +255,9 @@ pub struct Tenant {
     /// Who is let in, and how much at once.
     #[serde(default)]
     pub admission: Admission,
+    /// Its organisational units: routes of units serve these and no others.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub org_units: BTreeSet<OrgUnitId>,
     /// Tokens of a lower generation are refused. State, beside the fact of the same meaning, for a gateway that
     /// starts after the fact was forgotten.
     pub generation: u64,
@@ -431,8 +452,11 @@ pub struct Route {
     pub upstream_id: Option<UpstreamId>,
     /// Product the tenant must be entitled to.
     pub product: Option<String>,
-    /// Name of the path parameter that holds the organisational unit.
+    /// Name of the path parameter that holds the organisational unit: it makes the route one of units.
     pub ou_parameter: Option<String>,
+    /// Name of the header field that holds it instead, see [`org_unit::is_field`](crate::org_unit::is_field).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ou_header: Option<String>,
     /// Without proof of freshness; none for the default.
     pub on_unproven: Option<OnUnproven>,
     /// One of sign-in, refresh and sign-out, which a frozen tenant keeps.
@@ -447,6 +471,13 @@ pub struct Route {
     /// Longest time that a response or WebSocket of this route goes on, [`STREAM_TIMES`]; none for as long as its permit.
     #[serde(default)]
     pub max_stream: Option<HumanDuration>,
+}
+
+impl Route {
+    /// Whether each of its requests is about one organisational unit of the tenant.
+    pub const fn is_of_unit(&self) -> bool {
+        self.ou_parameter.is_some() || self.ou_header.is_some()
+    }
 }
 
 /// What a route's `max_stream` may be.

@@ -4,17 +4,22 @@ use std::sync::{Arc, atomic::AtomicU64};
 
 use authn::claims::ContextKind;
 use domain::{Clock, OrgUnitId, Permission, Timestamp, snapshot::Access};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
-    CanonicalRequest, Denial, Gate, Permit, Stop, bind::BoundPrincipal, identity::Principal, permit::Lasting,
-    route::Matched, snapshot::route::CompiledRoute,
+    CanonicalRequest, Denial, Gate, Permit, Stop, Trace,
+    bind::BoundPrincipal,
+    identity::Principal,
+    permit::Lasting,
+    route::Matched,
+    snapshot::route::{CompiledRoute, UnitPlace},
 };
 
 /// The permit of a bound principal on its route, judged by the snapshot after `judged_at` changes or more, over a
 /// connection whose certificate is good until `demanded`, where one is. The only place that makes one.
 ///
 /// # Errors
-/// No route, the wrong context, or a permission that is not held.
+/// No route, no such unit, the wrong context, or a permission that is not held.
 pub(crate) fn permit(
     gate: &Gate,
     judged_at: u64,
@@ -22,8 +27,10 @@ pub(crate) fn permit(
     matched: &Matched,
     (request, demanded): (&CanonicalRequest<'_>, Option<Timestamp>),
     clock: &dyn Clock,
+    trace: &mut Trace,
 ) -> Result<Permit, Stop> {
-    let route = judge(&bound, matched, &request.path)?;
+    let named = |route: &CompiledRoute| unit(route, &request.path, request.headers);
+    let route = judge(&bound, matched, request.method, named, &mut trace.unit)?;
     let (host, max_body) = (Arc::clone(&bound.site().host), bound.site().max_body);
     let (tenant, identity, shown) = match bound {
         BoundPrincipal::Anonymous { tenant, .. } => (tenant, None, None),
@@ -45,6 +52,7 @@ pub(crate) fn permit(
         route: Arc::clone(route),
         identity,
         tenant,
+        unit: trace.unit,
         lasting: Lasting { ends_at: expires_at.into_iter().chain(demanded).min() },
         max_body: route.max_body.or(max_body),
         body_digest: shown.as_ref().and_then(|shown| shown.signed.as_ref()).map(|signed| signed.body),
@@ -57,34 +65,56 @@ pub(crate) fn permit(
     })
 }
 
-/// Whether a bound principal may pass its route on this path; the route.
+/// Whether a bound principal may pass its route; the route. On a route of units, `named` says which one the request is
+/// about; `unit` is told once that is known to be there.
 ///
 /// # Errors
 /// As of [`permit`].
 pub(crate) fn judge<'m>(
     bound: &BoundPrincipal,
     matched: &'m Matched,
-    path: &str,
+    method: &str,
+    named: impl FnOnce(&CompiledRoute) -> Result<Option<OrgUnitId>, Denial>,
+    unit: &mut Option<OrgUnitId>,
 ) -> Result<&'m Arc<CompiledRoute>, Denial> {
     let Matched::Route(route) = matched else { return Err(Denial::RouteNotFound) };
-    match bound {
-        BoundPrincipal::Anonymous { .. } if matches!(route.access, Access::Public | Access::Optional) => {}
+    let principal = match bound {
+        BoundPrincipal::Anonymous { .. } if matches!(route.access, Access::Public | Access::Optional) => None,
         BoundPrincipal::Anonymous { .. } => return Err(Denial::CredentialMissing),
-        BoundPrincipal::Principal { principal, .. } => may(principal, route, path)?,
+        BoundPrincipal::Principal { principal, .. } => Some(principal),
+    };
+    if route.unit.is_some() {
+        // One that was deleted is not there for anybody, whatever they hold.
+        let tenant = bound.tenant();
+        *unit = named(route)?.filter(|unit| tenant.is_some_and(|tenant| tenant.has_unit(*unit)));
+        unit.ok_or(Denial::OrgUnitNotFound)?;
+    }
+    if let Some(principal) = principal {
+        may(principal, route, method, *unit)?;
     }
     Ok(route)
 }
 
-/// `requirements.md` §4.2: a permission is held by a role, by a role in the unit the path names, or by the bypass.
-fn may(principal: &Principal, route: &CompiledRoute, path: &str) -> Result<(), Denial> {
-    let Some(permission) = asked(route) else { return Ok(()) };
+/// `requirements.md` §4.2: a permission is held by a role, by a role in the unit the request names, or by the bypass. Where
+/// none is asked for, a unit is for those who are in it and for the tenant's administrators.
+fn may(principal: &Principal, route: &CompiledRoute, method: &str, unit: Option<OrgUnitId>) -> Result<(), Denial> {
+    let Some(permission) = asked(route) else {
+        let own = |unit| route.access != Access::Authenticated || principal.is_admin || principal.is_in(unit);
+        return if unit.is_none_or(own) { Ok(()) } else { Err(Denial::OrgUnitDenied) };
+    };
     if matches!(route.access, Access::Platform(_)) && principal.context != ContextKind::System {
         return Err(Denial::ContextMismatch);
     }
-    if bypasses(principal, route) || principal.holds(permission) || holds_in_unit(principal, route, path, permission) {
+    let in_unit = |unit| principal.holds_in(unit, permission, reads(method));
+    if bypasses(principal, route) || principal.holds(permission) || unit.is_some_and(in_unit) {
         return Ok(());
     }
     Err(Denial::PermissionDenied { permission: permission.as_str().into() })
+}
+
+/// Whether a unit's auditor may do it.
+pub(crate) fn reads(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD")
 }
 
 /// The permission that a route asks for.
@@ -108,11 +138,48 @@ pub(crate) fn bypasses(principal: &Principal, route: &CompiledRoute) -> bool {
     }
 }
 
-/// The organisational unit that a path names.
-pub(crate) fn unit(route: &CompiledRoute, path: &str) -> Option<OrgUnitId> {
-    route.ou_segment.and_then(|at| path.split('/').nth(at + 1)).and_then(|text| text.parse().ok())
+/// The organisational unit that a request names.
+///
+/// # Errors
+/// Of a request whose field could be read in two ways.
+fn unit(route: &CompiledRoute, path: &str, headers: &HeaderMap) -> Result<Option<OrgUnitId>, Denial> {
+    match &route.unit {
+        None | Some(UnitPlace::Nowhere) => Ok(None),
+        Some(UnitPlace::Segment(at)) => Ok(in_path(path, *at)),
+        Some(UnitPlace::Field(name)) => {
+            // The upstream may be one that folds names.
+            let spelled =
+                |other: &&HeaderName| *other != name && other.as_str().replace(['_', '.'], "-") == name.as_str();
+            if let Some(other) = headers.keys().find(spelled) {
+                return Err(Denial::HeaderRefused(other.as_str().to_owned().into()));
+            }
+            // Nor may the client have it taken away on the way there (RFC 9110 §7.6.1).
+            let nominated = |value: &HeaderValue| {
+                value
+                    .as_bytes()
+                    .split(|b| *b == b',')
+                    .any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+            };
+            if headers.get_all(header::CONNECTION).iter().any(nominated) {
+                return Err(Denial::HeaderRefused(name.as_str().to_owned().into()));
+            }
+            let mut values = headers.get_all(name).iter();
+            let (Some(value), None) = (values.next(), values.next()) else { return Ok(None) };
+            Ok(value.to_str().ok().and_then(|text| text.parse().ok()))
+        }
+    }
 }
 
-fn holds_in_unit(principal: &Principal, route: &CompiledRoute, path: &str, permission: &Permission) -> bool {
-    unit(route, path).is_some_and(|unit| principal.holds_in(unit, permission))
+/// The organisational unit that the request of a permit names on the route as it is now. Its header is gone by then: what it
+/// named holds while the route still reads the same field.
+pub(crate) fn unit_again(route: &CompiledRoute, permit: &Permit, path: &str) -> Option<OrgUnitId> {
+    match &route.unit {
+        None | Some(UnitPlace::Nowhere) => None,
+        Some(UnitPlace::Segment(at)) => in_path(path, *at),
+        Some(field @ UnitPlace::Field(_)) => permit.unit.filter(|_| permit.route.unit.as_ref() == Some(field)),
+    }
+}
+
+fn in_path(path: &str, segment: usize) -> Option<OrgUnitId> {
+    path.split('/').nth(segment + 1).and_then(|text| text.parse().ok())
 }

@@ -137,6 +137,10 @@ pub enum Denial {
     // 10. authorize
     #[error("permission `{permission}` is not held")]
     PermissionDenied { permission: Box<str> },
+    #[error("the request names no organisational unit of the tenant")]
+    OrgUnitNotFound,
+    #[error("the principal is not in the organisational unit")]
+    OrgUnitDenied,
     #[error("what the principal may do cannot be found out now")]
     PermissionsUnavailable,
     // 11. forward
@@ -256,6 +260,8 @@ impl Denial {
             Self::NotEntitled { .. } => (StatusCode::FORBIDDEN, "entitlement_missing"),
             Self::ContextMismatch => (StatusCode::FORBIDDEN, "context_mismatch"),
             Self::PermissionDenied { .. } => (StatusCode::FORBIDDEN, "permission_denied"),
+            Self::OrgUnitNotFound => (StatusCode::NOT_FOUND, "org_unit_not_found"),
+            Self::OrgUnitDenied => (StatusCode::FORBIDDEN, "org_unit_denied"),
             Self::PermissionsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "permissions_unavailable"),
             Self::UpstreamUnreachable => (StatusCode::BAD_GATEWAY, "upstream_unreachable"),
             Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"),

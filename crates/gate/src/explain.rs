@@ -213,7 +213,7 @@ impl Account<'_> {
     fn permission(&self) -> Option<AskedPermission> {
         let route = self.trace.route.as_deref()?;
         let asked = authorize::asked(route)?;
-        let unit = self.path().and_then(|path| authorize::unit(route, path));
+        let unit = self.trace.unit;
         let judged = self.trace.principal.as_deref().filter(|_| self.reached(Stage::Limit));
         let held = match self.denial {
             Some(Denial::PermissionDenied { .. }) => Some(false),
@@ -222,7 +222,10 @@ impl Account<'_> {
             Some(_) | None => judged.map(|_| true),
         };
         let holds = judged.filter(|_| held == Some(true));
-        let by = holds.into_iter().flat_map(|principal| principal.granting(asked, unit)).take(ROLES);
+        let by = holds
+            .into_iter()
+            .flat_map(|principal| principal.granting(asked, (unit, authorize::reads(self.method()))))
+            .take(ROLES);
         Some(AskedPermission {
             code: Shown::cut(asked.as_str(), 2 * NAME),
             unit,

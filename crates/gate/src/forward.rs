@@ -129,6 +129,10 @@ pub fn prepare(permit: &Permit, head: &mut impl UpstreamHead, path: &str, clock:
             inject(*name, value.clone());
         }
     }
+    // What the request is about, in the place of where its user works otherwise.
+    if let Some(unit) = permit.unit {
+        inject(IdentityHeader::OuId, text(&unit.to_string())?);
+    }
     if let Some(assertion) = assertion(permit, path, clock)? {
         head.insert(IdentityHeader::Assertion.name(), text(&assertion)?);
     }

@@ -35,6 +35,8 @@ pub struct Principal {
     pub(crate) headers: Vec<(IdentityHeader, HeaderValue)>,
     roles: Vec<Arc<CompiledRole>>,
     unit_roles: Vec<(OrgUnitId, Arc<CompiledRole>)>,
+    /// The unit it works in where nothing else is said: its token's, while it is in it.
+    own_unit: Option<OrgUnitId>,
     made_from: (Arc<Roles>, Option<Arc<TenantInfo>>),
 }
 
@@ -62,7 +64,10 @@ impl Principal {
             (None, true) => Vec::new(),
         };
         let unit_roles = bindings.iter().flat_map(|bindings| &bindings.unit_roles);
-        let unit_roles = unit_roles.filter_map(|(unit, id)| Some((*unit, by_id(*id)?))).collect();
+        let unit_roles: Vec<_> = unit_roles.filter_map(|(unit, id)| Some((*unit, by_id(*id)?))).collect();
+        // The token says which unit; that the user is still in it is said by its bindings.
+        let own_unit = known.token().and_then(|token| token.org_unit);
+        let own_unit = own_unit.filter(|unit| unit_roles.iter().any(|(held, _)| held == unit));
         // With a key, nobody is an administrator: a service that trusts that word would go beyond the key's scopes.
         let key = known.key().map(KnownKey::state);
         let is_admin =
@@ -79,6 +84,7 @@ impl Principal {
             headers: Vec::new(),
             roles,
             unit_roles,
+            own_unit,
             made_from: (Arc::clone(shared), tenant.cloned()),
         };
         principal.headers = principal.announce(known);
@@ -110,10 +116,15 @@ impl Principal {
         self.is_in_scope(permission) && self.roles.iter().any(|role| role.permissions.covers(permission))
     }
 
-    /// Whether a role held in this organisational unit grants this.
-    pub fn holds_in(&self, unit: OrgUnitId, permission: &Permission) -> bool {
+    /// Whether a role held in this organisational unit grants this to a request that only `reads` or does more.
+    pub fn holds_in(&self, unit: OrgUnitId, permission: &Permission, reads: bool) -> bool {
         self.is_in_scope(permission)
-            && self.unit_roles.iter().any(|(at, role)| *at == unit && role.permissions.covers(permission))
+            && self.unit_roles.iter().any(|(at, role)| *at == unit && role.grants_in_unit(permission, reads))
+    }
+
+    /// Whether it holds any role in this organisational unit.
+    pub fn is_in(&self, unit: OrgUnitId) -> bool {
+        self.unit_roles.iter().any(|(at, _)| *at == unit)
     }
 
     /// Whether the key it acts with, if any, reaches this far.
@@ -126,16 +137,21 @@ impl Principal {
         self.roles.iter().map(|role| &*role.name)
     }
 
-    /// The roles that grant this, of those held in the whole context and of those held in `unit`.
+    /// The roles that grant this, of those held in the whole context and of those held in `unit`, to a request that only
+    /// `reads` or does more.
     pub(crate) fn granting(
         &self,
         permission: &Permission,
-        unit: Option<OrgUnitId>,
+        (unit, reads): (Option<OrgUnitId>, bool),
     ) -> impl Iterator<Item = (&str, Option<OrgUnitId>)> {
         let everywhere = self.roles.iter().map(|role| (role, None));
         let here = self.unit_roles.iter().filter(move |(at, _)| Some(*at) == unit).map(|(at, role)| (role, Some(*at)));
         let reached = move |_: &_| self.is_in_scope(permission);
-        let granting = everywhere.chain(here).filter(reached).filter(|(role, _)| role.permissions.covers(permission));
+        let grants = move |(role, at): &(&Arc<CompiledRole>, Option<OrgUnitId>)| match at {
+            Some(_) => role.grants_in_unit(permission, reads),
+            None => role.permissions.covers(permission),
+        };
+        let granting = everywhere.chain(here).filter(reached).filter(grants);
         granting.map(|(role, at)| (&*role.name, at))
     }
 
@@ -167,11 +183,8 @@ impl Principal {
         }
         add(IdentityHeader::IsAdmin, if self.is_admin { "true" } else { "false" });
         add(IdentityHeader::IsSuperAdmin, if self.is_super_admin { "true" } else { "false" });
-        // The token says which unit; that the user is still in it is said by its bindings.
         let token = known.token();
-        if let Some(unit) =
-            token.and_then(|token| token.org_unit).filter(|unit| self.unit_roles.iter().any(|(held, _)| held == unit))
-        {
+        if let Some(unit) = self.own_unit {
             add(IdentityHeader::OuId, &unit.to_string());
         }
         if let Some(session) = token.and_then(VerifiedToken::session) {

@@ -12,7 +12,7 @@ use domain::Clock;
 
 use crate::{
     Denial, Gate, Permit, Trace, admit, api_key, authorize, bind, certificate, permit::Shown, revoke, revoke::Active,
-    route, tenant, verify,
+    route, snapshot::route::CompiledRoute, tenant, verify,
 };
 
 /// Judges a permit again.
@@ -53,7 +53,8 @@ pub(crate) async fn still_holds(gate: &Gate, permit: &Permit, path: &str, clock:
         }
     };
     let bound = bind::to_site(active, &site, &matched, (permit.client, permit.safe), clock, &mut trace)?;
-    authorize::judge(&bound, &matched, path)?;
+    let named = |route: &CompiledRoute| Ok(authorize::unit_again(route, permit, path));
+    authorize::judge(&bound, &matched, permit.method, named, &mut None)?;
     permit.judged_at.store(changes, Ordering::Release);
     Ok(())
 }

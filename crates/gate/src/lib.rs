@@ -150,7 +150,7 @@ impl Gate {
         trace.lap(Stage::Bind, clock);
         let spent = self.limits.spend(&bound, &route, request.client, clock, trace)?;
         trace.lap(Stage::Limit, clock);
-        let permit = authorize::permit(self, judged_at, bound, &route, (&request, demanded), clock)?;
+        let permit = authorize::permit(self, judged_at, bound, &route, (&request, demanded), clock, trace)?;
         let permit = load::enter(permit, &site, &request, self.config.tenant_load)?;
         if let Some(signed) = permit.shown.as_ref().and_then(|shown| shown.signed.as_ref()) {
             Box::pin(api_key::use_up(self, signed)).await?;

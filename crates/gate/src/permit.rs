@@ -6,7 +6,7 @@ use std::{
 };
 
 use authn::mirror::Identity;
-use domain::{ByteSize, RequestId, Timestamp, snapshot::OnUnproven};
+use domain::{ByteSize, OrgUnitId, RequestId, Timestamp, snapshot::OnUnproven};
 
 use crate::{
     ShownCertificate,
@@ -37,6 +37,8 @@ pub struct Permit {
     pub identity: Option<Arc<Principal>>,
     /// The tenant the request runs as; of anonymous callers the hostname's.
     pub tenant: Option<Arc<TenantInfo>>,
+    /// The organisational unit it is about; none on a route that is about none.
+    pub unit: Option<OrgUnitId>,
     /// What happens as time goes on.
     pub lasting: Lasting,
     /// Whether to answer with `x-token-refresh: advised`.

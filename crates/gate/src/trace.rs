@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use domain::{BootInstant, Clock, ProjectId, RouteId, TenantId, decision::Stage};
+use domain::{BootInstant, Clock, OrgUnitId, ProjectId, RouteId, TenantId, decision::Stage};
 
 use crate::{
     Quota,
@@ -48,6 +48,8 @@ pub struct Trace {
     pub project: Option<ProjectId>,
     /// The tenant the request runs as, or the hostname's.
     pub tenant: Option<TenantId>,
+    /// The organisational unit the request is about, where it is about one of the tenant's.
+    pub unit: Option<OrgUnitId>,
     /// Whether the verified token was found in the cache.
     pub token_cached: Option<bool>,
     /// Which pages of other origins may call the hostname, once it was found.

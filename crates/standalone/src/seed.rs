@@ -166,6 +166,7 @@ fn own_route() -> RawRoute {
         upstream: None,
         product: None,
         ou_parameter: None,
+        ou_header: None,
         credentials: None,
         on_unproven: None,
         rate_limit: None,

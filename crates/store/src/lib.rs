@@ -27,6 +27,7 @@ mod tx;
 mod value;
 
 pub use aggregate::{
+    access::{AccessKept, AccessQuery, KeptAccess},
     audit::{AuditQuery, Reported},
     decision::{DecisionsKept, KeptDecision},
     idempotency::StoredResponse,
@@ -36,6 +37,7 @@ pub use aggregate::{
     proof::{Look, Noted},
     purge::purged_tables,
     refresh::Consumed,
+    user::UserFilter,
     webhook_delivery::{DeliveryQuery, MAX_REPLAYED, Replay, Sent},
 };
 pub use error::StoreError;
@@ -57,16 +59,16 @@ pub use tx::{Audited, Commit, SessionTx, Tx, Unaudited, View};
 pub mod read {
     pub use crate::{
         aggregate::{
-            api_key::ApiKeys, audit::AuditTrail, binding::RoleBindings, break_glass::BreakGlasses,
+            access::Accesses, api_key::ApiKeys, audit::AuditTrail, binding::RoleBindings, break_glass::BreakGlasses,
             certificate::Certificates, certificate_binding::CertificateBindings, customer::Customers,
             customer_change::CustomerChanges, decision::Decisions, email_domain::EmailDomains, enrolment::Enrolments,
-            entitlement::Entitlements, favorite::Favorites, gateway::Gateways, hostname::Hostnames,
-            idempotency::Responses, issuer::Issuers, issuer_fetch::IssuerFetches, login::Logins,
-            membership::Memberships, menu::Menus, org_unit::OrgUnits, outbox::Outbox, product::Products,
-            product_request::ProductRequests, project::Projects, proof::Proofs, provisioning::Provisionings,
-            refresh::RefreshTokens, role::Roles, route::Routes, service::Services, session::Sessions,
-            signing_key::SigningKeys, tenant::Tenants, upstream::Upstreams, usage::Usages, user::Users,
-            webhook::Webhooks, webhook_delivery::Deliveries,
+            entitlement::Entitlements, favorite::Favorites, gateway::Gateways, group::Groups, hostname::Hostnames,
+            idempotency::Responses, invitation::Invitations, issuer::Issuers, issuer_fetch::IssuerFetches,
+            login::Logins, membership::Memberships, menu::Menus, org_unit::OrgUnits, outbox::Outbox,
+            preference::PreferencesOf, product::Products, product_request::ProductRequests, project::Projects,
+            proof::Proofs, provisioning::Provisionings, refresh::RefreshTokens, role::Roles, route::Routes,
+            service::Services, session::Sessions, signing_key::SigningKeys, tenant::Tenants, unit_member::UnitMembers,
+            upstream::Upstreams, usage::Usages, user::Users, webhook::Webhooks, webhook_delivery::Deliveries,
         },
         log::{erasure::AuditErasures, facts::Facts, feed::Feed},
         tx::Reader,

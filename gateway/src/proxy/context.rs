@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use domain::{BootInstant, Clock, RequestId};
+use domain::{BootInstant, Clock, RequestId, access::AccessRecord, decision::Shown};
 use gate::{About, Answer, Denial, RawHead, Stop, Trace};
 use pingora::ErrorType;
 use tracing::Span;
@@ -92,6 +92,40 @@ impl RequestContext {
         trace::end(&self.span, &self.trace, code, wire.status);
         access_log::write(wire, self, code);
         self.explain(head);
+        self.note_unit(wire, head);
+    }
+
+    /// Counts and tells of a request that was about an organisational unit.
+    fn note_unit(&self, wire: &Wire, head: Option<&RawHead<'_>>) {
+        let (Some(units), Some(ou_id), Some(tenant_id)) = (&self.shared.units, self.trace.unit, self.trace.bound_to())
+        else {
+            return;
+        };
+        let clock = &*self.shared.clock;
+        let at = clock.unix_now();
+        let held = self.watch.held();
+        if held.is_some() {
+            let (received, sent) = wire.bytes.unwrap_or_default();
+            units.count((tenant_id, ou_id), at, (received as u64, sent as u64));
+        }
+        units.tell(tenant_id, clock.boot_now(), || {
+            let asked = head.and_then(|head| std::str::from_utf8(head.target).ok());
+            let path = held.map(|(_, path)| path).or_else(|| asked?.split('?').next())?;
+            let agent = head.and_then(|head| head.headers.get(http::header::USER_AGENT)?.to_str().ok());
+            Some(AccessRecord {
+                request_id: self.request_id,
+                at,
+                tenant_id,
+                ou_id,
+                subject: Shown::cut(self.trace.subject()?, Shown::MAX_BYTES),
+                ip: self.trace.client.or(wire.client)?,
+                method: Shown::cut(wire.method.as_str(), 32),
+                path: Shown::cut(path, Shown::MAX_BYTES),
+                status: wire.status,
+                user_agent: agent.map(|agent| Shown::cut(agent, 256)),
+                latency_us: u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
+            })
+        });
     }
 
     fn explain(&self, head: Option<&RawHead<'_>>) {

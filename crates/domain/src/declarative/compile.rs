@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Admission, CertificateId, HostName, Id, ProjectId, Secret, ServiceId, Slug, TenantId, UpstreamId,
+    org_unit::MAX_ORG_UNITS,
     permission::EVERYTHING,
     snapshot::{Certificate, Entity, Hostname, Project, Role, RoleScope, Service, Tenant},
 };
@@ -129,6 +130,9 @@ impl<'f> Compiler<'f> {
             let project_id = self.project(&format!("{place}/project"), raw.project.as_deref());
             self.admission(&place, &raw.admission);
             self.quotas(&place, raw);
+            if raw.org_units.len() > MAX_ORG_UNITS {
+                self.refuse(format!("{place}/org_units"), format!("holds more than {MAX_ORG_UNITS} units"));
+            }
             let (Some(slug), Some(id), Some(project_id)) = (slug, id, project_id) else { continue };
             self.add(
                 &place,
@@ -145,6 +149,7 @@ impl<'f> Compiler<'f> {
                     rate_limit: raw.rate_limit,
                     principal_rate_limit: raw.principal_rate_limit,
                     admission: raw.admission.clone(),
+                    org_units: raw.org_units.clone(),
                     generation: 0,
                     cutoff: None,
                 }),

@@ -1,13 +1,14 @@
 //! The form of the file. Outside programs write it: fields are added, never renamed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Admission, ByteSize, CertificateMode, Cors, Credentials, HumanDuration, NameKind, ProductQuota, Timestamp,
+    Admission, ByteSize, CertificateMode, Cors, Credentials, HumanDuration, NameKind, OrgUnitId, ProductQuota,
+    Timestamp,
     response::ResponsePolicy,
     snapshot::{
         Algorithm, HostPolicy, KycStatus, OnUnproven, PaymentStatus, Purpose, RateLimit, RoleScope, TenantStatus,
@@ -154,6 +155,9 @@ pub struct RawTenant {
     /// Who is let in, and how much at once.
     #[serde(default)]
     pub admission: Admission,
+    /// Ids of its organisational units, at most 1000: routes of units serve no others.
+    #[serde(default)]
+    pub org_units: BTreeSet<OrgUnitId>,
 }
 
 /// An identity shard.
@@ -350,6 +354,8 @@ pub struct RawRoute {
     pub product: Option<String>,
     /// Name of the path parameter that holds the organisational unit.
     pub ou_parameter: Option<String>,
+    /// Name of the header field that holds it instead, such as `x-workspace-id`.
+    pub ou_header: Option<String>,
     /// What it does while freshness of revocations is not proven: `refuse`, `read_only` or `{serve: 5m}`.
     pub on_unproven: Option<OnUnproven>,
     /// Requests a second, for each tenant.

@@ -3,6 +3,7 @@
 use super::{RawAccess, RawRoute, compile::Compiler, ids};
 use crate::{
     PathPattern, Permission,
+    org_unit::check_route,
     snapshot::{Access, Route, STREAM_TIMES},
 };
 
@@ -30,10 +31,11 @@ impl Compiler<'_> {
         methods.dedup();
         let access = self.access(place, raw);
         let upstream_id = raw.upstream.as_deref().map(|name| self.upstream_named(&format!("{place}/upstream"), name));
-        if let (Some(parameter), Some(path)) = (&raw.ou_parameter, &path)
-            && path.parameter(parameter).is_none()
+        if let (Some(path), Some(access)) = (&path, &access)
+            && let Err((member, message)) =
+                check_route(path, access, raw.ou_parameter.as_deref(), raw.ou_header.as_deref())
         {
-            self.refuse(format!("{place}/ou_parameter"), format!("`{path}` has no parameter `{{{parameter}}}`"));
+            self.refuse(format!("{place}/{member}"), message);
         }
         if raw.max_stream.is_some_and(|longest| !STREAM_TIMES.contains(&longest)) {
             let (least, most) = STREAM_TIMES.into_inner();
@@ -51,6 +53,7 @@ impl Compiler<'_> {
             upstream_id: upstream_id.flatten(),
             product: raw.product.clone(),
             ou_parameter: raw.ou_parameter.clone(),
+            ou_header: raw.ou_header.clone(),
             on_unproven: raw.on_unproven,
             session: raw.session,
             tenant_api: raw.tenant_api,

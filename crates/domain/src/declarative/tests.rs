@@ -147,6 +147,14 @@ fn each_rule_of_a_route_names_its_place() {
             "/services/0/routes/3/ou_parameter: `/x/{ou}` has no parameter `{unit}`",
         ),
         (
+            serde_json::json!({ "path": "/x", "access": "authenticated", "ou_header": "x-md-global-ou-id" }),
+            "/services/0/routes/3/ou_header: `x-md-global-ou-id` is no field that can name a unit, such as `x-workspace-id`",
+        ),
+        (
+            serde_json::json!({ "path": "/x/{ou}", "access": "public", "ou_parameter": "ou" }),
+            "/services/0/routes/3/ou_parameter: a route of units is for principals of the tenant",
+        ),
+        (
             serde_json::json!({ "path": "x", "access": "public" }),
             "/services/0/routes/3/path: `x` is not a path pattern: it starts with `/`",
         ),

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::Version;
 use crate::{
-    OrgUnitId, Permission, ProjectId, RoleBindingId, RoleId, TenantId, Timestamp, UserId, snapshot::RoleScope,
+    GroupId, OrgUnitId, Permission, ProjectId, RoleBindingId, RoleId, TenantId, Timestamp, UserId, snapshot::RoleScope,
 };
 
 /// A named set of permissions.
@@ -58,7 +58,7 @@ pub enum RoleSubject {
     /// A user.
     User(UserId),
     /// A group.
-    Group(Uuid),
+    Group(GroupId),
     /// An API key.
     ApiKey(Uuid),
 }
@@ -128,7 +128,8 @@ pub mod builtin {
         ADMIN = 0x103, "admin", Tenant, admin: true, super_admin: false, ["tenant:*"];
         /// Administers the tenant's users and sign-in.
         IT_ADMIN = 0x104, "it_admin", Tenant, admin: false, super_admin: false,
-            ["tenant:user:*", "tenant:role-binding:*", "tenant:org-unit:*", "tenant:session:*"];
+            ["tenant:user:*", "tenant:role-binding:*", "tenant:org-unit:*", "tenant:session:*", "tenant:org-unit-member:*",
+             "tenant:group:*", "tenant:invitation:*"];
         /// Works in the tenant.
         MEMBER = 0x105, "member", Tenant, admin: false, super_admin: false, [];
         /// Visits the tenant.
@@ -138,10 +139,11 @@ pub mod builtin {
             ["tenant:user:list", "tenant:user:get", "tenant:role:list", "tenant:role:get", "tenant:role-binding:list",
              "tenant:menu:list", "tenant:menu:get", "tenant:org-unit:list", "tenant:org-unit:get", "tenant:audit:list", "tenant:audit:export",
              "tenant:audit:verify", "tenant:webhook:list", "tenant:webhook:get", "tenant:decision:get",
-             "tenant:session:list", "tenant:entitlement:list", "tenant:product:list"];
-        /// Administers one unit.
+             "tenant:session:list", "tenant:entitlement:list", "tenant:product:list", "tenant:org-unit-member:list",
+             "tenant:group:list", "tenant:group:get", "tenant:invitation:list"];
+        /// Administers one unit: may do everything on its routes, see `UnitRole`.
         OU_ADMIN = 0x108, "ou_admin", Ou, admin: false, super_admin: false, [];
-        /// Reads one unit.
+        /// Reads one unit: may read everything on its routes, see `UnitRole`.
         OU_AUDITOR = 0x109, "ou_auditor", Ou, admin: false, super_admin: false, [];
         /// Works in one unit: explicit permissions only.
         OU_DEFAULT = 0x10a, "ou_default", Ou, admin: false, super_admin: false, [];
@@ -157,9 +159,9 @@ pub mod builtin {
         let admin = all().into_iter().find(|r| r.id == OWNER).unwrap();
         assert_eq!(admin.permissions.len(), 1);
         let auditor = all().into_iter().find(|r| r.id == AUDITOR).unwrap();
-        assert_eq!(auditor.permissions.len(), 14);
+        assert_eq!(auditor.permissions.len(), 18);
         let it_admin = all().into_iter().find(|r| r.id == IT_ADMIN).unwrap();
-        assert_eq!(it_admin.permissions.len(), 4);
+        assert_eq!(it_admin.permissions.len(), 7);
         let platform = all().into_iter().find(|r| r.id == PLATFORM_ADMIN).unwrap();
         assert_eq!(platform.permissions.len(), 1);
     }

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::{
     ApiKey, Artifact, BoundCertificate, BreakGlass, Certificate, Customer, EmailDomain, Enrolment, Entitlement,
-    ExternalIssuer, Hostname, Membership, Menu, OrgUnit, Product, ProductRequest, Project, Provisioning, Role,
-    RoleBinding, Route, RouteOwner, Service, Session, SigningKey, Tenant, Upstream, User, Webhook,
+    ExternalIssuer, Group, GroupMember, Hostname, Invitation, Membership, Menu, OrgUnit, Preferences, Product,
+    ProductRequest, Project, Provisioning, Role, RoleBinding, Route, RouteOwner, Service, Session, SigningKey, Tenant,
+    UnitMember, Upstream, User, Webhook,
 };
 use crate::{
     ProjectId, TenantId,
@@ -149,7 +150,17 @@ subject!(Menu, "menu", it => it.id, it.key, it.owner.project(), it.owner.tenant(
     json!({ "parent_id": it.parent_id, "title": it.title, "path": it.path, "permission": it.permission,
             "order": it.order }));
 subject!(OrgUnit, "org-unit", it => it.id, it.name, Some(it.project_id), Some(it.tenant_id),
+    json!({ "description": it.description, "deleted_at": it.deleted_at, "purge_after": it.purge_after }));
+subject!(UnitMember, "org-unit-member", it => it.user_id, it.user_id, Some(it.project_id), Some(it.tenant_id),
+    json!({ "ou_id": it.ou_id, "role": it.role }));
+subject!(Group, "group", it => it.id, it.name, Some(it.project_id), Some(it.tenant_id),
     json!({ "description": it.description }));
+subject!(GroupMember, "group-member", it => it.user_id, it.user_id, Some(it.project_id), Some(it.tenant_id),
+    json!({ "group_id": it.group_id }));
+subject!(Invitation, "invitation", it => it.id, it.id, Some(it.project_id), Some(it.tenant_id),
+    json!({ "roles": it.roles, "status": it.noted, "expires_at": it.expires_at, "accepted_by": it.accepted_by }));
+subject!(Preferences, "preferences", it => it.user_id, it.user_id, Some(it.project_id), Some(it.tenant_id),
+    json!({ "names": it.values.len() }));
 subject!(Product, "product", it => it.id, it.key, None, None,
     json!({ "name": it.name, "requestable": it.requestable, "trial_days": it.trial_days, "quota": it.quota }));
 subject!(Entitlement, "entitlement", it => it.id, it.product, Some(it.project_id), Some(it.tenant_id),

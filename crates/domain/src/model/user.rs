@@ -1,4 +1,4 @@
-//! Users, their memberships and organisational units.
+//! Users and their memberships.
 
 use serde::{Deserialize, Serialize};
 
@@ -142,36 +142,4 @@ pub struct Membership {
     pub default_ou_id: Option<OrgUnitId>,
     /// When it was made.
     pub created_at: Timestamp,
-}
-
-/// An organisational unit of a tenant.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OrgUnit {
-    /// Its id.
-    pub id: OrgUnitId,
-    /// Project of its tenant.
-    pub project_id: ProjectId,
-    /// Its tenant.
-    pub tenant_id: TenantId,
-    /// Its name, unique in the tenant while it lives.
-    pub name: String,
-    /// Free text.
-    pub description: String,
-    /// When it was deleted; its roles then grant nothing.
-    pub deleted_at: Option<Timestamp>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// Its version.
-    pub version: Version,
-}
-
-/// An organisational unit to be made.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "as in `OrgUnit`")]
-pub struct NewOrgUnit {
-    pub id: OrgUnitId,
-    pub project_id: ProjectId,
-    pub tenant_id: TenantId,
-    pub name: String,
-    pub description: String,
 }

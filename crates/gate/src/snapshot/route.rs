@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use domain::{
     ByteSize, Credentials, HumanDuration, RouteId,
+    org_unit::is_field,
     snapshot::{Access, OnUnproven, RateLimit, Route},
 };
+use http::HeaderName;
 
 use super::upstream::CompiledUpstream;
 
@@ -28,8 +30,8 @@ pub struct CompiledRoute {
     pub upstream: Arc<CompiledUpstream>,
     /// Product the tenant must be entitled to.
     pub product: Option<Box<str>>,
-    /// Which segment of the path, from 0, names the organisational unit.
-    pub ou_segment: Option<usize>,
+    /// Where its requests name the organisational unit that they are about; none for routes that are about none.
+    pub unit: Option<UnitPlace>,
     /// Without proof of freshness.
     pub on_unproven: OnUnproven,
     /// Kept by a frozen tenant.
@@ -44,6 +46,30 @@ pub struct CompiledRoute {
     pub max_stream: Option<HumanDuration>,
 }
 
+/// Where a request names an organisational unit.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum UnitPlace {
+    /// In this segment of the path, from 0.
+    Segment(usize),
+    /// In this header field.
+    Field(HeaderName),
+    /// Nowhere that it could: no unit is found there.
+    Nowhere,
+}
+
+impl UnitPlace {
+    fn of(route: &Route) -> Option<Self> {
+        match (&route.ou_parameter, &route.ou_header) {
+            (None, None) => None,
+            (Some(name), None) => Some(route.path.parameter(name).map_or(Self::Nowhere, Self::Segment)),
+            (None, Some(name)) if is_field(name) => {
+                Some(HeaderName::from_bytes(name.as_bytes()).map_or(Self::Nowhere, Self::Field))
+            }
+            (_, Some(_)) => Some(Self::Nowhere),
+        }
+    }
+}
+
 impl CompiledRoute {
     pub(crate) fn new(route: &Route, service: Option<&Arc<str>>, upstream: Arc<CompiledUpstream>) -> Self {
         let platform = matches!(route.access, Access::Platform(_));
@@ -56,7 +82,7 @@ impl CompiledRoute {
             credentials: route.credentials,
             upstream,
             product: route.product.as_deref().map(Into::into),
-            ou_segment: route.ou_parameter.as_deref().and_then(|name| route.path.parameter(name)),
+            unit: UnitPlace::of(route),
             // Platform routes always refuse (`design.md` §4).
             on_unproven: if platform { OnUnproven::Refuse } else { route.on_unproven.unwrap_or_default() },
             session: route.session,

@@ -6,7 +6,8 @@ use arc_swap::ArcSwap;
 use authn::Issuer;
 use authz::{PermissionSet, RouteTable};
 use domain::{
-    Admission, ByteSize, CertificateId, ProjectId, RoleId, Secret, TenantId, Timestamp,
+    Admission, ByteSize, CertificateId, OrgUnitId, Permission, ProjectId, RoleId, Secret, TenantId, Timestamp,
+    model::UnitRole,
     snapshot::{self, KycStatus, PaymentStatus, Purpose, RateLimit, RoleScope, TenantStatus},
 };
 use http::HeaderValue;
@@ -114,6 +115,8 @@ pub struct TenantInfo {
     pub generation: u64,
     /// Tokens of external issuers that were issued until then are refused.
     pub cutoff: Option<Timestamp>,
+    /// Its organisational units, sorted.
+    pub org_units: Box<[OrgUnitId]>,
     /// Products and when each ends, sorted by name.
     pub products: Vec<(Box<str>, Option<Timestamp>)>,
     /// How much of them it may use, and uses.
@@ -130,6 +133,11 @@ impl TenantInfo {
     /// Whether it is entitled to a product at `now`.
     pub fn is_entitled(&self, product: &str, now: Timestamp) -> bool {
         self.products.iter().any(|(name, ends)| **name == *product && ends.is_none_or(|at| now < at))
+    }
+
+    /// Whether this is one of its units.
+    pub fn has_unit(&self, unit: OrgUnitId) -> bool {
+        self.org_units.binary_search(&unit).is_ok()
     }
 
     /// The names of the products it is entitled to at `now`, sorted and comma-joined; none for none.
@@ -172,6 +180,18 @@ pub struct CompiledRole {
     pub admin: bool,
     /// Holders administer the platform.
     pub super_admin: bool,
+}
+
+impl CompiledRole {
+    /// Whether who holds it in a unit may do this there: as the role says, or as the unit's administrator; and its auditor,
+    /// where the request only `reads`.
+    pub(crate) fn grants_in_unit(&self, permission: &Permission, reads: bool) -> bool {
+        match UnitRole::of(self.id) {
+            Some(UnitRole::OuAdmin) => true,
+            Some(UnitRole::OuAuditor) => reads || self.permissions.covers(permission),
+            Some(UnitRole::OuDefault) | None => self.permissions.covers(permission),
+        }
+    }
 }
 
 /// A certificate as it was uploaded; the gateway parses it.

@@ -610,6 +610,7 @@ fn tenant_info(
         load,
         generation: tenant.generation,
         cutoff: tenant.cutoff,
+        org_units: tenant.org_units.iter().copied().collect(),
         products: tenant.products.iter().map(|(name, ends)| (name.as_str().into(), *ends)).collect(),
         quotas: tenant.quotas.iter().map(quota).collect(),
         roles: compile_roles(roles),

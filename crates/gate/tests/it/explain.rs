@@ -58,7 +58,9 @@ fn stages(denial: &Denial) -> &'static [Stage] {
             &[S::Bind]
         }
         Denial::ContextMismatch => &[S::Bind, S::Authorize],
-        Denial::RouteNotFound | Denial::PermissionDenied { .. } => &[S::Authorize],
+        Denial::RouteNotFound | Denial::PermissionDenied { .. } | Denial::OrgUnitNotFound | Denial::OrgUnitDenied => {
+            &[S::Authorize]
+        }
         Denial::RequestTimeout => &[S::Canonical, S::Forward],
         Denial::BodyTooLarge
         | Denial::UpstreamUnreachable
@@ -385,6 +387,21 @@ fn once_believed() -> Vec<Case> {
                 ("/route/access", json!("permission")),
                 ("/route/methods", json!(["POST"])),
             ],
+        ),
+        case(
+            "org_unit_not_found",
+            Stage::Authorize,
+            world.refused(&Sent::get("acme.localhost", "/ou/nowhere/files").bearer(&member)),
+            vec![("/permission/unit", json!(null)), ("/route/pattern", json!("/ou/{ou}/files"))],
+        ),
+        case(
+            "org_unit_denied",
+            Stage::Authorize,
+            world.refused(
+                &Sent::get("acme.localhost", &format!("/ou/{}/home", id::<domain::id::kind::OrgUnit>(UNIT + 1)))
+                    .bearer(&member),
+            ),
+            vec![("/permission", json!(null)), ("/route/access", json!("authenticated"))],
         ),
         case(
             "route_not_found",

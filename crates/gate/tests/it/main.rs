@@ -21,4 +21,5 @@ mod revocation;
 mod routes;
 mod snapshot;
 mod tokens;
+mod units;
 mod world;

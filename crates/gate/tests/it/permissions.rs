@@ -75,7 +75,7 @@ fn a_role_in_a_unit_counts_in_that_unit_only() {
     };
     assert_eq!(files(UNIT), "permit");
     assert_eq!(files(UNIT + 1), "permission_denied");
-    assert_eq!(world.code(&Sent::get("acme.localhost", "/ou/x/files").bearer(&token)), "permission_denied");
+    assert_eq!(world.code(&Sent::get("acme.localhost", "/ou/x/files").bearer(&token)), "org_unit_not_found");
 }
 
 #[test]

@@ -148,6 +148,7 @@ pub(crate) fn route(n: u128, path: &str, methods: &[&str], access: Access) -> Ro
         upstream_id: None,
         product: None,
         ou_parameter: None,
+        ou_header: None,
         credentials: domain::Credentials::default(),
         on_unproven: None,
         session: false,
@@ -180,6 +181,15 @@ pub(crate) fn routes() -> Vec<Route> {
             ..route(12, "/readable", &["GET", "POST"], Access::Authenticated)
         },
         route(13, "/admin-only-in-demo", &["GET"], needs("demo:secret:get")),
+        Route {
+            ou_parameter: Some("workspace".into()),
+            ..route(14, "/w/{workspace}/notes", &[], needs("demo:note:write"))
+        },
+        Route { ou_header: Some("x-workspace-id".into()), ..route(15, "/notes", &[], needs("demo:note:write")) },
+        Route {
+            ou_parameter: Some("ou".into()),
+            ..route(16, "/ou/{ou}/home", &["GET", "POST"], Access::Authenticated)
+        },
     ]
 }
 
@@ -214,6 +224,7 @@ pub(crate) fn tenant(n: u128, project: ProjectId, slug: &str) -> Tenant {
         rate_limit: None,
         principal_rate_limit: None,
         admission: domain::Admission::default(),
+        org_units: [id(UNIT), id(UNIT + 1), id(UNIT + 2)].into(),
         generation: 0,
         cutoff: None,
     }

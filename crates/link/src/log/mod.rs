@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use domain::{
     ApiKeyId, ApiKeyState, Decision, Fact, GatewayId, IssuerId, KeyPrefix, NumberedFact, Position, SnapshotVersion,
     Tag, TenantId, Timestamp, UserId,
+    access::AccessReport,
     fact::{Bindings, Proof},
     quota::{UsageCount, UsagePart},
     snapshot::Change,
@@ -94,6 +95,11 @@ pub trait ControlPlane: Send + Sync {
     /// answered for each the parts of all counters. One that keeps none answers nothing.
     async fn record_usage(&self, _counter: Uuid, _counts: Vec<UsageCount>) -> Result<Vec<Vec<UsagePart>>, LinkError> {
         Ok(Vec::new())
+    }
+
+    /// Tells what was asked of organisational units. One that keeps nothing of that does nothing.
+    async fn record_access(&self, _report: AccessReport) -> Result<(), LinkError> {
+        Ok(())
     }
 
     /// Tells of decisions, at most [`domain::decision::MAX_BATCH`]. One that keeps none does nothing.

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use domain::{
     ApiKeyId, ApiKeyState, Decision, History, IssuerId, KeyPrefix, NumberedFact, Position, Secret, SnapshotVersion,
     TenantId, Timestamp, UserId,
+    access::AccessReport,
     fact::{Bindings, Proof},
     quota::{UsageCount, UsagePart},
 };
@@ -226,6 +227,11 @@ impl ControlPlane for RpcClient {
     async fn record_usage(&self, counter: Uuid, counts: Vec<UsageCount>) -> Result<Vec<Vec<UsagePart>>, LinkError> {
         let reply = answer(self.grpc().record_usage(wire::from_usage(counter, &counts)).await)?;
         wire::to_recorded(&reply, WHO)
+    }
+
+    async fn record_access(&self, report: AccessReport) -> Result<(), LinkError> {
+        let report = wire::from_access(&report)?;
+        answer(self.grpc().record_access(proto::RecordAccessRequest { report }).await).map(|_| ())
     }
 }
 

@@ -320,4 +320,13 @@ impl gateway_link_server::GatewayLink for RpcServer {
         let (counter, counts) = wire::to_usage(&request.into_inner())?;
         Ok(Response::new(wire::from_recorded(&plane.record_usage(counter, counts).await?)))
     }
+
+    async fn record_access(
+        &self,
+        request: Request<proto::RecordAccessRequest>,
+    ) -> Result<Response<proto::RecordAccessReply>, Status> {
+        let (_, plane) = self.plane(&request).await?;
+        plane.record_access(wire::to_access(&request.into_inner().report)?).await?;
+        Ok(Response::new(proto::RecordAccessReply {}))
+    }
 }

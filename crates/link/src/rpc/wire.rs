@@ -2,6 +2,7 @@
 
 use domain::{
     ApiKeyId, ApiKeyState, Decision, Fact, History, Id, NumberedFact, Position, Seq, SnapshotVersion, Tag, Timestamp,
+    access::{self, AccessReport},
     decision::{MAX_BATCH, MAX_BYTES},
     fact::{Bindings, Proof},
     quota::{MAX_COUNTS, UsageCount, UsagePart},
@@ -182,6 +183,20 @@ fn to_counter(text: &str, who: &'static str) -> Result<Uuid, LinkError> {
 /// No gateway lets through as many as do not fit the database's numbers.
 fn used(count: u64, who: &'static str) -> Result<u64, LinkError> {
     if count < 1 << 44 { Ok(count) } else { Err(LinkError::unreadable(who, "a count beyond all quotas")) }
+}
+
+pub(super) fn from_access(report: &AccessReport) -> Result<Vec<u8>, LinkError> {
+    serde_json::to_vec(report).map_err(|error| LinkError::failed(GATEWAY, &error))
+}
+
+/// What was asked of units, as a gateway tells it: not too much, and nothing in it that is not to be shown.
+pub(super) fn to_access(told: &[u8]) -> Result<AccessReport, LinkError> {
+    if told.len() > access::MAX_BYTES {
+        return Err(LinkError::unreadable(GATEWAY, format!("a report of more than {} bytes", access::MAX_BYTES)));
+    }
+    let report: AccessReport = serde_json::from_slice(told).map_err(|error| LinkError::unreadable(GATEWAY, error))?;
+    report.check().map_err(|reason| LinkError::unreadable(GATEWAY, reason))?;
+    Ok(report)
 }
 
 pub(super) fn from_decision(decision: &Decision) -> Result<Vec<u8>, LinkError> {

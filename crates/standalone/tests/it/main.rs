@@ -34,4 +34,5 @@ mod takeover;
 mod tenant_states;
 mod three_ways;
 mod traces;
+mod units;
 mod world;

@@ -5,7 +5,7 @@ use authz::{
     action::{ManagePermissionCache, ManageRoleBindings},
 };
 use domain::{
-    Fact, OrgUnitId, Position, RoleBindingId, RoleId, TenantId, UserId,
+    Fact, GroupId, OrgUnitId, Position, RoleBindingId, RoleId, TenantId, UserId,
     fact::Bindings,
     model::{MembershipStatus, NewRoleBinding, RoleBinding, RoleSubject, UserStatus},
     snapshot::RoleScope,
@@ -13,12 +13,13 @@ use domain::{
 use uuid::Uuid;
 
 use super::{
-    break_glass, membership::Memberships, needed, one, page::Page, project::Projects, role::Roles, user::Users, within,
+    break_glass, group::Groups, membership::Memberships, needed, one, org_unit::OrgUnits, page::Page,
+    project::Projects, role::Roles, user::Users, within,
 };
 use crate::{
     StoreError, Tx, Unaudited,
     log::facts,
-    tx::Reader,
+    tx::{Reader, Work},
     value::{Row, values},
 };
 
@@ -28,7 +29,7 @@ fn read(row: &Row) -> Result<RoleBinding, StoreError> {
     let id: Uuid = row.at("subject_id")?;
     let subject = match row.at::<String>("subject_kind")?.as_str() {
         "user" => RoleSubject::User(id.into()),
-        "group" => RoleSubject::Group(id),
+        "group" => RoleSubject::Group(id.into()),
         "api_key" => RoleSubject::ApiKey(id),
         other => return Err(StoreError::corrupt("subject_kind", other)),
     };
@@ -46,7 +47,7 @@ fn read(row: &Row) -> Result<RoleBinding, StoreError> {
 fn subject(of: RoleSubject) -> (&'static str, Uuid) {
     match of {
         RoleSubject::User(id) => ("user", id.uuid()),
-        RoleSubject::Group(id) => ("group", id),
+        RoleSubject::Group(id) => ("group", id.uuid()),
         RoleSubject::ApiKey(id) => ("api_key", id),
     }
 }
@@ -70,8 +71,46 @@ pub trait RoleBindings: Reader {
         }
     }
 
-    /// What a user may do in a tenant, with the log's head of the state it was read from. Roles in units that were
-    /// deleted are not part of it.
+    /// What is bound to a group, in the whole tenant and in its units.
+    fn role_bindings_of_group(
+        &self,
+        tenant: TenantId,
+        group: GroupId,
+    ) -> impl Future<Output = Result<Vec<RoleBinding>, StoreError>> + Send {
+        async move {
+            let sql =
+                format!("{SELECT} WHERE tenant_id = $1 AND subject_kind = 'group' AND subject_id = $2 ORDER BY id");
+            self.view().await?.all(&sql, values![tenant, group], read).await
+        }
+    }
+
+    /// Whether a tenant has somebody active who holds a role of administrators in all of it, of their own or by a group: the emergency
+    /// administrator apart.
+    fn is_administered(&self, tenant: TenantId) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        async move {
+            let administers = "JOIN roles ON roles.id = role_bindings.role_id
+                 JOIN memberships ON memberships.tenant_id = role_bindings.tenant_id AND memberships.user_id = {holder}
+                 JOIN users ON users.id = memberships.user_id
+                 WHERE role_bindings.tenant_id = $1 AND role_bindings.ou_id IS NULL AND roles.admin
+                     AND roles.scope = 'tenant' AND memberships.status = 'active' AND users.status = 'active'
+                     AND NOT users.is_break_glass";
+            let of_user = administers.replace("{holder}", "role_bindings.subject_id");
+            let of_member = administers.replace("{holder}", "group_members.user_id");
+            let sql = format!(
+                "SELECT memberships.id FROM role_bindings {of_user} AND role_bindings.subject_kind = 'user'
+                 UNION ALL
+                 SELECT memberships.id FROM role_bindings
+                 JOIN group_members ON group_members.group_id = role_bindings.subject_id {of_member}
+                     AND role_bindings.subject_kind = 'group'
+                 LIMIT 1"
+            );
+            let found = self.view().await?.first(&sql, values![tenant], |row| row.at::<Uuid>("id")).await?;
+            Ok(found.is_some())
+        }
+    }
+
+    /// What a user may do in a tenant, of their own and by groups, with the log's head of the state it was read from. Roles in
+    /// units that were deleted are not part of it.
     fn bindings(&self, tenant: TenantId, user: UserId) -> impl Future<Output = Result<Bindings, StoreError>> + Send {
         async move {
             let view = self.view().await?;
@@ -84,7 +123,14 @@ pub trait RoleBindings: Reader {
                        LEFT JOIN org_units ON org_units.id = role_bindings.ou_id
                        WHERE role_bindings.tenant_id = $1 AND subject_kind = 'user' AND subject_id = $2
                            AND (role_bindings.ou_id IS NULL OR org_units.deleted_at IS NULL)
-                       ORDER BY role_bindings.role_id, role_bindings.ou_id";
+                       UNION
+                       SELECT role_bindings.role_id, role_bindings.ou_id FROM group_members
+                       JOIN role_bindings ON role_bindings.tenant_id = group_members.tenant_id
+                           AND subject_kind = 'group' AND subject_id = group_members.group_id
+                       LEFT JOIN org_units ON org_units.id = role_bindings.ou_id
+                       WHERE group_members.tenant_id = $1 AND group_members.user_id = $2
+                           AND (role_bindings.ou_id IS NULL OR org_units.deleted_at IS NULL)
+                       ORDER BY role_id, ou_id";
             let read = |row: &Row| Ok((row.at::<RoleId>("role_id")?, row.at::<Option<OrgUnitId>>("ou_id")?));
             let mut bindings = Bindings { history, as_of, active, roles: Vec::new(), unit_roles: Vec::new() };
             for (role, unit) in view.all(sql, values![tenant, user], read).await? {
@@ -118,7 +164,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Conflict`] on `role_bindings(role_id)` when it is held already; [`StoreError::Rule`]
     /// (`role_binding_scope`) for another tenant's role, a unit role without unit or the reverse, a role of the
-    /// platform outside the root project, or a user who is no member; [`StoreError::NotFound`] without such a role.
+    /// platform outside the root project or for a group, or a user who is no member; [`StoreError::NotFound`] without such
+    /// a role, unit or group.
     pub async fn insert_role_binding(
         &self,
         by: &Authorized<ManageRoleBindings>,
@@ -141,10 +188,18 @@ impl Tx {
                 }
             }
         }
-        if let RoleSubject::User(user) = new.subject
-            && self.membership(new.tenant_id, user).await?.is_none()
-        {
-            return refused("the user is no member of the tenant");
+        match new.subject {
+            RoleSubject::User(user) if self.membership(new.tenant_id, user).await?.is_none() => {
+                return refused("the user is no member of the tenant");
+            }
+            RoleSubject::Group(_) if role.scope == RoleScope::Platform => {
+                return refused("roles of the platform are given to people");
+            }
+            RoleSubject::Group(group) => _ = needed(self.group(new.tenant_id, group).await?, "group")?,
+            RoleSubject::User(_) | RoleSubject::ApiKey(_) => {}
+        }
+        if let Some(unit) = new.ou_id {
+            needed(self.org_unit(new.tenant_id, unit).await?, "org-unit")?;
         }
         let binding = RoleBinding {
             id: new.id,
@@ -174,7 +229,7 @@ impl Tx {
                 ],
             )
             .await?;
-        self.tell(&binding).await?;
+        subject_changed(&self.work, binding.tenant_id, binding.subject).await?;
         Ok(self.unaudited(binding))
     }
 
@@ -193,17 +248,46 @@ impl Tx {
             break_glass::keep(&self.work.view, user).await?;
         }
         one(&self.work.view, "role-binding", "DELETE FROM role_bindings WHERE id = $1", values![id]).await?;
-        self.tell(&binding).await?;
+        subject_changed(&self.work, binding.tenant_id, binding.subject).await?;
         Ok(self.unaudited(binding))
     }
+}
 
-    async fn tell(&self, binding: &RoleBinding) -> Result<(), StoreError> {
-        match binding.subject {
-            RoleSubject::User(user) => {
-                self.work.insert_fact(&Fact::BindingsChanged { tenant: binding.tenant_id, user }).await
-            }
-            // Nothing caches these yet: groups and API keys have no principals at the edge.
-            RoleSubject::Group(_) | RoleSubject::ApiKey(_) => Ok(()),
+/// Most facts left by one statement.
+const FACTS: usize = 500;
+
+/// Says that what somebody may do changed, or everybody in a group. Whoever comes into the group meanwhile collides with
+/// this transaction: both are serializable.
+pub(crate) async fn subject_changed(work: &Work, tenant: TenantId, subject: RoleSubject) -> Result<(), StoreError> {
+    match subject {
+        RoleSubject::User(user) => work.insert_fact(&Fact::BindingsChanged { tenant, user }).await,
+        RoleSubject::Group(group) => {
+            let sql = "SELECT user_id FROM group_members WHERE tenant_id = $1 AND group_id = $2 ORDER BY user_id";
+            let members = work.view.all(sql, values![tenant, group], |row| row.at("user_id")).await?;
+            changed(work, tenant, members).await
         }
+        // Nothing caches these: an API key acts by what its owner holds.
+        RoleSubject::ApiKey(_) => Ok(()),
     }
+}
+
+/// Says that what everybody may do changed who holds a role in a unit.
+pub(crate) async fn unit_changed(work: &Work, tenant: TenantId, unit: OrgUnitId) -> Result<(), StoreError> {
+    let sql = "SELECT subject_id AS user_id FROM role_bindings
+               WHERE tenant_id = $1 AND ou_id = $2 AND subject_kind = 'user'
+               UNION
+               SELECT group_members.user_id FROM role_bindings
+               JOIN group_members ON group_members.group_id = role_bindings.subject_id
+               WHERE role_bindings.tenant_id = $1 AND role_bindings.ou_id = $2 AND subject_kind = 'group'
+               ORDER BY user_id";
+    let holders = work.view.all(sql, values![tenant, unit], |row| row.at("user_id")).await?;
+    changed(work, tenant, holders).await
+}
+
+async fn changed(work: &Work, tenant: TenantId, users: Vec<UserId>) -> Result<(), StoreError> {
+    let facts: Vec<Fact> = users.into_iter().map(|user| Fact::BindingsChanged { tenant, user }).collect();
+    for some in facts.chunks(FACTS) {
+        work.insert_facts(some).await?;
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! An update takes the whole changed row. Its `version` must be the stored one, so that nobody overwrites what they
 //! have not seen; each write checks that it stays in the scope it was authorized for.
 
+pub(crate) mod access;
 pub(crate) mod adoption;
 pub(crate) mod api_key;
 pub(crate) mod audit;
@@ -20,9 +21,11 @@ pub(crate) mod entitlement;
 pub(crate) mod favorite;
 pub(crate) mod gateway;
 pub(crate) mod generation;
+pub(crate) mod group;
 pub(crate) mod hostname;
 pub(crate) mod hostname_claim;
 pub(crate) mod idempotency;
+pub(crate) mod invitation;
 pub(crate) mod issuer;
 pub(crate) mod issuer_fetch;
 pub(crate) mod login;
@@ -31,6 +34,7 @@ pub(crate) mod menu;
 pub(crate) mod org_unit;
 pub(crate) mod outbox;
 pub(crate) mod page;
+pub(crate) mod preference;
 pub(crate) mod product;
 pub(crate) mod product_request;
 pub(crate) mod project;
@@ -45,6 +49,7 @@ pub(crate) mod session;
 pub(crate) mod signing_key;
 pub(crate) mod tenant;
 pub(crate) mod tie;
+pub(crate) mod unit_member;
 pub(crate) mod upstream;
 pub(crate) mod usage;
 pub(crate) mod user;

@@ -1,14 +1,16 @@
-//! Organisational units.
+//! Organisational units. The edge is told of those that live, with their tenant.
 
 use authz::{Authorized, Scope, action::ManageOrgUnits};
 use domain::{
-    Fact, OrgUnitId, TenantId, UserId,
+    OrgUnitId, TenantId, Timestamp, UserId,
     model::{NewOrgUnit, OrgUnit, Version},
+    org_unit::MAX_ORG_UNITS,
 };
 
-use super::{needed, one, page::Page, within};
+use super::{binding, needed, one, page::Page, swap, within};
 use crate::{
     StoreError, Tx, Unaudited,
+    log::publish::{self, Effect},
     tx::Reader,
     value::{Row, values},
 };
@@ -16,37 +18,98 @@ use crate::{
 const SELECT: &str = "SELECT * FROM org_units";
 
 fn read(row: &Row) -> Result<OrgUnit, StoreError> {
+    let created_at = row.at("created_at")?;
     Ok(OrgUnit {
         id: row.at("id")?,
         project_id: row.at("project_id")?,
         tenant_id: row.at("tenant_id")?,
         name: row.at("name")?,
         description: row.at("description")?,
+        created_by: row.at("created_by")?,
         deleted_at: row.at("deleted_at")?,
-        created_at: row.at("created_at")?,
+        purge_after: row.at("purge_after")?,
+        created_at,
+        updated_at: row.at::<Option<Timestamp>>("updated_at")?.unwrap_or(created_at),
         version: Version(row.at("version")?),
     })
 }
 
-/// Reads of organisational units; deleted ones are not there.
+/// Reads of organisational units.
 pub trait OrgUnits: Reader {
-    /// A tenant's unit.
+    /// A tenant's unit that lives.
     fn org_unit(
         &self,
         tenant: TenantId,
         id: OrgUnitId,
     ) -> impl Future<Output = Result<Option<OrgUnit>, StoreError>> + Send {
+        async move { Ok(self.any_org_unit(tenant, id).await?.filter(|unit| unit.deleted_at.is_none())) }
+    }
+
+    /// A tenant's unit, deleted or not.
+    fn any_org_unit(
+        &self,
+        tenant: TenantId,
+        id: OrgUnitId,
+    ) -> impl Future<Output = Result<Option<OrgUnit>, StoreError>> + Send {
         async move {
-            let sql = format!("{SELECT} WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL");
+            let sql = format!("{SELECT} WHERE tenant_id = $1 AND id = $2");
             self.view().await?.first(&sql, values![tenant, id], read).await
         }
     }
 
-    /// A tenant's units.
-    fn org_units(&self, tenant: TenantId, page: Page) -> impl Future<Output = Result<Vec<OrgUnit>, StoreError>> + Send {
+    /// A tenant's units: those that live, or those that were deleted and can still be restored.
+    fn org_units(
+        &self,
+        tenant: TenantId,
+        deleted: bool,
+        page: Page,
+    ) -> impl Future<Output = Result<Vec<OrgUnit>, StoreError>> + Send {
         async move {
-            let sql = format!("{SELECT} WHERE tenant_id = $1 AND deleted_at IS NULL AND id > $2 ORDER BY id LIMIT $3");
+            let state = if deleted { "deleted_at IS NOT NULL" } else { "deleted_at IS NULL" };
+            let sql = format!("{SELECT} WHERE tenant_id = $1 AND {state} AND id > $2 ORDER BY id LIMIT $3");
             self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
+        }
+    }
+
+    /// The ids of a tenant's units that live.
+    fn org_unit_ids(&self, tenant: TenantId) -> impl Future<Output = Result<Vec<OrgUnitId>, StoreError>> + Send {
+        async move {
+            let sql = "SELECT id FROM org_units WHERE tenant_id = $1 AND deleted_at IS NULL ORDER BY id";
+            self.view().await?.all(sql, values![tenant], |row| row.at("id")).await
+        }
+    }
+
+    /// Units in which a user of the tenant holds a role, of their own or by a group.
+    fn org_units_of_user(
+        &self,
+        (tenant, user): (TenantId, UserId),
+        page: Page,
+    ) -> impl Future<Output = Result<Vec<OrgUnit>, StoreError>> + Send {
+        async move {
+            let sql = format!(
+                "{SELECT} WHERE tenant_id = $1 AND deleted_at IS NULL AND id > $3 AND id IN (
+                     SELECT ou_id FROM role_bindings
+                     WHERE tenant_id = $1 AND subject_kind = 'user' AND subject_id = $2 AND ou_id IS NOT NULL
+                     UNION
+                     SELECT held.ou_id FROM group_members
+                     JOIN role_bindings AS held ON held.tenant_id = group_members.tenant_id
+                         AND held.subject_kind = 'group' AND held.subject_id = group_members.group_id
+                     WHERE group_members.tenant_id = $1 AND group_members.user_id = $2 AND held.ou_id IS NOT NULL)
+                 ORDER BY id LIMIT $4"
+            );
+            self.view().await?.all(&sql, values![tenant, user, page.start(), page.limit()], read).await
+        }
+    }
+
+    /// Units of all tenants that are due to be removed for good, the longest due first.
+    fn org_units_to_purge(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<OrgUnit>, StoreError>> + Send {
+        async move {
+            let sql = format!("{SELECT} WHERE purge_after <= $1 ORDER BY purge_after, id LIMIT $2");
+            self.view().await?.all(&sql, values![now, limit], read).await
         }
     }
 }
@@ -56,53 +119,145 @@ impl Tx {
     /// Makes a unit.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] on `org_units(name)`; [`StoreError::Reference`] without its tenant.
+    /// [`StoreError::Conflict`] on `org_units(name)`; [`StoreError::Rule`] (`org_unit_limit`) for one more than
+    /// [`MAX_ORG_UNITS`]; [`StoreError::Reference`] without its tenant.
     pub async fn insert_org_unit(
         &self,
         by: &Authorized<ManageOrgUnits>,
         new: NewOrgUnit,
     ) -> Result<Unaudited<OrgUnit>, StoreError> {
         within(by, Scope::Tenant(new.project_id, new.tenant_id))?;
+        self.room_for_a_unit(new.tenant_id).await?;
+        let now = self.work.now;
         let unit = OrgUnit {
             id: new.id,
             project_id: new.project_id,
             tenant_id: new.tenant_id,
             name: new.name,
             description: new.description,
+            created_by: new.created_by,
             deleted_at: None,
-            created_at: self.work.now,
+            purge_after: None,
+            created_at: now,
+            updated_at: now,
             version: Version(1),
         };
+        let OrgUnit { id, project_id, tenant_id, created_by, .. } = unit;
         self.work
             .view
             .execute(
-                "INSERT INTO org_units (id, project_id, tenant_id, name, description, created_at, version)
-                 VALUES ($1, $2, $3, $4, $5, $6, 1)",
-                values![unit.id, unit.project_id, unit.tenant_id, &unit.name, &unit.description, unit.created_at],
+                "INSERT INTO org_units (id, project_id, tenant_id, name, description, created_by, created_at, updated_at,
+                     version)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $7, 1)",
+                values![id, project_id, tenant_id, &unit.name, &unit.description, created_by, now],
             )
             .await?;
+        publish::tenant(&self.work, tenant_id, Effect::Widens).await?;
         Ok(self.unaudited(unit))
     }
 
-    /// Deletes a unit. Roles in it grant nothing from then on.
+    /// Changes name and description of a unit that lives.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] on `org_units(name)`; [`StoreError::VersionMismatch`], [`StoreError::NotFound`].
+    pub async fn update_org_unit(
+        &self,
+        by: &Authorized<ManageOrgUnits>,
+        changed: OrgUnit,
+    ) -> Result<Unaudited<OrgUnit>, StoreError> {
+        let before = needed(self.org_unit(changed.tenant_id, changed.id).await?, "org-unit")?;
+        within(by, Scope::Tenant(before.project_id, before.tenant_id))?;
+        let kept = OrgUnit {
+            name: changed.name,
+            description: changed.description,
+            version: changed.version,
+            updated_at: self.work.now,
+            ..before
+        };
+        let values = values![&kept.name, &kept.description, kept.updated_at];
+        let assignments = "name = $3, description = $4, updated_at = $5";
+        let key = (kept.id.uuid(), kept.version);
+        let version = swap(&self.work.view, "org-unit", "org_units", key, assignments, values).await?;
+        Ok(self.unaudited(OrgUnit { version, ..kept }))
+    }
+
+    /// Deletes a unit until `purge_after`. Roles in it grant nothing from then on, and the edge does not know it.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
     pub async fn delete_org_unit(
         &self,
         by: &Authorized<ManageOrgUnits>,
-        tenant: TenantId,
-        id: OrgUnitId,
+        (tenant, id): (TenantId, OrgUnitId),
+        purge_after: Timestamp,
     ) -> Result<Unaudited<OrgUnit>, StoreError> {
         let unit = needed(self.org_unit(tenant, id).await?, "org-unit")?;
         within(by, Scope::Tenant(unit.project_id, tenant))?;
+        let now = self.work.now;
+        let gone = OrgUnit { deleted_at: Some(now), purge_after: Some(purge_after), updated_at: now, ..unit };
+        self.turn(gone, Effect::Narrows).await
+    }
+
+    /// Takes a unit back that was deleted and is not purged yet, with the roles that are held in it.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] on `org_units(name)` when another has its name now; [`StoreError::Rule`]
+    /// (`org_unit_limit`); [`StoreError::NotFound`] for one that lives, or is due to be removed.
+    pub async fn restore_org_unit(
+        &self,
+        by: &Authorized<ManageOrgUnits>,
+        (tenant, id): (TenantId, OrgUnitId),
+    ) -> Result<Unaudited<OrgUnit>, StoreError> {
+        let now = self.work.now;
+        let held = |unit: &OrgUnit| unit.deleted_at.is_some() && unit.purge_after.is_none_or(|at| at > now);
+        let unit = needed(self.any_org_unit(tenant, id).await?.filter(held), "org-unit")?;
+        within(by, Scope::Tenant(unit.project_id, tenant))?;
+        self.room_for_a_unit(tenant).await?;
+        let back = OrgUnit { deleted_at: None, purge_after: None, updated_at: now, ..unit };
+        self.turn(back, Effect::Widens).await
+    }
+
+    /// Removes a unit for good, with the roles that were held in it. What was noted of its use request by request should be
+    /// gone by then ([`Store::clear_access_log`](crate::Store::clear_access_log)): there may be much of it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for one that is not due: of many that try at once, one does it.
+    pub async fn purge_org_unit(
+        &self,
+        by: &Authorized<ManageOrgUnits>,
+        (tenant, id): (TenantId, OrgUnitId),
+    ) -> Result<Unaudited<OrgUnit>, StoreError> {
+        let due = |unit: &OrgUnit| unit.purge_after.is_some_and(|at| at <= self.work.now);
+        let unit = needed(self.any_org_unit(tenant, id).await?.filter(due), "org-unit")?;
+        within(by, Scope::Tenant(unit.project_id, tenant))?;
         let view = &self.work.view;
-        let sql = "UPDATE org_units SET deleted_at = $2, version = version + 1 WHERE id = $1";
-        one(view, "org-unit", sql, values![id, self.work.now]).await?;
-        let sql = "SELECT DISTINCT subject_id FROM role_bindings WHERE ou_id = $1 AND subject_kind = 'user'";
-        for user in view.all(sql, values![id], |row| row.at::<UserId>("subject_id")).await? {
-            self.work.insert_fact(&Fact::BindingsChanged { tenant, user }).await?;
+        view.execute("DELETE FROM role_bindings WHERE tenant_id = $1 AND ou_id = $2", values![tenant, id]).await?;
+        let sql = "UPDATE memberships SET default_ou_id = NULL WHERE tenant_id = $1 AND default_ou_id = $2";
+        view.execute(sql, values![tenant, id]).await?;
+        one(view, "org-unit", "DELETE FROM org_units WHERE id = $1", values![id]).await?;
+        Ok(self.unaudited(unit))
+    }
+
+    async fn room_for_a_unit(&self, tenant: TenantId) -> Result<(), StoreError> {
+        let sql = "SELECT COUNT(*) AS units FROM org_units WHERE tenant_id = $1";
+        let all = self.work.view.first(sql, values![tenant], |row| row.at::<u64>("units")).await?.unwrap_or_default();
+        // Those on hold are rows, too.
+        let crowded = usize::try_from(all).is_ok_and(|all| all >= 2 * MAX_ORG_UNITS);
+        if crowded || self.org_unit_ids(tenant).await?.len() >= MAX_ORG_UNITS {
+            let detail = format!("the tenant has {MAX_ORG_UNITS} organisational units already");
+            return Err(StoreError::rule("org_unit_limit", detail));
         }
-        Ok(self.unaudited(OrgUnit { deleted_at: Some(self.work.now), ..unit }))
+        Ok(())
+    }
+
+    /// Saves whether a unit lives, and tells everybody whom that concerns.
+    async fn turn(&self, turned: OrgUnit, effect: Effect) -> Result<Unaudited<OrgUnit>, StoreError> {
+        let values = values![turned.deleted_at, turned.purge_after, turned.updated_at];
+        let assignments = "deleted_at = $3, purge_after = $4, updated_at = $5";
+        let key = (turned.id.uuid(), turned.version);
+        let version = swap(&self.work.view, "org-unit", "org_units", key, assignments, values).await?;
+        binding::unit_changed(&self.work, turned.tenant_id, turned.id).await?;
+        publish::tenant(&self.work, turned.tenant_id, effect).await?;
+        Ok(self.unaudited(OrgUnit { version, ..turned }))
     }
 }

@@ -19,10 +19,16 @@ use crate::{
 
 /// Tables with rows of tenants, in the order in which they are emptied: what refers before what is referred to. A test
 /// looks for tables that are missing here. `hostnames` go one by one before, by whoever purges; `audit_events` stay.
-const OF_TENANTS: [&str; 24] = [
+const OF_TENANTS: [&str; 30] = [
     "webhook_deliveries",
     "webhooks",
     "outbox_events",
+    "access_log",
+    "unit_usage",
+    "invitations",
+    "group_members",
+    "user_groups",
+    "preferences",
     "break_glass",
     "provisionings",
     "menu_favorites",

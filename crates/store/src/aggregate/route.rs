@@ -4,6 +4,7 @@ use authz::{Action, Authorized, Scope, action::ManageRoutes};
 use domain::{
     ProjectId, RouteId, TenantId,
     model::{NewRoute, Route, RouteOwner, Version},
+    org_unit::check_route,
 };
 
 use super::{hostname::Hostnames, needed, one, page::Page, scope_of, swap, tie, within};
@@ -81,7 +82,7 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError::Tie`] with another route of its service, of a service offered beside it, or of its hostname;
-    /// [`StoreError::Rule`] (`route_ou_parameter`) when the parameter that names the unit is not in its path;
+    /// [`StoreError::Rule`] (`route_ou_parameter`) when it says of its unit what cannot be;
     /// [`StoreError::Reference`] without its owner or upstream.
     pub async fn insert_route(
         &self,
@@ -89,7 +90,7 @@ impl Tx {
         new: NewRoute,
     ) -> Result<Unaudited<Route>, StoreError> {
         let (project, tenant) = self.home(by, new.owner).await?;
-        check_parameter(&new.rule)?;
+        check_unit(&new.rule)?;
         let told = audience::of_owner(&self.work.view, new.owner).await?;
         let now = self.work.now;
         let route = Route {
@@ -138,7 +139,7 @@ impl Tx {
     ) -> Result<Unaudited<Route>, StoreError> {
         let before = needed(self.route(changed.rule.id).await?, "route")?;
         self.home(by, before.owner).await?;
-        check_parameter(&changed.rule)?;
+        check_unit(&changed.rule)?;
         changed.owner = before.owner;
         let told = audience::of_owner(&self.work.view, before.owner).await?;
         let values = vec![
@@ -198,11 +199,7 @@ impl Tx {
     }
 }
 
-fn check_parameter(rule: &domain::snapshot::Route) -> Result<(), StoreError> {
-    match &rule.ou_parameter {
-        Some(name) if rule.path.parameter(name).is_none() => {
-            Err(StoreError::rule("route_ou_parameter", format!("path `{}` has no parameter `{name}`", rule.path)))
-        }
-        _ => Ok(()),
-    }
+fn check_unit(rule: &domain::snapshot::Route) -> Result<(), StoreError> {
+    let checked = check_route(&rule.path, &rule.access, rule.ou_parameter.as_deref(), rule.ou_header.as_deref());
+    checked.map_err(|(member, message)| StoreError::rule("route_ou_parameter", format!("`{member}`: {message}")))
 }

@@ -6,10 +6,10 @@ use authz::{
 };
 use domain::{
     ProjectId, Secret, TenantId, UserId,
-    model::{NewUser, User, UserStatus, Version, fold},
+    model::{MembershipStatus, NewUser, User, UserStatus, Version, fold},
 };
 
-use super::{break_glass, generation, in_project, needed, one, page::Page, swap};
+use super::{break_glass, decision::among, generation, in_project, needed, one, page::Page, swap};
 use crate::{
     SessionTx, StoreError, Tx, Unaudited,
     tx::Reader,
@@ -39,6 +39,47 @@ fn read(row: &Row) -> Result<User, StoreError> {
         updated_at: row.at("updated_at")?,
         version: Version(row.at("version")?),
     })
+}
+
+/// Which users; what is absent says nothing.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// Whose email, user name, first or last name holds this, in any case.
+    pub search: Option<String>,
+    /// In this state.
+    pub status: Option<UserStatus>,
+    /// With this email, in any case.
+    pub email: Option<String>,
+    /// With this id in another system.
+    pub external_id: Option<String>,
+}
+
+impl UserFilter {
+    /// As SQL, with its values at the end of `all`.
+    fn conditions(&self, all: &mut Vec<Value>) -> String {
+        let mut sql = String::new();
+        let mut is = |condition: &str, value: Value| {
+            all.push(value);
+            sql.push_str(" AND ");
+            sql.push_str(&condition.replace('?', &format!("${}", all.len())));
+        };
+        if let Some(text) = &self.search {
+            let literal = fold(text).replace('!', "!!").replace('%', "!%").replace('_', "!_");
+            let holds = "(users.email_fold LIKE ? ESCAPE '!' OR users.username_fold LIKE ? ESCAPE '!'
+                 OR LOWER(users.first_name) LIKE ? ESCAPE '!' OR LOWER(users.last_name) LIKE ? ESCAPE '!')";
+            is(holds, format!("%{literal}%").into());
+        }
+        if let Some(status) = &self.status {
+            is("users.status = ?", Value::word(status));
+        }
+        if let Some(email) = &self.email {
+            is("users.email_fold = ?", fold(email).into());
+        }
+        if let Some(id) = &self.external_id {
+            is("users.external_id = ?", id.into());
+        }
+        sql
+    }
 }
 
 /// Reads of users.
@@ -73,6 +114,46 @@ pub trait Users: Reader {
                  WHERE memberships.tenant_id = $1 AND users.id > $2 ORDER BY users.id LIMIT $3"
             );
             self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
+        }
+    }
+
+    /// Those members of a tenant that fit, whatever their state.
+    fn find_users(
+        &self,
+        tenant: TenantId,
+        filter: &UserFilter,
+        page: Page,
+    ) -> impl Future<Output = Result<Vec<User>, StoreError>> + Send {
+        async move {
+            let mut all = values![tenant, page.start()];
+            let conditions = filter.conditions(&mut all);
+            all.push(page.limit().into());
+            let sql = format!(
+                "{SELECT} JOIN memberships ON memberships.user_id = users.id
+                 WHERE memberships.tenant_id = $1 AND users.id > $2{conditions} ORDER BY users.id LIMIT ${}",
+                all.len()
+            );
+            self.view().await?.all(&sql, all, read).await
+        }
+    }
+
+    /// Members of a tenant with one of these emails, in any case, and whether their membership counts.
+    fn users_by_email(
+        &self,
+        tenant: TenantId,
+        emails: &[String],
+    ) -> impl Future<Output = Result<Vec<(User, MembershipStatus)>, StoreError>> + Send {
+        async move {
+            let sql = format!(
+                "SELECT users.*, memberships.status AS membership FROM users
+                 JOIN memberships ON memberships.user_id = users.id AND memberships.tenant_id = '{tenant}'
+                 WHERE users.email_fold IN"
+            );
+            let emails = emails.iter().map(|email| Value::from(fold(email))).collect();
+            let found = |row: &Row| Ok((read(row)?, row.word("membership")?));
+            let mut found = among(&self.view().await?, &sql, emails, found).await?;
+            found.sort_by_key(|(user, _)| user.id);
+            Ok(found)
         }
     }
 

@@ -14,6 +14,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long it is known what was used in a day, and in a month.
 const USED_IN_DAYS: Duration = Duration::from_secs(62 * 24 * 3600);
 const USED_IN_MONTHS: Duration = Duration::from_secs(400 * 24 * 3600);
+/// How long it is known what became of an invitation.
+const INVITATIONS: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How long ended and expired sessions are kept for the lists.
 const SESSIONS: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -55,6 +57,8 @@ impl Store {
             ("DELETE FROM released_hostnames WHERE until < $1", now),
             ("DELETE FROM gateways WHERE last_seen < $1", now - HORIZON),
             ("DELETE FROM outbox_events WHERE failed_at < $1", now - outbox::GIVEN_UP),
+            ("DELETE FROM invitations WHERE expires_at < $1", now - INVITATIONS),
+            ("DELETE FROM unit_usage WHERE ends_at < $1", now - USED_IN_MONTHS),
             // A day is written with ten characters.
             ("DELETE FROM product_usage WHERE length(span) = 10 AND ends_at < $1", now - USED_IN_DAYS),
             ("DELETE FROM product_usage WHERE ends_at < $1", now - USED_IN_MONTHS),

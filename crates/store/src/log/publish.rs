@@ -20,8 +20,8 @@ use crate::{
     StoreError,
     aggregate::{certificate, issuer::Issuers, project, role::Roles, signing_key, upstream},
     read::{
-        CertificateBindings, Certificates, Customers, Entitlements, Hostnames, Projects, Routes, Services, SigningKeys,
-        Tenants, Upstreams,
+        CertificateBindings, Certificates, Customers, Entitlements, Hostnames, OrgUnits, Projects, Routes, Services,
+        SigningKeys, Tenants, Upstreams,
     },
     tx::Work,
     value::{Value, values},
@@ -145,6 +145,7 @@ pub(crate) async fn tenant(work: &Work, id: TenantId, effect: Effect) -> Result<
         rate_limit: tenant.rate_limit,
         principal_rate_limit: tenant.principal_rate_limit,
         admission: tenant.admission,
+        org_units: work.view.org_unit_ids(id).await?.into_iter().collect(),
         generation: tenant.generation,
         cutoff: tenant.cutoff,
     };

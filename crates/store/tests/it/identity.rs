@@ -13,7 +13,7 @@ use crate::{
     world::*,
 };
 
-async fn with_builtin_roles(store: &Store) -> usize {
+pub(crate) async fn with_builtin_roles(store: &Store) -> usize {
     let by = system::<ManageRoles>();
     let ensured = store.write(&by, NOW, |tx| async move {
         let mut changed = 0;
@@ -133,14 +133,20 @@ pub(crate) async fn roles_in_a_deleted_unit_grant_nothing(db: Database) {
     let store = world(&db).await;
     with_builtin_roles(&store).await;
     let unit = fresh();
-    let new =
-        NewOrgUnit { id: unit, project_id: CLOUD, tenant_id: ACME, name: "sales".into(), description: String::new() };
+    let new = NewOrgUnit {
+        id: unit,
+        project_id: CLOUD,
+        tenant_id: ACME,
+        name: "sales".into(),
+        description: String::new(),
+        created_by: None,
+    };
     change!(store, |tx, new| tx.insert_org_unit(&system(), new.clone())).unwrap();
     let given = NewRoleBinding { ou_id: Some(unit), ..binding(builtin::OU_ADMIN, ACME, ANN) };
     change!(store, |tx, given| tx.insert_role_binding(&system(), given.clone())).unwrap();
     assert_eq!(store.bindings(ACME, ANN).await.unwrap().unit_roles, [(unit, builtin::OU_ADMIN)]);
     store.tick(NOW).await.unwrap();
-    change!(store, |tx| tx.delete_org_unit(&system(), ACME, unit)).unwrap();
+    change!(store, |tx| tx.delete_org_unit(&system(), (ACME, unit), NOW)).unwrap();
     assert!(store.bindings(ACME, ANN).await.unwrap().unit_roles.is_empty());
     let tick = store.tick(NOW).await.unwrap();
     assert_eq!(facts(&tick.facts), [Fact::BindingsChanged { tenant: ACME, user: ANN }]);
@@ -165,6 +171,6 @@ pub(crate) async fn the_emergency_administrator_cannot_be_deleted(db: Database) 
     }));
 }
 
-fn facts(numbered: &[NumberedFact]) -> Vec<Fact> {
+pub(crate) fn facts(numbered: &[NumberedFact]) -> Vec<Fact> {
     numbered.iter().map(|it| it.fact.clone()).collect()
 }

@@ -19,9 +19,11 @@ mod edge;
 mod email_domains;
 mod enrolment;
 mod fleets;
+mod groups;
 mod harness;
 mod hostname_claims;
 mod identity;
+mod invitations;
 mod isolation;
 mod issuer_fetches;
 mod keys;
@@ -35,6 +37,7 @@ mod reseal;
 mod routes;
 mod sessions;
 mod tenants;
+mod units;
 mod usage;
 mod webhooks;
 mod world;
@@ -226,6 +229,27 @@ conformance! {
         of_sessions_that_end_each_other_at_once_one_stays,
         signing_out_everywhere_refuses_what_was_issued_before,
         signing_out_refuses_the_token_and_ends_the_session;
+    groups:
+        a_binding_taken_from_a_group_is_told_of_whoever_came_in_meanwhile,
+        a_group_grants_nothing_without_a_binding_and_all_of_it_to_its_members,
+        a_tenant_is_administered_by_who_is_active_of_their_own_or_by_a_group,
+        groups_are_invisible_to_other_tenants_and_take_their_own_members_only,
+        who_leaves_a_tenant_leaves_its_groups;
+    invitations:
+        an_invitation_that_nobody_accepted_in_time_makes_room,
+        of_many_that_accept_an_invitation_at_once_one_joins,
+        one_invitation_waits_for_each_address_of_a_tenant,
+        preferences_are_a_members_own_and_go_with_them;
+    units:
+        a_deleted_unit_comes_back_with_its_roles_unless_its_name_is_taken,
+        a_gateway_tells_of_units_that_are_there_and_its_fleet_serves_only,
+        a_member_is_one_thing_in_a_unit_however_many_say_so_at_once,
+        a_tenant_has_so_many_units_and_no_more,
+        a_tenants_administrator_makes_units_and_groups_within_the_walls,
+        of_many_that_purge_a_unit_at_once_one_does,
+        the_edge_is_told_of_the_units_that_live,
+        what_units_ask_for_is_neither_lost_nor_doubled,
+        what_was_asked_of_a_unit_is_read_newest_first_and_forgotten_by_age;
     usage:
         a_gateway_tells_of_tenants_that_its_fleet_serves_only,
         counts_that_are_told_by_many_at_once_are_neither_lost_nor_doubled,

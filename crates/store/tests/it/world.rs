@@ -196,6 +196,7 @@ pub(crate) fn route(owner: RouteOwner, path: &str, methods: &[&str]) -> NewRoute
             upstream_id: None,
             product: None,
             ou_parameter: None,
+            ou_header: None,
             credentials: domain::Credentials::default(),
             on_unproven: None,
             session: false,

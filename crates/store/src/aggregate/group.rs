@@ -1,0 +1,219 @@
+//! Groups and their members. Whatever changes who holds a role by a group leaves a fact for each of them.
+
+use authz::{Authorized, Scope, action::ManageGroups};
+use domain::{
+    Fact, GroupId, TenantId, UserId,
+    model::{Group, GroupMember, NewGroup, RoleSubject, Version, group::MAX_MEMBERS},
+};
+
+use super::{binding, membership::Memberships, needed, one, page::Page, swap, within};
+use crate::{
+    StoreError, Tx, Unaudited,
+    tx::Reader,
+    value::{Row, values},
+};
+
+const SELECT: &str = "SELECT * FROM user_groups";
+
+fn read(row: &Row) -> Result<Group, StoreError> {
+    Ok(Group {
+        id: row.at("id")?,
+        project_id: row.at("project_id")?,
+        tenant_id: row.at("tenant_id")?,
+        name: row.at("name")?,
+        description: row.at("description")?,
+        created_at: row.at("created_at")?,
+        updated_at: row.at("updated_at")?,
+        version: Version(row.at("version")?),
+    })
+}
+
+fn read_member(row: &Row) -> Result<GroupMember, StoreError> {
+    Ok(GroupMember {
+        group_id: row.at("group_id")?,
+        tenant_id: row.at("tenant_id")?,
+        project_id: row.at("project_id")?,
+        user_id: row.at("user_id")?,
+        added_at: row.at("added_at")?,
+    })
+}
+
+/// Reads of groups.
+pub trait Groups: Reader {
+    /// A tenant's group.
+    fn group(&self, tenant: TenantId, id: GroupId) -> impl Future<Output = Result<Option<Group>, StoreError>> + Send {
+        async move {
+            let sql = format!("{SELECT} WHERE tenant_id = $1 AND id = $2");
+            self.view().await?.first(&sql, values![tenant, id], read).await
+        }
+    }
+
+    /// A tenant's groups.
+    fn groups(&self, tenant: TenantId, page: Page) -> impl Future<Output = Result<Vec<Group>, StoreError>> + Send {
+        async move {
+            let sql = format!("{SELECT} WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3");
+            self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
+        }
+    }
+
+    /// Members of a group, by user.
+    fn group_members(
+        &self,
+        (tenant, group): (TenantId, GroupId),
+        page: Page,
+    ) -> impl Future<Output = Result<Vec<GroupMember>, StoreError>> + Send {
+        async move {
+            let sql = "SELECT * FROM group_members WHERE tenant_id = $1 AND group_id = $2 AND user_id > $3
+                       ORDER BY user_id LIMIT $4";
+            self.view().await?.all(sql, values![tenant, group, page.start(), page.limit()], read_member).await
+        }
+    }
+
+    /// A user's membership in a group.
+    fn group_member(
+        &self,
+        (tenant, group): (TenantId, GroupId),
+        user: UserId,
+    ) -> impl Future<Output = Result<Option<GroupMember>, StoreError>> + Send {
+        async move {
+            let sql = "SELECT * FROM group_members WHERE tenant_id = $1 AND group_id = $2 AND user_id = $3";
+            self.view().await?.first(sql, values![tenant, group, user], read_member).await
+        }
+    }
+}
+impl<R: Reader> Groups for R {}
+
+impl Tx {
+    /// Makes a group.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] on `user_groups(name)`; [`StoreError::Reference`] without its tenant.
+    pub async fn insert_group(
+        &self,
+        by: &Authorized<ManageGroups>,
+        new: NewGroup,
+    ) -> Result<Unaudited<Group>, StoreError> {
+        within(by, Scope::Tenant(new.project_id, new.tenant_id))?;
+        let now = self.work.now;
+        let group = Group {
+            id: new.id,
+            project_id: new.project_id,
+            tenant_id: new.tenant_id,
+            name: new.name,
+            description: new.description,
+            created_at: now,
+            updated_at: now,
+            version: Version(1),
+        };
+        let sql =
+            "INSERT INTO user_groups (id, project_id, tenant_id, name, description, created_at, updated_at, version)
+                   VALUES ($1, $2, $3, $4, $5, $6, $6, 1)";
+        let values = values![group.id, group.project_id, group.tenant_id, &group.name, &group.description, now];
+        self.work.view.execute(sql, values).await?;
+        Ok(self.unaudited(group))
+    }
+
+    /// Changes a group's name and description.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] on `user_groups(name)`; [`StoreError::VersionMismatch`], [`StoreError::NotFound`].
+    pub async fn update_group(
+        &self,
+        by: &Authorized<ManageGroups>,
+        changed: Group,
+    ) -> Result<Unaudited<Group>, StoreError> {
+        let before = self.group_within(by, (changed.tenant_id, changed.id)).await?;
+        let kept = Group {
+            name: changed.name,
+            description: changed.description,
+            version: changed.version,
+            updated_at: self.work.now,
+            ..before
+        };
+        let values = values![&kept.name, &kept.description, kept.updated_at];
+        let assignments = "name = $3, description = $4, updated_at = $5";
+        let key = (kept.id.uuid(), kept.version);
+        let version = swap(&self.work.view, "group", "user_groups", key, assignments, values).await?;
+        Ok(self.unaudited(Group { version, ..kept }))
+    }
+
+    /// Deletes a group with what is bound to it: its members hold that no more.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn delete_group(
+        &self,
+        by: &Authorized<ManageGroups>,
+        tenant: TenantId,
+        id: GroupId,
+    ) -> Result<Unaudited<Group>, StoreError> {
+        let group = self.group_within(by, (tenant, id)).await?;
+        binding::subject_changed(&self.work, tenant, RoleSubject::Group(id)).await?;
+        let view = &self.work.view;
+        let sql = "DELETE FROM role_bindings WHERE tenant_id = $1 AND subject_kind = 'group' AND subject_id = $2";
+        view.execute(sql, values![tenant, id]).await?;
+        one(view, "group", "DELETE FROM user_groups WHERE id = $1", values![id]).await?;
+        Ok(self.unaudited(group))
+    }
+
+    /// Puts a member of the tenant into a group.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] on `group_members(user_id)`; [`StoreError::NotFound`] without such a group, or a member of
+    /// the tenant; [`StoreError::Rule`] (`group_full`) for one more than [`MAX_MEMBERS`].
+    pub async fn insert_group_member(
+        &self,
+        by: &Authorized<ManageGroups>,
+        (tenant, group): (TenantId, GroupId),
+        user: UserId,
+    ) -> Result<Unaudited<GroupMember>, StoreError> {
+        let group = self.group_within(by, (tenant, group)).await?;
+        needed(self.membership(tenant, user).await?, "user")?;
+        let view = &self.work.view;
+        let sql = "SELECT COUNT(*) AS members FROM group_members WHERE group_id = $1";
+        let members = view.first(sql, values![group.id], |row| row.at::<u64>("members")).await?.unwrap_or_default();
+        if usize::try_from(members).is_ok_and(|members| members >= MAX_MEMBERS) {
+            return Err(StoreError::rule("group_full", format!("the group has {MAX_MEMBERS} members already")));
+        }
+        let member = GroupMember {
+            group_id: group.id,
+            tenant_id: tenant,
+            project_id: group.project_id,
+            user_id: user,
+            added_at: self.work.now,
+        };
+        let sql = "INSERT INTO group_members (group_id, user_id, project_id, tenant_id, added_at)
+                   VALUES ($1, $2, $3, $4, $5)";
+        view.execute(sql, values![group.id, user, group.project_id, tenant, member.added_at]).await?;
+        self.work.insert_fact(&Fact::BindingsChanged { tenant, user }).await?;
+        Ok(self.unaudited(member))
+    }
+
+    /// Takes a user out of a group.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn delete_group_member(
+        &self,
+        by: &Authorized<ManageGroups>,
+        (tenant, group): (TenantId, GroupId),
+        user: UserId,
+    ) -> Result<Unaudited<GroupMember>, StoreError> {
+        self.group_within(by, (tenant, group)).await?;
+        let member = needed(self.group_member((tenant, group), user).await?, "group-member")?;
+        let sql = "DELETE FROM group_members WHERE group_id = $1 AND user_id = $2";
+        one(&self.work.view, "group-member", sql, values![group, user]).await?;
+        self.work.insert_fact(&Fact::BindingsChanged { tenant, user }).await?;
+        Ok(self.unaudited(member))
+    }
+
+    async fn group_within(
+        &self,
+        by: &Authorized<ManageGroups>,
+        (tenant, id): (TenantId, GroupId),
+    ) -> Result<Group, StoreError> {
+        let group = needed(self.group(tenant, id).await?, "group")?;
+        within(by, Scope::Tenant(group.project_id, tenant))?;
+        Ok(group)
+    }
+}
