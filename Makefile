@@ -8,9 +8,10 @@
 #   make noisy-neighbour     what one tenant at a hundred times its share does to another
 #   make foreign-load        wrk, h2load and slowhttptest against the real binary
 #   make foreign-clients     gRPC and WebSocket clients that nobody here wrote, through the real binary
+#   make ladder   what the edge costs beside bare Pingora, nginx, HAProxy and Envoy, in one run
 #   make bench    what a decision, the mirror and a permission check cost
 
-.PHONY: dev test check bless load revocation-report soak noisy-neighbour foreign-load foreign-clients bench audit fmt docs clean
+.PHONY: dev test check bless load revocation-report soak noisy-neighbour foreign-load foreign-clients ladder bench audit fmt docs clean
 
 dev:
 	@scripts/dev.sh $(ARGS)
@@ -41,6 +42,9 @@ foreign-load:
 
 foreign-clients:
 	@scripts/foreign-clients.sh
+
+ladder:
+	@scripts/ladder.sh $(ARGS)
 
 bench:
 	@cargo bench -p authz -p authn -p gate $(ARGS)

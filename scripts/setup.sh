@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Makes sure that what the build needs is here, with --services also what the tests need, with --load what loads it.
+# Makes sure that what the build needs is here, with --services also what the tests need, with --load what loads it, and
+# with --peers what it is compared with.
 # Installs on Debian and Ubuntu (as root or with sudo); elsewhere names what is missing. Quick when nothing is.
 set -euo pipefail
 
-with_services=false with_load=false
+with_services=false with_load=false with_peers=false
 for argument in "$@"; do
     case "$argument" in
         --services) with_services=true ;;
         --load) with_load=true ;;
-        *) echo "usage: $0 [--services] [--load]" >&2; exit 2 ;;
+        --peers) with_peers=true ;;
+        *) echo "usage: $0 [--services] [--load] [--peers]" >&2; exit 2 ;;
     esac
 done
 
@@ -41,6 +43,10 @@ find_missing() {
             packages+=(libnss-wrapper)
             names+=("libnss_wrapper.so (cwrap.org)")
         fi
+    fi
+    if $with_peers; then
+        need nginx nginx-light "nginx"
+        need haproxy haproxy "HAProxy 2.5 or newer"
     fi
     $with_services || return 0
     need valgrind valgrind "valgrind"

@@ -1,6 +1,11 @@
-//! What the kernel says of a process.
+//! Processes that are measured, and what the kernel says of them.
 
-use std::{fs, time::Duration};
+use std::{
+    fs, io,
+    net::{SocketAddr, TcpListener},
+    process::Command,
+    time::Duration,
+};
 
 /// Memory of a process that is in RAM, in bytes: `statm`, field 2 (proc(5)).
 pub fn resident_bytes(pid: u32) -> u64 {
@@ -21,4 +26,49 @@ pub fn processor_time(pid: u32) -> Duration {
 /// Open files and sockets of a process.
 pub fn open_files(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).expect("the process is gone").count()
+}
+
+/// A process and its children.
+pub fn family(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+    [pid].into_iter().chain(children).collect()
+}
+
+/// A process of ours. Dropped, it is told to end, and waited for.
+pub struct Child(std::process::Child);
+
+impl Child {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The program is not there.
+    pub fn start(command: &mut Command) -> io::Result<Self> {
+        command.spawn().map(Self)
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Not SIGKILL: nginx's master would leave its worker behind.
+        let pid = self.0.id().to_string();
+        drop(Command::new("kill").args(["-TERM", &pid]).status());
+        drop(self.0.wait());
+    }
+}
+
+/// A loopback port that nobody listens on, for a process that is to be told which. Below those that the system gives to
+/// outgoing connections.
+///
+/// # Errors
+/// None is free.
+pub fn free_address() -> io::Result<SocketAddr> {
+    let random = || 12_000 + u16::try_from(uuid::Uuid::new_v4().as_u128() % 20_000).unwrap_or_default();
+    let mut ports = std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], random()))).take(1_000);
+    ports.find(|address| TcpListener::bind(address).is_ok()).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }

@@ -22,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("testkit", &["authn", "domain"]),
     // Knows a node from outside only: what measures shares nothing with what it measures.
     ("load-tests", &[]),
+    ("floor", &[]),
     // What services behind the gateway link: nothing of ours.
     ("portcullis-assertion", &[]),
 ];
