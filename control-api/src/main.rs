@@ -31,6 +31,10 @@ use link::{
 use store::{Store, StoreError, read::*};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// glibc's keeps what password hashes and bursts of requests once took, an arena for each thread (ADR 0019).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What a shell is told when a file, the command line or the database's schema does not fit this program.
 const MISTAKES: u8 = 2;
 

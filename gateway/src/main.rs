@@ -14,6 +14,10 @@ use gateway::{Edge, EdgeError, EdgeParts, GatewayConfig, Inherited};
 use link::{clock::SystemClock, file::Mistakes, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// glibc's keeps what password hashes and bursts of requests once took, an arena for each thread (ADR 0019).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What a shell is told when a file or the command line has mistakes.
 const MISTAKES: u8 = 2;
 

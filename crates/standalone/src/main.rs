@@ -20,6 +20,10 @@ use standalone::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+/// glibc's keeps what password hashes and bursts of requests once took, an arena for each thread (ADR 0019).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An edge gateway for multi-tenant services, with its control plane, in one process.
 #[derive(Parser)]
 #[command(version, about)]
