@@ -6,48 +6,25 @@
 # The rates are those of this machine with the generator on it: they say that it works, not how fast it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/lib.sh
 
 scripts/setup.sh --load
-profile="${PROFILE:-release}"
 each="${SECONDS_EACH:-10}"
-target="${CARGO_TARGET_DIR:-target}"
-folder="$target/$profile"
-[[ "$profile" == dev ]] && folder="$target/debug"
 cargo build --profile "$profile" -p standalone --bin portcullis
 
-work="$(mktemp -d "${TMPDIR:-/tmp}/portcullis-foreign.XXXXXX")"
-server="" bridge=""
-take_down() {
-    trap - EXIT
-    [[ -z "$bridge" ]] || kill -TERM "$bridge" 2>/dev/null || true
-    if [[ -n "$server" ]] && kill -0 "$server" 2>/dev/null; then
-        kill -TERM "$server" 2>/dev/null || true
-        wait "$server" 2>/dev/null || true
-    fi
-    rm -rf "$work"
-}
-trap take_down EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+bridge=""
+at_end() { [[ -z "$bridge" ]] || kill -TERM "$bridge" 2>/dev/null || true; }
 
 fail() {
     echo "foreign-load: $*" >&2
-    echo "foreign-load: last lines of the server's log:" >&2
-    tail -n 20 "$work/server.log" >&2
+    server_log
     exit 1
 }
 
 # All of the load comes from one address and is one tenant's: their limits would answer, not the edge.
 export PORTCULLIS_GATEWAY__LIMITS__ADDRESS__RPS=1000000 PORTCULLIS_GATEWAY__LIMITS__ADDRESS__BURST=1000000
 export PORTCULLIS_GATEWAY__LIMITS__TENANT__RPS=1000000 PORTCULLIS_GATEWAY__LIMITS__TENANT__BURST=1000000
-"$folder/portcullis" dev --print-json --free-ports --data-dir "$work/data" >"$work/ready.json" 2>"$work/server.log" &
-server=$!
-for _ in $(seq 600); do
-    [[ -s "$work/ready.json" ]] && break
-    kill -0 "$server" 2>/dev/null || break
-    sleep 0.1
-done
-[[ -s "$work/ready.json" ]] || fail "the standalone did not get ready"
+start_node "$(mktemp -d "${TMPDIR:-/tmp}/portcullis-foreign.XXXXXX")" "$folder"
 
 ready="$(cat "$work/ready.json")"
 text() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" <<<"$ready"; }
@@ -69,7 +46,7 @@ token="$(call "$url/api/v1/tenant/auth/login" -H 'content-type: application/json
 [[ "$(call -o /dev/null -w '%{http_code}' "$url/demo/me" -H "authorization: Bearer $token")" == 200 ]] ||
     fail "the member's own call is not answered 200"
 
-echo "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), profile $profile, $(nproc) processors"
+measured_on
 
 echo; echo "== wrk: HTTP/1.1, 64 connections, a good token"
 named wrk -t 1 -c 64 -d "${each}s" --latency -H "Authorization: Bearer $token" "$url/demo/me" | tee "$work/wrk"

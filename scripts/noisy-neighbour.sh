@@ -4,20 +4,15 @@
 # it shorter or longer, KINDS picks attacks, PROFILE=dev takes the unoptimised build. load-tests/README.md says more.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/lib.sh
 
 scripts/setup.sh
-profile="${PROFILE:-release}"
-target="${CARGO_TARGET_DIR:-target}"
-folder="$target/$profile"
-[[ "$profile" == dev ]] && folder="$target/debug"
-
 cargo build --profile "$profile" -p standalone -p load-tests --bins
 cores="$(nproc)"
 pinned=()
 if ((cores > 1)); then
     pinned=(--cores "0-$((cores / 2 - 1))" "$((cores / 2))-$((cores - 1))")
 fi
-echo "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), profile $profile, $(uname -srm), $cores processors," \
-    "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -1), load $(cut -d' ' -f1 /proc/loadavg 2>/dev/null)"
+measured_on
 "$folder/noisy_neighbour" "${pinned[@]}" --rounds "${ROUNDS:-5}" --seconds "${EACH:-8}" ${KINDS:+--kinds "$KINDS"} \
     --json "${JSON:-$target/noisy-neighbour.json}" "$@"

@@ -4,6 +4,7 @@
 # only the answer is timed, JSON where the numbers go; PROFILE=dev measures the unoptimised build, which is made much faster.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/lib.sh
 
 if [[ "${1:-}" != "--services-are-up" ]]; then
     scripts/setup.sh --services
@@ -11,12 +12,6 @@ if [[ "${1:-}" != "--services-are-up" ]]; then
 fi
 shift
 
-profile="${PROFILE:-release}"
-target="${CARGO_TARGET_DIR:-target}"
-folder="$target/$profile"
-[[ "$profile" == dev ]] && folder="$target/debug"
-
 cargo build --profile "$profile" -p gateway -p control-api -p standalone --bins --example revocation_report
-echo "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), profile $profile, $(uname -srm), $(nproc) processors," \
-    "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -1), load $(cut -d' ' -f1 /proc/loadavg 2>/dev/null)"
+measured_on
 "$folder/examples/revocation_report" --answers "${ANSWERS:-2000}" --runs "${RUNS:-20}" --json "${JSON:-$target/revocation-report.json}" "$@"

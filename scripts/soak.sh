@@ -4,13 +4,9 @@
 # unoptimised build, JSON names where the result goes. load-tests/README.md says what it does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/lib.sh
 
 scripts/setup.sh
-profile="${PROFILE:-release}"
-target="${CARGO_TARGET_DIR:-target}"
-folder="$target/$profile"
-[[ "$profile" == dev ]] && folder="$target/debug"
-
 cargo build --profile "$profile" -p standalone -p load-tests --bins
-echo "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), profile $profile, $(uname -srm), $(nproc) processors"
+measured_on
 "$folder/soak" --minutes "${MINUTES:-20}" --json "${JSON:-$target/soak.json}" "$@"
