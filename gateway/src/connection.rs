@@ -1,7 +1,8 @@
 //! A client's connection, from accept to end, and what bounds it while there is no request that could be judged.
 //!
 //! ```text
-//! Door ─▶ Socket ─▶ TLS, within handshake_timeout ─▶ Wire ─▶ Pingora's HTTP/1.1 or HTTP/2 ─▶ requests
+//! Door ─▶ Socket ─▶ TLS, within handshake_timeout ┊─▶ Wire ─▶ Pingora's HTTP/1.1 or HTTP/2 ─▶ requests
+//!              threads of the doors                ┊            threads of the workers
 //! ```
 //!
 //! Pingora's own accept loop gives a handshake 60 s, its HTTP/1.1 parser 60 s for each *read* of a head, and a kept

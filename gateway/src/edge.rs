@@ -40,7 +40,7 @@ use self::stage::Stage;
 use crate::{
     api_keys::{self, ApiKeys},
     config::{ConnectionConfig, GatewayConfig},
-    connection::door::Door,
+    connection::door::{self, Door},
     control_tls::ControlTls,
     enrolment::Enrolled,
     entrance::{Entrance, connections::Connections, handshakes::Handshakes},
@@ -174,6 +174,7 @@ pub struct RunningEdge {
     usage: Arc<UsageBook>,
     /// Whom to tell what was counted last.
     plane: Option<Arc<dyn ControlPlane>>,
+    doors: Option<Runtime>,
     workers: Option<Runtime>,
     background: Option<Runtime>,
 }
@@ -271,7 +272,7 @@ impl Edge {
         let (handed, taken_over) = watch::channel(false);
         let (reload, reloads) = mpsc::channel(1);
         let background = Builder::new_multi_thread().worker_threads(2).thread_name("edge-feed").enable_all().build()?;
-        let workers = workers(&config)?;
+        let (doors, workers) = (door::doors(config.threads)?, workers(&config)?);
         let mut edge = RunningEdge {
             https: https.addresses().to_vec(),
             http: http.as_ref().map(|bound| bound.addresses().to_vec()).unwrap_or_default(),
@@ -286,6 +287,7 @@ impl Edge {
             grace: config.shutdown_grace.map_or(GRACE, |grace| grace.get()),
             usage: Arc::clone(&usage),
             plane: permissions.plane.clone(),
+            doors: Some(doors),
             workers: Some(workers),
             background: Some(background),
         };
@@ -442,9 +444,9 @@ impl RunningEdge {
         let handshakes = Handshakes::new(config.limits.hostname_handshakes, Arc::clone(clock), Arc::clone(metrics));
         let tls = Tls::new(Arc::clone(gate), Arc::clone(clock), Arc::clone(metrics), handshakes);
         let tls = tls.map_err(EdgeError::Tls)?;
-        let Some(workers) = &self.workers else { return Ok(()) };
+        let (Some(doors), Some(workers)) = (&self.doors, &self.workers) else { return Ok(()) };
         // A socket of tokio's belongs to the runtime it is made in.
-        let _entered = workers.enter();
+        let _entered = doors.enter();
         let limits = &config.limits;
         let proxies = config.listen.trusted_proxies.clone();
         let connections = Connections::new(limits.address_connections, limits.address_handshakes, proxies);
@@ -458,9 +460,10 @@ impl RunningEdge {
             let mut proxy = http_proxy(&conf, EdgeProxy { shared: Arc::clone(&self.shared), listener });
             proxy.h2_options = Some(http2(&config.connections));
             let proxy = Arc::new(proxy);
-            let door = Door::new(Arc::clone(&proxy), Arc::clone(&self.shared), entrance, tls);
+            let handle = workers.handle().clone();
+            let door = Door::new(Arc::clone(&proxy), Arc::clone(&self.shared), entrance, tls, handle);
             for socket in bound.into_sockets() {
-                workers.spawn(Arc::clone(&door).open(TcpListener::from_std(socket)?, self.stage.subscribe()));
+                doors.spawn(Arc::clone(&door).open(TcpListener::from_std(socket)?, self.stage.subscribe()));
             }
             let mut stage = self.stage.subscribe();
             workers.spawn(async move {
@@ -479,9 +482,9 @@ impl RunningEdge {
         }
     }
 
-    /// Ends both runtimes without waiting: waiting is not possible within another runtime.
+    /// Ends all runtimes without waiting: waiting is not possible within another runtime.
     fn end(&mut self) {
-        for runtime in [self.workers.take(), self.background.take()].into_iter().flatten() {
+        for runtime in [self.doors.take(), self.workers.take(), self.background.take()].into_iter().flatten() {
             runtime.shutdown_background();
         }
     }

@@ -11,6 +11,7 @@
 //! | [`foreign_keys`] | what other services refuse in Redis, on its way into the log |
 //! | [`redis_record`] | Redis as the record of revocations, for a gateway on its own |
 //! | [`clock`], [`telemetry`] | what only `main` makes: the real clock, logs and traces |
+//! | [`priority`] | threads that wait for others |
 
 pub mod bindings_cache;
 pub mod clock;
@@ -19,6 +20,7 @@ pub mod file;
 pub mod foreign_keys;
 pub mod log;
 pub mod nonces;
+pub mod priority;
 pub mod redis;
 pub mod redis_keys;
 pub mod redis_record;

@@ -34,6 +34,11 @@ impl<S> TlsStream<S> {
     fn socket(&self) -> &S {
         self.stream.get_ref().0
     }
+
+    /// The connection that TLS is spoken on.
+    pub(crate) fn socket_mut(&mut self) -> &mut S {
+        self.stream.get_mut().0
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
