@@ -1,7 +1,7 @@
 //! Password hashing: Argon2id (RFC 9106), a bounded number at once, off the async threads.
 //!
-//! A hash costs about 20 ms and 19 MiB by design, so a sign-in storm waits here and nowhere else: feed and lease have
-//! a runtime of their own.
+//! A hash costs about 20 ms and 19 MiB by design, so a sign-in storm waits here and nowhere else: the hashers' threads step
+//! back for all others, be they of this process (`portcullis dev`, `portcullis serve`: the edge's) or of the database beside it.
 
 use std::sync::{
     Arc,
@@ -13,7 +13,10 @@ use argon2::{
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use domain::Secret;
-use tokio::sync::Semaphore;
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::Semaphore,
+};
 
 use crate::error::{AppError, FieldError};
 
@@ -30,6 +33,8 @@ const LOGIN_BYTES: usize = 512;
 #[derive(Debug)]
 pub struct Passwords {
     hashers: Arc<Semaphore>,
+    /// Whose threads hash; none only while this is dropped.
+    threads: Option<Runtime>,
     waiting: AtomicUsize,
     /// Verified against when there is no such user, so that both take the same time.
     dummy: Secret<String>,
@@ -39,10 +44,17 @@ impl Passwords {
     /// With so many hashers.
     ///
     /// # Errors
-    /// [`AppError::Internal`] when the cost parameters or the random source do not work.
+    /// [`AppError::Internal`] when the cost parameters, the random source or threads do not work.
     pub fn new(hashers: usize) -> Result<Self, AppError> {
-        let dummy = hash(b"nobody has this password")?;
-        Ok(Self { hashers: Arc::new(Semaphore::new(hashers.max(1))), waiting: AtomicUsize::new(0), dummy })
+        let (hashers, dummy) = (hashers.max(1), hash(b"nobody has this password")?);
+        let threads = Builder::new_current_thread()
+            .max_blocking_threads(hashers)
+            .thread_name("password-hasher")
+            .on_thread_start(link::priority::step_back)
+            .build()
+            .map_err(|error| AppError::internal("there are no threads for password hashers", error))?;
+        let hashers = Arc::new(Semaphore::new(hashers));
+        Ok(Self { hashers, threads: Some(threads), waiting: AtomicUsize::new(0), dummy })
     }
 
     /// The PHC string of a password.
@@ -79,12 +91,19 @@ impl Passwords {
         let _place = Place::take(&self.waiting).ok_or(AppError::Busy)?;
         let permit = Arc::clone(&self.hashers).acquire_owned().await.map_err(|_| AppError::Busy)?;
         // The permit goes with the work: a caller that gives up does not make room for another hash at once.
-        let done = tokio::task::spawn_blocking(move || {
+        let done = self.threads.as_ref().ok_or(AppError::Busy)?.spawn_blocking(move || {
             let outcome = work();
             drop(permit);
             outcome
         });
         done.await.map_err(|error| AppError::internal("a password hasher failed", error))?
+    }
+}
+
+impl Drop for Passwords {
+    /// A runtime must not be waited for within another one; a hash that nobody waits for any more may end when it likes.
+    fn drop(&mut self) {
+        self.threads.take().into_iter().for_each(Runtime::shutdown_background);
     }
 }
 
