@@ -59,6 +59,8 @@ pub(crate) struct Metrics {
     pub(crate) limit_gateways: IntGauge,
     /// Connections that were closed at the entrance, by the reason.
     connections_closed: IntCounterVec,
+    /// Log lines that nobody read fast enough, since the start.
+    pub(crate) log_lines_lost: IntGauge,
     /// Verified tokens found in memory, since the start.
     pub(crate) token_hits: IntGauge,
     /// Verified tokens not found in memory, since the start.
@@ -109,6 +111,8 @@ impl Metrics {
             total: stages.get_metric_with_label_values(&["total"])?,
             active_requests: add.integer("active_requests", "Requests that are being served")?,
             active_connections: add.integer("active_tls_connections", "TLS connections that are open")?,
+            log_lines_lost: add
+                .integer("log_lines_lost", "Log lines lost since the start: nobody read them fast enough")?,
             limit_gateways: add.integer("limit_gateways", "Gateways that share limits; 0 while they do not")?,
             connections_closed: add.counters(
                 "connections_closed_total",

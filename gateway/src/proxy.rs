@@ -13,7 +13,7 @@
 //! Around all of them stands `watch`, which cuts off what lasts and whose permit does not hold any more.
 
 mod accept;
-mod access_log;
+pub(crate) mod access_log;
 pub(crate) mod answer;
 pub(crate) mod context;
 mod cors;

@@ -141,6 +141,7 @@ impl Status {
         let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let count = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         let tokens = gate.token_cache();
+        metrics.log_lines_lost.set(signed(link::telemetry::lost_lines()));
         metrics.token_hits.set(signed(tokens.hits));
         metrics.token_misses.set(signed(tokens.misses));
         metrics.token_entries.set(count(tokens.entries));

@@ -2,7 +2,13 @@
 //!
 //! [`init`] is called once, by `main`. Without an endpoint no exporter is started and spans cost only their logs.
 
-use std::{fmt, io};
+mod access;
+mod lines;
+
+use std::{
+    fmt, io,
+    sync::{Arc, OnceLock},
+};
 
 use opentelemetry::{
     Context,
@@ -16,6 +22,15 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{
     EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt,
 };
+
+use self::lines::{Events, Lines};
+pub use self::{
+    access::{AccessLine, access},
+    lines::lost as lost_lines,
+};
+
+/// Where this process's lines go, and in which form.
+static SINK: OnceLock<(LogFormat, Arc<Lines>)> = OnceLock::new();
 
 /// What is logged and traced, and where to.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -69,19 +84,26 @@ pub enum TelemetryError {
     /// Somebody set up logging before.
     #[error("logging is set up already")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
+    /// Nobody could write the log.
+    #[error("there is no thread for the log")]
+    Thread(#[source] io::Error),
 }
 
-/// Sends what is left of the traces when it is dropped.
+/// Sends what is left of traces and log when it is dropped.
 #[derive(Debug, Default)]
-#[must_use = "traces end when this is dropped"]
+#[must_use = "traces and log end when this is dropped"]
 pub struct TelemetryGuard {
     provider: Option<SdkTracerProvider>,
+    lines: Option<Arc<Lines>>,
 }
 
 impl Drop for TelemetryGuard {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.provider.as_ref().map(SdkTracerProvider::shutdown) {
             tracing::warn!(%error, "some traces were not sent");
+        }
+        if let Some(lines) = &self.lines {
+            lines.end();
         }
     }
 }
@@ -93,11 +115,27 @@ impl Drop for TelemetryGuard {
 pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<TelemetryGuard, TelemetryError> {
     let filter = EnvFilter::try_new(&config.filter);
     let filter = filter.map_err(|source| TelemetryError::Filter { filter: config.filter.clone(), source })?;
-    let lines = lines(config.format, std::io::stderr);
+    let format = config.format;
+    let waiting = Lines::begin(io::stderr(), move |lost| lost_line(format, lost)).map_err(TelemetryError::Thread)?;
+    let lines = lines(format, Events(Arc::clone(&waiting)));
     let provider = config.otlp_endpoint.as_deref().map(|endpoint| exporter(endpoint, service)).transpose()?;
     let traces = provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
     tracing_subscriber::registry().with(traces).with(lines).with(filter).try_init()?;
-    Ok(TelemetryGuard { provider })
+    // Set once, as the subscriber is.
+    let _ = SINK.set((format, Arc::clone(&waiting)));
+    Ok(TelemetryGuard { provider, lines: Some(waiting) })
+}
+
+/// Says that lines were lost. Not an event: it goes around the buffer that was full.
+fn lost_line(format: LogFormat, lost: u64) -> String {
+    match format {
+        LogFormat::Json => format!(
+            "{{\"level\":\"WARN\",\"message\":\"log lines were lost: nobody read them fast enough\",\"log.lost\":{lost},\"target\":\"link::telemetry\"}}\n"
+        ),
+        LogFormat::Text => {
+            format!(" WARN link::telemetry: log lines were lost: nobody read them fast enough log.lost={lost}\n")
+        }
+    }
 }
 
 /// Events as lines.
@@ -111,6 +149,11 @@ where
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
         LogFormat::Text => lines.with_ansi(false).boxed(),
     }
+}
+
+/// Whether a character begins a line or speaks to a terminal.
+fn breaks(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
 }
 
 /// Keeps each event on one line: no value in it begins another or speaks to a terminal.
@@ -130,7 +173,6 @@ impl<W: io::Write> io::Write for Line<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let (line, end) = text.strip_suffix('\n').map_or((&*text, ""), |line| (line, "\n"));
-        let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
         if line.contains(breaks) {
             let mut escaped = String::with_capacity(text.len() + 16);
             for character in line.chars() {
@@ -242,7 +284,7 @@ mod tests {
         });
         let provider = exporter(&endpoint, "test").unwrap();
         provider.tracer("test").start("a span").end();
-        drop(TelemetryGuard { provider: Some(provider) });
+        drop(TelemetryGuard { provider: Some(provider), lines: None });
         let request = collector.join().unwrap();
         assert!(request.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{request}");
     }

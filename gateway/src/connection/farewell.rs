@@ -19,7 +19,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use crate::proxy::{Shared, answer, context};
+use crate::proxy::{Shared, access_log, answer, context};
 
 /// Longest time for a farewell.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -93,15 +93,7 @@ pub(super) fn answer_to_no_request(shared: &Shared, denial: &Denial, client: Opt
     let id = context::request_id(&*shared.clock);
     let (status, code) = denial.public();
     shared.metrics.no_request(code);
-    tracing::info!(
-        target: "access",
-        decision = code,
-        request.id = %id,
-        reason = %denial,
-        http.status = status.as_u16(),
-        client.address = client.map(tracing::field::display),
-        "request"
-    );
+    access_log::write_no_request(id, (status, code), denial, client);
     match answer::refusal(denial, id) {
         Ok((header, body)) => http1(&header, &body),
         // A status and a few fixed fields are a header.

@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use http::{Method, Version};
+use domain::RequestId;
+use gate::Denial;
+use http::{Method, StatusCode, Version};
+use link::telemetry;
 use pingora::proxy::Session;
 
 use super::context::RequestContext;
@@ -35,30 +38,83 @@ impl Wire {
 
 /// Writes the line, at target `access`.
 pub(crate) fn write(wire: &Wire, ctx: &RequestContext, code: &'static str) {
-    let trace = &ctx.trace;
-    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    tracing::info!(
-        target: "access",
-        decision = code,
-        request.id = %ctx.request_id,
-        reason = ctx.reason(),
-        http.method = wire.method.as_str(),
-        http.status = wire.status,
-        http.version = ?wire.version,
-        host = trace.host.as_deref(),
-        route.id = trace.route_id().map(tracing::field::display),
-        route.pattern = trace.pattern(),
-        tenant.id = trace.tenant.map(tracing::field::display),
-        project.id = trace.project.map(tracing::field::display),
-        principal = trace.subject(),
-        auth.method = trace.auth_method(),
-        token.cached = trace.token_cached,
-        client.address = trace.client.or(wire.client).map(tracing::field::display),
-        request.body_bytes = wire.bytes.map(|(received, _)| received),
-        response.body_bytes = wire.bytes.map(|(_, sent)| sent),
-        decide.duration_us = micros(ctx.decide_took),
-        upstream.duration_us = ctx.upstream_took.map(micros),
-        request.duration_us = micros(ctx.took),
-        "request"
-    );
+    telemetry::access(|line| {
+        let trace = &ctx.trace;
+        line.text("decision", code);
+        line.display("request.id", ctx.request_id);
+        if let Some(reason) = ctx.reason() {
+            line.text("reason", &reason);
+        }
+        line.text("http.method", wire.method.as_str());
+        line.number("http.status", wire.status.into());
+        line.text("http.version", version(wire.version));
+        if let Some(host) = trace.host.as_deref() {
+            line.text("host", host);
+        }
+        if let Some(route) = trace.route_id() {
+            line.display("route.id", route);
+        }
+        if let Some(pattern) = trace.pattern() {
+            line.text("route.pattern", pattern);
+        }
+        if let Some(tenant) = trace.tenant {
+            line.display("tenant.id", tenant);
+        }
+        if let Some(project) = trace.project {
+            line.display("project.id", project);
+        }
+        if let Some(principal) = trace.subject() {
+            line.text("principal", principal);
+        }
+        if let Some(method) = trace.auth_method() {
+            line.text("auth.method", method);
+        }
+        if let Some(cached) = trace.token_cached {
+            line.flag("token.cached", cached);
+        }
+        if let Some(client) = trace.client.or(wire.client) {
+            line.display("client.address", client);
+        }
+        if let Some((received, sent)) = wire.bytes {
+            line.number("request.body_bytes", received.try_into().unwrap_or(u64::MAX));
+            line.number("response.body_bytes", sent.try_into().unwrap_or(u64::MAX));
+        }
+        line.number("decide.duration_us", micros(ctx.decide_took));
+        if let Some(took) = ctx.upstream_took {
+            line.number("upstream.duration_us", micros(took));
+        }
+        line.number("request.duration_us", micros(ctx.took));
+    });
+}
+
+/// Writes the line of what became no request.
+pub(crate) fn write_no_request(
+    id: RequestId,
+    (status, code): (StatusCode, &'static str),
+    denial: &Denial,
+    client: Option<IpAddr>,
+) {
+    telemetry::access(|line| {
+        line.text("decision", code);
+        line.display("request.id", id);
+        line.display("reason", denial);
+        line.number("http.status", status.as_u16().into());
+        if let Some(client) = client {
+            line.display("client.address", client);
+        }
+    });
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// As the request line has it (RFC 9112 §2.3).
+const fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_11 => "HTTP/1.1",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "unknown",
+    }
 }
