@@ -248,6 +248,10 @@ pub struct LimitConfig {
     /// WebSockets of each tenant that are open at once, where it says nothing else, 1 to 1,000,000. Default: 5000.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub tenant_websockets: u32,
+    /// TLS connections of each tenant that are open at once, where it says nothing else, 1 to 1,000,000: of
+    /// whoever, so that a low number is one that strangers can use up. Default: 1000000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub tenant_connections: u32,
     /// Failed signatures, for each client address and hostname.
     pub failed_signatures: RateLimit,
     /// Limits of tenants, principals and routes are the fleet's, counted in `redis.cache`; without it each gateway has
@@ -274,6 +278,7 @@ impl Default for LimitConfig {
             stranger_percent: gate.stranger_percent,
             tenant_in_flight: gate.tenant_load.requests,
             tenant_websockets: gate.tenant_load.websockets,
+            tenant_connections: gate.tenant_load.connections,
             failed_signatures: gate.signature_budget,
             shared: true,
             gateways: 1,
@@ -424,6 +429,7 @@ impl GatewayConfig {
             tenant_load: gate::load::LoadLimits {
                 requests: self.limits.tenant_in_flight,
                 websockets: self.limits.tenant_websockets,
+                connections: self.limits.tenant_connections,
             },
             signature_budget: self.limits.failed_signatures,
             refresh_threshold: self.tokens.refresh_threshold.get(),

@@ -442,7 +442,8 @@ impl RunningEdge {
         });
         let Shared { gate, clock, metrics, .. } = &*self.shared;
         let handshakes = Handshakes::new(config.limits.hostname_handshakes, Arc::clone(clock), Arc::clone(metrics));
-        let tls = Tls::new(Arc::clone(gate), Arc::clone(clock), Arc::clone(metrics), handshakes);
+        let load = config.gate(0).tenant_load;
+        let tls = Tls::new(Arc::clone(gate), Arc::clone(clock), Arc::clone(metrics), handshakes, load);
         let tls = tls.map_err(EdgeError::Tls)?;
         let (Some(doors), Some(workers)) = (&self.doors, &self.workers) else { return Ok(()) };
         // A socket of tokio's belongs to the runtime it is made in.

@@ -17,7 +17,11 @@ use std::{fmt, io, sync::Arc};
 
 use authn::{ClientCertificate, certificate::unix_time};
 use domain::Clock;
-use gate::{Gate, ShownCertificate, snapshot::Clients};
+use gate::{
+    Gate, ShownCertificate,
+    load::{ConnectionSlot, Full, LoadLimits},
+    snapshot::Clients,
+};
 use moka::sync::Cache;
 use rustls::{
     ServerConfig,
@@ -46,6 +50,8 @@ pub(crate) struct Tls {
     certificates: Arc<Certificates>,
     /// Of all hostnames that ask for no certificate.
     common: Arc<ServerConfig>,
+    /// Connections of tenants that say nothing.
+    load: LoadLimits,
     /// Of the others, each with whom it was made for.
     own: Cache<Arc<str>, (Arc<Clients>, Arc<ServerConfig>)>,
 }
@@ -57,6 +63,7 @@ pub(crate) struct Handshake {
     /// What the client showed.
     certificate: Option<Arc<ShownCertificate>>,
     metrics: Arc<Metrics>,
+    _slot: Option<ConnectionSlot>,
 }
 
 impl Tls {
@@ -67,10 +74,11 @@ impl Tls {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         handshakes: Handshakes,
+        load: LoadLimits,
     ) -> Result<Self, rustls::Error> {
         let certificates = Arc::new(Certificates::new(Arc::clone(&gate), handshakes));
         let common = Arc::new(configuration(&certificates, &clock, WebPkiClientVerifier::no_client_auth())?);
-        Ok(Self { gate, clock, metrics, certificates, common, own: Cache::new(CONFIGURATIONS) })
+        Ok(Self { gate, clock, metrics, certificates, common, load, own: Cache::new(CONFIGURATIONS) })
     }
 
     /// Shakes hands.
@@ -84,6 +92,7 @@ impl Tls {
         let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
         let name = start.client_hello().server_name().map(Box::<str>::from);
         let known = name.as_deref().and_then(|name| self.gate.snapshot().handshake(name));
+        let slot = known.as_ref().map(|known| known.connect(self.load)).transpose().map_err(HandshakeError::Full)?;
         let clients = known.as_ref().and_then(|known| known.clients.clone());
         let config = match (&known, &clients) {
             (Some(known), Some(clients)) => self.own(&known.host, clients)?,
@@ -101,7 +110,7 @@ impl Tls {
         });
         self.metrics.active_connections.inc();
         let metrics = Arc::clone(&self.metrics);
-        Ok((TlsStream::new(stream), Handshake { sni, certificate, metrics }))
+        Ok((TlsStream::new(stream), Handshake { sni, certificate, metrics, _slot: slot }))
     }
 
     /// The configuration of a hostname that asks for certificates.
@@ -152,12 +161,19 @@ pub(crate) enum HandshakeError {
     Failed(#[from] io::Error),
     #[error("the hostname's TLS cannot be set up")]
     Configuration(#[from] rustls::Error),
+    #[error("no more {0} are let in")]
+    Full(Full),
 }
 
 impl HandshakeError {
     /// The label in metrics.
     pub(crate) fn reason(&self) -> &'static str {
-        let Self::Failed(error) = self else { return "tls_handshake_failed" };
+        let error = match self {
+            Self::Failed(error) => error,
+            Self::Configuration(_) => return "tls_handshake_failed",
+            Self::Full(Full::HostnameConnections) => return "hostname_connections",
+            Self::Full(_) => return "tenant_connections",
+        };
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::NoCertificatesPresented) => "client_certificate_missing",
             Some(rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidCertRevocationList(_)) => {

@@ -29,6 +29,10 @@ pub struct Admission {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub websockets: Option<u32>,
+    /// TLS connections that are open at once at one gateway; absent for its default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connections: Option<u32>,
 }
 
 impl Admission {
@@ -53,7 +57,9 @@ impl Admission {
                 return Err(AdmissionError { field, reason: "at most 256 networks are allowed" });
             }
         }
-        for (field, number) in [("in_flight", self.in_flight), ("websockets", self.websockets)] {
+        let numbers =
+            [("in_flight", self.in_flight), ("websockets", self.websockets), ("connections", self.connections)];
+        for (field, number) in numbers {
             if number.is_some_and(|number| !(1..=1_000_000).contains(&number)) {
                 return Err(AdmissionError { field, reason: "1 to 1,000,000 are allowed" });
             }

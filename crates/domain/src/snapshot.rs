@@ -24,7 +24,7 @@ use crate::{
 /// 2: tenants and hostnames with an `admission`, tenants with a `principal_rate_limit`, hostnames with `cors`.
 /// 3: routes that do not take tokens, routes with a `max_stream`, tenants with `quotas`, hostnames with
 /// `client_certificates`.
-/// 4: routes of organisational units, which must be there.
+/// 4: routes of organisational units, which must be there; tenants and hostnames whose `admission` bounds connections.
 pub const READER: u32 = 4;
 
 /// One change of one entity; the latest change of an entity is its state.
@@ -102,17 +102,16 @@ pub enum Entity {
 impl Entity {
     /// The oldest [`READER`] that does not misread it: one that does not know a restriction must not serve without it.
     pub fn min_reader(&self) -> u32 {
-        let routes = match self {
-            Self::Hostname(it) => it.routes.as_slice(),
-            Self::Service(it) => it.routes.as_slice(),
-            Self::Project(_)
-            | Self::Tenant(_)
-            | Self::Role(_)
-            | Self::Certificate(_)
-            | Self::Upstream(_)
-            | Self::Issuer(_) => &[],
+        let nothing = Admission::default();
+        let (routes, admission) = match self {
+            Self::Hostname(it) => (it.routes.as_slice(), &it.admission),
+            Self::Service(it) => (it.routes.as_slice(), &nothing),
+            Self::Tenant(it) => (&[][..], &it.admission),
+            Self::Project(_) | Self::Role(_) | Self::Certificate(_) | Self::Upstream(_) | Self::Issuer(_) => {
+                (&[][..], &nothing)
+            }
         };
-        if routes.iter().any(Route::is_of_unit) {
+        if routes.iter().any(Route::is_of_unit) || admission.connections.is_some() {
             return 4;
         }
         let narrowed = |route: &Route| !route.credentials.contains(CredentialKind::Token) || route.max_stream.is_some();

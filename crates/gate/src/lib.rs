@@ -65,7 +65,8 @@ pub struct GateConfig {
     pub stranger_percent: u32,
     /// How many gateways share quotas while nobody counts them. Default 1.
     pub gateways: u32,
-    /// Requests and WebSockets of each tenant at once, where it says nothing else. Default 10,000 and 5,000.
+    /// Requests, WebSockets and connections of each tenant at once, where it says nothing else. Default 10,000, 5,000
+    /// and 1,000,000.
     pub tenant_load: load::LoadLimits,
     /// Failed signatures allowed for each client address and hostname. Default 20 a second, burst 100.
     pub signature_budget: domain::snapshot::RateLimit,
@@ -88,7 +89,7 @@ impl Default for GateConfig {
             principal_limit: None,
             stranger_percent: 50,
             gateways: 1,
-            tenant_load: load::LoadLimits { requests: 10_000, websockets: 5_000 },
+            tenant_load: load::LoadLimits { requests: 10_000, websockets: 5_000, connections: 1_000_000 },
             signature_budget: RateLimit { rps: 20, burst: 100 },
             refresh_threshold: std::time::Duration::from_secs(300),
             token_cache_entries: 100_000,

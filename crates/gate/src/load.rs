@@ -1,4 +1,4 @@
-//! How much of a tenant and of a hostname is served at once: requests, and WebSockets among them.
+//! How much of a tenant and of a hostname is served at once: connections, requests, and WebSockets among them.
 //!
 //! Strangers have places of their own: however many come, and however slowly they write, a tenant's users are served.
 //!
@@ -20,6 +20,7 @@ use crate::{CanonicalRequest, Denial, Permit};
 pub struct Load {
     principals: Places,
     strangers: Places,
+    connections: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +36,8 @@ pub struct LoadLimits {
     pub requests: u32,
     /// WebSockets, which count as requests too.
     pub websockets: u32,
+    /// TLS connections. Of whoever: nobody has said who they are yet.
+    pub connections: u32,
 }
 
 /// Whose load is full.
@@ -45,6 +48,8 @@ pub enum Full {
     TenantWebsockets,
     HostnameRequests,
     HostnameWebsockets,
+    TenantConnections,
+    HostnameConnections,
 }
 
 impl std::fmt::Display for Full {
@@ -54,6 +59,8 @@ impl std::fmt::Display for Full {
             Self::TenantWebsockets => "WebSockets of the tenant",
             Self::HostnameRequests => "requests of the hostname",
             Self::HostnameWebsockets => "WebSockets of the hostname",
+            Self::TenantConnections => "connections of the tenant",
+            Self::HostnameConnections => "connections of the hostname",
         })
     }
 }
@@ -76,7 +83,43 @@ impl Drop for Slot {
     }
 }
 
+/// A connection's place in a load, until it is dropped.
+#[derive(Debug)]
+struct Connected(Arc<Load>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection's places in the loads of its hostname and of that one's tenant, until it is dropped.
+#[derive(Debug)]
+pub struct ConnectionSlot {
+    _tenant: Option<Connected>,
+    _hostname: Option<Connected>,
+}
+
+/// Takes the places that a connection to a hostname needs.
+///
+/// # Errors
+/// Which load is full.
+pub(crate) fn connect(site: &crate::snapshot::Site, default: LoadLimits) -> Result<ConnectionSlot, Full> {
+    let tenant = site.tenant.as_ref().map(|tenant| {
+        let limit = tenant.admission.connections.unwrap_or(default.connections);
+        tenant.load.connect(limit).ok_or(Full::TenantConnections)
+    });
+    let hostname = site.admission.connections.map(|limit| site.load.connect(limit).ok_or(Full::HostnameConnections));
+    Ok(ConnectionSlot { _tenant: tenant.transpose()?, _hostname: hostname.transpose()? })
+}
+
 impl Load {
+    fn connect(self: &Arc<Self>, limit: u32) -> Option<Connected> {
+        let below = |now: u32| (now < limit).then(|| now + 1);
+        self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).ok()?;
+        Some(Connected(Arc::clone(self)))
+    }
+
     /// Requests that are served now, of principals and strangers.
     pub fn requests(&self) -> u32 {
         let of = |places: &Places| places.requests.load(Ordering::Relaxed);
@@ -113,6 +156,7 @@ fn limits(admission: &Admission, default: LoadLimits) -> LoadLimits {
     LoadLimits {
         requests: admission.in_flight.unwrap_or(default.requests),
         websockets: admission.websockets.unwrap_or(default.websockets),
+        connections: admission.connections.unwrap_or(default.connections),
     }
 }
 
@@ -133,7 +177,7 @@ pub(crate) fn enter(
         permit.slots.0 = Some(tenant.load.enter(limits(&tenant.admission, default), who, full)?);
     }
     if site.admission.in_flight.is_some() || site.admission.websockets.is_some() {
-        let none = LoadLimits { requests: u32::MAX, websockets: u32::MAX };
+        let none = LoadLimits { requests: u32::MAX, websockets: u32::MAX, connections: u32::MAX };
         let full = (Full::HostnameRequests, Full::HostnameWebsockets);
         permit.slots.1 = Some(site.load.enter(limits(&site.admission, none), (false, websocket), full)?);
     }

@@ -31,7 +31,10 @@ use parking_lot::Mutex;
 pub use client::Clients;
 pub use site::{CertificateData, CompiledRole, ProjectInfo, Roles, Site, TenantInfo, TenantMap, Tenants};
 
-use crate::quota::Ledger;
+use crate::{
+    load::{self, ConnectionSlot, Full, LoadLimits},
+    quota::Ledger,
+};
 
 /// Shards. A request reads one; a change swaps those of the hostnames it touches.
 const SHARDS: usize = 256;
@@ -68,6 +71,18 @@ pub struct Handshake {
     pub certificate: Arc<CertificateData>,
     /// Whose certificates clients are asked for; none for no question.
     pub clients: Option<Arc<Clients>>,
+    site: Arc<Site>,
+}
+
+impl Handshake {
+    /// Takes the connection's places among those of the hostname and its tenant, which are given back when the slot is
+    /// dropped. `default` is for who has no limit of its own.
+    ///
+    /// # Errors
+    /// Which are all taken.
+    pub fn connect(&self, default: LoadLimits) -> Result<ConnectionSlot, Full> {
+        load::connect(&self.site, default)
+    }
 }
 
 /// What became of a batch of changes.
@@ -172,6 +187,7 @@ impl Snapshot {
                 host: Arc::clone(&site.host),
                 certificate: site.certificate.clone()?,
                 clients: site.clients.clone(),
+                site,
             }),
             Entry::Unsupported => None,
         }

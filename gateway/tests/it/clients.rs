@@ -292,6 +292,23 @@ async fn an_address_makes_so_many_connections_at_a_time_on_both_listeners() {
     assert!(get(&fixture, "/metrics").await.1.contains("connections_closed_total{reason=\"address_handshakes\"} 3"));
 }
 
+#[tokio::test]
+async fn a_tenant_has_so_many_connections_at_once_and_leaves_the_others_theirs() {
+    let mut few = config();
+    few.limits.tenant_connections = 2;
+    let fixture = edge(few).await;
+    let connect = async |host| raw::Connection::tls(fixture.https(), host, &fixture.ca.ca_pem(), None).await;
+    let first = connect(ACME).await.unwrap();
+    let mut second = connect(ACME).await.unwrap();
+    assert!(connect(ACME).await.is_err(), "a third is closed when its hostname is known");
+    assert!(connect(GLOBEX).await.is_ok(), "another tenant has its own");
+    let request = http1(&Ask::get("/public/x"));
+    assert_eq!(Response::parse(&second.exchange(&request).await.unwrap()).status, 200, "the others go on");
+    assert!(get(&fixture, "/metrics").await.1.contains("connections_closed_total{reason=\"tenant_connections\"} 1"));
+    drop(first);
+    eventually("its place is free", async || connect(ACME).await.is_ok()).await;
+}
+
 /// A flood at one tenant's hostname, from wherever, is that tenant's alone.
 #[tokio::test]
 async fn a_hostname_has_so_many_handshakes_at_a_time_and_leaves_the_others_theirs() {

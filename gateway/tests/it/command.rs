@@ -2,8 +2,9 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
+    net::SocketAddr,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, ChildStderr, Command, Output, Stdio},
 };
 
 use testkit::raw::{self, Response};
@@ -82,26 +83,8 @@ fn a_missing_file_and_an_unknown_option_exit_with_2_and_one_line() {
 #[tokio::test]
 async fn serves_until_told_to_stop_and_logs_one_line_a_request_without_secrets() {
     let fixture = Fixture::start().await;
-    let folder = fixture.folder.path();
-    std::fs::write(
-        folder.join("gateway.yaml"),
-        "listen: { https: \"localhost:0\", http: null, metrics: \"localhost:0\" }\nfeed: { file: edge.yaml }\n",
-    )
-    .unwrap();
-    let mut gateway = Command::new(env!("CARGO_BIN_EXE_gateway"))
-        .args(["--config", "gateway.yaml"])
-        .current_dir(folder)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(gateway.stderr.take().unwrap());
-    let mut said = String::new();
-    let https = loop {
-        assert_ne!(log.read_line(&mut said).unwrap(), 0, "it ended: {said}");
-        if let Some((_, rest)) = said.split_once("\"https\":\"[") {
-            break rest.split([',', ']']).next().unwrap().parse().unwrap();
-        }
-    };
+    let gateway = Gateway::start(fixture.folder.path());
+    let https = gateway.https;
     // This process has the machine's clock.
     let now = domain::Clock::unix_now(&link::clock::SystemClock);
     let token = fixture.issuer.mint(fixture.issuer.external_claims(now).set("tid", ACME_ID).set("roles", ["member"]));
@@ -113,14 +96,10 @@ async fn serves_until_told_to_stop_and_logs_one_line_a_request_without_secrets()
         let answer = raw::tls_http1(https, ACME, &fixture.ca.ca_pem(), &http1(&ask)).await.unwrap();
         assert!(matches!(Response::parse(&answer).status, 200 | 401));
     }
-    let pid = rustix::process::Pid::from_raw(gateway.id().try_into().unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert!(gateway.wait().unwrap().success());
-    log.read_to_string(&mut said).unwrap();
-    let lines: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let access: Vec<_> = lines.iter().filter(|line| line["target"] == "access").collect();
+    gateway.terminate();
+    let (said, access) = gateway.rest();
     assert_eq!(access.len(), 3, "{said}");
-    let first = access[0];
+    let first = &access[0];
     assert_eq!(first["decision"], "permit");
     assert_eq!(first["tenant.id"], ACME_ID);
     assert_eq!(first["route.pattern"], "/orders");
@@ -130,4 +109,71 @@ async fn serves_until_told_to_stop_and_logs_one_line_a_request_without_secrets()
     }
     assert!(!said.contains("hunter2"), "{said}");
     assert!(!said.contains(&token), "{said}");
+}
+
+/// A pipe takes 64 KiB, and nobody empties this one while requests are served.
+#[tokio::test]
+async fn serves_on_when_nobody_reads_its_log_and_loses_no_line_that_fits_its_buffer() {
+    const REQUESTS: usize = 1_000;
+    let fixture = Fixture::start().await;
+    let gateway = Gateway::start(fixture.folder.path());
+    let mut connection = raw::Connection::tls(gateway.https, ACME, &fixture.ca.ca_pem(), None).await.unwrap();
+    let request = http1(&Ask::get("/public/x"));
+    for _ in 0..REQUESTS {
+        // Most of them are more than one address may ask for, which is a line, too.
+        assert!(matches!(Response::parse(&connection.exchange(&request).await.unwrap()).status, 200 | 429));
+    }
+    drop(connection);
+    gateway.terminate();
+    let (said, access) = gateway.rest();
+    assert_eq!(access.len(), REQUESTS, "{} bytes", said.len());
+    assert!(said.len() > 2 * 64 * 1024, "{} bytes are no more than a pipe takes", said.len());
+}
+
+/// A gateway in a process of its own, and what it says.
+struct Gateway {
+    process: Child,
+    log: BufReader<ChildStderr>,
+    said: String,
+    https: SocketAddr,
+}
+
+impl Gateway {
+    /// With the declarative file of a folder; returns when it serves.
+    fn start(folder: &Path) -> Self {
+        std::fs::write(
+            folder.join("gateway.yaml"),
+            "listen: { https: \"localhost:0\", http: null, metrics: \"localhost:0\" }\nfeed: { file: edge.yaml }\n",
+        )
+        .unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_gateway"))
+            .args(["--config", "gateway.yaml"])
+            .current_dir(folder)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap());
+        let mut said = String::new();
+        let https = loop {
+            assert_ne!(log.read_line(&mut said).unwrap(), 0, "it ended: {said}");
+            if let Some((_, rest)) = said.split_once("\"https\":\"[") {
+                break rest.split([',', ']']).next().unwrap().parse().unwrap();
+            }
+        };
+        Self { process, log, said, https }
+    }
+
+    fn terminate(&self) {
+        let pid = rustix::process::Pid::from_raw(self.process.id().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Everything it said until it ended well, and the lines of requests among it.
+    fn rest(mut self) -> (String, Vec<serde_json::Value>) {
+        self.log.read_to_string(&mut self.said).unwrap();
+        assert!(self.process.wait().unwrap().success());
+        let lines = self.said.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let access = lines.filter(|line| line["target"] == "access").collect();
+        (self.said, access)
+    }
 }

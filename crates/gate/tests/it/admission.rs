@@ -87,7 +87,8 @@ fn a_stream_of_an_address_that_is_shut_out_ends() {
 
 #[test]
 fn a_tenant_is_served_so_many_requests_at_once_and_each_gives_its_place_back() {
-    let config = GateConfig { tenant_load: LoadLimits { requests: 3, websockets: 1 }, ..GateConfig::default() };
+    let config =
+        GateConfig { tenant_load: LoadLimits { requests: 3, websockets: 1, connections: 10 }, ..GateConfig::default() };
     let world = World::with_config(config);
     let sent = from("192.0.2.1");
     let websocket = from("192.0.2.1").with("upgrade", "websocket");
@@ -110,7 +111,8 @@ fn a_tenant_is_served_so_many_requests_at_once_and_each_gives_its_place_back() {
 /// However slowly strangers write to public routes, a tenant's users are served.
 #[test]
 fn strangers_take_no_place_of_a_tenants_users() {
-    let config = GateConfig { tenant_load: LoadLimits { requests: 2, websockets: 1 }, ..GateConfig::default() };
+    let config =
+        GateConfig { tenant_load: LoadLimits { requests: 2, websockets: 1, connections: 10 }, ..GateConfig::default() };
     let world = World::with_config(config);
     let token = world.token(&world.acme, MEMBER);
     let stranger = from("192.0.2.1");
@@ -151,7 +153,8 @@ fn a_hostname_has_a_load_of_its_own() {
 
 #[test]
 fn what_is_refused_later_takes_no_place() {
-    let config = GateConfig { tenant_load: LoadLimits { requests: 1, websockets: 1 }, ..GateConfig::default() };
+    let config =
+        GateConfig { tenant_load: LoadLimits { requests: 1, websockets: 1, connections: 10 }, ..GateConfig::default() };
     let world = World::with_config(config);
     for _ in 0..5 {
         assert_eq!(world.code(&Sent::get("acme.localhost", "/me")), "credential_missing");
@@ -161,7 +164,8 @@ fn what_is_refused_later_takes_no_place() {
 
 #[test]
 fn parallel_requests_never_exceed_the_load() {
-    let config = GateConfig { tenant_load: LoadLimits { requests: 5, websockets: 5 }, ..GateConfig::default() };
+    let config =
+        GateConfig { tenant_load: LoadLimits { requests: 5, websockets: 5, connections: 10 }, ..GateConfig::default() };
     let world = World::with_config(config);
     let held: Vec<_> = std::thread::scope(|scope| {
         let ask = || (0..50).filter_map(|_| world.send(&from("192.0.2.1")).ok()).collect::<Vec<_>>();

@@ -423,7 +423,7 @@ fn around_the_gate() -> Vec<Case> {
         facts: vec![("/tenant_id", json!(null)), ("/credential", json!(null))],
     });
     let full = World::with_config(GateConfig {
-        tenant_load: gate::load::LoadLimits { requests: 0, websockets: 0 },
+        tenant_load: gate::load::LoadLimits { requests: 0, websockets: 0, connections: 10 },
         ..GateConfig::default()
     });
     let crowded = Case {
