@@ -21,6 +21,8 @@ pub struct Options {
     pub upstream: Option<SocketAddr>,
     /// Cores it may use, as taskset(1) takes them.
     pub cores: Option<String>,
+    /// Whether it gets only the processor time that nobody else wants (`SCHED_IDLE`, sched(7)).
+    pub idle: bool,
     /// Authorities that its certificates may be of beside its own, in PEM.
     pub also_trusted: String,
 }
@@ -53,15 +55,17 @@ impl Node {
         let me = std::env::current_exe()?;
         let program = me.with_file_name("portcullis");
         ensure!(program.exists(), "{} is not built: build `standalone` with the same profile", program.display());
-        let mut command = match &options.cores {
-            Some(cores) => {
-                let mut command = Command::new("taskset");
-                command.args(["-c", cores]).arg(&program);
-                command
-            }
-            None => Command::new(&program),
-        };
-        command.args(["dev", "--print-json", "--free-ports", "--data-dir"]).arg(folder.path().join("data"));
+        let mut command = Command::new("env");
+        if options.idle {
+            command.args(["chrt", "--idle", "0"]);
+        }
+        if let Some(cores) = &options.cores {
+            command.args(["taskset", "-c", cores]);
+        }
+        command
+            .arg(&program)
+            .args(["dev", "--print-json", "--free-ports", "--data-dir"])
+            .arg(folder.path().join("data"));
         if let Some(upstream) = options.upstream {
             command.args(["--demo-upstream", &upstream.to_string()]);
         }

@@ -17,7 +17,12 @@ fn hash(body: &[u8]) -> String {
 }
 
 /// A signed request whose body may then be another one.
-pub(crate) fn signed(node: &Node, (method, path, query): (Method, &str, &str), body: &[u8], nonce: &str) -> RequestBuilder {
+pub(crate) fn signed(
+    node: &Node,
+    (method, path, query): (Method, &str, &str),
+    body: &[u8],
+    nonce: &str,
+) -> RequestBuilder {
     let key = &node.tenant("acme")["hmac_key"];
     let (at, hash) = (unix_now().to_string(), hash(body));
     let parts = SignedParts { method: method.as_str(), host: HOST, path, query };

@@ -2,7 +2,9 @@
 //!
 //! `noisy_neighbour` measures a quiet tenant's answers with and without each kind of attack by the tenant beside it, in
 //! turn, and prints the ratio of the two p99s. Attacks run in a process of their own that gets only what processor time
-//! is left over, so that what is measured is the node and not the generator.
+//! is left over, so that what is measured is the node and not the generator. Without an attack means that the same attack
+//! goes to another node, on the generator's cores, which gets such time only, too: cores that share caches, memory or a
+//! physical core slow each other down, and that is not the tenant's doing.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -38,6 +40,9 @@ const SHARE: u32 = 20;
 
 /// Requests of the noisy tenant that may be served at once.
 const SHARE_AT_ONCE: u32 = 20;
+
+/// Connections of the noisy tenant that may be open at once.
+const SHARE_OF_CONNECTIONS: u32 = 100;
 
 #[derive(clap::Parser)]
 struct Arguments {
@@ -90,16 +95,11 @@ async fn main() -> ExitCode {
 async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     let cores = |at: usize| arguments.cores.as_ref().map(|cores| cores[at].clone());
     let (upstream, _serving) = upstream::start().await?;
-    let node = Node::start(&Options { upstream: Some(upstream), cores: cores(0), ..Options::default() }).await?;
-    let staff = node.staff().await?;
-    let share = json!({
-        "rate_limit": { "rps": SHARE, "burst": SHARE },
-        "admission": { "in_flight": SHARE_AT_ONCE, "websockets": SHARE_AT_ONCE },
-    });
-    let path = format!("/v1/tenants/{}?wait=applied", node.tenant_id("globex"));
+    let options = Options { upstream: Some(upstream), cores: cores(0), ..Options::default() };
+    let node = Node::start(&options).await?;
+    let decoy = Node::start(&Options { cores: cores(1), idle: true, ..options }).await?;
     let quiet = node.login("acme", "member").await?;
-    let noisy = node.login("globex", "member").await?;
-    node.admin(&staff, Method::PATCH, &path, &share).await?;
+    let (attacked, elsewhere) = (target(&node, arguments.times).await?, target(&decoy, arguments.times).await?);
     let edge = node.edge()?;
     let victim = Arc::new(Victim::new(&edge, &quiet.access).await?);
 
@@ -117,20 +117,15 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     drop(victim.load(arguments.rate, lasting).await?);
     let mut lines = Vec::new();
     for kind in kinds {
-        let plan = Plan {
-            kind,
-            edge: edge.address(),
-            ca_pem: node.ca_pem(),
-            host: node.tenant("globex")["hostname"].as_str().unwrap().to_owned(),
-            token: noisy.access.clone(),
-            per_second: SHARE * arguments.times,
-            at_once: SHARE_AT_ONCE * arguments.times,
-        };
         let (mut without, mut with) = (Latencies::default(), Latencies::default());
         let mut answered = Value::Null;
         for _ in 0..arguments.rounds {
+            let running = Running::start(&Plan { kind, ..elsewhere.clone() }, cores(1).as_deref())?;
+            sleep(Duration::from_secs(2)).await;
             without.add(&victim.load(arguments.rate, lasting).await?);
-            let running = Running::start(&plan, cores(1).as_deref())?;
+            running.stop()?;
+            sleep(Duration::from_secs(1)).await;
+            let running = Running::start(&Plan { kind, ..attacked.clone() }, cores(1).as_deref())?;
             sleep(Duration::from_secs(2)).await;
             let before = process::processor_time(node.pid());
             with.add(&victim.load(arguments.rate, lasting).await?);
@@ -151,6 +146,26 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
         std::fs::write(path, serde_json::to_string_pretty(&lines)? + "\n")?;
     }
     Ok(())
+}
+
+/// Gives the noisy tenant of a node its share, and says how it will ask for more.
+async fn target(node: &Node, times: u32) -> anyhow::Result<Plan> {
+    let noisy = node.login("globex", "member").await?;
+    let share = json!({
+        "rate_limit": { "rps": SHARE, "burst": SHARE },
+        "admission": { "in_flight": SHARE_AT_ONCE, "websockets": SHARE_AT_ONCE, "connections": SHARE_OF_CONNECTIONS },
+    });
+    let path = format!("/v1/tenants/{}?wait=applied", node.tenant_id("globex"));
+    node.admin(&node.staff().await?, Method::PATCH, &path, &share).await?;
+    Ok(Plan {
+        kind: Kind::Requests,
+        edge: node.edge()?.address(),
+        ca_pem: node.ca_pem(),
+        host: node.tenant("globex")["hostname"].as_str().context("no hostname")?.to_owned(),
+        token: noisy.access,
+        per_second: SHARE * times,
+        at_once: SHARE_AT_ONCE * times,
+    })
 }
 
 /// The attack's own process.
