@@ -26,12 +26,17 @@ pub struct AccessLine<'l> {
     format: LogFormat,
 }
 
-/// Writes a line at target `access`, level `INFO`, unless the filter leaves it out or [`super::init`] was not called.
+/// Writes a line at target `access`, level `INFO`, unless the filter leaves it out. In a program that did not call
+/// [`super::init`] it is an event with one message: whoever embeds the edge has a subscriber of their own.
 pub fn access(fields: impl FnOnce(&mut AccessLine<'_>)) {
-    let Some((format, lines)) = SINK.get() else { return };
     if !tracing::enabled!(target: "access", tracing::Level::INFO) {
         return;
     }
+    let Some((format, lines)) = SINK.get() else {
+        let mut line = String::from("request");
+        fields(&mut AccessLine { line: &mut line, format: LogFormat::Text });
+        return tracing::info!(target: "access", "{line}");
+    };
     LINE.with_borrow_mut(|line| {
         line.clear();
         compose(line, *format, fields);
