@@ -32,6 +32,7 @@ pub struct CustomerView {
     pub contact: Option<Contact>,
     pub tax_ids: TaxIds,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<std::collections::BTreeMap<String, String>>")]
     pub unchecked: Option<serde_json::Value>,
     pub kyc: KycStatus,
     pub kyc_kind: KycKind,
@@ -111,11 +112,12 @@ pub struct UpdateCustomer {
     tax_ids: Option<TaxIds>,
     /// `null` drops what an earlier release kept of address, contact and tax ids in any form.
     #[serde(deserialize_with = "given")]
+    #[schemars(with = "()")]
     unchecked: Option<Option<Nothing>>,
 }
 
 /// What nobody can set.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 pub enum Nothing {}
 
 wire!(CustomerView, CreateCustomer, UpdateCustomer);
