@@ -80,7 +80,7 @@ async fn stranger(world: &World, tenant: &str, email: &str) -> UserId {
         tx.created(tx.insert_user(by, new.clone()).await?).await?;
         let mut user = tx.user(id).await?.unwrap();
         user.email_verified_at = Some(world.app.now());
-        Ok::<_, StoreError>(tx.updated(tx.update_user(by, user).await?).await?)
+        tx.updated(tx.update_user(by, user).await?).await
     });
     proven.await.unwrap();
     id
@@ -188,7 +188,7 @@ async fn a_stored_membership_beats_what_the_domain_says() {
     let tenant = acme.parse().unwrap();
     let switched_off = it.app().store.write(by, it.app().now(), |tx| async move {
         let off = tx.update_membership(by, tenant, nina, domain::model::MembershipStatus::Inactive).await?;
-        Ok::<_, StoreError>(tx.done("disabled", off).await?)
+        tx.done("disabled", off).await
     });
     switched_off.await.unwrap();
     it.world.try_login("acme", "nina", PASSWORD).await.refused(401, "credentials_invalid");
@@ -204,7 +204,7 @@ async fn nobody_belongs_by_an_address_that_is_not_proven_or_anybodys() {
     let unproven = it.app().store.write(by, it.app().now(), |tx| async move {
         let mut user = tx.user(id).await?.unwrap();
         user.email_verified_at = None;
-        Ok::<_, StoreError>(tx.updated(tx.update_user(by, user).await?).await?)
+        tx.updated(tx.update_user(by, user).await?).await
     });
     unproven.await.unwrap();
     it.world.try_login("acme", "nina", PASSWORD).await.refused(401, "credentials_invalid");

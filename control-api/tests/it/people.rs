@@ -110,7 +110,7 @@ async fn services_look_up_a_tenants_users_by_email() {
         ServiceKey { name: name.into(), key: SecretRef::File(path), methods: methods.to_vec(), tenants: Vec::new() }
     };
     let service_keys = vec![key("mail", &[ServiceMethod::LookupUsers]), key("other", &[ServiceMethod::VerifyToken])];
-    let config = Config { internal: InternalConfig { service_keys, ..InternalConfig::default() }, ..Config::default() };
+    let config = Config { internal: InternalConfig { service_keys }, ..Config::default() };
     let world = World::with(config).await;
     let staff = world.staff().await;
     let (acme, globex) = (world.tenant(&staff, "acme").await, world.tenant(&staff, "globex").await);

@@ -63,7 +63,8 @@ pub(crate) async fn a_binding_taken_from_a_group_is_told_of_whoever_came_in_mean
         let taken = async move { change!(taking, |tx| tx.delete_role_binding(&system(), given.id)) };
         let came = async move { change!(coming, |tx| tx.insert_group_member(&system(), (ACME, group), ANN)) };
         let (taken, came) = tokio::join!(tokio::spawn(taken), tokio::spawn(came));
-        (taken.unwrap().unwrap(), came.unwrap().unwrap());
+        taken.unwrap().unwrap();
+        came.unwrap().unwrap();
         assert!(roles(&store).await.is_empty());
         // The last that is told of her was left when she held nothing any more: nobody goes on with what was read before.
         let told = store.tick(NOW).await.unwrap().facts;
