@@ -1,5 +1,5 @@
-//! What is ensured at every start: the built-in roles, the root and the shared project, the platform's own customer and
-//! tenant, its first administrator, and the identity service.
+//! What is ensured at every start: that gateways were told what this release has to tell them, the built-in roles, the
+//! root and the shared project, the platform's own customer and tenant, its first administrator, and the identity service.
 //!
 //! Every step looks first and leaves alone what is there, so that it can be run again at any point and by any replica.
 
@@ -104,6 +104,10 @@ const fn was_made(error: &AppError) -> bool {
 /// What is made is noted at once: it is told of also when a later step has to be tried again.
 async fn ensure_each(app: &App, public: Option<WayIn>, made: &mut Bootstrapped) -> Result<(), AppError> {
     roles(app).await?;
+    let told = app.store.republish(app.now()).await?;
+    if told > 0 {
+        tracing::info!(entities = told, "gateways are told anew what an older release told them");
+    }
     let config = &app.config.bootstrap;
     let console = config.console_hostname.as_ref();
     let cloud_host = config.cloud_hostname.as_ref();

@@ -197,7 +197,7 @@ impl Store {
     }
 
     /// Waits before the next attempt, or gives the error back when there were enough.
-    async fn again<E>(&self, attempt: &mut u32, error: E) -> Result<(), E>
+    pub(crate) async fn again<E>(&self, attempt: &mut u32, error: E) -> Result<(), E>
     where
         E: From<StoreError>,
     {
@@ -214,6 +214,10 @@ impl Store {
     pub(crate) async fn begin(&self, mode: Mode, scope: Scope) -> Result<View, StoreError> {
         let session = self.driver.begin(mode, scope).await?;
         Ok(View::new(session, Arc::clone(&self.sealer), Arc::clone(&self.statements)))
+    }
+
+    pub(crate) async fn begin_configuration(&self, now: Timestamp) -> Result<Work, StoreError> {
+        Work::begin(self.begin(Mode::Configuration, Scope::Platform).await?, now)
     }
 
     pub(crate) async fn begin_state(&self) -> Result<View, StoreError> {

@@ -13,5 +13,6 @@ pub(crate) mod facts;
 pub(crate) mod feed;
 pub(crate) mod prune;
 pub(crate) mod publish;
+pub(crate) mod republish;
 pub(crate) mod retention;
 pub(crate) mod tick;

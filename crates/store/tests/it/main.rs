@@ -200,6 +200,7 @@ conformance! {
     migration:
         a_newer_schema_is_refused,
         migrating_twice_changes_nothing,
+        of_those_who_tell_anew_what_a_migration_listed_each_entry_has_one,
         replicas_that_migrate_an_empty_database_at_once_all_find_it_migrated;
     outbox:
         an_event_is_left_with_its_change_or_not_at_all,

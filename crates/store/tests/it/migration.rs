@@ -4,8 +4,9 @@ use futures::future::join_all;
 use store::StoreError;
 
 use crate::{
-    harness::{Database, sealer},
-    world::world,
+    harness::{Database, NOW, sealer},
+    units,
+    world::{ACME, world},
 };
 
 pub(crate) async fn migrating_twice_changes_nothing(db: Database) {
@@ -45,4 +46,30 @@ pub(crate) async fn a_newer_schema_is_refused(db: Database) {
     db.behind("DROP TABLE refinery_schema_history").await;
     let older = db.store.check_schema().await;
     assert!(matches!(older, Err(StoreError::SchemaOlder { found: 0, known }) if known == this), "{older:?}");
+}
+
+/// Tenants, and one that is gone since it was listed.
+pub(crate) async fn of_those_who_tell_anew_what_a_migration_listed_each_entry_has_one(db: Database) {
+    let store = world(&db).await;
+    let sales = units::made(&store, "sales").await;
+    assert_eq!(units::told(&store).await, [sales]);
+    db.behind(&format!(
+        "INSERT INTO republish (kind, entity_id) VALUES ('tenant', '{ACME}'), ('tenant', '{}'), ('service', '{}')",
+        uuid::Uuid::new_v4(),
+        uuid::Uuid::new_v4(),
+    ))
+    .await;
+    let replicas: Vec<_> = (0..4)
+        .map(|_| {
+            tokio::spawn({
+                let store = store.clone();
+                async move { store.republish(NOW).await.unwrap() }
+            })
+        })
+        .collect();
+    let told: usize = join_all(replicas).await.into_iter().map(Result::unwrap).sum();
+    assert_eq!(told, 3);
+    assert_eq!(units::told(&store).await, [sales], "as it is now");
+    assert_eq!(store.republish(NOW).await.unwrap(), 0);
+    assert!(store.tick(NOW).await.unwrap().changes.is_empty());
 }

@@ -30,7 +30,7 @@ pub(crate) fn unit(id: OrgUnitId, tenant: domain::TenantId, name: &str) -> NewOr
     }
 }
 
-async fn made(store: &Store, name: &str) -> OrgUnitId {
+pub(crate) async fn made(store: &Store, name: &str) -> OrgUnitId {
     let new = unit(fresh(), ACME, name);
     change!(store, |tx, new| tx.insert_org_unit(&system(), new.clone())).unwrap();
     new.id
@@ -41,7 +41,7 @@ async fn deleted(store: &Store, id: OrgUnitId) {
 }
 
 /// The units of acme as the edge was last told.
-async fn told(store: &Store) -> Vec<OrgUnitId> {
+pub(crate) async fn told(store: &Store) -> Vec<OrgUnitId> {
     let changes = store.tick(NOW).await.unwrap().changes;
     let last = changes.into_iter().rev().find_map(|change| match change.entity {
         Some(Entity::Tenant(tenant)) if tenant.id == ACME => Some(tenant.org_units),
