@@ -142,7 +142,7 @@ async fn with_the_issuer_alone_its_discovery_document_names_the_keys() {
     };
     for (issuer, jwks_uri, said) in [
         ("https://other.example.com", format!("{base}/keys"), "another issuer"),
-        (&base, "https://10.0.0.1/keys".into(), "not public"),
+        (&base, "https://10.0.0.1/keys".into(), "may not be spoken to"),
         (&base, "file:///etc/passwd".into(), "no https URL"),
     ] {
         bound.server.answers(document(issuer, &jwks_uri));

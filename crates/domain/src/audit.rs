@@ -99,7 +99,7 @@ pub fn is_action_part(part: &str) -> bool {
 }
 
 /// The kinds of things that our own actions begin with. What has no dot in it, such as `logout`, is ours as well.
-const OWN: [&str; 44] = [
+const OWN: [&str; 46] = [
     "access-log",
     "api-key",
     "artifact",
@@ -125,11 +125,13 @@ const OWN: [&str; 44] = [
     "membership",
     "menu",
     "org-unit",
+    "org-unit-member",
     "outbox",
     "own-account",
     "password-policy",
     "permission-cache",
     "portcullis",
+    "preferences",
     "product",
     "product-request",
     "project",

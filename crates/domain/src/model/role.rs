@@ -159,7 +159,7 @@ pub mod builtin {
         let admin = all().into_iter().find(|r| r.id == OWNER).unwrap();
         assert_eq!(admin.permissions.len(), 1);
         let auditor = all().into_iter().find(|r| r.id == AUDITOR).unwrap();
-        assert_eq!(auditor.permissions.len(), 18);
+        assert_eq!(auditor.permissions.len(), 22);
         let it_admin = all().into_iter().find(|r| r.id == IT_ADMIN).unwrap();
         assert_eq!(it_admin.permissions.len(), 7);
         let platform = all().into_iter().find(|r| r.id == PLATFORM_ADMIN).unwrap();
