@@ -8,18 +8,17 @@ use std::time::Duration;
 use authz::{
     Authorized,
     action::{
-        ManageCustomers, ManageHostnames, ManageProjects, ManageRoleBindings, ManageRoles, ManageRoutes,
-        ManageSigningKeys, ManageTenants, ManageUpstreams, ManageUsers,
+        ManageCustomers, ManageHostnames, ManageProjects, ManageRoles, ManageRoutes, ManageSigningKeys, ManageTenants,
+        ManageUpstreams,
     },
 };
 use domain::{
     HostName, Permission, Secret, Slug, TaxIds,
     declarative::{self, RawFile, ReadAs},
     model::{
-        AssertionMode, Branding, ClaimState, CustomerKind, KeyPurpose, KycKind, Membership, MembershipSource,
-        MembershipStatus, NewCustomer, NewProject, NewRole, NewRoleBinding, NewRoute, NewService, NewTenant,
-        NewUpstream, NewUser, Project, ProjectKind, RoleSubject, RouteOwner, Tenancy, Tenant, UpstreamSpec, UserStatus,
-        builtin,
+        AssertionMode, Branding, ClaimState, CustomerKind, KeyPurpose, KycKind, NewCustomer, NewProject, NewRole,
+        NewRoute, NewService, NewTenant, NewUpstream, NewUser, Project, ProjectKind, RouteOwner, Tenancy, Tenant,
+        UpstreamSpec, UserStatus, builtin,
     },
     snapshot::{Entity, KycStatus, PaymentStatus, Peer, RoleScope, TenantStatus, UpstreamTls},
 };
@@ -30,7 +29,7 @@ use store::{Audited, StoreError, read::*};
 
 use crate::{
     App,
-    app::{hostnames, new_tenant, projects, signing_keys},
+    app::{first_administrator::FirstAdministrator, hostnames, new_tenant, projects, signing_keys},
     context::new_id,
     error::AppError,
 };
@@ -330,33 +329,9 @@ async fn platform_admin(
         must_change_password: false,
         is_break_glass: true,
     };
-    let membership = Membership {
-        id: new_id(&*app.clock),
-        project_id: root.id,
-        tenant_id: tenant.id,
-        user_id: user.id,
-        source: MembershipSource::Bootstrap,
-        status: MembershipStatus::Active,
-        default_ou_id: None,
-        created_at: app.now(),
-    };
-    let binding = NewRoleBinding {
-        id: new_id(&*app.clock),
-        role_id: builtin::PLATFORM_ADMIN,
-        subject: RoleSubject::User(user.id),
-        project_id: root.id,
-        tenant_id: tenant.id,
-        ou_id: None,
-    };
-    let (by, grants_by): (Authorized<ManageUsers>, Authorized<ManageRoleBindings>) =
-        (Authorized::system(JOB), Authorized::system(JOB));
-    let (by, grants_by, user, membership, binding) = (&by, &grants_by, &user, &membership, &binding);
-    let made = app.store.write(by, app.now(), |tx| async move {
-        let made = tx.created(tx.insert_user(by, user.clone()).await?).await?;
-        tx.created(tx.insert_membership(by, membership.clone()).await?).await?;
-        tx.created(tx.insert_role_binding(grants_by, binding.clone()).await?).await?;
-        Ok::<_, StoreError>(made)
-    });
+    let admin = FirstAdministrator::by_job(app, user, (tenant.id, builtin::PLATFORM_ADMIN), JOB);
+    let admin = &admin;
+    let made = app.store.write(admin.by(), app.now(), |tx| async move { admin.insert(&tx).await });
     made.await?;
     Ok(given.is_none().then(|| (config.admin_username.clone(), password)))
 }

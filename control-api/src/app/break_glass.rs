@@ -7,21 +7,16 @@
 
 use std::time::Duration;
 
-use authz::{
-    Authorized,
-    action::{ManageBreakGlass, ManageRoleBindings, ManageUsers},
-};
+use authz::{Authorized, action::ManageBreakGlass};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use domain::{
     CustomerId, Secret,
-    model::{
-        AuthMethod, BreakGlass, Customer, Membership, MembershipSource, MembershipStatus, NewBreakGlass,
-        NewRoleBinding, NewUser, RoleSubject, Tenant, UserStatus, builtin,
-    },
+    model::{AuthMethod, BreakGlass, Customer, NewBreakGlass, NewUser, Tenant, UserStatus, builtin},
 };
-use store::{Audited, Commit, LoginSubject, Page, Tx, read::*};
+use store::{Audited, Commit, LoginSubject, Page, read::*};
 
 use super::{
+    first_administrator::FirstAdministrator,
     login::{self, Door, Opening, Proof},
     new_tenant, role_bindings,
     tokens::TokenPair,
@@ -168,6 +163,7 @@ pub async fn set_up(app: &App, job: &'static str, customer: &str) -> Result<SetU
     };
     let user = new_user(app, &customer, &tenant);
     let username = user.username.clone().unwrap_or_default();
+    let role = if customer.is_root { builtin::PLATFORM_ADMIN } else { builtin::OWNER };
     let new = NewBreakGlass {
         customer_id: customer.id,
         user_id: known.as_ref().map_or(user.id, |known| known.user_id),
@@ -177,10 +173,11 @@ pub async fn set_up(app: &App, job: &'static str, customer: &str) -> Result<SetU
         totp_secret: secret,
     };
     let by = Authorized::<ManageBreakGlass>::system(job);
-    let (by, new, known, user, tenant, customer) = (&by, &new, &known, &user, &tenant, &customer);
+    let admin = FirstAdministrator::by_job(app, user, (tenant.id, role), job);
+    let (by, new, known, admin) = (&by, &new, &known, &admin);
     let written = app.store.write(by, app.now(), |tx| async move {
         if known.is_none() {
-            admit(app, &tx, job, user, tenant, customer.is_root).await?;
+            admin.insert(&tx).await?;
         }
         Ok::<_, AppError>(tx.done("set_up", tx.set_up_break_glass(by, new.clone()).await?).await?)
     });
@@ -216,40 +213,6 @@ fn new_user(app: &App, customer: &Customer, tenant: &Tenant) -> NewUser {
         must_change_password: false,
         is_break_glass: true,
     }
-}
-
-/// In a transaction: the user with their membership and role.
-async fn admit(
-    app: &App,
-    tx: &Tx,
-    job: &'static str,
-    user: &NewUser,
-    tenant: &Tenant,
-    is_root: bool,
-) -> Result<(), AppError> {
-    let (by, grants_by) = (Authorized::<ManageUsers>::system(job), Authorized::<ManageRoleBindings>::system(job));
-    let membership = Membership {
-        id: new_id(&*app.clock),
-        project_id: tenant.project_id,
-        tenant_id: tenant.id,
-        user_id: user.id,
-        source: MembershipSource::Bootstrap,
-        status: MembershipStatus::Active,
-        default_ou_id: None,
-        created_at: app.now(),
-    };
-    let binding = NewRoleBinding {
-        id: new_id(&*app.clock),
-        role_id: if is_root { builtin::PLATFORM_ADMIN } else { builtin::OWNER },
-        subject: RoleSubject::User(user.id),
-        project_id: tenant.project_id,
-        tenant_id: tenant.id,
-        ou_id: None,
-    };
-    tx.created(tx.insert_user(&by, user.clone()).await?).await?;
-    tx.created(tx.insert_membership(&by, membership).await?).await?;
-    tx.created(tx.insert_role_binding(&grants_by, binding).await?).await?;
-    Ok(())
 }
 
 fn new_secret() -> Result<Secret<Vec<u8>>, AppError> {

@@ -11,6 +11,7 @@ pub mod client_certificates;
 pub mod customers;
 pub mod decisions;
 pub mod email_domains;
+pub(crate) mod first_administrator;
 pub mod gateways;
 pub mod groups;
 pub mod hostnames;

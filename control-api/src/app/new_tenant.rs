@@ -12,15 +12,14 @@ use authz::{
 use domain::{
     Admission, CustomerId, HostName, ProjectId, Secret, Slug, TenantId, Timestamp,
     model::{
-        Branding, ClaimState, Customer, Membership, MembershipSource, MembershipStatus, NewHostname, NewProject,
-        NewRoleBinding, NewSigningKey, NewTenant, NewUser, ProjectKind, Provisioning, RoleSubject, Tenancy, Tenant,
-        UserStatus, builtin,
+        Branding, ClaimState, Customer, NewHostname, NewProject, NewSigningKey, NewTenant, NewUser, ProjectKind,
+        Provisioning, Tenancy, Tenant, UserStatus, builtin,
     },
     snapshot::{KycStatus, PaymentStatus, RateLimit, TenantStatus},
 };
 use store::{Commit, Page, Tx, read::*};
 
-use super::{hostnames, projects, role_bindings, signing_keys, text, tokens};
+use super::{first_administrator::FirstAdministrator, hostnames, projects, role_bindings, signing_keys, text, tokens};
 use crate::{
     App, bootstrap,
     caller::{Principal, Site},
@@ -148,7 +147,7 @@ pub async fn create_tenant(
             if let Some((by, hostname)) = hostname {
                 tx.created(tx.insert_hostname(by, hostname.clone()).await?).await?;
             }
-            if let Some(admin) = admin {
+            if let Some((admin, _)) = admin {
                 admin.insert(&tx).await?;
             }
             let begun = Provisioning::begun(site.project, id, now);
@@ -159,7 +158,7 @@ pub async fn create_tenant(
     let made = MadeTenant {
         tenant,
         hostname: hostname.as_ref().map(|(_, hostname)| hostname.hostname.clone()),
-        admin: admin.as_ref().map(|admin| (ADMIN.to_owned(), admin.password.clone())),
+        admin: admin.as_ref().map(|(_, password)| (ADMIN.to_owned(), password.clone())),
     };
     Ok((made, commit))
 }
@@ -298,26 +297,13 @@ async fn home(app: &App, principal: &Principal, draft: &TenantDraft, customer: &
     })))
 }
 
-/// A first administrator to be made, and the proofs for it.
-struct NewAdmin {
-    user: NewUser,
-    membership: Membership,
-    binding: NewRoleBinding,
-    password: Secret<String>,
-    by: Authorized<ManageUsers>,
-    grants_by: Authorized<ManageRoleBindings>,
-}
-
-impl NewAdmin {
-    async fn insert(&self, tx: &Tx) -> Result<(), AppError> {
-        tx.created(tx.insert_user(&self.by, self.user.clone()).await?).await?;
-        tx.created(tx.insert_membership(&self.by, self.membership.clone()).await?).await?;
-        tx.created(tx.insert_role_binding(&self.grants_by, self.binding.clone()).await?).await?;
-        Ok(())
-    }
-}
-
-async fn admin(app: &App, principal: &Principal, site: Site, asked: &AdminDraft) -> Result<NewAdmin, AppError> {
+/// The administrator to be made, and their one-time password.
+async fn admin(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    asked: &AdminDraft,
+) -> Result<(FirstAdministrator, Secret<String>), AppError> {
     let (by, grants_by) = (principal.may::<ManageUsers>("create")?, principal.may::<ManageRoleBindings>("create")?);
     role_bindings::covers(&app.store, principal, site, &[builtin::OWNER]).await?;
     if !domain::contact::is_email(&asked.email) {
@@ -341,25 +327,8 @@ async fn admin(app: &App, principal: &Principal, site: Site, asked: &AdminDraft)
         must_change_password: true,
         is_break_glass: false,
     };
-    let membership = Membership {
-        id: new_id(&*app.clock),
-        project_id: site.project,
-        tenant_id: site.tenant,
-        user_id: user.id,
-        source: MembershipSource::Bootstrap,
-        status: MembershipStatus::Active,
-        default_ou_id: None,
-        created_at: app.now(),
-    };
-    let binding = NewRoleBinding {
-        id: new_id(&*app.clock),
-        role_id: builtin::OWNER,
-        subject: RoleSubject::User(user.id),
-        project_id: site.project,
-        tenant_id: site.tenant,
-        ou_id: None,
-    };
-    Ok(NewAdmin { user, membership, binding, password, by, grants_by })
+    let by = (by, grants_by);
+    Ok((FirstAdministrator::new(app, user, (site.tenant, builtin::OWNER), by), password))
 }
 
 /// Long and random; the suffix satisfies the rules people's passwords follow.
