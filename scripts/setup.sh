@@ -51,6 +51,10 @@ find_missing() {
     $with_services || return 0
     need valgrind valgrind "valgrind"
     need_server knotd knot "knot, the name server (knotd)"
+    if ! /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null && ! python3 -c 'import aiosmtpd' 2>/dev/null; then
+        packages+=(python3-aiosmtpd)
+        names+=("Python 3 with aiosmtpd, a mail server")
+    fi
     need go golang-go "Go 1.19 or newer (go)"
     if [[ -z "${REDIS_URL:-}" ]]; then
         need redis-server redis-server "redis-server (or set REDIS_URL)"

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 mod events;
 mod keys;
+mod mail;
 mod names;
 mod tenants;
 
@@ -26,11 +27,13 @@ pub use tenants::TenantsConfig;
 
 pub use events::{AuditConfig, WebhooksConfig};
 pub use keys::{IssuersConfig, KEY_SET_LIFE, KmsAwsConfig, SigningConfig};
+pub use mail::{MailConfig, MailServer, MailTls};
 pub use names::{DnsConfig, EmailDomainsConfig, HostnamesConfig, ProofsConfig};
 pub(crate) use names::{is_within, rules};
 
 /// Names other programs rely on, beside `PORTCULLIS_SECTION__KEY`.
-pub const ALIASES: [(&str, &str); 2] = [("DATABASE_URL", "/database/url"), ("REDIS_URL", "/redis/revocation")];
+pub const ALIASES: [(&str, &str); 3] =
+    [("DATABASE_URL", "/database/url"), ("REDIS_URL", "/redis/revocation"), ("SMTP_URL", "/mail/url")];
 
 /// The configuration file.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -80,6 +83,8 @@ pub struct Config {
     pub access_log: AccessLogConfig,
     /// Invitations to join a tenant.
     pub invitations: InvitationsConfig,
+    /// Mail.
+    pub mail: MailConfig,
     /// Rules for upstreams.
     pub upstreams: UpstreamsConfig,
     /// What is ensured at every start.
@@ -113,6 +118,7 @@ impl Default for Config {
             org_units: OrgUnitsConfig::default(),
             access_log: AccessLogConfig::default(),
             invitations: InvitationsConfig::default(),
+            mail: MailConfig::default(),
             upstreams: UpstreamsConfig::default(),
             bootstrap: BootstrapConfig::default(),
             telemetry: TelemetryConfig::default(),
@@ -652,6 +658,7 @@ impl Config {
         }
         self.issuers.ca.iter_mut().for_each(file);
         self.webhooks.ca.iter_mut().for_each(file);
+        self.mail.rebased(base);
         if let Some(path) = self.database.url.strip_prefix("sqlite:") {
             self.database.url = format!("sqlite:{}", base.join(path).display());
         }
@@ -723,6 +730,7 @@ impl Config {
         self.hostnames.check(checks);
         self.audit.check(checks);
         self.webhooks.check(self.environment, checks);
+        self.mail.check(checks);
         if !self.listeners.admin.is_local() {
             checks.refuse("/listeners/admin", "is plain HTTP and must be on loopback or a Unix socket");
         }
@@ -797,6 +805,7 @@ mod tests {
              issuers: { refresh: 1s, keep: 0s, on_loopback: true }\n\
              audit: { keep: 1d, sweep: 1s }\nwebhooks: { timeout: 0s, give_up_after: 1m, keep: 1h, on_loopback: true }\n\
              org_units: { hold: 1s, purge_every: 2d }\naccess_log: { age: 1m, sweep: 0s }\ninvitations: { lifetime: 31d }\n\
+             mail: { url: \"http://x\", servers: [{ host: mail.example.com, tls: none, username: u }], from: nobody, timeout: 1m, retry: 0s, retry_most: 2d, give_up_after: 1s }\n\
              internal: { service_keys: [{ name: A, key: \"env:K\", methods: [] }, { name: A, key: \"env:K\", methods: [verify_token] }] }\n",
         )
         .unwrap_err()
@@ -847,6 +856,14 @@ mod tests {
             "access_log.age",
             "access_log.sweep",
             "invitations.lifetime",
+            "mail.url",
+            "mail.servers[0].tls",
+            "mail.servers[0].password",
+            "mail.from",
+            "mail.timeout",
+            "mail.retry",
+            "mail.retry_most",
+            "mail.give_up_after",
         ] {
             assert!(mistakes.contains(key), "{key} in {mistakes}");
         }

@@ -27,6 +27,7 @@ pub mod internal;
 pub mod issuer_keys;
 pub mod key_caller;
 pub mod keys_file;
+pub mod mail;
 pub mod metrics;
 pub mod outbox;
 pub mod passwords;

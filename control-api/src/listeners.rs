@@ -46,6 +46,7 @@ use crate::{
         fetch::{FetchError, Fetcher},
     },
     keys_file::{self, KeysFileError},
+    mail,
     mutual_tls::{self, Edge, MutualTls, TlsError},
     problem, provisioning, reproof, router, signer,
     webhooks::{self, send::Sender},
@@ -230,6 +231,7 @@ async fn upkeep(app: App, fetcher: Arc<Fetcher>, sender: Arc<Sender>) {
         access_log::keep_sweeping(&app),
         audit_upkeep::run(app.clone()),
         webhooks::run(app.clone(), sender),
+        mail::run(app.clone()),
     );
 }
 

@@ -22,8 +22,8 @@ use crate::{
     api::{
         access_log, api_keys, apply, audit, audit_export, auth_rpc, break_glass, catalog, certificates,
         client_certificates, customer_states, customers, decisions, email_domains, entitlements, extract::MAX_BODY,
-        gateways, groups, health, hostnames, idempotency, invitations, issuers, keycloak, me, members, menus, my_units,
-        navigation, org_units, permissions, products, projects, realm, resources, role_bindings, roles,
+        gateways, groups, health, hostnames, idempotency, invitations, issuers, keycloak, mailbox, me, members, menus,
+        my_units, navigation, org_units, permissions, products, projects, realm, resources, role_bindings, roles,
         routes as route_api, services, sessions, signing_keys, tenant_users, tenants, unit_members, upstreams,
         user_lookup, users, webhooks, well_known,
     },
@@ -205,6 +205,7 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(catalog::settle_product_request))
         .routes(routes!(audit::list_erasures, audit::request_erasure))
         .routes(routes!(apply::apply))
+        .routes(routes!(mailbox::list_dev_letters))
 }
 
 /// The router of the `public` listener.

@@ -21,6 +21,7 @@ use crate::{
     dns::{Dns, resolver::Resolver},
     error::AppError,
     internal::Hub,
+    mail::Post,
     metrics::Metrics,
     passwords::Passwords,
     provisioning::{Directory, Embedded},
@@ -59,6 +60,8 @@ pub struct Parts {
     pub(crate) sign_ins: Turns,
     /// Where people's accounts are.
     directory: RwLock<Arc<dyn Directory>>,
+    /// How letters leave this process.
+    post: RwLock<Post>,
     /// Looks for proofs that somebody asked for, one at a time for each tenant.
     pub(crate) proofs: Turns,
     /// And so many of all tenants.
@@ -111,6 +114,7 @@ impl App {
         #[cfg(feature = "kms-aws")]
         let kms = kms.map_err(|error| AppError::internal("KMS cannot be used", error))?.map(Arc::new);
         let doors = RwLock::new(Vec::new());
+        let post = Post::of(&config).map_err(|error| AppError::internal("mail cannot be set up", error))?;
         let dns = Arc::new(Resolver::new(&config.dns));
         Ok(Self(Arc::new(Parts {
             config,
@@ -127,6 +131,7 @@ impl App {
             sign_ins: Turns::default(),
             checks: Turns::default(),
             directory: RwLock::new(Arc::new(Embedded)),
+            post: RwLock::new(post),
             proofs: Turns::default(),
             looks: Semaphore::new(ASKED_AT_ONCE),
             doors,
@@ -149,6 +154,14 @@ impl Parts {
     /// Puts another directory in the place of the one there is.
     pub fn keep_people_in(&self, directory: Arc<dyn Directory>) {
         *self.directory.write().unwrap_or_else(std::sync::PoisonError::into_inner) = directory;
+    }
+
+    pub(crate) fn post(&self) -> Post {
+        self.post.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_post(&self, post: Post) {
+        *self.post.write().unwrap_or_else(std::sync::PoisonError::into_inner) = post;
     }
 
     /// The time.

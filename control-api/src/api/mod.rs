@@ -26,6 +26,7 @@ pub mod idempotency;
 pub mod invitations;
 pub mod issuers;
 pub mod keycloak;
+pub mod mailbox;
 pub mod me;
 pub mod members;
 pub mod menus;

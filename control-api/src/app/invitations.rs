@@ -14,13 +14,14 @@ use domain::{
     audit::{Actor, ActorKind, AuditEntry, Origin},
     model::{
         Invitation, InvitationStatus, Membership, MembershipSource, MembershipStatus, NewInvitation, NewRoleBinding,
-        NewUser, Project, Role, RoleSubject, Tenant, User, UserStatus, VerifyState,
+        NewUser, Project, Role, RoleSubject, Tenant, User, UserStatus,
     },
     snapshot::RoleScope,
 };
 use store::{Audited, Commit, Page, Tx, read::*};
 
 use super::{
+    links,
     login::{self, Credentials},
     role_bindings::{self, covers, giveable},
     site,
@@ -384,12 +385,5 @@ async fn still_giveable(app: &App, invitation: &Invitation) -> Result<Inviter, A
 /// Where an invitation is accepted: on a hostname of the tenant, else where its project is, with the token.
 async fn url(app: &App, place: Site, token: &Secret<String>) -> Result<Secret<String>, AppError> {
     let project = app.store.project(place.project).await?.ok_or(AppError::NotFound("project"))?;
-    let home: http::Uri =
-        project.issuer.parse().map_err(|error| AppError::internal("a project's issuer is no URL", error))?;
-    let known = app.store.hostnames_of_tenant(place.tenant, Page::WIDEST).await?;
-    let mut served = known.into_iter().filter(|it| it.verify_state == VerifyState::Verified);
-    let own = served.next().map(|first| served.find(|it| it.is_primary).unwrap_or(first).hostname.to_string());
-    let host = own.or_else(|| home.host().map(str::to_owned)).unwrap_or_default();
-    let port = home.port().map(|port| format!(":{port}")).unwrap_or_default();
-    Ok(Secret::new(format!("https://{host}{port}/invitations/accept?token={}", token.expose())))
+    links::link(app, &project, Some(place.tenant), "/invitations/accept", token).await
 }

@@ -19,6 +19,7 @@ pub mod invitations;
 pub mod issuers;
 pub mod key_schedule;
 pub mod life_cycle;
+mod links;
 pub mod login;
 pub mod me;
 pub mod members;

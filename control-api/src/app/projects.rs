@@ -15,6 +15,7 @@ use crate::{
     App,
     caller::{Principal, Site},
     error::AppError,
+    mail::templates,
 };
 
 /// A page of projects.
@@ -79,6 +80,9 @@ pub async fn update_project(
     let by = principal.may::<ManageProjects>("update")?;
     if edit.audiences.as_ref().is_some_and(|list| list.is_empty() || list.iter().any(String::is_empty)) {
         return Err(AppError::field("/audiences", "required", "a token for anybody would be accepted"));
+    }
+    if let Some(config) = &edit.config {
+        templates::of_config(config)?;
     }
     app.store
         .write(&by, app.now(), |tx| {

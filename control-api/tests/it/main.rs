@@ -36,6 +36,7 @@ mod kms;
 mod life_cycle;
 mod login;
 mod logout;
+mod mail;
 mod me;
 mod menus;
 mod names;

@@ -1,5 +1,5 @@
 //! What tests stand on: a clock turned by hand, an issuer that mints good and hostile tokens, an upstream that keeps
-//! the exact bytes it received, raw clients, a certificate authority, and a name server.
+//! the exact bytes it received, raw clients, a certificate authority, a name server, and a mail server.
 //!
 //! ```
 //! use testkit::{FixedClock, TestIssuer};
@@ -30,6 +30,7 @@ pub mod dns;
 pub mod hostile;
 pub mod issuer;
 pub mod key;
+pub mod mail;
 pub mod raw;
 
 mod frames;
