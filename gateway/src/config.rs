@@ -254,6 +254,9 @@ pub struct LimitConfig {
     pub tenant_connections: u32,
     /// Failed signatures, for each client address and hostname.
     pub failed_signatures: RateLimit,
+    /// Failed signatures and unknown API keys of all addresses together, for each hostname. Beyond it, an address that
+    /// failed there in the last second waits for the rest of that second; others are judged as ever.
+    pub hostname_failed_signatures: RateLimit,
     /// Limits of tenants, principals and routes are the fleet's, counted in `redis.cache`; without it each gateway has
     /// them for itself. Default: true.
     pub shared: bool,
@@ -280,6 +283,7 @@ impl Default for LimitConfig {
             tenant_websockets: gate.tenant_load.websockets,
             tenant_connections: gate.tenant_load.connections,
             failed_signatures: gate.signature_budget,
+            hostname_failed_signatures: gate.hostname_signature_budget,
             shared: true,
             gateways: 1,
             headers: true,
@@ -432,6 +436,7 @@ impl GatewayConfig {
                 connections: self.limits.tenant_connections,
             },
             signature_budget: self.limits.failed_signatures,
+            hostname_signature_budget: self.limits.hostname_failed_signatures,
             refresh_threshold: self.tokens.refresh_threshold.get(),
             token_cache_entries: self.tokens.cache_entries,
             trusted_proxies: self.listen.trusted_proxies.clone(),

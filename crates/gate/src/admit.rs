@@ -1,15 +1,12 @@
 //! Stage 3: limits before authentication, so that garbage costs little.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    net::IpAddr,
-};
+use std::net::IpAddr;
 
 use domain::{Clock, snapshot::RateLimit};
 
 use crate::{
-    CanonicalRequest, Denial, GateConfig, Trace, bucket::Buckets, denial::Limit, limit::Quota, share::Share,
-    snapshot::Site,
+    CanonicalRequest, Denial, GateConfig, Trace, bucket::Buckets, denial::Limit, failure::Failures, limit::Quota,
+    share::Share, snapshot::Site,
 };
 
 /// Buckets kept of each kind. Some 100 bytes each.
@@ -25,9 +22,8 @@ pub(crate) struct Limits {
     pub(crate) stranger_percent: u32,
     /// Gateways of the fleet while nobody counts them.
     pub(crate) gateways: u32,
-    signature_budget: RateLimit,
     addresses: Buckets<u128>,
-    signatures: Buckets<(u128, u64)>,
+    pub(crate) failures: Failures,
     /// Of each tenant two: strangers on its public routes do not use up what its principals have.
     pub(crate) tenants: Buckets<(u128, bool)>,
     /// Strangers of each tenant by their network.
@@ -39,7 +35,6 @@ pub(crate) struct Limits {
     pub(crate) routes: Buckets<(u128, u128)>,
     /// What tenants, principals and routes use at the other gateways.
     pub(crate) share: Share,
-    hosts: RandomState,
 }
 
 impl Limits {
@@ -50,16 +45,14 @@ impl Limits {
             principal_limit: config.principal_limit,
             stranger_percent: config.stranger_percent,
             gateways: config.gateways,
-            signature_budget: config.signature_budget,
             addresses: Buckets::new(CAPACITY),
-            signatures: Buckets::new(CAPACITY),
+            failures: Failures::new(config),
             tenants: Buckets::new(CAPACITY),
             strangers: Buckets::new(CAPACITY),
             principals: Buckets::new(CAPACITY),
             keys: Buckets::new(CAPACITY),
             routes: Buckets::new(CAPACITY),
             share: Share::default(),
-            hosts: RandomState::new(),
         }
     }
 
@@ -75,37 +68,6 @@ impl Limits {
             trace.quota = Some(Quota::of_rate(Limit::Address, self.address_limit, level));
             Denial::RateLimited(Limit::Address)
         })
-    }
-
-    /// Whether this client may still have a signature checked at this hostname.
-    pub(crate) fn may_check_signature(&self, request: &CanonicalRequest<'_>, clock: &dyn Clock) -> Result<(), Denial> {
-        if self.signatures.of(self.signer(request)).has(self.signature_budget, clock.boot_now()) {
-            Ok(())
-        } else {
-            Err(Denial::RateLimited(Limit::Signatures))
-        }
-    }
-
-    /// Takes what a signature costs that does not hold, before it is known whether it does: those that are judged at once
-    /// cannot all be the last one that is allowed.
-    pub(crate) fn stake_signature(&self, request: &CanonicalRequest<'_>, clock: &dyn Clock) -> Result<(), Denial> {
-        let taken = self.signatures.of(self.signer(request)).take(self.signature_budget, clock.boot_now());
-        taken.map(|_| ()).map_err(|_| Denial::RateLimited(Limit::Signatures))
-    }
-
-    /// Gives back what was taken for a signature that held, or that nobody could judge.
-    pub(crate) fn signature_held(&self, request: &CanonicalRequest<'_>) {
-        self.signatures.of(self.signer(request)).give_back(self.signature_budget);
-    }
-
-    /// Notes a signature that did not hold.
-    pub(crate) fn signature_failed(&self, request: &CanonicalRequest<'_>, clock: &dyn Clock) {
-        // An empty budget stays empty.
-        let _ = self.signatures.of(self.signer(request)).take(self.signature_budget, clock.boot_now());
-    }
-
-    fn signer(&self, request: &CanonicalRequest<'_>) -> (u128, u64) {
-        (network_of(request.client), self.hosts.hash_one(&*request.host))
     }
 }
 

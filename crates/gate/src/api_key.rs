@@ -32,6 +32,7 @@ use domain::{
 
 use crate::{
     CanonicalRequest, Denial, Gate, Trace,
+    failure::Stake,
     link::{HeldKey, Nonce},
     snapshot::Site,
     verify::{Known, Proof},
@@ -182,14 +183,15 @@ pub(crate) async fn bearer(
     gate.tokens.miss();
     trace.token_cached = Some(false);
     let presented = PresentedKey::read(text)?;
-    gate.limits.stake_signature(request, clock)?;
-    let found = asked(gate, presented.prefix()?, request).await?.filter(|key| key.project == site.project.id);
+    let stake = gate.limits.failures.stake(request, clock)?;
+    let (found, stake) = asked(gate, presented.prefix()?, stake).await?;
+    let found = found.filter(|key| key.project == site.project.id);
     let accepted = found.and_then(|found| {
         let verifier = presented.accepted(&found, clock.unix_now()).ok()?.clone();
         Some(KnownKey::new(found, &verifier, CredentialKind::ApiKey, site))
     });
     let key = accepted.ok_or(KeyError::Invalid)?;
-    gate.limits.signature_held(request);
+    stake.held();
     Ok(keep(gate, gate.tokens.key(text), key, clock, trace))
 }
 
@@ -207,20 +209,21 @@ pub(crate) async fn signed(
     let now = clock.unix_now();
     let signature = Signature::read(&fields(request)?)?;
     signature.in_time(now)?;
-    gate.limits.stake_signature(request, clock)?;
+    let stake = gate.limits.failures.stake(request, clock)?;
     let parts = SignedParts {
         method: request.method,
         host: &request.host,
         path: &request.path,
         query: request.query.unwrap_or_default(),
     };
-    let found = asked(gate, signature.key.clone(), request).await?.filter(|key| key.project == site.project.id);
+    let (found, stake) = asked(gate, signature.key.clone(), stake).await?;
+    let found = found.filter(|key| key.project == site.project.id);
     let accepted = found.and_then(|found| {
         let verifier = signature.accepted(&found, &parts, now).ok()?.clone();
         Some((found, verifier))
     });
     let (found, verifier) = accepted.ok_or(KeyError::Invalid)?;
-    gate.limits.signature_held(request);
+    stake.held();
     let (key, nonce, signed_at) = (found.id, signature.nonce.into(), signature.signed_at);
     let signed = Arc::new(Signed { body: signature.body, key, nonce, signed_at });
     let place = gate.tokens.key_of_parts(&[signature.key.as_bytes(), verifier.secret.expose()]);
@@ -263,8 +266,18 @@ fn keep(gate: &Gate, place: u128, key: KnownKey, clock: &dyn Clock, trace: &mut 
 }
 
 /// The key that a stranger names: what was staked comes back when nobody can say.
-async fn asked(gate: &Gate, prefix: KeyPrefix, request: &CanonicalRequest<'_>) -> Result<Option<Arc<HeldKey>>, Denial> {
-    look_up(gate, prefix).await.inspect_err(|_| gate.limits.signature_held(request))
+async fn asked<'f>(
+    gate: &Gate,
+    prefix: KeyPrefix,
+    stake: Stake<'f>,
+) -> Result<(Option<Arc<HeldKey>>, Stake<'f>), Denial> {
+    match look_up(gate, prefix).await {
+        Ok(found) => Ok((found, stake)),
+        Err(denial) => {
+            stake.held();
+            Err(denial)
+        }
+    }
 }
 
 /// A key by its public part, as current as the log is applied.

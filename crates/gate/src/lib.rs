@@ -21,6 +21,7 @@ pub mod cors;
 pub mod credential;
 pub mod denial;
 pub mod explain;
+mod failure;
 pub mod forward;
 pub mod identity;
 pub mod lasting;
@@ -70,6 +71,9 @@ pub struct GateConfig {
     pub tenant_load: load::LoadLimits,
     /// Failed signatures allowed for each client address and hostname. Default 20 a second, burst 100.
     pub signature_budget: domain::snapshot::RateLimit,
+    /// Failed signatures of all addresses together for each hostname; beyond it an address that failed in the last second
+    /// waits. Default 100 a second, burst 500.
+    pub hostname_signature_budget: domain::snapshot::RateLimit,
     /// A token this close to its end is answered with `x-token-refresh: advised`. Default 5 minutes.
     pub refresh_threshold: std::time::Duration,
     /// Verified tokens kept. Default 100,000.
@@ -91,6 +95,7 @@ impl Default for GateConfig {
             gateways: 1,
             tenant_load: load::LoadLimits { requests: 10_000, websockets: 5_000, connections: 1_000_000 },
             signature_budget: RateLimit { rps: 20, burst: 100 },
+            hostname_signature_budget: RateLimit { rps: 100, burst: 500 },
             refresh_threshold: std::time::Duration::from_secs(300),
             token_cache_entries: 100_000,
             public_https_port: None,

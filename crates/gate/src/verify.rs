@@ -200,7 +200,6 @@ fn token(
     trace.token_cached = Some(false);
     let presented = Presented::read(text).map_err(Denial::from)?;
     let issuer = issuer(site, &presented)?;
-    gate.limits.may_check_signature(request, clock)?;
     let checked = presented.check(issuer, now).inspect_err(|error| {
         // Our own sets come with the feed; those of others may have a key by now that nobody has fetched.
         if *error == TokenError::KeyUnknown && matches!(issuer.reading, Reading::External { .. }) {
@@ -208,11 +207,11 @@ fn token(
         }
     });
     let checked = checked.map_err(Denial::from)?;
-    let token = checked.verify().inspect_err(|error| {
-        if *error == TokenError::Signature {
-            gate.limits.signature_failed(request, clock);
-        }
-    });
+    let stake = gate.limits.failures.stake(request, clock)?;
+    let token = checked.verify();
+    if !matches!(token, Err(TokenError::Signature)) {
+        stake.held();
+    }
     let token = token.map_err(Denial::from)?;
     let known = Arc::new(Known::new(Proof::Token(token), clock.boot_now()));
     trace.known = Some(Arc::clone(&known));

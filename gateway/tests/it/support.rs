@@ -224,6 +224,7 @@ pub(crate) fn config() -> GatewayConfig {
     config.listen.metrics = "localhost:0".parse().unwrap();
     config.limits.address = domain::snapshot::RateLimit { rps: 100_000, burst: 100_000 };
     config.limits.failed_signatures = config.limits.address;
+    config.limits.hostname_failed_signatures = config.limits.address;
     config.threads = Some(2);
     config
 }

@@ -226,6 +226,21 @@ fn those_who_ask_at_once_have_one_budget() {
 }
 
 #[test]
+fn a_flood_of_unknown_keys_from_many_addresses_is_looked_up_seldom() {
+    let config =
+        gate::GateConfig { hostname_signature_budget: RateLimit { rps: 1, burst: 10 }, ..gate::GateConfig::default() };
+    let world = World::with_config(config);
+    let unknown = new_key(ApiKeyScheme::Bearer, 9);
+    let flood = || {
+        let from = |address| Sent { client: [192, 0, 2, address].into(), ..get("/me", &unknown) };
+        (0..50).filter(|address| world.code(&from(*address)) == "api_key_invalid").count()
+    };
+    assert_eq!([flood(), flood()], [50, 0]);
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!([flood(), flood()], [50, 0], "once a second each");
+}
+
+#[test]
 fn a_key_is_used_from_its_networks_only() {
     let (world, key) = with_key(ApiKeyScheme::Bearer);
     world.link.know(ApiKeyState { networks: vec!["198.51.100.0/24".parse().unwrap()], ..state(&key, MEMBER) });

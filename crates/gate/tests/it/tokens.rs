@@ -236,3 +236,29 @@ fn failed_signatures_have_a_budget_of_their_own() {
     let elsewhere = Sent { client: [192, 0, 2, 77].into(), ..Sent::get("acme.localhost", "/me").bearer(&good) };
     assert_eq!(world.code(&elsewhere), "permit", "another address is not touched");
 }
+
+#[test]
+fn a_flood_from_many_addresses_has_few_signatures_checked_and_keeps_out_nobody_else() {
+    let rate = |rps, burst| domain::snapshot::RateLimit { rps, burst };
+    let config = gate::GateConfig {
+        signature_budget: rate(20, 100),
+        hostname_signature_budget: rate(1, 10),
+        ..gate::GateConfig::default()
+    };
+    let world = World::with_config(config);
+    let forged = hostile::foreign_key(&world.acme.issuer, world.claims(&world.acme, MEMBER));
+    let from = |address: u8, token: &str| {
+        world.code(&Sent { client: [192, 0, 2, address].into(), ..Sent::get("acme.localhost", "/me").bearer(token) })
+    };
+    let flood = || (0..50).filter(|address| from(*address, &forged) != "rate_limited").count();
+    assert_eq!(
+        [flood(), flood(), flood()],
+        [50, 0, 0],
+        "each address once in a second, when the hostname's ten are used up"
+    );
+    assert_eq!(from(0, &world.token(&world.acme, MEMBER)), "rate_limited", "who failed in this second waits");
+    assert_eq!(from(200, &world.token(&world.acme, MEMBER)), "permit", "who did not is judged");
+    let globex = world.token(&world.globex, MEMBER);
+    let elsewhere = Sent { client: [192, 0, 2, 0].into(), ..Sent::get("globex.localhost", "/me").bearer(&globex) };
+    assert_eq!(world.code(&elsewhere), "permit", "another hostname is not touched");
+}
