@@ -38,7 +38,8 @@ static SINK: OnceLock<(LogFormat, Arc<Lines>)> = OnceLock::new();
 pub struct TelemetryConfig {
     /// Form of the log on stderr.
     pub format: LogFormat,
-    /// Which lines are logged: a level, or `target=level` pairs with commas between them.
+    /// Which lines are logged: a level, or `target=level` pairs with commas between them. The proxy library's own lines
+    /// (`pingora_proxy`) are left out unless named here.
     pub filter: String,
     /// Base URL of an OpenTelemetry collector (OTLP over HTTP), such as `http://127.0.0.1:4318`. Without one nothing is
     /// traced.
@@ -113,7 +114,9 @@ impl Drop for TelemetryGuard {
 /// # Errors
 /// See [`TelemetryError`].
 pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<TelemetryGuard, TelemetryError> {
-    let filter = EnvFilter::try_new(&config.filter);
+    // What a client or an upstream does wrong is in the line of its request. The library tells it again, as an error, for
+    // each connection that anybody closes early: a line of its own for whoever wants to fill the log.
+    let filter = EnvFilter::try_new(format!("pingora_proxy=off,{}", config.filter));
     let filter = filter.map_err(|source| TelemetryError::Filter { filter: config.filter.clone(), source })?;
     let format = config.format;
     let waiting = Lines::begin(io::stderr(), move |lost| lost_line(format, lost)).map_err(TelemetryError::Thread)?;

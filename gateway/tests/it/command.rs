@@ -130,6 +130,27 @@ async fn serves_on_when_nobody_reads_its_log_and_loses_no_line_that_fits_its_buf
     assert!(said.len() > 2 * 64 * 1024, "{} bytes are no more than a pipe takes", said.len());
 }
 
+#[tokio::test]
+async fn who_closes_early_writes_no_error_into_the_log() {
+    let fixture = Fixture::start().await;
+    let gateway = Gateway::start(fixture.folder.path());
+    for begun in [
+        "GET /public/x HTTP/1.1\r\nHost: ",
+        "nonsense\r\n\r\n",
+        "POST /public/x HTTP/1.1\r\nHost: acme.example.test\r\nContent-Length: 9\r\n\r\nx",
+    ] {
+        let mut client = raw::Connection::tls(gateway.https, ACME, &fixture.ca.ca_pem(), None).await.unwrap();
+        client.send(begun.as_bytes()).await.unwrap();
+    }
+    let mut connection = raw::Connection::tls(gateway.https, ACME, &fixture.ca.ca_pem(), None).await.unwrap();
+    assert_eq!(Response::parse(&connection.exchange(&http1(&Ask::get("/public/x"))).await.unwrap()).status, 200);
+    drop(connection);
+    gateway.terminate();
+    let (said, access) = gateway.rest();
+    assert!(access.iter().any(|line| line["http.status"] == 200), "{said}");
+    assert!(!said.contains("pingora"), "{said}");
+}
+
 /// A gateway in a process of its own, and what it says.
 struct Gateway {
     process: Child,
