@@ -1,6 +1,6 @@
 //! Large bodies are streamed: what one side does not take, the other side is not asked for, and memory stays as it is.
 //!
-//! `PORTCULLIS_VOLUME_MIB=1024` moves a gibibyte each way; the default keeps the test short, and its bound low.
+//! `VOLUME_MIB=1024` moves a gibibyte each way; the default keeps the test short, and its bound low.
 
 use std::{
     sync::{
@@ -36,7 +36,7 @@ const ON_ITS_WAY: u64 = 48 << 20;
 static PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];
 
 fn volume() -> u64 {
-    let mib = std::env::var("PORTCULLIS_VOLUME_MIB").ok().and_then(|text| text.parse::<u64>().ok());
+    let mib = std::env::var("VOLUME_MIB").ok().and_then(|text| text.parse::<u64>().ok());
     mib.unwrap_or(40) << 20
 }
 
