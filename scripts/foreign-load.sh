@@ -68,6 +68,10 @@ bridge_port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.
 socat "TCP-LISTEN:$bridge_port,bind=127.0.0.1,fork,reuseaddr,backlog=1024" \
     "OPENSSL:127.0.0.1:$port,cafile=$ca,snihost=$host,commonname=$host" 2>/dev/null &
 bridge=$!
+for _ in $(seq 100); do
+    (: <"/dev/tcp/127.0.0.1/$bridge_port") 2>/dev/null && break
+    sleep 0.1
+done
 
 slow() { # NAME ARGUMENTS...
     echo; echo "== slowhttptest: $1"

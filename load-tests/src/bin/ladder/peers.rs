@@ -109,7 +109,9 @@ fn gateway(address: SocketAddr) -> anyhow::Result<String> {
          feed: {{ file: edge.yaml }}\nthreads: 1\nenvironment: dev\n\
          limits:\n  address: {{ rps: 1000000, burst: 1000000 }}\n  tenant: {{ rps: 1000000, burst: 1000000 }}\n  \
          address_connections: 100000\n  address_handshakes: {{ rps: 1000000, burst: 1000000 }}\n  \
-         failed_signatures: {{ rps: 1000000, burst: 1000000 }}\n\
+         hostname_handshakes: {{ rps: 1000000, burst: 1000000 }}\n  \
+         failed_signatures: {{ rps: 1000000, burst: 1000000 }}\n  \
+         hostname_failed_signatures: {{ rps: 1000000, burst: 1000000 }}\n\
          connections: {{ max_requests: 1000000 }}\n"
     ))
 }
@@ -154,7 +156,7 @@ fn nginx(world: &World, address: SocketAddr) -> String {
 
 fn haproxy(world: &World, address: SocketAddr) -> String {
     let mut text = format!(
-        "global\n  nbthread 1\n  maxconn 20000\n  log stdout format raw local0\n\
+        "global\n  nbthread 1\n  maxconn 4096\n  log stdout format raw local0\n\
          defaults\n  mode http\n  log global\n  option httplog\n  timeout connect 5s\n  timeout client 1h\n  timeout server 60s\n\
          frontend edge\n  bind {address} ssl crt {} alpn h2,http/1.1\n\
          \x20 http-request set-var(txn.bearer) http_auth_bearer\n\

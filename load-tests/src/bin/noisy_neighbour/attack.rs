@@ -37,10 +37,13 @@ pub(crate) enum Kind {
     SlowBodies,
     /// HTTP/2 streams that stay open.
     OpenStreams,
+    /// None: a program that has nothing to do with the node computes on its cores, whenever the node leaves them free. What
+    /// this does to the quiet tenant is the machine's doing, and as much of what an attack that makes the node compute does.
+    BusyProgram,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Requests,
         Self::ForgedTokens,
         Self::UnknownKeys,
@@ -48,6 +51,7 @@ impl Kind {
         Self::Handshakes,
         Self::SlowBodies,
         Self::OpenStreams,
+        Self::BusyProgram,
     ];
 }
 
@@ -61,6 +65,7 @@ impl fmt::Display for Kind {
             Self::Handshakes => "handshakes",
             Self::SlowBodies => "slow bodies",
             Self::OpenStreams => "open streams",
+            Self::BusyProgram => "no attack, a busy program",
         };
         f.write_str(name)
     }
@@ -98,7 +103,14 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     .await??;
     let counts = Counts::default();
     let edge = Edge::new(plan.edge, &plan.ca_pem)?;
-    let workers = if matches!(plan.kind, Kind::SlowBodies | Kind::OpenStreams) { ADDRESSES } else { 2 * ADDRESSES };
+    if plan.kind == Kind::BusyProgram {
+        std::thread::spawn(compute);
+    }
+    let workers = match plan.kind {
+        Kind::BusyProgram => 0,
+        Kind::SlowBodies | Kind::OpenStreams => ADDRESSES,
+        _ => 2 * ADDRESSES,
+    };
     for number in 0..workers {
         let (plan, edge, counts) = (plan.clone(), edge.clone(), counts.clone());
         // 127.1.0.0/16: one address for each two workers.
@@ -122,6 +134,17 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     println!("{}", serde_json::to_string(&*counts.0.lock())?);
     // Thousands of connections are open: ending the process is the quickest way to close them.
     std::process::exit(0);
+}
+
+/// Half of a core, in stretches as long as hashing a password takes.
+fn compute() {
+    loop {
+        let until = std::time::Instant::now() + Duration::from_millis(25);
+        while std::time::Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// This worker's part of the rate, as the time between two.

@@ -125,7 +125,8 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
             without.add(&victim.load(arguments.rate, lasting).await?);
             running.stop()?;
             sleep(Duration::from_secs(1)).await;
-            let running = Running::start(&Plan { kind, ..attacked.clone() }, cores(1).as_deref())?;
+            let place = cores(usize::from(kind != Kind::BusyProgram));
+            let running = Running::start(&Plan { kind, ..attacked.clone() }, place.as_deref())?;
             sleep(Duration::from_secs(2)).await;
             let before = process::processor_time(node.pid());
             with.add(&victim.load(arguments.rate, lasting).await?);
