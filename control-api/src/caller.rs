@@ -6,7 +6,7 @@
 
 use authn::{AccessClaims, ContextKind, Issuer, verify::Presented};
 use authz::{Action, Authorized, Caller, Context, PermissionSet, Scope};
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use domain::{
     OrgUnitId, Permission, ProjectId, RoleId, Seq, SessionId, TenantId, Timestamp, TokenId, UserId,
     audit::{Actor, ActorKind, Origin},
@@ -20,7 +20,7 @@ use store::read::*;
 use crate::{App, context::RequestContext, error::AppError};
 
 /// Paths a frozen tenant's principals may change something at: they open, extend and end sessions.
-const SESSION_PATHS: [&str; 9] = [
+const SESSION_PATHS: [&str; 10] = [
     "/api/v1/auth/login",
     "/api/v1/auth/logout",
     "/api/v1/auth/refresh",
@@ -28,6 +28,7 @@ const SESSION_PATHS: [&str; 9] = [
     "/api/v1/tenant/auth/logout",
     "/api/v1/tenant/auth/refresh",
     "/api/v1/tenant/auth/switch",
+    "/v1/auth/step-up",
     "/v1/me/sessions",
     "/v1/me/sign-out-everywhere",
 ];
@@ -163,6 +164,17 @@ impl FromRequestParts<App> for Principal {
         let principal = authenticate(app, &context, &parts.headers, &parts.method, parts.uri.path()).await?;
         parts.extensions.insert(principal.clone());
         Ok(principal)
+    }
+}
+
+/// Whoever shows a token shows a good one.
+impl OptionalFromRequestParts<App> for Principal {
+    type Rejection = AppError;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Self>, AppError> {
+        if !parts.headers.contains_key(header::AUTHORIZATION) {
+            return Ok(None);
+        }
+        <Self as FromRequestParts<App>>::from_request_parts(parts, app).await.map(Some)
     }
 }
 

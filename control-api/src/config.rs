@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod events;
+mod factors;
 mod keys;
 mod mail;
 mod names;
@@ -26,6 +27,7 @@ mod tenants;
 pub use tenants::TenantsConfig;
 
 pub use events::{AuditConfig, WebhooksConfig};
+pub use factors::SecondFactorConfig;
 pub use keys::{IssuersConfig, KEY_SET_LIFE, KmsAwsConfig, SigningConfig};
 pub use mail::{MailConfig, MailServer, MailTls};
 pub use names::{DnsConfig, EmailDomainsConfig, HostnamesConfig, ProofsConfig};
@@ -53,6 +55,8 @@ pub struct Config {
     pub internal: InternalConfig,
     /// Sign-in, sessions and tokens.
     pub sessions: SessionsConfig,
+    /// Second factors of sign-ins.
+    pub second_factor: SecondFactorConfig,
     /// Keys that sign tokens and assertions.
     pub signing: SigningConfig,
     /// Keys of external issuers.
@@ -103,6 +107,7 @@ impl Default for Config {
             listeners: ListenersConfig::default(),
             internal: InternalConfig::default(),
             sessions: SessionsConfig::default(),
+            second_factor: SecondFactorConfig::default(),
             signing: SigningConfig::default(),
             issuers: IssuersConfig::default(),
             log: LogConfig::default(),
@@ -723,6 +728,7 @@ impl Config {
         if !within(self.enrolment.certificate, 3600, 7 * 86_400) {
             checks.refuse("/enrolment/certificate", "is not within 1h and 7d");
         }
+        self.second_factor.check(checks);
         self.signing.check(self.environment, checks);
         self.issuers.check(self.environment, checks);
         self.dns.check(checks);
@@ -804,6 +810,7 @@ mod tests {
              dns: { timeout: 1m }\nproofs: { recheck: 0s, grace: 91d, takeover_after: 366d }\nhostnames: { quarantine: 366d }\n\
              issuers: { refresh: 1s, keep: 0s, on_loopback: true }\n\
              audit: { keep: 1d, sweep: 1s }\nwebhooks: { timeout: 0s, give_up_after: 1m, keep: 1h, on_loopback: true }\n\
+             second_factor: { issuer: \"\", window: 3, challenge: 1s, attempts: 0, recent: 1s, recovery_codes: 3, sweep: 0s }\n\
              org_units: { hold: 1s, purge_every: 2d }\naccess_log: { age: 1m, sweep: 0s }\ninvitations: { lifetime: 31d }\n\
              mail: { url: \"http://x\", servers: [{ host: mail.example.com, tls: none, username: u }], from: nobody, timeout: 1m, retry: 0s, retry_most: 2d, give_up_after: 1s }\n\
              internal: { service_keys: [{ name: A, key: \"env:K\", methods: [] }, { name: A, key: \"env:K\", methods: [verify_token] }] }\n",
@@ -838,6 +845,13 @@ mod tests {
             "sessions.refresh_grace",
             "sessions.lock_after",
             "sessions.lock_for",
+            "second_factor.issuer",
+            "second_factor.window",
+            "second_factor.challenge",
+            "second_factor.attempts",
+            "second_factor.recent",
+            "second_factor.recovery_codes",
+            "second_factor.sweep",
             "upstreams.plaintext_on_loopback",
             "signing.publish_ahead",
             "signing.rotate_every",

@@ -1,6 +1,7 @@
 //! Why a use case did not do what it was asked. [`crate::problem`] turns this into an answer.
 
 use authn::{KeyError, TokenError};
+use domain::{Acr, HumanDuration, Requirement};
 use http::StatusCode;
 use link::{LinkError, log::TickError};
 use store::StoreError;
@@ -117,6 +118,15 @@ pub enum AppError {
         /// Seconds until it is not.
         retry_after: u64,
     },
+    /// The sign-in that waited for a second factor is unknown, used, too old, or has taken all its attempts.
+    #[error("the sign-in does not wait for a second factor any more: begin anew")]
+    LoginChallengeInvalid,
+    /// The sign-in was longer ago than this lets it be.
+    #[error("this needs a sign-in of a moment ago, or the password")]
+    SignInAnew(HumanDuration),
+    /// The session has not shown a second factor, and this needs one.
+    #[error("this needs a session with a second factor")]
+    StepUp,
     /// The password must be changed before a session opens.
     #[error("the password must be changed first")]
     PasswordChangeRequired,
@@ -205,6 +215,8 @@ impl AppError {
             Self::Conflict { code, .. } => (StatusCode::CONFLICT, code),
             Self::CredentialsInvalid => (StatusCode::UNAUTHORIZED, "credentials_invalid"),
             Self::LoginLocked { .. } => (StatusCode::TOO_MANY_REQUESTS, "login_locked"),
+            Self::LoginChallengeInvalid => (StatusCode::UNAUTHORIZED, "login_challenge_invalid"),
+            Self::StepUp | Self::SignInAnew(_) => (StatusCode::UNAUTHORIZED, "insufficient_user_authentication"),
             Self::PasswordChangeRequired => (StatusCode::FORBIDDEN, "password_change_required"),
             Self::TenantRequired { .. } => (StatusCode::CONFLICT, "tenant_required"),
             Self::RefreshInvalid => (StatusCode::UNAUTHORIZED, "refresh_invalid"),
@@ -228,6 +240,15 @@ impl AppError {
             Self::Busy | Self::TimedOut => Some(1),
             _ if self.public().0 == StatusCode::SERVICE_UNAVAILABLE => Some(1),
             _ => None,
+        }
+    }
+
+    /// The `WWW-Authenticate` challenge of a 401 (RFC 6750 §3, RFC 9470 §3).
+    pub fn challenge(&self) -> String {
+        match self {
+            Self::StepUp => Requirement { acr: Some(Acr::Aal2), ..Requirement::default() }.challenge(),
+            Self::SignInAnew(within) => Requirement { max_age: Some(*within), ..Requirement::default() }.challenge(),
+            _ => "Bearer".into(),
         }
     }
 

@@ -34,7 +34,7 @@ use tokio::{
 
 use crate::{
     App,
-    app::{access_log, key_schedule, life_cycle, org_units},
+    app::{access_log, key_schedule, life_cycle, org_units, second_factor},
     audit_upkeep,
     authority::{Authority, AuthorityError},
     bootstrap::{self, Bootstrapped, WayIn},
@@ -229,6 +229,7 @@ async fn upkeep(app: App, fetcher: Arc<Fetcher>, sender: Arc<Sender>) {
         issuer_keys::run(app.clone(), fetcher),
         org_units::keep_purging(&app),
         access_log::keep_sweeping(&app),
+        second_factor::keep_sweeping(&app),
         audit_upkeep::run(app.clone()),
         webhooks::run(app.clone(), sender),
         mail::run(app.clone()),

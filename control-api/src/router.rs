@@ -24,7 +24,7 @@ use crate::{
         client_certificates, customer_states, customers, decisions, email_domains, entitlements, extract::MAX_BODY,
         gateways, groups, health, hostnames, idempotency, invitations, issuers, keycloak, mailbox, me, members, menus,
         my_units, navigation, org_units, permissions, products, projects, realm, resources, role_bindings, roles,
-        routes as route_api, services, sessions, signing_keys, tenant_users, tenants, unit_members, upstreams,
+        routes as route_api, services, sessions, signing_keys, tenant_users, tenants, totp, unit_members, upstreams,
         user_lookup, users, webhooks, well_known,
     },
     envelope,
@@ -47,6 +47,12 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(sessions::tenant_info))
         .routes(routes!(sessions::complete_password))
         .routes(routes!(sessions::switch_tenant))
+        .routes(routes!(totp::set_up_totp))
+        .routes(routes!(totp::confirm_totp))
+        .routes(routes!(totp::verify_totp))
+        .routes(routes!(totp::disable_totp))
+        .routes(routes!(totp::replace_recovery_codes))
+        .routes(routes!(totp::step_up))
         .routes(routes!(navigation::tenant_menus))
         .routes(routes!(navigation::tenant_init))
         .routes(routes!(navigation::list_favorites, navigation::set_favorite))
@@ -70,6 +76,7 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(tenant_users::enable_tenant_user))
         .routes(routes!(tenant_users::disable_tenant_user))
         .routes(routes!(tenant_users::reset_tenant_user_password))
+        .routes(routes!(tenant_users::reset_tenant_user_factors))
         .routes(routes!(tenant_users::logout_tenant_user))
         .routes(routes!(tenant_users::list_tenant_user_sessions))
         .routes(routes!(tenant_users::end_tenant_user_session))
@@ -162,6 +169,7 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(users::read_user, users::update_user, users::delete_user))
         .routes(routes!(users::enable_user))
         .routes(routes!(users::disable_user))
+        .routes(routes!(users::reset_user_factors))
         .routes(routes!(users::logout_user))
         .routes(routes!(users::list_user_sessions))
         .routes(routes!(users::end_user_session))

@@ -72,7 +72,7 @@ pub async fn break_glass_login(
     Body(body): Body<EmergencyLogin>,
 ) -> Result<Response, AppError> {
     let EmergencyLogin { customer, password, code } = body;
-    break_glass::sign_in(&app, &context, Emergency { customer, password, code }).await.map(sessions::tokens)
+    break_glass::sign_in(&app, &context, Emergency { customer, password, code }).await.map(sessions::signed_in)
 }
 
 /// Reads what is known of a customer's emergency administrator.

@@ -47,6 +47,7 @@ pub mod sessions;
 pub mod signing_keys;
 pub mod tenant_users;
 pub mod tenants;
+pub mod totp;
 pub mod unit_members;
 pub mod upstreams;
 pub mod user_lookup;

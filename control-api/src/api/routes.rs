@@ -2,8 +2,8 @@
 
 use axum::{Json, extract::State};
 use domain::{
-    ByteSize, Credentials, HostName, HostnameId, HumanDuration, PathPattern, Permission, RouteId, ServiceId, Timestamp,
-    UpstreamId,
+    ByteSize, Credentials, HostName, HostnameId, HumanDuration, PathPattern, Permission, Requirement, RouteId,
+    ServiceId, Timestamp, UpstreamId,
     model::{NewRoute, ProductKey, Route, RouteOwner},
     snapshot::{self, Access, OnUnproven, RateLimit},
 };
@@ -54,6 +54,8 @@ pub struct RouteBody {
     platform: Option<Permission>,
     /// Which kinds of credentials it takes; none for all but certificates.
     credentials: Option<Credentials>,
+    /// What it demands of its callers' sign-in; none for nothing.
+    require: Option<Requirement>,
     /// Another upstream than the service's.
     upstream_id: Option<UpstreamId>,
     /// Product the tenant must be entitled to.
@@ -129,6 +131,7 @@ impl From<Route> for RouteBody {
             permission,
             platform,
             credentials: Some(rule.credentials),
+            require: rule.require,
             upstream_id: rule.upstream_id,
             product: rule.product,
             ou_parameter: rule.ou_parameter,
@@ -183,12 +186,16 @@ impl RouteBody {
         if let Some(Err(error)) = self.product.as_deref().map(str::parse::<ProductKey>) {
             return Err(AppError::field("/product", "invalid", error.to_string()));
         }
+        if let Some(Err((member, message))) = self.require.map(|require| require.check(&access)) {
+            return Err(AppError::field(format!("/{member}"), "invalid", message));
+        }
         Ok(snapshot::Route {
             id,
             path: self.path,
             methods: self.methods,
             access,
             credentials: self.credentials.unwrap_or_default(),
+            require: self.require,
             upstream_id: self.upstream_id,
             product: self.product,
             ou_parameter: self.ou_parameter,

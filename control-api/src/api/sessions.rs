@@ -7,7 +7,7 @@ use axum::{
 };
 use domain::{
     OrgUnitId, Permission, RoleId, Secret, Slug, TenantId, UserId,
-    model::{Role, Tenant, User},
+    model::{ChallengePurpose, Role, Tenant, User},
     snapshot::TenantStatus,
 };
 use http::{HeaderValue, StatusCode, header};
@@ -19,12 +19,14 @@ use crate::{
     App, app,
     app::{
         login::{Credentials, Door},
+        sign_in::SignedIn,
         tokens::TokenPair,
     },
     caller::Principal,
     context::RequestContext,
     envelope::{self, Settle, Waiting},
     error::AppError,
+    problem,
 };
 
 /// A user's name and password.
@@ -79,6 +81,32 @@ pub struct Tokens {
     /// `Bearer`.
     token_type: &'static str,
     /// How long the access token lives, in seconds.
+    expires_in: u64,
+}
+
+/// What a sign-in answers: tokens or, where a second factor is asked for, how to go on.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SignIn {
+    /// A session.
+    Tokens(Tokens),
+    /// The question for a second factor, and no tokens.
+    SecondFactor {
+        /// How to go on.
+        second_factor: SecondFactor,
+    },
+}
+
+/// How a sign-in goes on that waits for a second factor.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SecondFactor {
+    /// Names the sign-in that waits; good once.
+    #[serde(serialize_with = "domain::secret::exposed")]
+    #[schemars(with = "String")]
+    login_challenge_id: Secret<String>,
+    /// What is taken: `totp` and `recovery_code`, or `totp_setup` of who has to set an authenticator up first.
+    methods: &'static [&'static str],
+    /// How long it waits, in seconds.
     expires_in: u64,
 }
 
@@ -171,7 +199,7 @@ pub struct InfoUnitRole {
     pub role_id: RoleId,
 }
 
-wire!(Login, Refresh, CompletePassword, Tokens, Switch, Switched, SignedOut, Info);
+wire!(Login, Refresh, CompletePassword, Tokens, SignIn, Switch, Switched, SignedOut, Info);
 
 impl From<TokenPair> for Tokens {
     fn from(pair: TokenPair) -> Self {
@@ -221,15 +249,54 @@ pub(super) fn tokens(pair: TokenPair) -> Response {
     uncached(Json(Tokens::from(pair)).into_response())
 }
 
+impl From<SignedIn> for SignIn {
+    fn from(outcome: SignedIn) -> Self {
+        match outcome {
+            SignedIn::Tokens(pair) => Self::Tokens(pair.into()),
+            SignedIn::SecondFactor(asked) => Self::SecondFactor {
+                second_factor: SecondFactor {
+                    login_challenge_id: asked.id,
+                    methods: match asked.purpose {
+                        ChallengePurpose::Verify => &["totp", "recovery_code"],
+                        ChallengePurpose::Enrol => &["totp_setup"],
+                    },
+                    expires_in: asked.expires_in.as_secs(),
+                },
+            },
+        }
+    }
+}
+
+/// What a sign-in answers.
+pub(super) fn signed_in(outcome: SignedIn) -> Response {
+    uncached(Json(SignIn::from(outcome)).into_response())
+}
+
+/// A pair in the place of another, of which the access token is refused: answered once no gateway accepts it any more.
+/// Waited for here and not by the envelope, whose 202 would drop the pair.
+pub(super) async fn exchanged(app: &App, pair: TokenPair) -> Result<Response, AppError> {
+    let settle = Settle { commit: None, revokes: true };
+    let waiting = match envelope::heard(app, settle, app.config.log.revoke_wait.get()).await {
+        Ok(waiting) => waiting,
+        // The pair is made and the old one is spent: it is answered whatever is known of the gateways.
+        Err(error) => {
+            tracing::error!(error = problem::chain(&error), "who has heard of an exchanged pair is not known");
+            Some(Waiting { revision: None, waiting_for: Vec::new(), until: None })
+        }
+    };
+    let status = if waiting.is_none() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok(uncached((status, Json(Switched { tokens: pair.into(), waiting })).into_response()))
+}
+
 /// Tokens are not for caches (RFC 6749 §5.1).
-fn uncached(mut response: Response) -> Response {
+pub(super) fn uncached(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 async fn sign_in(app: App, context: RequestContext, door: Door, body: Login) -> Result<Response, AppError> {
     let credentials = Credentials { username: body.username, password: body.password, tenant: body.tenant };
-    app::login::login(&app, &context, door, credentials).await.map(tokens)
+    app::login::login(&app, &context, door, credentials).await.map(signed_in)
 }
 
 async fn renew(app: App, context: RequestContext, door: Door, body: Refresh) -> Result<Response, AppError> {
@@ -256,7 +323,7 @@ pub(super) fn at_door(principal: &Principal, door: Door) -> Result<(), AppError>
 
 /// Signs a tenant's user in.
 #[utoipa::path(post, path = "/api/v1/tenant/auth/login", tag = "tenant session", request_body = Login,
-    responses((status = 200, body = Tokens)))]
+    responses((status = 200, body = SignIn)))]
 pub async fn tenant_login(
     context: RequestContext,
     State(app): State<App>,
@@ -307,11 +374,7 @@ pub async fn switch_tenant(
 ) -> Result<Response, AppError> {
     at_door(&principal, Door::Tenant)?;
     let pair = app::switch::switch_tenant(&app, &context, &principal, &body.tenant, &body.refresh_token).await?;
-    // Waited for here and not by the envelope, whose 202 would drop the pair.
-    let settle = Settle { commit: None, revokes: true };
-    let waiting = envelope::heard(&app, settle, app.config.log.revoke_wait.get()).await?;
-    let status = if waiting.is_none() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok(uncached((status, Json(Switched { tokens: pair.into(), waiting })).into_response()))
+    exchanged(&app, pair).await
 }
 
 /// Who the caller is.
@@ -323,7 +386,7 @@ pub async fn tenant_info(principal: Principal, State(app): State<App>) -> Result
 
 /// Signs one of the platform's staff in.
 #[utoipa::path(post, path = "/api/v1/auth/login", tag = "system session", request_body = Login,
-    responses((status = 200, body = Tokens)))]
+    responses((status = 200, body = SignIn)))]
 pub async fn system_login(
     context: RequestContext,
     State(app): State<App>,

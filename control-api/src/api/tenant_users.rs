@@ -149,6 +149,19 @@ pub async fn reset_tenant_user_password(
     Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: true })
 }
 
+/// Takes the authenticator of a user of the tenant away who lost it, and signs them out everywhere.
+#[utoipa::path(post, path = "/api/v1/tenant/users/{id}/reset-factors", tag = "tenant users",
+    params(("id" = String, Path), WaitQuery), responses((status = 200, body = UserView)), security(("bearer" = [])))]
+pub async fn reset_tenant_user_factors(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<UserId>,
+) -> Result<Changed<UserView>, AppError> {
+    let site = principal.own_site()?;
+    let (changed, commit) = app::users::reset_factors(&app, &principal, site, id).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: true })
+}
+
 /// Signs a user of the tenant out everywhere in it.
 #[utoipa::path(post, path = "/api/v1/tenant/users/{id}/logout", tag = "tenant users",
     params(("id" = String, Path), WaitQuery), responses((status = 204)), security(("bearer" = [])))]

@@ -323,6 +323,20 @@ pub async fn disable_user(
     Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: true })
 }
 
+/// Takes the authenticator of a user of a tenant away who lost it, and signs them out everywhere.
+#[utoipa::path(post, path = "/v1/tenants/{id}/users/{uid}/reset-factors", tag = "users",
+    params(("id" = String, Path), ("uid" = String, Path), WaitQuery), responses((status = 200, body = UserView)),
+    security(("bearer" = [])))]
+pub async fn reset_user_factors(
+    principal: Principal,
+    State(app): State<App>,
+    At((tenant, id)): At<(TenantId, UserId)>,
+) -> Result<Changed<UserView>, AppError> {
+    let site = site(&app, &principal, tenant).await?;
+    let (changed, commit) = app::users::reset_factors(&app, &principal, site, id).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: true })
+}
+
 /// Signs a user of a tenant out everywhere in it.
 #[utoipa::path(post, path = "/v1/tenants/{id}/users/{uid}/logout", tag = "users",
     params(("id" = String, Path), ("uid" = String, Path), WaitQuery), responses((status = 204)),

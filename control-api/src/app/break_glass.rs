@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use authz::{Authorized, action::ManageBreakGlass};
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use domain::{
     CustomerId, Secret,
     model::{AuthMethod, BreakGlass, Customer, NewBreakGlass, NewUser, Tenant, UserStatus, builtin},
@@ -17,9 +16,10 @@ use store::{Audited, Commit, LoginSubject, Page, read::*};
 
 use super::{
     first_administrator::FirstAdministrator,
-    login::{self, Door, Opening, Proof},
+    login::{self, Door},
     new_tenant, role_bindings,
-    tokens::TokenPair,
+    sign_in::{self, Opening, Proof, SignedIn},
+    totp::new_secret,
     users,
 };
 use crate::{
@@ -33,8 +33,8 @@ use crate::{
 /// How long a session lives at most.
 const SESSION: Duration = Duration::from_secs(3600);
 
-/// Bytes of the secret that codes are made of (RFC 4226 §4, R6).
-const SECRET_BYTES: usize = 20;
+/// What authenticators call this installation.
+const ISSUER: &str = "Portcullis";
 
 /// What an emergency administrator shows.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub struct Emergency {
 ///
 /// # Errors
 /// [`AppError::CredentialsInvalid`], whatever is wrong; [`AppError::LoginLocked`].
-pub async fn sign_in(app: &App, context: &RequestContext, shown: Emergency) -> Result<TokenPair, AppError> {
+pub async fn sign_in(app: &App, context: &RequestContext, shown: Emergency) -> Result<SignedIn, AppError> {
     let root = app.store.root_project().await?.ok_or(AppError::NotFound("project"))?;
     let known = match app.store.customer_by_code(&shown.customer).await? {
         Some(customer) => app.store.break_glass(customer.id).await?.map(|known| (customer, known)),
@@ -73,7 +73,8 @@ pub async fn sign_in(app: &App, context: &RequestContext, shown: Emergency) -> R
         Some((customer, known)) if right && known.disabled_at.is_none() => {
             let secret = app.store.break_glass_secret(customer.id).await?;
             let codes = secret.map(|secret| Codes::of(&secret)).transpose()?;
-            let step = codes.and_then(|codes| codes.step_of(shown.code.expose(), app.now()));
+            let step =
+                codes.and_then(|codes| codes.step_of(shown.code.expose(), app.now(), app.config.second_factor.window));
             step.filter(|step| *step > known.last_step)
         }
         Some(_) | None => None,
@@ -87,11 +88,12 @@ pub async fn sign_in(app: &App, context: &RequestContext, shown: Emergency) -> R
     let opening = Opening {
         door: if customer.is_root { Door::System } else { Door::Tenant },
         method: AuthMethod::BreakGlass,
+        amr: AuthMethod::BreakGlass.amr(),
         life: SESSION.min(app.config.sessions.session.get()),
         proof: Proof::BreakGlass(&known, step),
         event: "break-glass.login",
     };
-    let pair = login::open(app, context, opening, &project, &tenant, &user).await?;
+    let pair = sign_in::open(app, context, opening, &project, &tenant, &user).await?;
     tracing::warn!(customer.code = customer.code, tenant.id = %tenant.id, "an emergency administrator signed in");
     Ok(pair)
 }
@@ -143,6 +145,8 @@ pub struct SetUp {
     pub password: Secret<String>,
     /// The secret that codes are made of, as authenticators take it (base32, RFC 4648 §6).
     pub secret: Secret<String>,
+    /// The same with whose it is, as authenticators read it.
+    pub url: Secret<String>,
 }
 
 /// Sets a customer's emergency administrator up, or up anew: for the command on the machine.
@@ -184,7 +188,8 @@ pub async fn set_up(app: &App, job: &'static str, customer: &str) -> Result<SetU
     written.await?;
     // Whoever locked them by guessing shall not keep them out.
     users::forget_failures(app, new.project_id, new.user_id).await?;
-    Ok(SetUp { username, password, secret: codes.base32() })
+    let url = codes.url(ISSUER, &customer.code);
+    Ok(SetUp { username, password, secret: codes.base32(), url })
 }
 
 /// The tenant that a customer's emergency administrator administers: its first.
@@ -213,11 +218,4 @@ fn new_user(app: &App, customer: &Customer, tenant: &Tenant) -> NewUser {
         must_change_password: false,
         is_break_glass: true,
     }
-}
-
-fn new_secret() -> Result<Secret<Vec<u8>>, AppError> {
-    let mut bytes = [0; SECRET_BYTES];
-    let filled = SystemRandom::new().fill(&mut bytes);
-    filled.map_err(|_| AppError::internal("a secret cannot be made", "no random bytes are to be had"))?;
-    Ok(Secret::new(bytes.to_vec()))
 }

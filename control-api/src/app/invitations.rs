@@ -186,7 +186,9 @@ pub async fn accept_invitation(
     let invitation = found.filter(waits).ok_or(GONE)?;
     let project = app.store.project(invitation.project_id).await?.ok_or(GONE)?;
     let tenant = app.store.tenant(invitation.tenant_id).await?.ok_or(GONE)?;
-    is_here(app, context, &invitation).await?;
+    if !site::is_here(app, context, Site { project: project.id, tenant: tenant.id }).await? {
+        return Err(GONE);
+    }
     caller::served(&project, &tenant, false)?;
     let inviter = still_giveable(app, &invitation).await?;
     let place = Site { project: project.id, tenant: tenant.id };
@@ -316,18 +318,6 @@ async fn join(tx: &Tx, membership: &Membership, bindings: &[NewRoleBinding]) -> 
         tx.created(tx.insert_role_binding(&by, binding.clone()).await?).await?;
     }
     Ok(())
-}
-
-/// Whether a request may be about this invitation: through the edge, on hostnames of its tenant or of its project's.
-async fn is_here(app: &App, context: &RequestContext, invitation: &Invitation) -> Result<(), AppError> {
-    let realm = site::realm_of_host(app, context).await?;
-    let elsewhere = match &realm {
-        Some(realm) => {
-            realm.project.id != invitation.project_id || realm.tenant.is_some_and(|id| id != invitation.tenant_id)
-        }
-        None => context.asserted.is_some(),
-    };
-    if elsewhere { Err(GONE) } else { Ok(()) }
 }
 
 /// By what somebody could invite.

@@ -3,15 +3,11 @@
 //! Whether a name exists is not told: unknown names cost the same hash, are counted and locked the same, and the answer
 //! is the same. What is told after the right password was given (disabled, several tenants) is told to its holder.
 
-use std::time::Duration;
-
 use authz::Scope;
 use domain::{
     OrgUnitId, Secret, TenantId, UserId,
     audit::{Actor, ActorKind, AuditEntry, Crud, Target},
-    model::{
-        AuthMethod, BreakGlass, MembershipStatus, NewSession, Project, ProjectStatus, Role, Tenant, User, UserStatus,
-    },
+    model::{AuthMethod, MembershipStatus, Project, ProjectStatus, Role, Tenant, User, UserStatus},
     snapshot::{RoleScope, TenantStatus},
 };
 use serde_json::json;
@@ -19,12 +15,12 @@ use store::{LockPolicy, LoginSubject, read::*};
 
 use super::{
     email_domains,
+    sign_in::{FirstFactor, SignedIn, finish_sign_in},
     site::{self, Realm},
-    tokens::{Draft, Holder, TokenPair},
 };
 use crate::{
     App,
-    context::{Listener, RequestContext, new_id},
+    context::{Listener, RequestContext},
     error::AppError,
     turns::Turn,
 };
@@ -59,13 +55,12 @@ pub async fn login(
     context: &RequestContext,
     door: Door,
     credentials: Credentials,
-) -> Result<TokenPair, AppError> {
+) -> Result<SignedIn, AppError> {
     let realm = realm(app, context, door, &credentials).await?;
     let user = authenticate(app, context, &realm.project, &credentials).await?;
     let tenant = tenant(app, &realm, &user, credentials.tenant.as_deref()).await?;
-    let life = app.config.sessions.session.get();
-    let opening = Opening { door, method: AuthMethod::Password, life, proof: Proof::Password, event: "login_success" };
-    open(app, context, opening, &realm.project, &tenant, &user).await
+    let first = FirstFactor { door, method: AuthMethod::Password };
+    finish_sign_in(app, context, first, &realm.project, &tenant, &user).await
 }
 
 /// A tenant's user by their password, and where they are one, without opening a session.
@@ -122,13 +117,37 @@ pub(super) async fn authenticate(
         Some(user) => subject(context, user),
         None => LoginSubject::Name(credentials.username.chars().take(256).collect()),
     };
-    let _turn = turn(app, project, &subject).await?;
+    knows(app, context, (project, &subject), user, credentials.password.clone()).await
+}
+
+/// Whether who has signed in knows their password. Guesses are counted and locked as at any sign-in; who has none knows it
+/// never.
+pub(super) async fn confirm_password(
+    app: &App,
+    context: &RequestContext,
+    project: &Project,
+    user: User,
+    password: Secret<String>,
+) -> Result<User, AppError> {
+    let subject = subject(context, &user);
+    knows(app, context, (project, &subject), Some(user), password).await
+}
+
+/// The user, if there is one and the password is theirs.
+async fn knows(
+    app: &App,
+    context: &RequestContext,
+    (project, subject): (&Project, &LoginSubject),
+    user: Option<User>,
+    password: Secret<String>,
+) -> Result<User, AppError> {
+    let _turn = turn(app, project, subject).await?;
     let stored = user.as_ref().and_then(|user| user.password_hash.clone());
-    let right = app.passwords.verify(credentials.password.clone(), stored).await?;
+    let right = app.passwords.verify(password, stored).await?;
     match user.filter(|_| right) {
         Some(user) => Ok(user),
         None => {
-            fail(app, context, project, &subject).await?;
+            fail(app, context, project, subject).await?;
             Err(AppError::CredentialsInvalid)
         }
     }
@@ -149,10 +168,18 @@ pub(super) async fn turn(app: &App, project: &Project, subject: &LoginSubject) -
 }
 
 /// Whose failures a user's are: at the edge they do not count on the control API's own listener.
-fn subject(context: &RequestContext, user: &User) -> LoginSubject {
+pub(super) fn subject(context: &RequestContext, user: &User) -> LoginSubject {
     match context.listener {
         Listener::Admin | Listener::Internal => LoginSubject::Direct(user.id),
         Listener::Public => LoginSubject::User(user.id),
+    }
+}
+
+/// The same of their second factor.
+pub(super) fn factor(context: &RequestContext, user: &User) -> LoginSubject {
+    match context.listener {
+        Listener::Admin | Listener::Internal => LoginSubject::DirectFactor(user.id),
+        Listener::Public => LoginSubject::Factor(user.id),
     }
 }
 
@@ -169,9 +196,14 @@ pub(super) async fn fail(
     let origin = context.origin();
     // A name nobody has may be a password typed into the wrong field: it is not kept.
     let id = match subject {
-        LoginSubject::User(id) | LoginSubject::Direct(id) => id.to_string(),
+        LoginSubject::User(id)
+        | LoginSubject::Direct(id)
+        | LoginSubject::Factor(id)
+        | LoginSubject::DirectFactor(id) => id.to_string(),
         LoginSubject::Name(_) => String::new(),
     };
+    let factor =
+        if matches!(subject, LoginSubject::Factor(_) | LoginSubject::DirectFactor(_)) { "second" } else { "first" };
     let scope = Scope::Project(project.id);
     let failed = app.store.write_session(scope, app.now(), |tx| {
         let (subject, actor, origin, id) = (subject.clone(), actor.clone(), origin.clone(), id.clone());
@@ -186,7 +218,7 @@ pub(super) async fn fail(
                 project_id: Some(project),
                 tenant_id: None,
                 is_failure: true,
-                fields: json!({ "failures": counted.failures }),
+                fields: json!({ "failures": counted.failures, "factor": factor }),
             };
             tx.record(&actor, &origin, &entry).await?;
             Ok::<_, AppError>(())
@@ -218,100 +250,6 @@ async fn tenant(app: &App, realm: &Realm, user: &User, named: Option<&str>) -> R
     }
     // Not a member here: as if the name were unknown.
     mine.into_iter().find(wanted).ok_or(AppError::CredentialsInvalid)
-}
-
-/// How a session is opened.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Opening<'p> {
-    /// Where.
-    pub(super) door: Door,
-    /// By which method.
-    pub(super) method: AuthMethod,
-    /// How long it lives.
-    pub(super) life: Duration,
-    /// What was proven, looked at again in the transaction that opens it.
-    pub(super) proof: Proof<'p>,
-    /// What the audit trail calls it.
-    pub(super) event: &'static str,
-}
-
-/// What somebody proved.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Proof<'p> {
-    /// That they know the user's password.
-    Password,
-    /// That they know an emergency administrator's, and have the code of a time step, which is used up by this.
-    BreakGlass(&'p BreakGlass, i64),
-}
-
-/// Opens the session and mints its first tokens.
-pub(super) async fn open(
-    app: &App,
-    context: &RequestContext,
-    opening: Opening<'_>,
-    project: &Project,
-    tenant: &Tenant,
-    user: &User,
-) -> Result<TokenPair, AppError> {
-    may_sign_in(project, tenant, user)?;
-    let Opening { door, method, life, proof, event: happened } = opening;
-    let now = app.now();
-    let expires_at = now + life;
-    let draft = Draft::new(app, project, expires_at).await?;
-    let roles = roles(app, tenant.id, user.id, door).await?;
-    let holder = Holder {
-        user: user.id,
-        username: user.username.clone().or_else(|| user.email.clone()),
-        project: project.id,
-        tenant: tenant.id,
-        roles,
-        unit: default_unit(app, tenant.id, user.id).await?,
-    };
-    let sid = new_id(&*app.clock);
-    let actor = Actor { kind: ActorKind::User, id: Some(user.id.uuid()), name: user.display_name() };
-    let (draft, holder, actor) = (&draft, &holder, &actor);
-    let scope = Scope::Tenant(project.id, tenant.id);
-    let opened = app.store.write_session(scope, now, |tx| {
-        let origin = context.origin();
-        async move {
-            let generations = tx.generations(project.id, tenant.id, user.id).await?;
-            // What decided above is read again under the lock: a disable or a new password may have come between.
-            let again = tx.user(user.id).await?.filter(|again| again.password_hash == user.password_hash);
-            let again = again.ok_or(AppError::CredentialsInvalid)?;
-            may_sign_in(project, tenant, &again)?;
-            if let Proof::BreakGlass(seen, step) = proof
-                && !tx.use_break_glass_code(seen, step).await?
-            {
-                return Err(AppError::CredentialsInvalid);
-            }
-            if !tx.bindings(tenant.id, user.id).await?.active {
-                return Err(AppError::CredentialsInvalid);
-            }
-            let session = tx
-                .open_session(NewSession {
-                    sid,
-                    project_id: project.id,
-                    tenant_id: tenant.id,
-                    user_id: user.id,
-                    system: door == Door::System,
-                    method,
-                    auth_time: now,
-                    ip: origin.source_ip,
-                    user_agent: origin.user_agent.clone(),
-                    user_generation: generations.0,
-                    tenant_generation: generations.1,
-                    expires_at,
-                    token_exp: draft.exp,
-                })
-                .await?;
-            tx.insert_refresh(&draft.refresh_row(sid, expires_at)).await?;
-            tx.clear_login_failures(project.id, &subject(context, user)).await?;
-            tx.note_login(user.id).await?;
-            tx.record(actor, &origin, &event(happened, Crud::C, &session)).await?;
-            draft.sign(&session, holder, generations).await
-        }
-    });
-    opened.await
 }
 
 /// Whether a user's sessions may be opened in a tenant as things stand.

@@ -117,12 +117,7 @@ async fn place(app: &App, context: &RequestContext, door: Door, session: &Sessio
     }
     let project = app.store.project(session.project_id).await?.ok_or(AppError::RefreshInvalid)?;
     let tenant = app.store.tenant(session.tenant_id).await?.ok_or(AppError::RefreshInvalid)?;
-    if let Some(realm) = site::realm_of_host(app, context).await? {
-        let elsewhere = realm.project.id != project.id || realm.tenant.is_some_and(|id| id != tenant.id);
-        if elsewhere {
-            return Err(AppError::RefreshInvalid);
-        }
-    } else if context.asserted.is_some() {
+    if !site::is_here(app, context, Site { project: project.id, tenant: tenant.id }).await? {
         return Err(AppError::RefreshInvalid);
     }
     in_service(&project, &tenant)?;

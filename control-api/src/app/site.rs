@@ -8,6 +8,7 @@ use store::read::*;
 
 use crate::{
     App,
+    caller::Site,
     context::{Listener, RequestContext},
     error::AppError,
 };
@@ -44,6 +45,15 @@ pub async fn realm(app: &App, context: &RequestContext) -> Result<Option<Realm>,
 pub async fn realm_of_host(app: &App, context: &RequestContext) -> Result<Option<Realm>, AppError> {
     let Some(host) = &context.host else { return Ok(None) };
     realm_of_name(app, host).await
+}
+
+/// Whether what is a tenant's may be asked for at a request's hostname: at the tenant's own, or at its project's. Without a
+/// hostname that says so, on `admin` alone.
+pub async fn is_here(app: &App, context: &RequestContext, site: Site) -> Result<bool, AppError> {
+    Ok(match realm_of_host(app, context).await? {
+        Some(realm) => realm.project.id == site.project && realm.tenant.is_none_or(|id| id == site.tenant),
+        None => context.asserted.is_none(),
+    })
 }
 
 /// The realm of a hostname. An unverified hostname has none.

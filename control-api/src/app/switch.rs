@@ -124,6 +124,7 @@ fn succeeding(
         user_id: old.user_id,
         system: false,
         method: old.method,
+        amr: old.amr,
         auth_time: old.auth_time,
         ip: old.ip,
         user_agent: old.user_agent.clone(),

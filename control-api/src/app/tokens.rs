@@ -10,7 +10,7 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
     Clock, OrgUnitId, ProjectId, Secret, SessionId, TenantId, Timestamp, TokenId, UserId,
-    model::{AuthMethod, NewRefreshToken, Project, Role, Session},
+    model::{NewRefreshToken, Project, Role, Session},
 };
 
 use crate::{
@@ -123,8 +123,8 @@ impl Draft {
             is_super_admin: session.system && holder.roles.iter().any(|role| role.super_admin),
             ou: holder.unit.filter(|_| !session.system),
             auth_time: session.auth_time.secs(),
-            acr: None,
-            amr: methods(session.method),
+            acr: Some(session.amr.acr().name().into()),
+            amr: session.amr.iter().map(|word| word.name().into()).collect(),
         };
         let token = signer::sign(&*self.key, ACCESS_TOKEN_TYPE, &claims).await;
         let token = token.map_err(|error| AppError::internal("an access token cannot be signed", error))?;
@@ -136,14 +136,6 @@ impl Draft {
     }
 }
 
-/// How somebody proved who they are, in the words of RFC 8176 §2.
-fn methods(method: AuthMethod) -> Vec<String> {
-    match method {
-        AuthMethod::Password => vec!["pwd".into()],
-        AuthMethod::BreakGlass => vec!["pwd".into(), "otp".into(), "mfa".into()],
-    }
-}
-
 /// What we keep of a refresh token.
 pub fn hash(token: &str) -> [u8; 32] {
     let digest = digest::digest(&digest::SHA256, token.as_bytes());
@@ -152,8 +144,13 @@ pub fn hash(token: &str) -> [u8; 32] {
 
 /// 256 random bits as base64url.
 pub fn random_token() -> Result<Secret<String>, AppError> {
-    let mut bytes = [0_u8; 32];
+    Ok(Secret::new(URL_SAFE_NO_PAD.encode(random::<32>()?)))
+}
+
+/// Random bytes.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], AppError> {
+    let mut bytes = [0_u8; N];
     let filled = SystemRandom::new().fill(&mut bytes);
     filled.map_err(|_| AppError::Internal { what: "no random bytes are to be had", source: None })?;
-    Ok(Secret::new(URL_SAFE_NO_PAD.encode(bytes)))
+    Ok(bytes)
 }

@@ -14,7 +14,7 @@ use domain::{
         UserStatus, Version,
     },
 };
-use store::{Audited, Commit, Page, Tx, UserFilter, read::*};
+use store::{Audited, Commit, LoginSubject, Page, Tx, UserFilter, read::*};
 
 use super::{login::event, new_tenant, projects, role_bindings, text};
 use crate::{
@@ -341,6 +341,33 @@ pub async fn reset_password(
     Ok(changed)
 }
 
+/// Takes away what a user proves who they are with beside the password: for who lost it. Every token and session from
+/// before is refused. Nobody does so to themselves: that takes the factor.
+pub async fn reset_factors(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    id: UserId,
+) -> Result<(User, Commit), AppError> {
+    let by = principal.may_in::<ManageUsers>(site, "reset-factors")?;
+    if id == principal.user {
+        let detail = "one's own factors are taken away by who shows them".to_owned();
+        return Err(AppError::Conflict { code: "user_is_self", detail });
+    }
+    wholly_ours(app, principal, id).await?;
+    let changed = app.store.write(&by, app.now(), |tx| {
+        let by = by.clone();
+        async move {
+            changeable(&tx, principal, site, id).await?;
+            let change = tx.reset_factors(&by, id).await?;
+            audited(&tx, site, "factors_reset", change).await
+        }
+    });
+    let changed = changed.await?;
+    forget_failures(app, site.project, id).await?;
+    Ok(changed)
+}
+
 /// An emergency administrator is there for the day on which the tenant's own cannot be trusted: these end no session of
 /// theirs. Staff may, and they themselves.
 async fn leave_emergency(app: &App, principal: &Principal, id: UserId) -> Result<(), AppError> {
@@ -354,8 +381,9 @@ async fn leave_emergency(app: &App, principal: &Principal, id: UserId) -> Result
 
 /// A user's failed sign-ins are forgotten, wherever they were.
 pub(super) async fn forget_failures(app: &App, project: ProjectId, id: UserId) -> Result<(), AppError> {
+    use LoginSubject::{Direct, DirectFactor, Factor, User};
     let cleared = app.store.write_session(Scope::Project(project), app.now(), |tx| async move {
-        for subject in [store::LoginSubject::User(id), store::LoginSubject::Direct(id)] {
+        for subject in [User(id), Direct(id), Factor(id), DirectFactor(id)] {
             tx.clear_login_failures(project, &subject).await?;
         }
         Ok::<_, AppError>(())
@@ -380,6 +408,8 @@ pub async fn reset_staff_password(app: &App, job: &'static str, username: &str) 
             found.status = UserStatus::Active;
             tx.done("enabled", tx.update_user(by, found).await?).await?;
         }
+        // Whoever runs it holds the machine, and who is locked out may have lost the second factor, too.
+        tx.done("factors_reset", tx.reset_factors(by, id).await?).await?;
         Ok::<_, AppError>(tx.done("password_reset", tx.set_password(by, id, hash, false).await?).await?)
     });
     written.await?;

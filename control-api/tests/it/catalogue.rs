@@ -82,12 +82,19 @@ async fn a_tie_between_routes_is_refused_and_names_both() {
         json!({ "access": "public", "methods": ["get"] }),
         json!({ "access": "public", "max_stream": "999ms" }),
         json!({ "access": "public", "max_stream": "31d" }),
+        json!({ "access": "public", "require": { "acr": "aal2" } }),
+        json!({ "access": "authenticated", "require": {} }),
+        json!({ "access": "authenticated", "require": { "acr": "aal3" } }),
+        json!({ "access": "authenticated", "require": { "acr": "aal2", "exempt": ["token"] } }),
     ] {
         route("/x", wrong.clone()).send(&world.admin).await.refused(422, "validation_failed");
     }
     let streams = json!({ "access": "public", "max_stream": "4h" });
     let kept = route("/events", streams).send(&world.admin).await.expect(201);
     assert_eq!(kept.body["max_stream"], "4h");
+    let require = json!({ "acr": "aal2", "amr": ["pwd", "otp"], "max_age": "5m", "exempt": ["certificate"] });
+    let sure = route("/sure", json!({ "access": "authenticated", "require": require }));
+    assert_eq!(sure.send(&world.admin).await.expect(201).body["require"], require);
     let tenant = world.tenant(&staff, "acme").await;
     let hosts = get("/v1/hostnames").bearer(&staff).send(&world.admin).await.expect(200);
     let host = &hosts.body["items"][0];

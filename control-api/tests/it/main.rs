@@ -49,6 +49,7 @@ mod products;
 mod provisioning;
 mod receiver;
 mod refresh;
+mod second_factor;
 mod signing_keys;
 mod support;
 mod switch;

@@ -9,7 +9,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use domain::{SessionId, TenantId, Timestamp, TokenId, UserId, snapshot::TenantBinding};
+use domain::{Acr, AmrSet, Assurance, SessionId, TenantId, Timestamp, TokenId, UserId, snapshot::TenantBinding};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -142,6 +142,8 @@ pub struct VerifiedToken {
     pub roles: Vec<Box<str>>,
     /// Default organisational unit (own tokens).
     pub org_unit: Option<domain::OrgUnitId>,
+    /// What it says of its user's sign-in (own tokens): what an external issuer means by the same words is not known.
+    pub assurance: Option<Assurance>,
 }
 
 impl VerifiedToken {
@@ -332,6 +334,11 @@ impl Checked<'_, '_, '_> {
             },
             username: own.username.map(Into::into),
             org_unit: own.ou,
+            assurance: Some(Assurance {
+                acr: if own.acr.as_deref() == Some(Acr::Aal2.name()) { Acr::Aal2 } else { Acr::Aal1 },
+                amr: AmrSet::read(own.amr.iter().map(String::as_str)),
+                auth_time: Timestamp::from_secs(own.auth_time),
+            }),
             ..self.verified()
         })
     }
@@ -351,6 +358,7 @@ impl Checked<'_, '_, '_> {
             username: None,
             roles: Vec::new(),
             org_unit: None,
+            assurance: None,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{fmt, ops::Deref};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CertificateBindingId, OrgUnitId, ProjectId, RequestId, RouteId, TenantId, Timestamp};
+use crate::{CertificateBindingId, OrgUnitId, ProjectId, RequestId, Requirement, RouteId, TenantId, Timestamp};
 
 /// Longest JSON of a decision, in bytes.
 pub const MAX_BYTES: usize = 8 * 1024;
@@ -211,6 +211,9 @@ pub struct DecidedRoute {
     pub methods: Vec<Shown>,
     /// Who may pass.
     pub access: DemandedAccess,
+    /// What it demands of its callers' sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require: Option<Requirement>,
 }
 
 /// Who may pass a route.
@@ -310,6 +313,15 @@ pub struct ShownClaims {
     pub tg: Option<u64>,
     /// Context: `tenant` or `sys`.
     pub ctx: Option<Shown>,
+    /// When its user signed in.
+    #[serde(default)]
+    pub auth_time: Option<Timestamp>,
+    /// How surely.
+    #[serde(default)]
+    pub acr: Option<Shown>,
+    /// By which means, eight at most.
+    #[serde(default)]
+    pub amr: Vec<Shown>,
 }
 
 /// Who acted.

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod admission;
 pub mod api_key;
+pub mod assurance;
 pub mod audit;
 pub mod client_certificate;
 pub mod contact;
@@ -35,6 +36,7 @@ pub mod unit;
 
 pub use admission::Admission;
 pub use api_key::{ApiKeyScheme, ApiKeyState, KeyPrefix};
+pub use assurance::{Acr, Amr, AmrSet, Assurance, Requirement};
 pub use client_certificate::{CertificateBinding, CertificateMode, CertificateName, ClientCertificates, NameKind};
 pub use contact::{Address, Contact};
 pub use cors::{Cors, CorsOrigin};

@@ -24,6 +24,7 @@ pub mod project;
 pub mod proof;
 pub mod provisioning;
 pub mod role;
+pub mod second_factor;
 pub mod service;
 pub mod session;
 pub mod signing_key;
@@ -56,6 +57,7 @@ pub use project::{ExternalIssuer, NewProject, Project, ProjectKind, ProjectStatu
 pub use proof::{Challenge, DueProof, Finding, Proof, ProofFailure, ProofRules, ProofSubject, Verdict};
 pub use provisioning::{Provisioning, ProvisioningStep, StepOutcome, StepState};
 pub use role::{NewRole, NewRoleBinding, Role, RoleBinding, RoleSubject, builtin};
+pub use second_factor::{ChallengePurpose, LoginChallenge, Totp};
 pub use service::{NewRoute, NewService, Route, RouteOwner, Service};
 pub use session::{AuthMethod, NewRefreshToken, NewSession, RefreshToken, Session};
 pub use signing_key::{ASSERTION_KEY_LEAD, KeyPurpose, KeySource, KeyState, NewSigningKey, SignerKind, SigningKey};

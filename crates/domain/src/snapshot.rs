@@ -15,8 +15,9 @@ use uuid::Uuid;
 
 use crate::{
     Admission, ByteSize, CertificateBinding, CertificateId, ClientCertificates, Cors, CredentialKind, Credentials,
-    HostName, HostnameId, HumanDuration, IssuerId, OrgUnitId, PathPattern, Permission, ProductQuota, ProjectId, RoleId,
-    RouteId, Secret, ServiceId, Slug, TenantId, Timestamp, UpstreamId, response::ResponsePolicy, secret,
+    HostName, HostnameId, HumanDuration, IssuerId, OrgUnitId, PathPattern, Permission, ProductQuota, ProjectId,
+    Requirement, RoleId, RouteId, Secret, ServiceId, Slug, TenantId, Timestamp, UpstreamId, response::ResponsePolicy,
+    secret,
 };
 
 /// The newest form of entities this build reads and writes. Raised when an old gateway could misread a new row.
@@ -25,7 +26,8 @@ use crate::{
 /// 3: routes that do not take tokens, routes with a `max_stream`, tenants with `quotas`, hostnames with
 /// `client_certificates`.
 /// 4: routes of organisational units, which must be there; tenants and hostnames whose `admission` bounds connections.
-pub const READER: u32 = 4;
+/// 5: routes that demand something of their callers' sign-in.
+pub const READER: u32 = 5;
 
 /// One change of one entity; the latest change of an entity is its state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -111,6 +113,9 @@ impl Entity {
                 (&[][..], &nothing)
             }
         };
+        if routes.iter().any(|route| route.require.is_some()) {
+            return 5;
+        }
         if routes.iter().any(Route::is_of_unit) || admission.connections.is_some() {
             return 4;
         }
@@ -447,6 +452,9 @@ pub struct Route {
     /// Which kinds of credentials it takes.
     #[serde(default)]
     pub credentials: Credentials,
+    /// What it demands of its callers' sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require: Option<Requirement>,
     /// Another upstream than the service's.
     pub upstream_id: Option<UpstreamId>,
     /// Product the tenant must be entitled to.

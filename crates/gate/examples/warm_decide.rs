@@ -60,6 +60,7 @@ fn route(n: u128, path: &str, access: Access) -> Route {
         rate_limit: None,
         max_body: None,
         max_stream: None,
+        require: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::AtomicU64};
 
 use authn::claims::ContextKind;
-use domain::{Clock, OrgUnitId, Permission, Timestamp, snapshot::Access};
+use domain::{Clock, OrgUnitId, Permission, Requirement, Timestamp, snapshot::Access};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     permit::Lasting,
     route::Matched,
     snapshot::route::{CompiledRoute, UnitPlace},
+    verify::Known,
 };
 
 /// The permit of a bound principal on its route, judged by the snapshot after `judged_at` changes or more, over a
@@ -30,13 +31,17 @@ pub(crate) fn permit(
     trace: &mut Trace,
 ) -> Result<Permit, Stop> {
     let named = |route: &CompiledRoute| unit(route, &request.path, request.headers);
-    let route = judge(&bound, matched, request.method, named, &mut trace.unit)?;
+    let route = judge(&bound, matched, (request.method, clock), named, &mut trace.unit)?;
     let (host, max_body) = (Arc::clone(&bound.site().host), bound.site().max_body);
     let (tenant, identity, shown) = match bound {
         BoundPrincipal::Anonymous { tenant, .. } => (tenant, None, None),
         BoundPrincipal::Principal { tenant, principal, facts, .. } => (tenant, Some(principal), Some(facts)),
     };
     let expires_at = shown.as_ref().and_then(|shown| shown.known.expires_at());
+    let recent_until = route.require.and_then(|require| {
+        let known = &shown.as_ref()?.known;
+        require.ends(known.assurance().filter(|_| require.concerns(known.kind()))?)
+    });
     // Only a token can be had anew.
     let refreshed = expires_at.filter(|_| shown.as_ref().is_some_and(|shown| shown.known.token().is_some()));
     let left = |at: Timestamp| at.since(clock.unix_now());
@@ -53,7 +58,7 @@ pub(crate) fn permit(
         identity,
         tenant,
         unit: trace.unit,
-        lasting: Lasting { ends_at: expires_at.into_iter().chain(demanded).min() },
+        lasting: Lasting { ends_at: expires_at.into_iter().chain(demanded).chain(recent_until).min() },
         max_body: route.max_body.or(max_body),
         body_digest: shown.as_ref().and_then(|shown| shown.signed.as_ref()).map(|signed| signed.body),
         safe: request.is_safe(),
@@ -73,15 +78,19 @@ pub(crate) fn permit(
 pub(crate) fn judge<'m>(
     bound: &BoundPrincipal,
     matched: &'m Matched,
-    method: &str,
+    (method, clock): (&str, &dyn Clock),
     named: impl FnOnce(&CompiledRoute) -> Result<Option<OrgUnitId>, Denial>,
     unit: &mut Option<OrgUnitId>,
 ) -> Result<&'m Arc<CompiledRoute>, Denial> {
     let Matched::Route(route) = matched else { return Err(Denial::RouteNotFound) };
     let principal = match bound {
-        BoundPrincipal::Anonymous { .. } if matches!(route.access, Access::Public | Access::Optional) => None,
+        BoundPrincipal::Anonymous { .. }
+            if matches!(route.access, Access::Public | Access::Optional) && route.require.is_none() =>
+        {
+            None
+        }
         BoundPrincipal::Anonymous { .. } => return Err(Denial::CredentialMissing),
-        BoundPrincipal::Principal { principal, .. } => Some(principal),
+        BoundPrincipal::Principal { principal, facts, .. } => Some((principal, &facts.known)),
     };
     if route.unit.is_some() {
         // One that was deleted is not there for anybody, whatever they hold.
@@ -89,10 +98,23 @@ pub(crate) fn judge<'m>(
         *unit = named(route)?.filter(|unit| tenant.is_some_and(|tenant| tenant.has_unit(*unit)));
         unit.ok_or(Denial::OrgUnitNotFound)?;
     }
-    if let Some(principal) = principal {
+    if let Some((principal, known)) = principal {
         may(principal, route, method, *unit)?;
+        // Last: nobody signs in anew for what they may not do anyway.
+        if let Some(require) = &route.require {
+            proves(require, known, clock)?;
+        }
     }
     Ok(route)
+}
+
+/// Whether a credential shows the sign-in that a route demands. One that shows none, such as a key, does not.
+fn proves(require: &Requirement, known: &Known, clock: &dyn Clock) -> Result<(), Denial> {
+    let met = |shown| require.is_met(shown, clock.unix_now());
+    if !require.concerns(known.kind()) || known.assurance().is_some_and(met) {
+        return Ok(());
+    }
+    Err(Denial::AuthenticationInsufficient(*require))
 }
 
 /// `requirements.md` §4.2: a permission is held by a role, by a role in the unit the request names, or by the bypass. Where

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use authn::{CertificateError, KeyError, Refusal, TokenError};
+use domain::Requirement;
 use http::StatusCode;
 
 use crate::{cors::CompiledCors, load::Full};
@@ -137,6 +138,8 @@ pub enum Denial {
     // 10. authorize
     #[error("permission `{permission}` is not held")]
     PermissionDenied { permission: Box<str> },
+    #[error("the sign-in is not sure or recent enough for the route")]
+    AuthenticationInsufficient(Requirement),
     #[error("the request names no organisational unit of the tenant")]
     OrgUnitNotFound,
     #[error("the principal is not in the organisational unit")]
@@ -260,6 +263,7 @@ impl Denial {
             Self::NotEntitled { .. } => (StatusCode::FORBIDDEN, "entitlement_missing"),
             Self::ContextMismatch => (StatusCode::FORBIDDEN, "context_mismatch"),
             Self::PermissionDenied { .. } => (StatusCode::FORBIDDEN, "permission_denied"),
+            Self::AuthenticationInsufficient(_) => (StatusCode::UNAUTHORIZED, "insufficient_user_authentication"),
             Self::OrgUnitNotFound => (StatusCode::NOT_FOUND, "org_unit_not_found"),
             Self::OrgUnitDenied => (StatusCode::FORBIDDEN, "org_unit_denied"),
             Self::PermissionsUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "permissions_unavailable"),
@@ -306,13 +310,14 @@ impl Denial {
         }
     }
 
-    /// The `WWW-Authenticate` challenge of a 401 (RFC 6750 §3).
-    pub fn challenge(&self) -> Option<&'static str> {
+    /// The `WWW-Authenticate` challenge of a 401 (RFC 6750 §3, RFC 9470 §3).
+    pub fn challenge(&self) -> Option<Cow<'static, str>> {
         match self {
-            Self::CredentialMissing => Some("Bearer"),
+            Self::CredentialMissing => Some("Bearer".into()),
             // No field can ask for a certificate; a new connection does.
-            Self::CertificateMissing | Self::Certificate(_) => Some("Bearer"),
-            denial if denial.public().0 == StatusCode::UNAUTHORIZED => Some(r#"Bearer error="invalid_token""#),
+            Self::CertificateMissing | Self::Certificate(_) => Some("Bearer".into()),
+            Self::AuthenticationInsufficient(require) => Some(require.challenge().into()),
+            denial if denial.public().0 == StatusCode::UNAUTHORIZED => Some(r#"Bearer error="invalid_token""#.into()),
             _ => None,
         }
     }

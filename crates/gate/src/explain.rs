@@ -278,6 +278,7 @@ fn route(route: &CompiledRoute) -> DecidedRoute {
             Access::Permission(_) => DemandedAccess::Permission,
             Access::Platform(_) => DemandedAccess::Platform,
         },
+        require: route.require,
     }
 }
 

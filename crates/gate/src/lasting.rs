@@ -54,7 +54,7 @@ pub(crate) async fn still_holds(gate: &Gate, permit: &Permit, path: &str, clock:
     };
     let bound = bind::to_site(active, &site, &matched, (permit.client, permit.safe), clock, &mut trace)?;
     let named = |route: &CompiledRoute| Ok(authorize::unit_again(route, permit, path));
-    authorize::judge(&bound, &matched, permit.method, named, &mut None)?;
+    authorize::judge(&bound, &matched, (permit.method, clock), named, &mut None)?;
     permit.judged_at.store(changes, Ordering::Release);
     Ok(())
 }

@@ -16,7 +16,7 @@ use authn::{
     mirror::Identity,
     verify::{CLOCK_SKEW, Presented, TenantClaim, TokenKind},
 };
-use domain::{BootInstant, Clock, CredentialKind, TenantId, Timestamp};
+use domain::{Assurance, BootInstant, Clock, CredentialKind, TenantId, Timestamp};
 use quick_cache::sync::Cache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
@@ -271,6 +271,11 @@ impl Known {
             Proof::Token(_) | Proof::Certificate(_) => None,
             Proof::Key(key) => Some(key),
         }
+    }
+
+    /// What it says of its holder's sign-in, where it says anything.
+    pub(crate) fn assurance(&self) -> Option<&Assurance> {
+        self.token().and_then(|token| token.assurance.as_ref())
     }
 
     /// Its kind.

@@ -172,6 +172,7 @@ fn own_route() -> RawRoute {
         rate_limit: None,
         max_body: None,
         max_stream: None,
+        require: None,
         session: false,
         tenant_api: false,
     }

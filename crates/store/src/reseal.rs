@@ -6,7 +6,7 @@
 
 use crate::{
     Store, StoreError, View,
-    aggregate::{api_key, break_glass, certificate, idempotency, outbox, signing_key, upstream, webhook},
+    aggregate::{api_key, break_glass, certificate, idempotency, outbox, signing_key, totp, upstream, webhook},
     log::{chain, erasure, feed, retention},
     value::{Row, Value, values},
 };
@@ -22,7 +22,7 @@ pub(crate) struct SealedColumn {
 }
 
 /// All of them. A test looks for columns that are missing here.
-const COLUMNS: [SealedColumn; 16] = [
+const COLUMNS: [SealedColumn; 18] = [
     signing_key::SEALED,
     certificate::SEALED,
     upstream::SEALED_ACTIVE,
@@ -32,6 +32,8 @@ const COLUMNS: [SealedColumn; 16] = [
     api_key::SEALED_PREVIOUS,
     break_glass::SEALED,
     outbox::SEALED,
+    totp::SEALED_SECRET,
+    totp::SEALED_PEPPER,
     webhook::SEALED,
     webhook::SEALED_PREVIOUS,
     feed::SEALED_PENDING,

@@ -151,7 +151,7 @@ fn problem(denial: &Denial, id: RequestId) -> pingora::Result<(ResponseHeader, B
         response.insert_header(header::ALLOW, gate::canonical::METHODS.join(", "))?;
     }
     if let Some(challenge) = denial.challenge() {
-        response.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+        response.insert_header(header::WWW_AUTHENTICATE, challenge.as_ref())?;
     }
     Ok((response, body.to_string().into()))
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     Admission, ByteSize, CertificateMode, Cors, Credentials, HumanDuration, NameKind, OrgUnitId, ProductQuota,
-    Timestamp,
+    Requirement, Timestamp,
     response::ResponsePolicy,
     snapshot::{
         Algorithm, HostPolicy, KycStatus, OnUnproven, PaymentStatus, Purpose, RateLimit, RoleScope, TenantStatus,
@@ -348,6 +348,9 @@ pub struct RawRoute {
     /// Which kinds of credentials it takes, of `token`, `api_key`, `signature` and `certificate`. Default: all but
     /// `certificate`.
     pub credentials: Option<Credentials>,
+    /// What it demands of its callers' sign-in: `acr`, `amr` or `max_age`, and of which kinds of credentials (`exempt`)
+    /// nothing.
+    pub require: Option<Requirement>,
     /// Name of another upstream than the service's; needed on a hostname's own route.
     pub upstream: Option<String>,
     /// Product the tenant must be entitled to.

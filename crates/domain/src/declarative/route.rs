@@ -37,6 +37,11 @@ impl Compiler<'_> {
         {
             self.refuse(format!("{place}/{member}"), message);
         }
+        if let (Some(require), Some(access)) = (&raw.require, &access)
+            && let Err((member, message)) = require.check(access)
+        {
+            self.refuse(format!("{place}/{member}"), message);
+        }
         if raw.max_stream.is_some_and(|longest| !STREAM_TIMES.contains(&longest)) {
             let (least, most) = STREAM_TIMES.into_inner();
             self.refuse(format!("{place}/max_stream"), format!("is not {least} to {most}"));
@@ -50,6 +55,7 @@ impl Compiler<'_> {
             methods,
             access,
             credentials: raw.credentials.unwrap_or_default(),
+            require: raw.require,
             upstream_id: upstream_id.flatten(),
             product: raw.product.clone(),
             ou_parameter: raw.ou_parameter.clone(),

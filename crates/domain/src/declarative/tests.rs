@@ -294,6 +294,26 @@ fn peers_are_addresses_names_or_sockets() {
 }
 
 #[test]
+fn what_a_route_demands_of_a_sign_in_older_gateways_would_not_ask_for() {
+    let mut value = example();
+    set(&mut value, "/services/0/routes/2", "require", serde_json::json!({ "acr": "aal2", "max_age": "5m" }));
+    let declared = compiled(value).unwrap();
+    let require = service(&declared).routes[2].require.unwrap();
+    assert_eq!((require.acr, require.max_age), (Some(crate::Acr::Aal2), Some(HumanDuration::from_secs(300))));
+    assert_eq!(Entity::Service(service(&declared).clone()).min_reader(), 5);
+    for (wrong, place) in [
+        (serde_json::json!({}), "/services/0/routes/2/require: "),
+        (serde_json::json!({ "max_age": "31d" }), "/services/0/routes/2/require/max_age: "),
+        (serde_json::json!({ "acr": "aal2", "exempt": ["token"] }), "/services/0/routes/2/require/exempt: "),
+    ] {
+        let found = problems(|file| set(file, "/services/0/routes/2", "require", wrong));
+        assert!(found.len() == 1 && found[0].starts_with(place), "{found:?}");
+    }
+    let public = problems(|file| set(file, "/services/0/routes/0", "require", serde_json::json!({ "acr": "aal2" })));
+    assert!(public[0].starts_with("/services/0/routes/0/require: "), "{public:?}");
+}
+
+#[test]
 fn a_routes_streams_have_a_time_that_older_gateways_would_not_keep() {
     let mut value = example();
     assert_eq!(Entity::Service(service(&compiled(value.clone()).unwrap()).clone()).min_reader(), 1);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ProjectId, SessionId, TenantId, Timestamp, TokenId, UserId};
+use crate::{Amr, AmrSet, ProjectId, SessionId, TenantId, Timestamp, TokenId, UserId};
 
 /// How a session was opened.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -13,6 +13,16 @@ pub enum AuthMethod {
     Password,
     /// With an emergency administrator's password and a code.
     BreakGlass,
+}
+
+impl AuthMethod {
+    /// What it shows of its user.
+    pub const fn amr(self) -> AmrSet {
+        match self {
+            Self::Password => AmrSet::of(&[Amr::Pwd]),
+            Self::BreakGlass => AmrSet::of(&[Amr::Pwd, Amr::Otp, Amr::Mfa]),
+        }
+    }
 }
 
 /// One sign-in.
@@ -30,6 +40,8 @@ pub struct Session {
     pub system: bool,
     /// How it was opened.
     pub method: AuthMethod,
+    /// What its user showed, when it was opened and since.
+    pub amr: AmrSet,
     /// When the user last proved who they are.
     pub auth_time: Timestamp,
     /// Client address.
@@ -55,6 +67,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// Whether its user showed two factors.
+    pub const fn is_sure(&self) -> bool {
+        self.amr.contains(Amr::Mfa)
+    }
+
     /// Whether it may still be refreshed.
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.ended_at.is_none() && now < self.expires_at
@@ -71,6 +88,7 @@ pub struct NewSession {
     pub user_id: UserId,
     pub system: bool,
     pub method: AuthMethod,
+    pub amr: AmrSet,
     pub auth_time: Timestamp,
     pub ip: Option<std::net::IpAddr>,
     pub user_agent: Option<String>,

@@ -19,6 +19,9 @@ use crate::{
 /// Most audiences that are told.
 const AUDIENCES: usize = 8;
 
+/// Most means of a sign-in that are told.
+const MEANS: usize = 8;
+
 /// 9999-12-31T23:59:59Z: later instants have no RFC 3339 form.
 const LAST_SECOND: i64 = 253_402_300_799;
 
@@ -127,6 +130,17 @@ fn claimed(claims: &Map<String, Value>, presented: &Presented<'_>) -> ShownClaim
         ug: number("ug"),
         tg: number("tg"),
         ctx: text("ctx").map(word),
+        auth_time: instant("auth_time"),
+        acr: text("acr").map(word),
+        amr: claims
+            .get("amr")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .take(MEANS)
+            .map(|means| Shown::cut(means, 16))
+            .collect(),
     }
 }
 
@@ -145,6 +159,9 @@ fn verified(token: &VerifiedToken) -> ShownClaims {
         ug: own.then_some(identity.user_generation),
         tg: own.then_some(identity.tenant_generation),
         ctx: None,
+        auth_time: token.assurance.and_then(|shown| instant(shown.auth_time.secs())),
+        acr: token.assurance.map(|shown| word(shown.acr.name())),
+        amr: token.assurance.iter().flat_map(|shown| shown.amr.iter()).map(|means| word(means.name())).collect(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{
-    ByteSize, Credentials, HumanDuration, RouteId,
+    ByteSize, Credentials, HumanDuration, Requirement, RouteId,
     org_unit::is_field,
     snapshot::{Access, OnUnproven, RateLimit, Route},
 };
@@ -26,6 +26,8 @@ pub struct CompiledRoute {
     pub access: Access,
     /// Which kinds of credentials it takes.
     pub credentials: Credentials,
+    /// What it demands of its callers' sign-in.
+    pub require: Option<Requirement>,
     /// Where it goes.
     pub upstream: Arc<CompiledUpstream>,
     /// Product the tenant must be entitled to.
@@ -80,6 +82,7 @@ impl CompiledRoute {
             methods: route.methods.iter().map(|method| method.as_str().into()).collect(),
             access: route.access.clone(),
             credentials: route.credentials,
+            require: route.require,
             upstream,
             product: route.product.as_deref().map(Into::into),
             unit: UnitPlace::of(route),

@@ -48,13 +48,13 @@ fn state(new: &NewKey, owner: u128) -> ApiKeyState {
 }
 
 /// A world that knows the key; it is the member's.
-fn with_key(scheme: ApiKeyScheme) -> (World, NewKey) {
+pub(crate) fn with_key(scheme: ApiKeyScheme) -> (World, NewKey) {
     let (world, new) = (World::new(), new_key(scheme, 1));
     world.link.know(state(&new, MEMBER));
     (world, new)
 }
 
-fn get(target: &str, key: &NewKey) -> Sent {
+pub(crate) fn get(target: &str, key: &NewKey) -> Sent {
     Sent::get("acme.localhost", target).bearer(key.text.expose())
 }
 

@@ -58,9 +58,11 @@ fn stages(denial: &Denial) -> &'static [Stage] {
             &[S::Bind]
         }
         Denial::ContextMismatch => &[S::Bind, S::Authorize],
-        Denial::RouteNotFound | Denial::PermissionDenied { .. } | Denial::OrgUnitNotFound | Denial::OrgUnitDenied => {
-            &[S::Authorize]
-        }
+        Denial::RouteNotFound
+        | Denial::PermissionDenied { .. }
+        | Denial::OrgUnitNotFound
+        | Denial::OrgUnitDenied
+        | Denial::AuthenticationInsufficient(_) => &[S::Authorize],
         Denial::RequestTimeout => &[S::Canonical, S::Forward],
         Denial::BodyTooLarge
         | Denial::UpstreamUnreachable
@@ -402,6 +404,17 @@ fn once_believed() -> Vec<Case> {
                     .bearer(&member),
             ),
             vec![("/permission", json!(null)), ("/route/access", json!("authenticated"))],
+        ),
+        case(
+            "insufficient_user_authentication",
+            Stage::Authorize,
+            world.refused(&Sent::get("acme.localhost", "/sure").bearer(&member)),
+            vec![
+                ("/route/require/acr", json!("aal2")),
+                ("/route/require/max_age", json!("5m")),
+                ("/credential/claims/acr", json!(null)),
+                ("/credential/claims/amr", json!([])),
+            ],
         ),
         case(
             "route_not_found",

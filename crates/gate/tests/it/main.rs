@@ -20,6 +20,7 @@ mod redaction;
 mod revocation;
 mod routes;
 mod snapshot;
+mod step_up;
 mod tokens;
 mod units;
 mod world;

@@ -11,8 +11,8 @@ use std::{
 
 use authn::Mirror;
 use domain::{
-    ApiKeyId, ApiKeyState, BootInstant, Clock as _, Decision, Fact, HumanDuration, Id, KeyPrefix, NumberedFact,
-    ProjectId, RequestId, RoleId, Secret, Seq, Tag, TenantId, Timestamp, UserId,
+    Acr, ApiKeyId, ApiKeyState, BootInstant, Clock as _, Decision, Fact, HumanDuration, Id, KeyPrefix, NumberedFact,
+    ProjectId, RequestId, Requirement, RoleId, Secret, Seq, Tag, TenantId, Timestamp, UserId,
     fact::Bindings,
     snapshot::{
         Access, Algorithm, Assertion, Change, Entity, HostPolicy, Hostname, KycStatus, PaymentStatus, Peer, Project,
@@ -156,6 +156,7 @@ pub(crate) fn route(n: u128, path: &str, methods: &[&str], access: Access) -> Ro
         rate_limit: None,
         max_body: None,
         max_stream: None,
+        require: None,
     }
 }
 
@@ -189,6 +190,10 @@ pub(crate) fn routes() -> Vec<Route> {
         Route {
             ou_parameter: Some("ou".into()),
             ..route(16, "/ou/{ou}/home", &["GET", "POST"], Access::Authenticated)
+        },
+        Route {
+            require: Some(Requirement { acr: Some(Acr::Aal2), max_age: "5m".parse().ok(), ..Requirement::default() }),
+            ..route(17, "/sure", &["GET"], Access::Authenticated)
         },
     ]
 }

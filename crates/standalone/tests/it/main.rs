@@ -30,6 +30,7 @@ mod quotas;
 mod rpc;
 mod staff;
 mod start;
+mod step_up;
 mod takeover;
 mod tenant_states;
 mod three_ways;

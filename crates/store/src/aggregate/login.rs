@@ -17,6 +17,10 @@ pub enum LoginSubject {
     User(UserId),
     /// A user's, on the control API's own listener: what strangers do at the edge locks nobody out here.
     Direct(UserId),
+    /// Of a user's second factor, through the edge.
+    Factor(UserId),
+    /// The same on the control API's own listener.
+    DirectFactor(UserId),
     /// Of a name that nobody has.
     Name(String),
 }
@@ -27,6 +31,8 @@ impl LoginSubject {
         match self {
             Self::User(id) => format!("user:{id}"),
             Self::Direct(id) => format!("direct:{id}"),
+            Self::Factor(id) => format!("factor:{id}"),
+            Self::DirectFactor(id) => format!("direct-factor:{id}"),
             Self::Name(name) => format!("name:{}", fold(name)),
         }
     }

@@ -19,7 +19,7 @@ use crate::{
 
 /// Tables with rows of tenants, in the order in which they are emptied: what refers before what is referred to. A test
 /// looks for tables that are missing here. `hostnames` go one by one before, by whoever purges; `audit_events` stay.
-const OF_TENANTS: [&str; 30] = [
+const OF_TENANTS: [&str; 31] = [
     "webhook_deliveries",
     "webhooks",
     "outbox_events",
@@ -39,6 +39,7 @@ const OF_TENANTS: [&str; 30] = [
     "product_requests",
     "entitlements",
     "decisions",
+    "login_challenges",
     "refresh_tokens",
     "sessions",
     "user_generations",
@@ -53,7 +54,8 @@ const OF_TENANTS: [&str; 30] = [
 ];
 
 /// Tables with rows of projects that are no tenant's, in that order.
-const OF_PROJECTS: [&str; 5] = ["login_failures", "users", "signing_keys", "issuers", "certificates"];
+const OF_PROJECTS: [&str; 7] =
+    ["login_failures", "recovery_codes", "totp_secrets", "users", "signing_keys", "issuers", "certificates"];
 
 /// Every table that a purge empties.
 pub fn purged_tables() -> impl Iterator<Item = &'static str> {

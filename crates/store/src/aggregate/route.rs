@@ -82,7 +82,8 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError::Tie`] with another route of its service, of a service offered beside it, or of its hostname;
-    /// [`StoreError::Rule`] (`route_ou_parameter`) when it says of its unit what cannot be;
+    /// [`StoreError::Rule`] (`route_ou_parameter`, `route_require`) when it says of its unit, or demands of a sign-in, what
+    /// cannot be;
     /// [`StoreError::Reference`] without its owner or upstream.
     pub async fn insert_route(
         &self,
@@ -90,7 +91,7 @@ impl Tx {
         new: NewRoute,
     ) -> Result<Unaudited<Route>, StoreError> {
         let (project, tenant) = self.home(by, new.owner).await?;
-        check_unit(&new.rule)?;
+        check(&new.rule)?;
         let told = audience::of_owner(&self.work.view, new.owner).await?;
         let now = self.work.now;
         let route = Route {
@@ -139,7 +140,7 @@ impl Tx {
     ) -> Result<Unaudited<Route>, StoreError> {
         let before = needed(self.route(changed.rule.id).await?, "route")?;
         self.home(by, before.owner).await?;
-        check_unit(&changed.rule)?;
+        check(&changed.rule)?;
         changed.owner = before.owner;
         let told = audience::of_owner(&self.work.view, before.owner).await?;
         let values = vec![
@@ -199,7 +200,10 @@ impl Tx {
     }
 }
 
-fn check_unit(rule: &domain::snapshot::Route) -> Result<(), StoreError> {
+fn check(rule: &domain::snapshot::Route) -> Result<(), StoreError> {
+    if let Some(Err((member, message))) = rule.require.map(|require| require.check(&rule.access)) {
+        return Err(StoreError::rule("route_require", format!("`{member}`: {message}")));
+    }
     let checked = check_route(&rule.path, &rule.access, rule.ou_parameter.as_deref(), rule.ou_header.as_deref());
     checked.map_err(|(member, message)| StoreError::rule("route_ou_parameter", format!("`{member}`: {message}")))
 }

@@ -2,8 +2,8 @@
 
 use authz::{Authorized, Scope, action::ManageSessions};
 use domain::{
-    Fact, SessionId, TenantId, Timestamp, TokenId, UserId,
-    model::{NewSession, Session},
+    AmrSet, Fact, SessionId, TenantId, Timestamp, TokenId, UserId,
+    model::{AuthMethod, NewSession, Session},
 };
 
 use super::{needed, one, page::Page, within};
@@ -17,13 +17,17 @@ const SELECT: &str = "SELECT * FROM sessions";
 
 fn read(row: &Row) -> Result<Session, StoreError> {
     let ip = row.at::<Option<String>>("ip")?.map(|text| text.parse()).transpose();
+    let method: AuthMethod = row.word("method")?;
+    // Sessions of an older release say no more than how they were opened.
+    let amr = row.at::<Option<String>>("amr")?.map_or(method.amr(), |words| AmrSet::read(words.split(' ')));
     Ok(Session {
         sid: row.at("sid")?,
         project_id: row.at("project_id")?,
         tenant_id: row.at("tenant_id")?,
         user_id: row.at("user_id")?,
         system: row.at("is_system")?,
-        method: row.word("method")?,
+        method,
+        amr,
         auth_time: row.at("auth_time")?,
         ip: ip.map_err(|e| StoreError::corrupt("ip", e))?,
         user_agent: row.at("user_agent")?,
@@ -88,6 +92,7 @@ impl SessionTx {
             user_id: new.user_id,
             system: new.system,
             method: new.method,
+            amr: new.amr,
             auth_time: new.auth_time,
             ip: new.ip,
             user_agent: new.user_agent,
@@ -105,8 +110,8 @@ impl SessionTx {
             .view
             .execute(
                 "INSERT INTO sessions (sid, project_id, tenant_id, user_id, is_system, method, auth_time, ip, user_agent,
-                     user_generation, tenant_generation, created_at, last_used_at, expires_at, token_exp)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13, $14)",
+                     user_generation, tenant_generation, created_at, last_used_at, expires_at, token_exp, amr)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13, $14, $15)",
                 vec![
                     it.sid.into(),
                     it.project_id.into(),
@@ -122,6 +127,7 @@ impl SessionTx {
                     now.into(),
                     it.expires_at.into(),
                     it.token_exp.into(),
+                    it.amr.to_string().into(),
                 ],
             )
             .await?;
@@ -143,6 +149,22 @@ impl SessionTx {
                    WHERE sid = $1 AND ended_at IS NULL";
         let values = values![sid, self.work.now, user_generation, tenant_generation, token_exp];
         one(&self.work.view, "session", sql, values).await
+    }
+
+    /// Notes that a session's user signed in anew, and what they showed: in the place of what they showed before.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when it has ended.
+    pub async fn raise_session(
+        &self,
+        sid: SessionId,
+        amr: AmrSet,
+        auth_time: Timestamp,
+    ) -> Result<Session, StoreError> {
+        let sql = "UPDATE sessions SET amr = $2, auth_time = $3
+                   WHERE sid = $1 AND ended_at IS NULL AND expires_at > $4 RETURNING *";
+        let values = values![sid, amr.to_string(), auth_time, self.work.now];
+        needed(self.work.view.first(sql, values, read).await?, "session")
     }
 
     /// Ends a session, for sign-out; none when it was not open.

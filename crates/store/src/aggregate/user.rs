@@ -338,7 +338,7 @@ impl Tx {
     }
 
     /// A tenant's administrators reach the tenant's members only.
-    async fn reaches(&self, by: &Authorized<ManageUsers>, user: &User) -> Result<(), StoreError> {
+    pub(crate) async fn reaches(&self, by: &Authorized<ManageUsers>, user: &User) -> Result<(), StoreError> {
         in_project(by, user.project_id)?;
         match by.scope().tenant() {
             Some(tenant) => needed(self.user_of_tenant(tenant, user.id).await?, "user").map(|_| ()),

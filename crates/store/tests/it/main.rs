@@ -35,6 +35,7 @@ mod outbox;
 mod products;
 mod reseal;
 mod routes;
+mod second_factors;
 mod sessions;
 mod tenants;
 mod units;
@@ -222,6 +223,14 @@ conformance! {
         a_tie_within_a_service_is_refused,
         disabled_routes_neither_tie_nor_are_told_of,
         the_ou_parameter_must_be_in_the_path;
+    second_factors:
+        an_authenticator_counts_once_it_is_confirmed_and_is_sealed,
+        factors_are_invisible_to_other_tenants_and_projects,
+        no_sign_in_opens_beside_an_authenticator_that_is_confirmed,
+        of_many_that_show_one_code_or_recovery_code_one_wins,
+        of_many_that_use_a_waiting_sign_in_one_does,
+        waiting_sign_ins_are_few_and_are_swept,
+        what_a_session_showed_is_kept_and_raised;
     sessions:
         a_replayed_refresh_token_is_noticed,
         ending_all_other_sessions_leaves_one_and_a_fact_each,

@@ -30,6 +30,7 @@ async fn sign_in(tx: &SessionTx, sid: SessionId) -> Result<(), StoreError> {
         user_id: ANN,
         system: false,
         method: AuthMethod::Password,
+        amr: AuthMethod::Password.amr(),
         auth_time: NOW,
         ip: Some("::1".parse().unwrap()),
         user_agent: None,
@@ -42,7 +43,7 @@ async fn sign_in(tx: &SessionTx, sid: SessionId) -> Result<(), StoreError> {
     tx.insert_refresh(&refresh(1, sid)).await
 }
 
-async fn signed_in(store: &Store) -> SessionId {
+pub(crate) async fn signed_in(store: &Store) -> SessionId {
     let sid = fresh();
     store.write_session(SCOPE, NOW, async |tx| sign_in(&tx, sid).await).await.unwrap();
     sid
@@ -145,6 +146,7 @@ async fn signed_in_again(store: &Store) -> SessionId {
                 user_id: ANN,
                 system: false,
                 method: AuthMethod::Password,
+                amr: AuthMethod::Password.amr(),
                 auth_time: NOW,
                 ip: None,
                 user_agent: Some("test".into()),

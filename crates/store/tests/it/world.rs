@@ -204,6 +204,7 @@ pub(crate) fn route(owner: RouteOwner, path: &str, methods: &[&str]) -> NewRoute
             rate_limit: None,
             max_body: None,
             max_stream: None,
+            require: None,
         },
         enabled: true,
     }

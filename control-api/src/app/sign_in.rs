@@ -1,0 +1,303 @@
+//! How a sign-in ends: with a session, or with the question for a second factor.
+//!
+//! However the first factor was shown, [`finish_sign_in`] is the one way on. Whether a second is asked for is read in the
+//! transaction that would open the session, so that none is opened beside an authenticator that was confirmed meanwhile.
+//! A sign-in that waits is known by a random id, of which the hash is kept; it ends with its time, after so many attempts,
+//! when it is used, and when the user or the tenant is signed out everywhere, as with a new password.
+
+use std::time::Duration;
+
+use authz::Scope;
+use domain::{
+    AmrSet, Secret, SessionId, Timestamp,
+    audit::{Actor, ActorKind, AuditEntry, Crud, Target},
+    model::{AuthMethod, BreakGlass, ChallengePurpose, LoginChallenge, NewSession, Project, Tenant, Totp, User},
+};
+use serde_json::{Value, json};
+use store::{SessionTx, read::*};
+
+use super::{
+    login::{Door, default_unit, event, factor, may_sign_in, roles, subject},
+    tokens::{Draft, Holder, TokenPair, hash, random_token},
+};
+use crate::{
+    App,
+    context::{RequestContext, new_id},
+    error::AppError,
+};
+
+/// What somebody shows who begins to sign in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FirstFactor {
+    /// Where.
+    pub(super) door: Door,
+    /// By which method.
+    pub(super) method: AuthMethod,
+}
+
+/// What came of a sign-in.
+#[derive(Debug)]
+pub enum SignedIn {
+    /// A session, with its first tokens.
+    Tokens(TokenPair),
+    /// The question for a second factor.
+    SecondFactor(Asked),
+}
+
+/// A second factor that is asked for.
+#[derive(Debug)]
+pub struct Asked {
+    /// Names the sign-in that waits. Whoever has it has shown the first factor.
+    pub id: Secret<String>,
+    /// What for.
+    pub purpose: ChallengePurpose,
+    /// How long it waits.
+    pub expires_in: Duration,
+}
+
+/// How a session is opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening<'p> {
+    /// Where.
+    pub(super) door: Door,
+    /// By which method.
+    pub(super) method: AuthMethod,
+    /// What was shown altogether.
+    pub(super) amr: AmrSet,
+    /// How long it lives.
+    pub(super) life: Duration,
+    /// What was proven, looked at again in the transaction that opens it.
+    pub(super) proof: Proof<'p>,
+    /// What the audit trail calls it.
+    pub(super) event: &'static str,
+}
+
+/// What somebody proved.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Proof<'p> {
+    /// A first factor. Whether it is enough is still to be asked.
+    First,
+    /// That they know an emergency administrator's password, and have the code of a time step, which is used up by this.
+    BreakGlass(&'p BreakGlass, i64),
+    /// The second factor of a sign-in that waited; both are used up by this.
+    Second(&'p LoginChallenge, &'p Second),
+}
+
+/// A second factor that was shown.
+#[derive(Clone, Debug)]
+pub(super) enum Second {
+    /// The code of this time step.
+    Code(i64),
+    /// The recovery code of this hash.
+    Recovery([u8; 32]),
+    /// The code of this time step, of the authenticator that is confirmed by it, with the hashes of its recovery codes.
+    Enrolled(Totp, i64, Vec<[u8; 32]>),
+}
+
+/// Opens a session for who showed a first factor, or asks for a second.
+///
+/// # Errors
+/// What the user's or tenant's state says.
+pub(super) async fn finish_sign_in(
+    app: &App,
+    context: &RequestContext,
+    first: FirstFactor,
+    project: &Project,
+    tenant: &Tenant,
+    user: &User,
+) -> Result<SignedIn, AppError> {
+    let FirstFactor { door, method } = first;
+    let life = app.config.sessions.session.get();
+    let opening = Opening { door, method, amr: method.amr(), life, proof: Proof::First, event: "login_success" };
+    open(app, context, opening, project, tenant, user).await
+}
+
+/// Opens the session and mints its first tokens, or asks for a second factor.
+pub(super) async fn open(
+    app: &App,
+    context: &RequestContext,
+    opening: Opening<'_>,
+    project: &Project,
+    tenant: &Tenant,
+    user: &User,
+) -> Result<SignedIn, AppError> {
+    may_sign_in(project, tenant, user)?;
+    let Opening { door, method, amr, life, proof, event: happened } = opening;
+    let now = app.now();
+    let expires_at = now + life;
+    let draft = Draft::new(app, project, expires_at).await?;
+    let holder = Holder {
+        user: user.id,
+        username: user.username.clone().or_else(|| user.email.clone()),
+        project: project.id,
+        tenant: tenant.id,
+        roles: roles(app, tenant.id, user.id, door).await?,
+        unit: default_unit(app, tenant.id, user.id).await?,
+    };
+    let waiting = Waiting { id: random_token()?, expires_at: now + app.config.second_factor.challenge.get() };
+    let sid: SessionId = new_id(&*app.clock);
+    let actor = as_actor(user);
+    let (draft, holder, waiting, actor) = (&draft, &holder, &waiting, &actor);
+    let scope = Scope::Tenant(project.id, tenant.id);
+    let opened = app.store.write_session(scope, now, |tx| {
+        let origin = context.origin();
+        async move {
+            if matches!(proof, Proof::Second(_, Second::Enrolled(..))) {
+                tx.hold_sign_ins(user.id).await?;
+            }
+            let generations = tx.generations(project.id, tenant.id, user.id).await?;
+            // What decided above is read again under the lock: a disable or a new password may have come between.
+            let again = tx.user(user.id).await?.filter(|again| again.password_hash == user.password_hash);
+            let again = again.ok_or(AppError::CredentialsInvalid)?;
+            may_sign_in(project, tenant, &again)?;
+            if !tx.bindings(tenant.id, user.id).await?.active {
+                return Err(AppError::CredentialsInvalid);
+            }
+            match proof {
+                Proof::First => {
+                    if let Some(purpose) = asked(&tx, amr, user).await? {
+                        let challenge = waiting.challenge(purpose, (door, method), (tenant, user), generations, now);
+                        tx.insert_login_challenge(&challenge).await?;
+                        tx.record(actor, &origin, &told("login_second_factor_asked", tenant, user, json!({}))).await?;
+                        return Ok(waiting.asked(purpose, now));
+                    }
+                }
+                Proof::BreakGlass(seen, step) => {
+                    if !tx.use_break_glass_code(seen, step).await? {
+                        return Err(AppError::CredentialsInvalid);
+                    }
+                }
+                Proof::Second(challenge, second) => {
+                    use_up(&tx, challenge, generations).await?;
+                    let entry = spend(&tx, tenant, &again, second).await?;
+                    tx.record(actor, &origin, &entry).await?;
+                }
+            }
+            let session = tx
+                .open_session(NewSession {
+                    sid,
+                    project_id: project.id,
+                    tenant_id: tenant.id,
+                    user_id: user.id,
+                    system: door == Door::System,
+                    method,
+                    amr,
+                    auth_time: now,
+                    ip: origin.source_ip,
+                    user_agent: origin.user_agent.clone(),
+                    user_generation: generations.0,
+                    tenant_generation: generations.1,
+                    expires_at,
+                    token_exp: draft.exp,
+                })
+                .await?;
+            tx.insert_refresh(&draft.refresh_row(sid, expires_at)).await?;
+            for subject in [subject(context, user), factor(context, user)] {
+                tx.clear_login_failures(project.id, &subject).await?;
+            }
+            tx.note_login(user.id).await?;
+            tx.record(actor, &origin, &event(happened, Crud::C, &session)).await?;
+            draft.sign(&session, holder, generations).await.map(SignedIn::Tokens)
+        }
+    });
+    opened.await
+}
+
+/// What a user's sign-in still needs who showed this much.
+async fn asked(tx: &SessionTx, amr: AmrSet, user: &User) -> Result<Option<ChallengePurpose>, AppError> {
+    if amr.acr() >= domain::Acr::Aal2 {
+        return Ok(None);
+    }
+    Ok(tx.totp_since(user.id).await?.map(|_| ChallengePurpose::Verify))
+}
+
+/// Uses a sign-in that waited. One of before its user or tenant was signed out everywhere is worth nothing.
+async fn use_up(tx: &SessionTx, challenge: &LoginChallenge, generations: (u64, u64)) -> Result<(), AppError> {
+    let used = tx.use_login_challenge(challenge.hash).await?;
+    let current = used.filter(|used| (used.user_generation, used.tenant_generation) == generations);
+    current.map(|_| ()).ok_or(AppError::LoginChallengeInvalid)
+}
+
+/// Uses a second factor; answers what the audit trail is told of it.
+pub(super) async fn spend(
+    tx: &SessionTx,
+    tenant: &Tenant,
+    user: &User,
+    second: &Second,
+) -> Result<AuditEntry, AppError> {
+    let (spent, happened, fields) = match second {
+        Second::Code(step) => (tx.use_totp_step(user.id, *step).await?, "totp_verified", json!({})),
+        Second::Recovery(hash) => {
+            let spent = tx.use_recovery_code(user.id, *hash).await?;
+            let left = tx.recovery_codes_left(user.id).await?;
+            (spent, "totp_verified", json!({ "recovery_code": true, "recovery_codes_left": left }))
+        }
+        Second::Enrolled(seen, step, codes) => (confirm(tx, seen, *step, codes).await?, "totp_enabled", json!({})),
+    };
+    if spent { Ok(told(happened, tenant, user, fields)) } else { Err(AppError::CredentialsInvalid) }
+}
+
+/// From now on sign-ins ask for the authenticator, of which those that are under way have to hear: whoever calls this has
+/// called [`SessionTx::hold_sign_ins`] first. False unless it is still the one that was `seen`.
+pub(super) async fn confirm(tx: &SessionTx, seen: &Totp, step: i64, codes: &[[u8; 32]]) -> Result<bool, AppError> {
+    let same = tx.totp_alone(seen.user_id).await?.is_some_and(|again| again.secret == seen.secret);
+    if !same || !tx.confirm_totp(seen.user_id, step).await? {
+        return Ok(false);
+    }
+    tx.replace_recovery_codes((seen.user_id, seen.project_id), codes).await?;
+    Ok(true)
+}
+
+/// A sign-in that is to wait.
+struct Waiting {
+    id: Secret<String>,
+    expires_at: Timestamp,
+}
+
+impl Waiting {
+    fn challenge(
+        &self,
+        purpose: ChallengePurpose,
+        (door, method): (Door, AuthMethod),
+        (tenant, user): (&Tenant, &User),
+        (user_generation, tenant_generation): (u64, u64),
+        now: Timestamp,
+    ) -> LoginChallenge {
+        LoginChallenge {
+            hash: hash(self.id.expose()),
+            project_id: tenant.project_id,
+            tenant_id: tenant.id,
+            user_id: user.id,
+            system: door == Door::System,
+            method,
+            purpose,
+            user_generation,
+            tenant_generation,
+            attempts: 0,
+            created_at: now,
+            expires_at: self.expires_at,
+        }
+    }
+
+    fn asked(&self, purpose: ChallengePurpose, now: Timestamp) -> SignedIn {
+        SignedIn::SecondFactor(Asked { id: self.id.clone(), purpose, expires_in: self.expires_at.since(now) })
+    }
+}
+
+/// Who acts for themselves.
+pub(super) fn as_actor(user: &User) -> Actor {
+    Actor { kind: ActorKind::User, id: Some(user.id.uuid()), name: user.display_name() }
+}
+
+/// What the audit trail is told of a user's factors.
+pub(super) fn told(happened: &str, tenant: &Tenant, user: &User, fields: Value) -> AuditEntry {
+    AuditEntry {
+        action: happened.into(),
+        crud: Crud::U,
+        target: Target { kind: "user".into(), id: user.id.to_string(), name: user.display_name() },
+        project_id: Some(tenant.project_id),
+        tenant_id: Some(tenant.id),
+        is_failure: false,
+        fields,
+    }
+}
