@@ -44,6 +44,9 @@ generated() {
     return 1
 }
 
+# Who is answered what: written by the tests, compared with what is committed.
+reports() { sed '' control-api/tests/reports/*.txt; }
+
 before="$(tree || true)"
 step setup scripts/setup.sh --services
 step format cargo fmt --all --check
@@ -52,6 +55,7 @@ step docs docs
 step test tests
 step instr scripts/instructions.sh
 step generated generated
+step reports reports
 
 echo
 echo "==== summary, $((SECONDS / 60)) min in all"

@@ -100,7 +100,7 @@ impl Principal {
             (false, None) => Ok(Site { project: self.project, tenant: self.tenant }),
             (false, Some(tenant)) if tenant == self.tenant => Ok(Site { project: self.project, tenant }),
             (false, Some(_)) => Err(AppError::NotFound("tenant")),
-            (true, None) => Err(AppError::field("?tenant_id", "required", "staff names the tenant")),
+            (true, None) => Err(AppError::parameter("tenant_id", "required", "staff names the tenant")),
             (true, Some(tenant)) => {
                 let tenant = app.store.tenant(tenant).await?.ok_or(AppError::NotFound("tenant"))?;
                 Ok(Site { project: tenant.project_id, tenant: tenant.id })

@@ -13,6 +13,7 @@ use futures::FutureExt;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use store::{Commit, read::*};
+use utoipa::openapi::{Content, Ref, Response as ApiResponse, ResponseBuilder};
 
 use crate::{
     App,
@@ -45,6 +46,13 @@ pub struct Waiting {
     pub waiting_for: Vec<String>,
     /// From then on none of them acts on the old state, whatever happens.
     pub until: Option<Timestamp>,
+}
+
+/// How a 202 is described.
+pub fn accepted_response() -> ApiResponse {
+    let content = Content::new(Some(Ref::from_schema_name("Waiting")));
+    let says = "Done; these gateways have not applied it yet";
+    ResponseBuilder::new().description(says).content("application/json", content).build()
 }
 
 /// The envelope of the `public` door.
@@ -150,6 +158,7 @@ async fn settled(app: &App, waits: bool, work: impl Future<Output = Response>) -
     };
     match heard(app, settle, patience).await {
         Ok(None) => answer,
+        Ok(Some(waiting)) if is_shown_once(&answer) => told(answer, &waiting).await,
         Ok(Some(waiting)) => accepted(&answer, &waiting),
         Err(error) => error.into_response(),
     }
@@ -173,6 +182,29 @@ pub(crate) async fn heard(
         until: behind.iter().map(|laggard| laggard.lease_until).max(),
         waiting_for: behind.into_iter().map(|laggard| laggard.name).collect(),
     }))
+}
+
+/// Whether an answer holds what is shown this once.
+pub(crate) fn is_shown_once(answer: &Response) -> bool {
+    answer.headers().get(header::CACHE_CONTROL).is_some_and(|value| value == "no-store")
+}
+
+/// The answer as it is, with who is waited for as its member `waiting`: a 202 in its place would lose what it shows.
+async fn told(answer: Response, waiting: &Waiting) -> Response {
+    let (mut parts, body) = answer.into_parts();
+    let told = async {
+        let bytes = axum::body::to_bytes(body, usize::MAX).await?;
+        let mut members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&bytes)?;
+        members.insert("waiting".into(), serde_json::to_value(waiting)?);
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(serde_json::to_vec(&members)?)
+    };
+    match told.await {
+        Ok(bytes) => {
+            parts.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(parts, bytes.into())
+        }
+        Err(error) => AppError::internal("an answer cannot be read", error).into_response(),
+    }
 }
 
 /// 202 with who is waited for; what the answer would have said of place and version stays.

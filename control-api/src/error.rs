@@ -4,7 +4,7 @@ use authn::{KeyError, TokenError};
 use domain::{Acr, HumanDuration, Requirement};
 use http::StatusCode;
 use link::{LinkError, log::TickError};
-use store::StoreError;
+use store::{StoreError, list::WrongParameter};
 
 /// One field of a request that is wrong.
 #[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
@@ -92,6 +92,9 @@ pub enum AppError {
     /// Fields of the request are wrong.
     #[error("{}", wrong_fields(.0))]
     Invalid(Vec<FieldError>),
+    /// A query parameter is wrong.
+    #[error("{} {}", .0.pointer, .0.detail)]
+    Parameter(FieldError),
     /// The body is not JSON of the form that is asked for.
     #[error("the body cannot be read: {0}")]
     Malformed(String),
@@ -148,9 +151,6 @@ pub enum AppError {
     /// More sign-ins at once than we hash passwords for.
     #[error("too many sign-ins at once")]
     Busy,
-    /// The Idempotency-Key was used for another body.
-    #[error("the idempotency key was used with another body")]
-    IdempotencyReused,
     /// No such path or method.
     #[error("nothing is served at this path")]
     NoRoute,
@@ -182,6 +182,11 @@ impl AppError {
         Self::Invalid(vec![FieldError::new(pointer, code, detail)])
     }
 
+    /// A wrong query parameter.
+    pub fn parameter(name: &str, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Parameter(FieldError::new(format!("?{name}"), code, detail))
+    }
+
     /// A failure of ours, with its cause.
     pub fn internal(what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal { what, source: Some(source.into()) }
@@ -209,6 +214,7 @@ impl AppError {
             Self::Restricted { code, .. } => (StatusCode::FORBIDDEN, code),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "validation_failed"),
+            Self::Parameter(_) => (StatusCode::BAD_REQUEST, "parameter_invalid"),
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "body_malformed"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type_unsupported"),
@@ -223,7 +229,6 @@ impl AppError {
             Self::RefreshSuperseded => (StatusCode::UNAUTHORIZED, "refresh_superseded"),
             Self::RefreshReplayed => (StatusCode::UNAUTHORIZED, "refresh_replayed"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-            Self::IdempotencyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
             Self::NoRoute => (StatusCode::NOT_FOUND, "route_not_found"),
             Self::NoMethod => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed_out"),
@@ -256,6 +261,7 @@ impl AppError {
     pub fn fields(&self) -> Vec<FieldError> {
         match self {
             Self::Invalid(fields) => fields.clone(),
+            Self::Parameter(field) => vec![field.clone()],
             Self::Store(StoreError::Conflict { columns, .. }) => columns
                 .iter()
                 .map(|column| column.strip_suffix("_fold").unwrap_or(column))
@@ -287,6 +293,12 @@ impl From<StoreError> for AppError {
     }
 }
 
+impl From<WrongParameter> for AppError {
+    fn from(wrong: WrongParameter) -> Self {
+        Self::parameter(wrong.name, wrong.code, wrong.detail)
+    }
+}
+
 impl From<TickError<StoreError>> for AppError {
     fn from(error: TickError<StoreError>) -> Self {
         Self::internal("a change was saved and not numbered", error)
@@ -304,6 +316,8 @@ fn store_code(error: &StoreError) -> (StatusCode, &'static str) {
         StoreError::TenantState(_) => (StatusCode::CONFLICT, "tenant_state_conflict"),
         StoreError::CustomerState(conflict) => (StatusCode::CONFLICT, conflict.code()),
         StoreError::Tie(_) => (StatusCode::CONFLICT, "route_tie"),
+        StoreError::Claimed { alike: true } => (StatusCode::CONFLICT, "idempotency_unanswered"),
+        StoreError::Claimed { alike: false } => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
         StoreError::Serialization | StoreError::Unavailable(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
         }

@@ -8,6 +8,10 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::openapi::{
+    Content, ObjectBuilder, Ref, RefOr, Response as ApiResponse, ResponseBuilder, Schema,
+    schema::{ArrayBuilder, Type},
+};
 
 use crate::error::{AppError, FieldError};
 
@@ -34,6 +38,24 @@ pub struct ProblemBody<'a> {
     /// Which fields are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+}
+
+/// How a problem document is described.
+pub fn schema() -> RefOr<Schema> {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let field = ["pointer", "code", "detail"].into_iter();
+    let field = field.fold(ObjectBuilder::new(), |all, name| all.property(name, text()).required(name));
+    let number = ObjectBuilder::new().schema_type(Type::Integer);
+    let needed = ["type", "title", "code", "request_id"].into_iter();
+    let all = needed.fold(ObjectBuilder::new(), |all, name| all.property(name, text()).required(name));
+    let all = all.property("status", number).required("status").property("detail", text());
+    all.property("errors", ArrayBuilder::new().items(field)).into()
+}
+
+/// How an answer with one is described.
+pub fn response() -> ApiResponse {
+    let content = Content::new(Some(Ref::from_schema_name("Problem")));
+    ResponseBuilder::new().description("Why it was not done (RFC 9457)").content(MEDIA_TYPE, content).build()
 }
 
 /// An error on its way out.

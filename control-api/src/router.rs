@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Router,
     extract::{DefaultBodyLimit, Request, State},
     middleware::{self, Next},
     response::Response,
@@ -12,7 +12,7 @@ use axum::{
 use link::rpc::{Admit, Routes, auth::AuthServer};
 use tokio::{runtime::Handle, task::JoinSet};
 use utoipa::openapi::{
-    Info, OpenApi,
+    Info, OpenApi, RefOr,
     security::{Http, HttpAuthScheme, SecurityScheme},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -21,16 +21,17 @@ use crate::{
     App,
     api::{
         access_log, api_keys, apply, audit, audit_export, auth_rpc, break_glass, catalog, certificates,
-        client_certificates, customer_states, customers, decisions, email_domains, entitlements, extract::MAX_BODY,
+        client_certificates, customer_states, customers, decisions, docs, email_domains, entitlements,
+        extract::{MAX_BODY, header_parameter},
         gateways, groups, health, hostnames, idempotency, invitations, issuers, keycloak, mailbox, me, members, menus,
         my_units, navigation, org_units, permissions, products, projects, realm, resources, role_bindings, roles,
-        routes as route_api, services, sessions, signing_keys, tenant_users, tenants, totp, unit_members, upstreams,
-        user_lookup, users, webhooks, well_known,
+        routes as route_api, schema, services, sessions, signing_keys, tenant_users, tenants, totp, unit_members,
+        upstreams, user_lookup, users, webhooks, well_known,
     },
     envelope,
     error::AppError,
     internal::Answers,
-    service_caller,
+    problem, service_caller,
 };
 
 /// What the edge forwards to: public, user and tenant operations.
@@ -225,8 +226,7 @@ pub fn public(app: &App) -> Router {
 /// The router of the `admin` listener.
 pub fn admin(app: &App) -> Router {
     let (router, _) = public_routes().merge(platform_routes()).split_for_parts();
-    let described = openapi();
-    let router = router.route("/openapi.json", get(move || std::future::ready(Json(described.clone()))));
+    let router = router.merge(docs::router(openapi()));
     inner(router, app).layer(middleware::from_fn_with_state(app.clone(), envelope::admin)).with_state(app.clone())
 }
 
@@ -253,9 +253,8 @@ fn internal_routes() -> OpenApiRouter<App> {
 /// take no thread from gateways.
 pub fn internal(app: &App, admit: Arc<dyn Admit>) -> Router {
     let (router, _) = internal_routes().split_for_parts();
-    let described = internal_openapi();
     let router = router
-        .route("/openapi.json", get(move || std::future::ready(Json(described.clone()))))
+        .merge(docs::router(internal_openapi()))
         .fallback(|| std::future::ready(AppError::NoRoute))
         .method_not_allowed_fallback(|| std::future::ready(AppError::NoMethod))
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -316,9 +315,31 @@ fn titled(mut described: OpenApi, title: &str, scheme: &str) -> OpenApi {
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     let mut components = described.components.take().unwrap_or_default();
     components.add_security_scheme(scheme, bearer);
+    components.schemas.insert("Problem".into(), problem::schema());
+    components.schemas.insert("Waiting".into(), schema::of::<envelope::Waiting>());
     described.components = Some(components);
+    for item in described.paths.paths.values_mut() {
+        let all = [&mut item.get, &mut item.put, &mut item.patch, &mut item.delete, &mut item.post];
+        for operation in all.into_iter().flatten() {
+            operation.responses.responses.insert("default".into(), RefOr::T(problem::response()));
+        }
+        let changing = [&mut item.put, &mut item.patch, &mut item.delete, &mut item.post];
+        for operation in changing.into_iter().flatten() {
+            let waited_for = RefOr::T(envelope::accepted_response());
+            operation.responses.responses.entry("202".into()).or_insert(waited_for);
+        }
+        if let Some(posted) =
+            item.post.as_mut().filter(|posted| scheme == "bearer" && posted.responses.responses.contains_key("201"))
+        {
+            posted.parameters.get_or_insert_default().push(RefOr::T(header_parameter("Idempotency-Key", ONCE)));
+        }
+    }
     described
 }
+
+/// What an idempotency key is, in the description.
+const ONCE: &str = "1 to 255 visible ASCII characters. The same request with the same key is done once and answered \
+                    alike for 24 hours.";
 
 #[cfg(test)]
 mod tests {

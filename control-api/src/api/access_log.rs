@@ -97,7 +97,7 @@ pub async fn list_access_log(
     let site = principal.site(&app, filter.tenant_id).await?;
     let limit = filter.limit.unwrap_or(50);
     if !(1..=500).contains(&limit) {
-        return Err(AppError::field("?limit", "range", "1 to 500 are allowed"));
+        return Err(AppError::parameter("limit", "range", "1 to 500 are allowed"));
     }
     let before = filter.cursor.as_deref().map(untimed_cursor).transpose()?;
     let query = AccessQuery { from: filter.from, to: filter.to, before, limit };

@@ -7,7 +7,7 @@ use axum::{
 use domain::model::Version;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
-use store::{Commit, Page};
+use store::{Commit, Page, list::Slice};
 use uuid::Uuid;
 
 use super::extract::cursor;
@@ -16,7 +16,7 @@ use crate::envelope::Settle;
 /// One page of a list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct List<T> {
-    /// The items, in the order of their ids.
+    /// The items, in the order that was asked for: of their ids where there is no other.
     pub items: Vec<T>,
     /// Where the next page begins; none at the end.
     pub next_cursor: Option<String>,
@@ -30,7 +30,20 @@ impl<T> List<T> {
         Self { items: rows.into_iter().map(view).collect(), next_cursor }
     }
 
-    /// All there is.
+    /// A part of a list that the store has found.
+    pub fn of<R>(found: Slice<R>, view: impl Fn(R) -> T) -> Self {
+        Self { items: found.rows.into_iter().map(view).collect(), next_cursor: found.next }
+    }
+
+    /// Those of items in memory that a page holds, in the order of their ids.
+    pub fn window<R>(mut items: Vec<R>, page: Page, id: impl Fn(&R) -> Uuid, view: impl Fn(R) -> T) -> Self {
+        items.retain(|item| page.after.is_none_or(|after| id(item) > after));
+        items.sort_by_key(&id);
+        items.truncate(usize::try_from(page.limit).unwrap_or(usize::MAX));
+        Self::page(items, page, id, view)
+    }
+
+    /// All there is, where that is little and bounded.
     pub const fn whole(items: Vec<T>) -> Self {
         Self { items, next_cursor: None }
     }
@@ -97,6 +110,18 @@ impl<T: Serialize> IntoResponse for Changed<T> {
             response = tagged(response, version);
         }
         settling(response, Settle { commit: Some(self.commit), revokes: self.revokes })
+    }
+}
+
+/// An answer that shows something this once: nobody keeps it, caches and idempotency keys among them.
+#[derive(Debug)]
+pub struct ShownOnce<T>(pub T);
+
+impl<T: IntoResponse> IntoResponse for ShownOnce<T> {
+    fn into_response(self) -> Response {
+        let mut response = self.0.into_response();
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
     }
 }
 

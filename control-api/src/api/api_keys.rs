@@ -11,10 +11,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::ApiKeyList;
 
 use super::{
-    answer::{Changed, Created, Gone, List, One},
-    extract::{Asked, At, Body, IfMatch, PageQuery, Paging, TenantQuery, WaitQuery},
+    answer::{Changed, Created, Gone, List, One, ShownOnce},
+    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, TenantQuery, WaitQuery},
     schema::wire,
     tenants::checked_rate,
 };
@@ -22,6 +23,7 @@ use crate::{
     App,
     app::{self, api_keys::VerifiedKey, auth_rpc::Place},
     caller::Principal,
+    envelope::Waiting,
     error::AppError,
     service_caller::ServiceCaller,
 };
@@ -88,6 +90,9 @@ pub struct ShownApiKey {
     #[serde(serialize_with = "domain::secret::exposed")]
     #[schemars(with = "String")]
     secret: Secret<String>,
+    /// Gateways that have not heard of it yet, where that was waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<Waiting>,
 }
 
 /// A key to be made.
@@ -172,18 +177,18 @@ pub struct VerifiedApiKey {
 wire!(ApiKeyView, ShownApiKey, CreateApiKey, RotateApiKey, VerifyApiKey, VerifiedApiKey);
 
 /// Lists a tenant's keys, whatever became of them; for who may not see others', their own.
-#[utoipa::path(get, path = "/v1/api-keys", tag = "api keys", params(TenantQuery, PageQuery),
+#[utoipa::path(get, path = "/v1/api-keys", tag = "api keys", params(TenantQuery, ListQuery<ApiKeyList>),
     responses((status = 200, body = List<ApiKeyView>)), security(("bearer" = [])))]
 pub async fn list_api_keys(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<TenantQuery>,
-    Paging(page): Paging,
+    Listed(asked): Listed<ApiKeyList>,
 ) -> Result<Json<List<ApiKeyView>>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
-    let rows = app::api_keys::list_api_keys(&app, &principal, site, page).await?;
+    let found = app::api_keys::list_api_keys(&app, &principal, site, &asked).await?;
     let now = app.now();
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), |it| ApiKeyView::at(it, now))))
+    Ok(Json(List::of(found, |it| ApiKeyView::at(it, now))))
 }
 
 /// Makes a key. The answer shows its text, this once.
@@ -193,7 +198,7 @@ pub async fn create_api_key(
     principal: Principal,
     State(app): State<App>,
     Body(body): Body<CreateApiKey>,
-) -> Result<Created<ShownApiKey>, AppError> {
+) -> Result<ShownOnce<Created<ShownApiKey>>, AppError> {
     let site = principal.site(&app, body.tenant_id).await?;
     let wish = app::api_keys::Wish {
         name: body.name,
@@ -206,8 +211,8 @@ pub async fn create_api_key(
     };
     let (made, secret, commit) = app::api_keys::create_api_key(&app, &principal, site, wish).await?;
     let (location, version) = (format!("/v1/api-keys/{}", made.id), Some(made.version));
-    let body = ShownApiKey { key: ApiKeyView::at(made, app.now()), secret };
-    Ok(Created { location, version, body, commit })
+    let body = ShownApiKey { key: ApiKeyView::at(made, app.now()), secret, waiting: None };
+    Ok(ShownOnce(Created { location, version, body, commit }))
 }
 
 /// Reads a key.
@@ -264,7 +269,7 @@ pub async fn disable_api_key(
 
 /// Gives a key another secret. The answer shows it, this once; the one it had is accepted for the overlap.
 #[utoipa::path(post, path = "/v1/api-keys/{id}/rotate", tag = "api keys",
-    params(("id" = String, Path), WaitQuery), request_body = RotateApiKey,
+    params(("id" = String, Path), WaitQuery, IfMatch), request_body = RotateApiKey,
     responses((status = 200, body = ShownApiKey)), security(("bearer" = [])))]
 pub async fn rotate_api_key(
     principal: Principal,
@@ -272,12 +277,12 @@ pub async fn rotate_api_key(
     At(id): At<ApiKeyId>,
     IfMatch(version): IfMatch,
     Body(body): Body<RotateApiKey>,
-) -> Result<Changed<ShownApiKey>, AppError> {
+) -> Result<ShownOnce<Changed<ShownApiKey>>, AppError> {
     let overlap = body.overlap.map(HumanDuration::get);
     let (changed, secret, commit) = app::api_keys::rotate_api_key(&app, &principal, id, version, overlap).await?;
     let version = Some(changed.version);
-    let body = ShownApiKey { key: ApiKeyView::at(changed, app.now()), secret };
-    Ok(Changed { version, body, commit, revokes: true })
+    let body = ShownApiKey { key: ApiKeyView::at(changed, app.now()), secret, waiting: None };
+    Ok(ShownOnce(Changed { version, body, commit, revokes: true }))
 }
 
 /// Whether a bearer key is accepted now at a place. One that is not is refused with the edge's own code.

@@ -298,7 +298,7 @@ pub async fn list_audit(
 ) -> Result<Json<List<AuditView>>, AppError> {
     let limit = filter.limit.unwrap_or(50);
     if !(1..=500).contains(&limit) {
-        return Err(AppError::field("?limit", "range", "1 to 500 are allowed"));
+        return Err(AppError::parameter("limit", "range", "1 to 500 are allowed"));
     }
     let query = AuditQuery {
         pattern: filter.action,
@@ -413,7 +413,7 @@ fn uncursor(text: &str) -> Result<(Timestamp, AuditEventId), AppError> {
         let (millis, id) = text.split_once(':')?;
         Some((Timestamp::from_millis(millis.parse().ok()?), id.parse().ok()?))
     };
-    read().ok_or_else(|| AppError::field("?cursor", "invalid", "is no `next_cursor` of a page"))
+    read().ok_or_else(|| AppError::parameter("cursor", "invalid", "is no `next_cursor` of a page"))
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub async fn export_audit(
     let (head, checkpoint) = app.store.chain_ends(tenant).await?;
     let after = query.after.unwrap_or(0);
     if after > head.0 {
-        return Err(AppError::field("?after", "range", "is behind the chain's last row"));
+        return Err(AppError::parameter("after", "range", "is behind the chain's last row"));
     }
     let begun = Progress { app, tenant, after, rows: 0, head, checkpoint: checkpoint.map(Into::into) };
     let lines = stream::try_unfold(Some(begun), |progress| async move {

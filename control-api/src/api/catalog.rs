@@ -7,11 +7,12 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::CatalogList;
 
 use super::{
     answer::{Changed, Created, List},
     entitlements::EntitlementView,
-    extract::{Asked, At, Body, IfMatch, PageQuery, Paging, TenantQuery, WaitQuery},
+    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, PageQuery, Paging, TenantQuery, WaitQuery},
     products::ProductView,
     schema::wire,
 };
@@ -96,17 +97,17 @@ impl TryFrom<RequestProduct> for Wish {
 }
 
 /// Lists what a tenant may ask for.
-#[utoipa::path(get, path = "/v1/catalog", tag = "catalog", params(TenantQuery, PageQuery),
+#[utoipa::path(get, path = "/v1/catalog", tag = "catalog", params(TenantQuery, ListQuery<CatalogList>),
     responses((status = 200, body = List<ProductView>)), security(("bearer" = [])))]
 pub async fn list_catalog(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<TenantQuery>,
-    Paging(page): Paging,
+    Listed(asked): Listed<CatalogList>,
 ) -> Result<Json<List<ProductView>>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
-    let rows = app::products::list_catalog(&app, &principal, site, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::products::list_catalog(&app, &principal, site, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Asks to be called back about a product. A tenant asks once, and waits for the answer.
@@ -154,7 +155,7 @@ pub async fn list_product_requests(
 }
 
 /// Says what became of a request. What the tenant gets, `PUT /v1/entitlements` says.
-#[utoipa::path(patch, path = "/v1/catalog/requests/{id}", tag = "catalog", params(("id" = String, Path)),
+#[utoipa::path(patch, path = "/v1/catalog/requests/{id}", tag = "catalog", params(("id" = String, Path), IfMatch),
     request_body = SettleProductRequest, responses((status = 200, body = ProductRequestView)),
     security(("bearer" = [])))]
 pub async fn settle_product_request(

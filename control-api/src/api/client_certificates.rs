@@ -96,7 +96,7 @@ pub async fn read_client_certificates(
 
 /// Sets whose client certificates a hostname believes. What an open connection showed before is judged anew.
 #[utoipa::path(put, path = "/v1/hostnames/{id}/client-certificates", tag = "hostnames",
-    params(("id" = String, Path), WaitQuery), request_body = ClientCertificatesView,
+    params(("id" = String, Path), WaitQuery, IfMatch), request_body = ClientCertificatesView,
     responses((status = 200, body = ClientCertificatesView)), security(("bearer" = [])))]
 pub async fn put_client_certificates(
     principal: Principal,
@@ -116,7 +116,7 @@ pub async fn put_client_certificates(
 
 /// Asks no client of a hostname for a certificate any more; its bindings stay for the next time.
 #[utoipa::path(delete, path = "/v1/hostnames/{id}/client-certificates", tag = "hostnames",
-    params(("id" = String, Path), WaitQuery), responses((status = 204)), security(("bearer" = [])))]
+    params(("id" = String, Path), WaitQuery, IfMatch), responses((status = 204)), security(("bearer" = [])))]
 pub async fn delete_client_certificates(
     principal: Principal,
     State(app): State<App>,

@@ -8,10 +8,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::{CustomerList, CustomerTenantList};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery, given},
+    extract::{At, Body, IfMatch, ListQuery, Listed, WaitQuery, given},
     schema::wire,
     tenants::TenantView,
 };
@@ -129,15 +130,15 @@ fn described(name: &str, description: &str) -> Result<(), AppError> {
 }
 
 /// Lists customers.
-#[utoipa::path(get, path = "/v1/customers", tag = "customers", params(PageQuery),
+#[utoipa::path(get, path = "/v1/customers", tag = "customers", params(ListQuery<CustomerList>),
     responses((status = 200, body = List<CustomerView>)), security(("bearer" = [])))]
 pub async fn list_customers(
     principal: Principal,
     State(app): State<App>,
-    Paging(page): Paging,
+    Listed(asked): Listed<CustomerList>,
 ) -> Result<axum::Json<List<CustomerView>>, AppError> {
-    let rows = app::customers::list_customers(&app, &principal, page).await?;
-    Ok(axum::Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::customers::list_customers(&app, &principal, &asked).await?;
+    Ok(axum::Json(List::of(found, Into::into)))
 }
 
 /// Makes a customer.
@@ -185,7 +186,7 @@ pub async fn read_customer(
 }
 
 /// Changes a customer.
-#[utoipa::path(patch, path = "/v1/customers/{id}", tag = "customers", params(("id" = String, Path), WaitQuery),
+#[utoipa::path(patch, path = "/v1/customers/{id}", tag = "customers", params(("id" = String, Path), WaitQuery, IfMatch),
     request_body = UpdateCustomer, responses((status = 200, body = CustomerView)), security(("bearer" = [])))]
 pub async fn update_customer(
     principal: Principal,
@@ -222,14 +223,14 @@ pub async fn delete_customer(
 }
 
 /// Lists a customer's tenants.
-#[utoipa::path(get, path = "/v1/customers/{id}/tenants", tag = "customers", params(("id" = String, Path), PageQuery),
+#[utoipa::path(get, path = "/v1/customers/{id}/tenants", tag = "customers", params(("id" = String, Path), ListQuery<CustomerTenantList>),
     responses((status = 200, body = List<TenantView>)), security(("bearer" = [])))]
 pub async fn list_customer_tenants(
     principal: Principal,
     State(app): State<App>,
     At(id): At<CustomerId>,
-    Paging(page): Paging,
+    Listed(asked): Listed<CustomerTenantList>,
 ) -> Result<axum::Json<List<TenantView>>, AppError> {
-    let rows = app::tenants::list_customer_tenants(&app, &principal, id, page).await?;
-    Ok(axum::Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::tenants::list_customer_tenants(&app, &principal, id, &asked).await?;
+    Ok(axum::Json(List::of(found, Into::into)))
 }

@@ -185,17 +185,17 @@ impl UnitUsageQuery {
     fn days(&self, now: Timestamp) -> Result<(Span, Span), AppError> {
         let today = Span::at(Period::Day, now);
         let first = Span::at(Period::Day, Span::at(Period::Month, now).starts_at());
-        let day = |pointer: &str, text: &Option<String>, default: Span| match text {
+        let day = |name: &str, text: &Option<String>, default: Span| match text {
             None => Ok(default),
             Some(text) => {
                 let read = text.parse::<Span>().ok().filter(|span| span.period() == Period::Day);
-                read.ok_or_else(|| AppError::field(pointer, "invalid", "is no day such as `2028-02-29`"))
+                read.ok_or_else(|| AppError::parameter(name, "invalid", "is no day such as `2028-02-29`"))
             }
         };
-        let from = day("?from", &self.from, first)?;
-        let to = day("?to", &self.to, Span::numbered(Period::Day, today.number() + 1))?;
+        let from = day("from", &self.from, first)?;
+        let to = day("to", &self.to, Span::numbered(Period::Day, today.number() + 1))?;
         if from >= to || to.number() - from.number() > MAX_DAYS {
-            return Err(AppError::field("?to", "range", format!("1 to {MAX_DAYS} days after `from`")));
+            return Err(AppError::parameter("to", "range", format!("1 to {MAX_DAYS} days after `from`")));
         }
         Ok((from, to))
     }

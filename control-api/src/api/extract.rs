@@ -1,17 +1,30 @@
-//! What handlers take: bodies, ids in paths, pages, versions. Each refuses with a problem that names the place.
+//! What handlers take: bodies, ids in paths, lists and pages, versions. Each refuses with a problem that names the place.
+
+use std::marker::PhantomData;
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    extract::{FromRequest, FromRequestParts, Path, Request},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{Id, TenantId, Timestamp, model::Version};
 use http::{header, request::Parts};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use store::Page;
+use store::{
+    Page,
+    list::{Listing, MAX_SEARCH, Selection, Takes},
+};
+use utoipa::openapi::{
+    KnownFormat, ObjectBuilder, Required, SchemaFormat,
+    path::{Parameter, ParameterBuilder, ParameterIn},
+    schema::Type,
+};
 use uuid::Uuid;
 
-use crate::{App, error::AppError};
+use crate::{
+    App,
+    error::{AppError, FieldError},
+};
 
 /// Longest body, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -109,27 +122,100 @@ impl FromRequestParts<App> for Paging {
         let Asked(query) = Asked::<PageQuery>::from_request_parts(parts, app).await?;
         let limit = query.limit.unwrap_or(Page::FIRST.limit);
         if !(1..=Page::WIDEST.limit).contains(&limit) {
-            return Err(AppError::field("?limit", "range", "1 to 500 are allowed"));
+            return Err(AppError::parameter("limit", "range", "1 to 500 are allowed"));
         }
         let after = query.cursor.map(|cursor| uncursor(&cursor)).transpose()?;
         Ok(Self(Page { after, limit }))
     }
 }
 
-/// Query parameters. One that cannot be read is 422.
+/// A list that is asked for in some order, and what is left of it.
+#[derive(Clone, Debug)]
+pub struct Listed<L>(pub Selection<L>);
+
+impl<L: Listing> FromRequestParts<App> for Listed<L> {
+    type Rejection = AppError;
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, AppError> {
+        let query: Vec<(String, String)> = queried(parts)?;
+        Ok(Self(Selection::read(query.iter().map(|(name, text)| (name.as_str(), text.as_str())))?))
+    }
+}
+
+/// Query parameters of such a list, as its [`Listing`] says.
+#[derive(Debug)]
+pub struct ListQuery<L>(PhantomData<L>);
+
+impl<L: Listing> utoipa::IntoParams for ListQuery<L> {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let sorts = L::SORTS.iter().flat_map(|by| [by.name.to_owned(), format!("-{}", by.name)]);
+        let order = "What it is sorted by; `-` in front for the other way round. By id where nothing is said.";
+        let page = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(MOST));
+        let mut all = vec![
+            parameter("limit", "At most so many items, 1 to 500. Default 50.", page),
+            parameter("cursor", "`next_cursor` of the page before, which was asked for alike.", text()),
+            parameter("sort", order, text().enum_values(Some(sorts))),
+        ];
+        all.extend(L::FILTERS.iter().map(|filter| parameter(filter.name, filter.says, taken(filter.takes))));
+        all
+    }
+}
+
+/// Most items of one page.
+const MOST: u32 = Page::WIDEST.limit;
+
+fn parameter(name: &str, says: &str, schema: ObjectBuilder) -> Parameter {
+    let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query).required(Required::False);
+    parameter.description(Some(says)).schema(Some(schema)).build()
+}
+
+/// A header that a request may carry.
+pub(crate) fn header_parameter(name: &str, says: &str) -> Parameter {
+    let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header).required(Required::False);
+    parameter.description(Some(says)).schema(Some(text())).build()
+}
+
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
+fn taken(takes: Takes) -> ObjectBuilder {
+    match takes {
+        Takes::Part | Takes::Folded | Takes::Text => text().min_length(Some(1)).max_length(Some(MAX_SEARCH)),
+        Takes::Word(words) => text().enum_values(Some(words.iter().copied())),
+        Takes::Id => text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid))),
+        Takes::Flag => ObjectBuilder::new().schema_type(Type::Boolean),
+        Takes::Time => text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))),
+    }
+}
+
+/// Query parameters. One that cannot be read is 400 and named.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequestParts<App> for Asked<T> {
     type Rejection = AppError;
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, AppError> {
-        // No database keeps this character, and nobody means it.
-        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
-            return Err(AppError::field("?", "invalid", "holds NUL"));
-        }
-        let query = Query::<T>::from_request_parts(parts, app).await;
-        query.map(|Query(value)| Self(value)).map_err(|error| AppError::field("?", "invalid", error.body_text()))
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, AppError> {
+        queried(parts).map(Self)
     }
+}
+
+/// Reads the query of a request.
+fn queried<T: DeserializeOwned>(parts: &Parts) -> Result<T, AppError> {
+    let query = parts.uri.query().unwrap_or_default();
+    // No database keeps this character, and nobody means it.
+    let nul = query.split('&').find(|pair| pair.contains("%00"));
+    if let Some((name, _)) = nul.map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
+        return Err(AppError::parameter(&name.replace("%00", ""), "invalid", "holds NUL"));
+    }
+    let read = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+    serde_path_to_error::deserialize(read).map_err(|error| {
+        let name = error.path().to_string();
+        let detail = error.into_inner().to_string();
+        match name.as_str() {
+            "." | "?" => AppError::Parameter(FieldError::new("?", "invalid", detail)),
+            name => AppError::parameter(name, "invalid", detail),
+        }
+    })
 }
 
 /// Which tenant, for staff; a tenant's principals act in their own.
@@ -158,6 +244,13 @@ impl IfMatch {
     /// The version to compare with: the caller's, else the one that was found.
     pub fn or(self, found: Version) -> Version {
         self.0.unwrap_or(found)
+    }
+}
+
+impl utoipa::IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let says = "The `ETag` of what was read: 412 when it was changed since. Whichever it is where nothing is said.";
+        vec![header_parameter("If-Match", says)]
     }
 }
 
@@ -195,7 +288,7 @@ pub fn untimed_cursor<K>(text: &str) -> Result<(Timestamp, Id<K>), AppError> {
         let (millis, id) = text.split_once(':')?;
         Some((Timestamp::from_millis(millis.parse().ok()?), id.parse().ok()?))
     };
-    read().ok_or_else(|| AppError::field("?cursor", "invalid", "is no `next_cursor` of a page"))
+    read().ok_or_else(|| AppError::parameter("cursor", "invalid", "is no `next_cursor` of a page"))
 }
 
 /// A place in a list, as it was given out.
@@ -206,7 +299,7 @@ pub fn uncursor(text: &str) -> Result<Uuid, AppError> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok();
     bytes
         .and_then(|bytes| Uuid::from_slice(&bytes).ok())
-        .ok_or_else(|| AppError::field("?cursor", "invalid", "is no `next_cursor` of a page"))
+        .ok_or_else(|| AppError::parameter("cursor", "invalid", "is no `next_cursor` of a page"))
 }
 
 #[cfg(test)]

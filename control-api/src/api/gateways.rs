@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     answer::{Gone, List},
-    extract::{At, WaitQuery},
+    extract::{At, PageQuery, Paging, WaitQuery},
     schema::wire,
 };
 use crate::{
@@ -75,11 +75,16 @@ impl GatewayView {
 }
 
 /// Lists gateways: enrolled ones with their state, and what each has applied.
-#[utoipa::path(get, path = "/v1/gateways", tag = "gateways",
+#[utoipa::path(get, path = "/v1/gateways", tag = "gateways", params(PageQuery),
     responses((status = 200, body = List<GatewayView>)), security(("bearer" = [])))]
-pub async fn list_gateways(principal: Principal, State(app): State<App>) -> Result<Json<List<GatewayView>>, AppError> {
+pub async fn list_gateways(
+    principal: Principal,
+    State(app): State<App>,
+    Paging(page): Paging,
+) -> Result<Json<List<GatewayView>>, AppError> {
     let rows = app::gateways::list_gateways(&app, &principal).await?;
-    Ok(Json(List::whole(rows.into_iter().filter_map(|row| GatewayView::new(row, app.now())).collect())))
+    let views = rows.into_iter().filter_map(|row| GatewayView::new(row, app.now())).collect();
+    Ok(Json(List::window(views, page, |it: &GatewayView| it.id.uuid(), |it| it)))
 }
 
 /// Revokes a gateway: it is answered nothing more. 202 while its last lease still runs.

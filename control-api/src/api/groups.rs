@@ -7,10 +7,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::GroupList;
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{Asked, At, Body, IfMatch, PageQuery, Paging, TenantQuery, WaitQuery},
+    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, PageQuery, Paging, TenantQuery, WaitQuery},
     schema::wire,
 };
 use crate::{App, app, app::groups::GroupEdit, caller::Principal, error::AppError};
@@ -89,17 +90,17 @@ pub struct CreateGroupMember {
 wire!(GroupView, GroupMemberView, CreateGroup, UpdateGroup, CreateGroupMember);
 
 /// Lists a tenant's groups.
-#[utoipa::path(get, path = "/v1/groups", tag = "groups", params(TenantQuery, PageQuery),
+#[utoipa::path(get, path = "/v1/groups", tag = "groups", params(TenantQuery, ListQuery<GroupList>),
     responses((status = 200, body = List<GroupView>)), security(("bearer" = [])))]
 pub async fn list_groups(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<TenantQuery>,
-    Paging(page): Paging,
+    Listed(asked): Listed<GroupList>,
 ) -> Result<Json<List<GroupView>>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
-    let rows = app::groups::list_groups(&app, &principal, site, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::groups::list_groups(&app, &principal, site, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Makes a group. It grants nothing before a role is bound to it.
@@ -134,7 +135,7 @@ pub async fn read_group(
 
 /// Changes what a group is called.
 #[utoipa::path(patch, path = "/v1/groups/{id}", tag = "groups",
-    params(("id" = String, Path), TenantQuery, WaitQuery), request_body = UpdateGroup,
+    params(("id" = String, Path), TenantQuery, WaitQuery, IfMatch), request_body = UpdateGroup,
     responses((status = 200, body = GroupView)), security(("bearer" = [])))]
 pub async fn update_group(
     principal: Principal,

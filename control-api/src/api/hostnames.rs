@@ -4,17 +4,17 @@ use axum::{Json, extract::State};
 use domain::{
     Admission, ByteSize, CertificateId, Cors, FleetName, HostName, HostnameId, ProjectId, Secret, ServiceId, TenantId,
     Timestamp,
-    model::{Hostname, HostnameFilter, HostnameKind, NewHostname, TlsMode, VerifyState},
+    model::{Hostname, HostnameKind, NewHostname, TlsMode, VerifyState},
     response::ResponsePolicy,
     snapshot::Purpose,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::read::*;
+use store::{list::HostnameList, read::*};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{Asked, At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, TenantQuery, WaitQuery},
     proofs::ProofView,
     schema::wire,
 };
@@ -133,21 +133,6 @@ impl CreateHostname {
     }
 }
 
-/// Which hostnames of the list.
-#[derive(Clone, Copy, Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct HostnameQuery {
-    /// Of this tenant only; a tenant's principals see their own anyway.
-    #[param(value_type = Option<String>)]
-    tenant_id: Option<TenantId>,
-    /// In this state only: `pending`, `verified` or `failed`.
-    #[param(value_type = Option<String>)]
-    state: Option<VerifyState>,
-    /// Of this kind only: `platform` or `custom`.
-    #[param(value_type = Option<String>)]
-    kind: Option<HostnameKind>,
-}
-
 /// What of a hostname changes; what is left out stays.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -190,18 +175,16 @@ fn checked(admission: Option<&Admission>, cors: Option<&Cors>) -> Result<(), App
 }
 
 /// Lists hostnames.
-#[utoipa::path(get, path = "/v1/hostnames", tag = "hostnames", params(HostnameQuery, PageQuery),
+#[utoipa::path(get, path = "/v1/hostnames", tag = "hostnames", params(ListQuery<HostnameList>),
     responses((status = 200, body = List<HostnameView>)), security(("bearer" = [])))]
 pub async fn list_hostnames(
     principal: Principal,
     State(app): State<App>,
-    Asked(query): Asked<HostnameQuery>,
-    Paging(page): Paging,
+    Asked(query): Asked<TenantQuery>,
+    Listed(asked): Listed<HostnameList>,
 ) -> Result<Json<List<HostnameView>>, AppError> {
-    let HostnameQuery { tenant_id, state: verify_state, kind } = query;
-    let filter = HostnameFilter { tenant_id, verify_state, kind };
-    let rows = app::hostnames::list_hostnames(&app, &principal, filter, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::hostnames::list_hostnames(&app, &principal, query.tenant_id, asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Makes a hostname, or claims one: the answer then says what has to stand in DNS before it can be verified.
@@ -271,7 +254,7 @@ pub async fn read_hostname(
 }
 
 /// Sets which services a hostname offers, which fleet serves it, whom it lets in, and how it answers.
-#[utoipa::path(patch, path = "/v1/hostnames/{id}", tag = "hostnames", params(("id" = String, Path), WaitQuery),
+#[utoipa::path(patch, path = "/v1/hostnames/{id}", tag = "hostnames", params(("id" = String, Path), WaitQuery, IfMatch),
     request_body = UpdateHostname, responses((status = 200, body = HostnameView)), security(("bearer" = [])))]
 pub async fn update_hostname(
     principal: Principal,

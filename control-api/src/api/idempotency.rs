@@ -1,9 +1,17 @@
 //! `Idempotency-Key` on creates: the same request twice is done once, and answered the same.
 //!
-//! Kept for 24 h per principal, path and query. The key with another body is a mistake: 422. Two requests with one key at the
-//! same time are done one after the other in this process.
+//! The key is claimed in the transaction of the change itself ([`store::Claim`]), so there is no moment in which the
+//! change is made and the key is not taken. The second request runs like the first one up to that transaction: its token
+//! is verified, its right is judged, its body is read and looked at, all as things are now. Only then it is told what the
+//! first was answered.
+//!
+//! Only creates (201) keep their key and answer. Whatever else a POST does may be done again, and must be where the answer
+//! says that no gateway accepts something any more: that is asked anew each time.
+//!
+//! Kept for 24 h per principal, path and query. The key with another body is a mistake: 422. What an answer shows once is
+//! not kept: who asks again is told so (409 `shown_once`). Where the first has made its change and not answered yet, or
+//! never will, the second is told that: 409 `idempotency_unanswered`. Within this process it waits for its turn.
 
-use authz::{Authorized, action::AppendAudit};
 use axum::{
     body::{Body, Bytes, to_bytes},
     extract::{FromRequestParts, Request, State},
@@ -13,13 +21,25 @@ use axum::{
 use domain::Secret;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use store::{Audited, StoredResponse, read::*};
+use store::{Claim, StoreError, StoredResponse, read::*};
 
-use super::extract::MAX_BODY;
-use crate::{App, caller::Principal, error::AppError};
+use super::{answer::settling, extract::MAX_BODY};
+use crate::{
+    App,
+    caller::Principal,
+    envelope::{Settle, is_shown_once},
+    error::AppError,
+    problem::Raised,
+};
 
 /// Longest key, in bytes.
 const MAX_KEY: usize = 255;
+
+/// Longest answer that is kept, in bytes.
+const MAX_KEPT: usize = 64 * 1024;
+
+/// Longest path and query that a key is kept for, in bytes.
+const MAX_TARGET: usize = 1024;
 
 /// An answer as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -43,7 +63,7 @@ async fn keyed(app: &App, key: &HeaderValue, request: Request, next: Next) -> Re
     let invalid = || AppError::field("!idempotency-key", "invalid", "1 to 255 visible ASCII characters");
     let key = key.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len())).ok_or_else(invalid)?;
     let (mut parts, body) = request.into_parts();
-    // Signing in has no principal yet and is not a create.
+    // Who signs in is no principal yet.
     let Ok(principal) = Principal::from_request_parts(&mut parts, app).await else {
         return Ok(next.run(Request::from_parts(parts, body)).await);
     };
@@ -51,44 +71,54 @@ async fn keyed(app: &App, key: &HeaderValue, request: Request, next: Next) -> Re
     // The query says where (`tenant_id`), the context as whom: another of either is another request.
     let who = format!("{} {} {}", principal.user, principal.tenant, principal.is_system());
     let path = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let _alone = app.idempotency.take(&format!("{who} {path} {key}")).await;
-
-    let body_hash = hash(&body);
-    if let Some(stored) = app.store.stored_response(&who, &path, key).await? {
-        return if stored.body_hash == body_hash { replay(&stored) } else { Err(AppError::IdempotencyReused) };
+    if path.len() > MAX_TARGET {
+        return Err(AppError::field("!idempotency-key", "invalid", "is for paths of at most 1024 bytes"));
     }
-    let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
-    if answer.status() != StatusCode::CREATED {
+    let _alone = app.idempotency.take(&format!("{who} {path} {key}")).await;
+    // Who waited is looked at again.
+    parts.extensions.remove::<Principal>();
+    let claim = Claim::new(&who, &path, key, hash(&body));
+    let answer = claim.during(next.run(Request::from_parts(parts, Body::from(body)))).await;
+    if was_claimed(&answer) {
+        return match app.store.stored_response(&claim).await? {
+            Some(stored) => replay(&stored),
+            None => Ok(answer),
+        };
+    }
+    if !claim.is_taken() {
         return Ok(answer);
     }
-    remember(app, (&who, &path, key), body_hash, answer).await
+    // After a failure of ours nobody knows what was done: the key stays taken.
+    if answer.status().is_server_error() {
+        return Ok(answer);
+    }
+    if answer.status() != StatusCode::CREATED {
+        app.store.release_claim(&claim, app.now()).await?;
+        return Ok(answer);
+    }
+    keep(app, &claim, answer).await
 }
 
-async fn remember(
-    app: &App,
-    (who, path, key): (&str, &str, &str),
-    body_hash: [u8; 32],
-    answer: Response,
-) -> Result<Response, AppError> {
+/// Whether a request with this key and body made its change before.
+fn was_claimed(answer: &Response) -> bool {
+    let raised = answer.extensions().get::<Raised>();
+    raised.is_some_and(|raised| matches!(*raised.0, AppError::Store(StoreError::Claimed { alike: true })))
+}
+
+async fn keep(app: &App, claim: &Claim, answer: Response) -> Result<Response, AppError> {
+    // What is shown once is not kept, nor what is very long: whoever asks again is told that it was shown.
+    let once = is_shown_once(&answer);
     let (parts, body) = answer.into_parts();
     let bytes = to_bytes(body, usize::MAX).await;
     let bytes = bytes.map_err(|error| AppError::internal("an answer cannot be read", error))?;
-    // What is shown once is not kept: whoever asks again is told that it was shown.
-    let once = text(&parts.headers, &header::CACHE_CONTROL).as_deref() == Some("no-store");
     let kept = Kept {
         location: text(&parts.headers, &header::LOCATION),
         etag: text(&parts.headers, &header::ETAG),
-        body: if once { None } else { Some(String::from_utf8_lossy(&bytes).into_owned()) },
+        body: if once || bytes.len() > MAX_KEPT { None } else { Some(String::from_utf8_lossy(&bytes).into_owned()) },
     };
     let kept = serde_json::to_vec(&kept).map_err(|error| AppError::internal("an answer cannot be kept", error))?;
-    let response = StoredResponse { body_hash, status: u32::from(parts.status.as_u16()), body: Secret::new(kept) };
-    let by = Authorized::<AppendAudit>::system("idempotency");
-    let response = &response;
-    let kept = app.store.write(&by, app.now(), |tx| async move {
-        tx.remember_response(who, path, key, response).await?;
-        Ok::<_, AppError>(Audited::unchanged(()))
-    });
-    kept.await?;
+    let status = u32::from(parts.status.as_u16());
+    app.store.keep_response(claim, status, &Secret::new(kept), app.now()).await?;
     Ok(Response::from_parts(parts, Body::from(bytes)))
 }
 
@@ -97,8 +127,8 @@ fn replay(stored: &StoredResponse) -> Result<Response, AppError> {
     let kept: Kept = serde_json::from_slice(stored.body.expose()).map_err(unreadable)?;
     let status = u16::try_from(stored.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
     let Some(body) = kept.body else {
-        let place = kept.location.unwrap_or_default();
-        let detail = format!("it was made at {place}, and what the answer held is shown once");
+        let place = kept.location.map_or_else(String::new, |place| format!(" at {place}"));
+        let detail = format!("it was made{place}, and what the answer held is shown once");
         return Err(AppError::Conflict { code: "shown_once", detail });
     };
     let mut response = (status.unwrap_or(StatusCode::CREATED), body).into_response();
@@ -110,7 +140,8 @@ fn replay(stored: &StoredResponse) -> Result<Response, AppError> {
             headers.insert(name, value);
         }
     }
-    Ok(response)
+    // `?wait=applied` waits for all that was done until now, this among it.
+    Ok(settling(response, Settle { commit: None, revokes: false }))
 }
 
 fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {

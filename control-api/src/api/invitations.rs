@@ -7,10 +7,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::InvitationList;
 
 use super::{
     answer::{Changed, Created, Gone, List},
-    extract::{At, Body, PageQuery, Paging, WaitQuery},
+    extract::{At, Body, ListQuery, Listed, WaitQuery},
     schema::wire,
 };
 use crate::{
@@ -113,17 +114,17 @@ wire!(InvitationView, CreateInvitation, MadeInvitation, AcceptInvitation, Joined
 
 /// Lists a tenant's invitations, whatever became of them.
 #[utoipa::path(get, path = "/v1/tenants/{id}/invitations", tag = "invitations",
-    params(("id" = String, Path), PageQuery), responses((status = 200, body = List<InvitationView>)),
+    params(("id" = String, Path), ListQuery<InvitationList>), responses((status = 200, body = List<InvitationView>)),
     security(("bearer" = [])))]
 pub async fn list_invitations(
     principal: Principal,
     State(app): State<App>,
     At(tenant): At<TenantId>,
-    Paging(page): Paging,
+    Listed(asked): Listed<InvitationList>,
 ) -> Result<Json<List<InvitationView>>, AppError> {
-    let rows = app::invitations::list_invitations(&app, &principal, tenant, page).await?;
+    let found = app::invitations::list_invitations(&app, &principal, tenant, &asked).await?;
     let now = app.now();
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), |it| InvitationView::at(it, now))))
+    Ok(Json(List::of(found, |it| InvitationView::at(it, now))))
 }
 
 /// Invites whoever reads an address to join a tenant.

@@ -10,10 +10,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::IssuerList;
 
 use super::{
     answer::{Changed, Created, Gone, List},
-    extract::{Asked, At, Body, WaitQuery},
+    extract::{Asked, At, Body, ListQuery, Listed, WaitQuery},
     schema::wire,
     signing_keys::ProjectQuery,
 };
@@ -119,15 +120,16 @@ impl Issuer {
 }
 
 /// Lists a project's external issuers.
-#[utoipa::path(get, path = "/v1/issuers", tag = "keys", params(ProjectQuery),
+#[utoipa::path(get, path = "/v1/issuers", tag = "keys", params(ProjectQuery, ListQuery<IssuerList>),
     responses((status = 200, body = List<Issuer>)), security(("bearer" = [])))]
 pub async fn list_issuers(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<ProjectQuery>,
+    Listed(asked): Listed<IssuerList>,
 ) -> Result<Json<List<Issuer>>, AppError> {
-    let rows = app::issuers::list_issuers(&app, &principal, query.project_id).await?;
-    Ok(Json(List::whole(rows.into_iter().map(Into::into).collect())))
+    let found = app::issuers::list_issuers(&app, &principal, query.project_id, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Binds an external issuer.

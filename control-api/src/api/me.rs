@@ -94,7 +94,7 @@ pub async fn read_me(principal: Principal, State(app): State<App>) -> Result<One
 }
 
 /// Changes one's own profile.
-#[utoipa::path(patch, path = "/v1/me", tag = "me", params(WaitQuery), request_body = UpdateMe,
+#[utoipa::path(patch, path = "/v1/me", tag = "me", params(WaitQuery, IfMatch), request_body = UpdateMe,
     responses((status = 200, body = UserView)), security(("bearer" = [])))]
 pub async fn update_me(
     principal: Principal,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{Asked, At, Body, IfMatch, TenantQuery, WaitQuery},
+    extract::{Asked, At, Body, IfMatch, PageQuery, Paging, TenantQuery, WaitQuery},
     schema::wire,
 };
 use crate::{
@@ -99,17 +99,18 @@ impl TryFrom<WriteMenu> for MenuDraft {
     }
 }
 
-/// Lists a tenant's menu, whole; for staff that names no tenant, the staff's own.
-#[utoipa::path(get, path = "/v1/menus", tag = "menus", params(TenantQuery),
+/// Lists a tenant's menu; for staff that names no tenant, the staff's own.
+#[utoipa::path(get, path = "/v1/menus", tag = "menus", params(TenantQuery, PageQuery),
     responses((status = 200, body = List<MenuView>)), security(("bearer" = [])))]
 pub async fn list_menus(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<TenantQuery>,
+    Paging(page): Paging,
 ) -> Result<Json<List<MenuView>>, AppError> {
     let site = MenuSite::of(&app, &principal, query.tenant_id).await?;
     let rows = app::menus::list_menus(&app, &principal, site).await?;
-    Ok(Json(List::whole(rows.into_iter().map(Into::into).collect())))
+    Ok(Json(List::window(rows, page, |it| it.id.uuid(), Into::into)))
 }
 
 /// Makes an entry.
@@ -142,7 +143,7 @@ pub async fn read_menu(
 }
 
 /// Replaces an entry; its key stays.
-#[utoipa::path(put, path = "/v1/menus/{id}", tag = "menus", params(("id" = String, Path), TenantQuery, WaitQuery),
+#[utoipa::path(put, path = "/v1/menus/{id}", tag = "menus", params(("id" = String, Path), TenantQuery, WaitQuery, IfMatch),
     request_body = WriteMenu, responses((status = 200, body = MenuView)), security(("bearer" = [])))]
 pub async fn replace_menu(
     principal: Principal,

@@ -15,6 +15,7 @@ pub mod client_certificates;
 pub mod customer_states;
 pub mod customers;
 pub mod decisions;
+pub mod docs;
 pub mod email_domains;
 pub mod entitlements;
 pub mod extract;

@@ -106,7 +106,7 @@ pub async fn read_my_preferences(
 }
 
 /// Replaces what one prefers in the tenant.
-#[utoipa::path(put, path = "/v1/me/preferences", tag = "me", params(WaitQuery), request_body = PutPreferences,
+#[utoipa::path(put, path = "/v1/me/preferences", tag = "me", params(WaitQuery, IfMatch), request_body = PutPreferences,
     responses((status = 200, body = PreferencesView)), security(("bearer" = [])))]
 pub async fn put_my_preferences(
     principal: Principal,

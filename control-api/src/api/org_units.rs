@@ -4,10 +4,11 @@ use axum::{Json, extract::State};
 use domain::{OrgUnitId, TenantId, Timestamp, UserId, model::OrgUnit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::{DeletedOrgUnitList, OrgUnitList};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{Asked, At, Body, IfMatch, PageQuery, Paging, TenantQuery, WaitQuery},
+    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, TenantQuery, WaitQuery},
     schema::wire,
 };
 use crate::{App, app, app::org_units::UnitDraft, caller::Principal, error::AppError};
@@ -86,18 +87,22 @@ pub struct OrgUnitFilter {
 wire!(OrgUnitView, OrgUnitStatus, WriteOrgUnit);
 
 /// Lists a tenant's organisational units.
-#[utoipa::path(get, path = "/v1/org-units", tag = "org units", params(TenantQuery, OrgUnitFilter, PageQuery),
+#[utoipa::path(get, path = "/v1/org-units", tag = "org units", params(TenantQuery, OrgUnitFilter, ListQuery<OrgUnitList>),
     responses((status = 200, body = List<OrgUnitView>)), security(("bearer" = [])))]
 pub async fn list_org_units(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<TenantQuery>,
     Asked(filter): Asked<OrgUnitFilter>,
-    Paging(page): Paging,
+    Listed(living): Listed<OrgUnitList>,
+    Listed(deleted): Listed<DeletedOrgUnitList>,
 ) -> Result<Json<List<OrgUnitView>>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
-    let rows = app::org_units::list_org_units(&app, &principal, site, filter.deleted, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = match filter.deleted {
+        true => app::org_units::list_org_units(&app, &principal, site, &deleted).await?,
+        false => app::org_units::list_org_units(&app, &principal, site, &living).await?,
+    };
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Makes an organisational unit.
@@ -131,7 +136,7 @@ pub async fn read_org_unit(
 
 /// Changes what an organisational unit is called.
 #[utoipa::path(put, path = "/v1/org-units/{ou}", tag = "org units",
-    params(("ou" = String, Path), TenantQuery, WaitQuery), request_body = WriteOrgUnit,
+    params(("ou" = String, Path), TenantQuery, WaitQuery, IfMatch), request_body = WriteOrgUnit,
     responses((status = 200, body = OrgUnitView)), security(("bearer" = [])))]
 pub async fn replace_org_unit(
     principal: Principal,

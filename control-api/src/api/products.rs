@@ -10,10 +10,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::ProductList;
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{At, Body, IfMatch, PageQuery, Paging, given},
+    extract::{At, Body, IfMatch, ListQuery, Listed, given},
     schema::wire,
 };
 use crate::{
@@ -129,15 +130,15 @@ pub(super) fn checked_quota(pointer: &str, quota: ProductQuota) -> Result<Produc
 }
 
 /// Lists the products.
-#[utoipa::path(get, path = "/v1/products", tag = "products", params(PageQuery),
+#[utoipa::path(get, path = "/v1/products", tag = "products", params(ListQuery<ProductList>),
     responses((status = 200, body = List<ProductView>)), security(("bearer" = [])))]
 pub async fn list_products(
     principal: Principal,
     State(app): State<App>,
-    Paging(page): Paging,
+    Listed(asked): Listed<ProductList>,
 ) -> Result<Json<List<ProductView>>, AppError> {
-    let rows = app::products::list_products(&app, &principal, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::products::list_products(&app, &principal, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Makes a product.
@@ -180,7 +181,7 @@ pub async fn read_product(
 }
 
 /// Changes a product; its key stays, and so does the end of trials that were begun.
-#[utoipa::path(patch, path = "/v1/products/{id}", tag = "products", params(("id" = String, Path)),
+#[utoipa::path(patch, path = "/v1/products/{id}", tag = "products", params(("id" = String, Path), IfMatch),
     request_body = UpdateProduct, responses((status = 200, body = ProductView)), security(("bearer" = [])))]
 pub async fn update_product(
     principal: Principal,

@@ -7,10 +7,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::ProjectList;
 
 use super::{
     answer::{Changed, Created, List, One},
-    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    extract::{At, Body, IfMatch, ListQuery, Listed, WaitQuery},
     schema::wire,
 };
 use crate::{App, app, app::projects::ProjectEdit, caller::Principal, context::new_id, error::AppError};
@@ -83,15 +84,15 @@ pub struct UpdateProject {
 wire!(ProjectView, CreateProject, UpdateProject);
 
 /// Lists projects.
-#[utoipa::path(get, path = "/v1/projects", tag = "projects", params(PageQuery),
+#[utoipa::path(get, path = "/v1/projects", tag = "projects", params(ListQuery<ProjectList>),
     responses((status = 200, body = List<ProjectView>)), security(("bearer" = [])))]
 pub async fn list_projects(
     principal: Principal,
     State(app): State<App>,
-    Paging(page): Paging,
+    Listed(asked): Listed<ProjectList>,
 ) -> Result<axum::Json<List<ProjectView>>, AppError> {
-    let rows = app::projects::list_projects(&app, &principal, page).await?;
-    Ok(axum::Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::projects::list_projects(&app, &principal, &asked).await?;
+    Ok(axum::Json(List::of(found, Into::into)))
 }
 
 /// Makes a project.
@@ -139,7 +140,7 @@ pub async fn read_project(
 }
 
 /// Changes a project.
-#[utoipa::path(patch, path = "/v1/projects/{id}", tag = "projects", params(("id" = String, Path), WaitQuery),
+#[utoipa::path(patch, path = "/v1/projects/{id}", tag = "projects", params(("id" = String, Path), WaitQuery, IfMatch),
     request_body = UpdateProject, responses((status = 200, body = ProjectView)), security(("bearer" = [])))]
 pub async fn update_project(
     principal: Principal,

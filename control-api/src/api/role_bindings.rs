@@ -7,10 +7,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::RoleBindingList;
 
 use super::{
     answer::{Created, Gone, List},
-    extract::{Asked, At, Body, PageQuery, Paging, TenantQuery, WaitQuery},
+    extract::{Asked, At, Body, ListQuery, Listed, TenantQuery, WaitQuery},
     schema::wire,
 };
 use crate::{App, app, caller::Principal, error::AppError};
@@ -77,17 +78,17 @@ pub struct CreateRoleBinding {
 wire!(RoleBindingView, CreateRoleBinding);
 
 /// Lists the role bindings of a tenant.
-#[utoipa::path(get, path = "/v1/role-bindings", tag = "roles", params(TenantQuery, PageQuery),
+#[utoipa::path(get, path = "/v1/role-bindings", tag = "roles", params(TenantQuery, ListQuery<RoleBindingList>),
     responses((status = 200, body = List<RoleBindingView>)), security(("bearer" = [])))]
 pub async fn list_role_bindings(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<TenantQuery>,
-    Paging(page): Paging,
+    Listed(asked): Listed<RoleBindingList>,
 ) -> Result<Json<List<RoleBindingView>>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
-    let rows = app::role_bindings::list_role_bindings(&app, &principal, site, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::role_bindings::list_role_bindings(&app, &principal, site, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Gives a role.

@@ -8,10 +8,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::RoleList;
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{Asked, At, Body, IfMatch, PageQuery, Paging, TenantQuery, WaitQuery},
+    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, TenantQuery, WaitQuery},
     schema::wire,
 };
 use crate::{
@@ -98,17 +99,17 @@ impl WriteRole {
 }
 
 /// Lists the roles a tenant has: its own and the built-in ones.
-#[utoipa::path(get, path = "/v1/roles", tag = "roles", params(TenantQuery, PageQuery),
+#[utoipa::path(get, path = "/v1/roles", tag = "roles", params(TenantQuery, ListQuery<RoleList>),
     responses((status = 200, body = List<RoleView>)), security(("bearer" = [])))]
 pub async fn list_roles(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<TenantQuery>,
-    Paging(page): Paging,
+    Listed(asked): Listed<RoleList>,
 ) -> Result<Json<List<RoleView>>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
-    let rows = app::roles::list_roles(&app, &principal, site, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::roles::list_roles(&app, &principal, site, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Makes a tenant's own role.
@@ -142,7 +143,7 @@ pub async fn read_role(
 }
 
 /// Replaces a tenant's own role.
-#[utoipa::path(put, path = "/v1/roles/{id}", tag = "roles", params(("id" = String, Path), TenantQuery, WaitQuery),
+#[utoipa::path(put, path = "/v1/roles/{id}", tag = "roles", params(("id" = String, Path), TenantQuery, WaitQuery, IfMatch),
     request_body = WriteRole, responses((status = 200, body = RoleView)), security(("bearer" = [])))]
 pub async fn replace_role(
     principal: Principal,

@@ -9,10 +9,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::RouteList;
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    extract::{At, Body, IfMatch, ListQuery, Listed, WaitQuery},
     schema::wire,
     tenants::checked_rate,
 };
@@ -221,15 +222,15 @@ fn checked_stream(longest: Option<HumanDuration>) -> Result<Option<HumanDuration
 }
 
 /// Lists all routes.
-#[utoipa::path(get, path = "/v1/routes", tag = "routes", params(PageQuery),
+#[utoipa::path(get, path = "/v1/routes", tag = "routes", params(ListQuery<RouteList>),
     responses((status = 200, body = List<RouteBody>)), security(("bearer" = [])))]
 pub async fn list_routes(
     principal: Principal,
     State(app): State<App>,
-    Paging(page): Paging,
+    Listed(asked): Listed<RouteList>,
 ) -> Result<Json<List<RouteBody>>, AppError> {
-    let rows = app::routes::list_routes(&app, &principal, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.rule.id.uuid(), Into::into)))
+    let found = app::routes::list_routes(&app, &principal, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Makes a route. One that matches the same requests as another equally well is refused.
@@ -261,7 +262,7 @@ pub async fn read_route(
 }
 
 /// Replaces what a route says; what it belongs to stays.
-#[utoipa::path(put, path = "/v1/routes/{id}", tag = "routes", params(("id" = String, Path), WaitQuery),
+#[utoipa::path(put, path = "/v1/routes/{id}", tag = "routes", params(("id" = String, Path), WaitQuery, IfMatch),
     request_body = RouteBody, responses((status = 200, body = RouteBody)), security(("bearer" = [])))]
 pub async fn replace_route(
     principal: Principal,

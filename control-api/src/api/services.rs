@@ -7,10 +7,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::ServiceList;
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    extract::{At, Body, IfMatch, ListQuery, Listed, WaitQuery},
     schema::wire,
 };
 use crate::{App, app, caller::Principal, context::new_id, error::AppError};
@@ -69,15 +70,15 @@ fn named(name: &str) -> Result<(), AppError> {
 }
 
 /// Lists services.
-#[utoipa::path(get, path = "/v1/services", tag = "routes", params(PageQuery),
+#[utoipa::path(get, path = "/v1/services", tag = "routes", params(ListQuery<ServiceList>),
     responses((status = 200, body = List<ServiceView>)), security(("bearer" = [])))]
 pub async fn list_services(
     principal: Principal,
     State(app): State<App>,
-    Paging(page): Paging,
+    Listed(asked): Listed<ServiceList>,
 ) -> Result<Json<List<ServiceView>>, AppError> {
-    let rows = app::services::list_services(&app, &principal, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::services::list_services(&app, &principal, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Makes a service.
@@ -108,7 +109,7 @@ pub async fn read_service(
 }
 
 /// Changes a service.
-#[utoipa::path(patch, path = "/v1/services/{id}", tag = "routes", params(("id" = String, Path), WaitQuery),
+#[utoipa::path(patch, path = "/v1/services/{id}", tag = "routes", params(("id" = String, Path), WaitQuery, IfMatch),
     request_body = UpdateService, responses((status = 200, body = ServiceView)), security(("bearer" = [])))]
 pub async fn update_service(
     principal: Principal,

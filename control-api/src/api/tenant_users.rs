@@ -2,28 +2,28 @@
 
 use axum::{Json, extract::State};
 use domain::{SessionId, UserId};
+use store::list::UserList;
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{Asked, At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    extract::{At, Body, IfMatch, ListQuery, Listed, PageQuery, Paging, WaitQuery},
     me::ENDS,
     my_units::UnitOfUserView,
-    users::{CreateUser, ResetPassword, SessionView, UpdateUser, UserQuery, UserView},
+    users::{CreateUser, ResetPassword, SessionView, UpdateUser, UserView},
 };
 use crate::{App, app, caller::Principal, error::AppError};
 
 /// Lists the tenant's users.
-#[utoipa::path(get, path = "/api/v1/tenant/users", tag = "tenant users", params(UserQuery, PageQuery),
+#[utoipa::path(get, path = "/api/v1/tenant/users", tag = "tenant users", params(ListQuery<UserList>),
     responses((status = 200, body = List<UserView>)), security(("bearer" = [])))]
 pub async fn list_tenant_users(
     principal: Principal,
     State(app): State<App>,
-    Asked(query): Asked<UserQuery>,
-    Paging(page): Paging,
+    Listed(asked): Listed<UserList>,
 ) -> Result<Json<List<UserView>>, AppError> {
     let site = principal.own_site()?;
-    let rows = app::users::list_users(&app, &principal, site, &query.filter()?, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::users::list_users(&app, &principal, site, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Makes a user of the tenant.
@@ -67,7 +67,7 @@ async fn change(
 
 /// Changes a user of the tenant; what is absent stays.
 #[utoipa::path(put, path = "/api/v1/tenant/users/{id}", tag = "tenant users",
-    params(("id" = String, Path), WaitQuery), request_body = UpdateUser,
+    params(("id" = String, Path), WaitQuery, IfMatch), request_body = UpdateUser,
     responses((status = 200, body = UserView)), security(("bearer" = [])))]
 pub async fn replace_tenant_user(
     principal: Principal,
@@ -81,7 +81,7 @@ pub async fn replace_tenant_user(
 
 /// Changes a user of the tenant; what is absent stays.
 #[utoipa::path(patch, path = "/api/v1/tenant/users/{id}", tag = "tenant users",
-    params(("id" = String, Path), WaitQuery), request_body = UpdateUser,
+    params(("id" = String, Path), WaitQuery, IfMatch), request_body = UpdateUser,
     responses((status = 200, body = UserView)), security(("bearer" = [])))]
 pub async fn update_tenant_user(
     principal: Principal,

@@ -12,10 +12,11 @@ use domain::{
 use http::{HeaderValue, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::TenantList;
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery, given},
+    extract::{At, Body, IfMatch, ListQuery, Listed, WaitQuery, given},
     schema::wire,
 };
 use crate::{
@@ -212,15 +213,15 @@ pub(super) fn checked_rate(pointer: &str, limit: Option<RateLimit>) -> Result<Op
 }
 
 /// Lists tenants.
-#[utoipa::path(get, path = "/v1/tenants", tag = "tenants", params(PageQuery),
+#[utoipa::path(get, path = "/v1/tenants", tag = "tenants", params(ListQuery<TenantList>),
     responses((status = 200, body = List<TenantView>)), security(("bearer" = [])))]
 pub async fn list_tenants(
     principal: Principal,
     State(app): State<App>,
-    Paging(page): Paging,
+    Listed(asked): Listed<TenantList>,
 ) -> Result<axum::Json<List<TenantView>>, AppError> {
-    let rows = app::tenants::list_tenants(&app, &principal, page).await?;
-    Ok(axum::Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::tenants::list_tenants(&app, &principal, &asked).await?;
+    Ok(axum::Json(List::of(found, Into::into)))
 }
 
 /// Makes a tenant. A one-time password is in this answer and nowhere else.
@@ -305,7 +306,7 @@ pub async fn read_tenant_by_slug(
 }
 
 /// Changes a tenant.
-#[utoipa::path(patch, path = "/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path), WaitQuery),
+#[utoipa::path(patch, path = "/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path), WaitQuery, IfMatch),
     request_body = UpdateTenant, responses((status = 200, body = TenantView)), security(("bearer" = [])))]
 pub async fn update_tenant(
     principal: Principal,

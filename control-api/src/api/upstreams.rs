@@ -8,11 +8,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::{Commit, read::*};
+use store::{Commit, list::UpstreamList, read::*};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    extract::{At, Body, IfMatch, ListQuery, Listed, WaitQuery},
     schema::wire,
 };
 use crate::{App, app, caller::Principal, context::new_id, error::AppError};
@@ -212,15 +212,15 @@ impl WriteUpstream {
 }
 
 /// Lists upstreams.
-#[utoipa::path(get, path = "/v1/upstreams", tag = "routes", params(PageQuery),
+#[utoipa::path(get, path = "/v1/upstreams", tag = "routes", params(ListQuery<UpstreamList>),
     responses((status = 200, body = List<UpstreamView>)), security(("bearer" = [])))]
 pub async fn list_upstreams(
     principal: Principal,
     State(app): State<App>,
-    Paging(page): Paging,
+    Listed(asked): Listed<UpstreamList>,
 ) -> Result<Json<List<UpstreamView>>, AppError> {
-    let rows = app::upstreams::list_upstreams(&app, &principal, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::upstreams::list_upstreams(&app, &principal, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Makes an upstream.
@@ -305,7 +305,7 @@ async fn key_ids(app: &App, id: UpstreamId, commit: Commit) -> Result<Changed<As
 }
 
 /// Replaces an upstream's settings. Its assertion key stays.
-#[utoipa::path(put, path = "/v1/upstreams/{id}", tag = "routes", params(("id" = String, Path), WaitQuery),
+#[utoipa::path(put, path = "/v1/upstreams/{id}", tag = "routes", params(("id" = String, Path), WaitQuery, IfMatch),
     request_body = WriteUpstream, responses((status = 200, body = UpstreamView)), security(("bearer" = [])))]
 pub async fn replace_upstream(
     principal: Principal,

@@ -7,11 +7,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::UserFilter;
+use store::list::UserList;
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{Asked, At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    extract::{At, Body, IfMatch, ListQuery, Listed, PageQuery, Paging, WaitQuery},
     me::ENDS,
     my_units::UnitOfUserView,
     schema::wire,
@@ -141,36 +141,6 @@ impl From<UpdateUser> for UserEdit {
     }
 }
 
-/// Which users; what is absent says nothing.
-#[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct UserQuery {
-    /// Whose email, user name, first or last name holds this, in any case; up to 128 characters.
-    search: Option<String>,
-    /// In this state.
-    #[param(value_type = Option<String>)]
-    status: Option<UserStatus>,
-    /// With this email, in any case.
-    email: Option<String>,
-    /// With this id in another system.
-    external_id: Option<String>,
-}
-
-impl UserQuery {
-    pub(super) fn filter(self) -> Result<UserFilter, AppError> {
-        if self.search.as_ref().is_some_and(|text| text.chars().count() > 128) {
-            return Err(AppError::field("?search", "range", "at most 128 characters"));
-        }
-        let Self { search, status, email, external_id } = self;
-        for (pointer, text) in [("?search", &search), ("?email", &email), ("?external_id", &external_id)] {
-            if text.as_deref().is_some_and(|text| text.chars().any(char::is_control)) {
-                return Err(AppError::field(pointer, "invalid", "holds control characters"));
-            }
-        }
-        Ok(UserFilter { search, status, email, external_id })
-    }
-}
-
 /// A password for somebody else.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -223,18 +193,17 @@ async fn site(app: &App, principal: &Principal, tenant: TenantId) -> Result<Site
 }
 
 /// Lists a tenant's users.
-#[utoipa::path(get, path = "/v1/tenants/{id}/users", tag = "users", params(("id" = String, Path), UserQuery, PageQuery),
+#[utoipa::path(get, path = "/v1/tenants/{id}/users", tag = "users", params(("id" = String, Path), ListQuery<UserList>),
     responses((status = 200, body = List<UserView>)), security(("bearer" = [])))]
 pub async fn list_users(
     principal: Principal,
     State(app): State<App>,
     At(tenant): At<TenantId>,
-    Asked(query): Asked<UserQuery>,
-    Paging(page): Paging,
+    Listed(asked): Listed<UserList>,
 ) -> Result<Json<List<UserView>>, AppError> {
     let site = site(&app, &principal, tenant).await?;
-    let rows = app::users::list_users(&app, &principal, site, &query.filter()?, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::users::list_users(&app, &principal, site, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Makes a user of a tenant.
@@ -268,7 +237,7 @@ pub async fn read_user(
 
 /// Changes a user of a tenant.
 #[utoipa::path(patch, path = "/v1/tenants/{id}/users/{uid}", tag = "users",
-    params(("id" = String, Path), ("uid" = String, Path), WaitQuery), request_body = UpdateUser,
+    params(("id" = String, Path), ("uid" = String, Path), WaitQuery, IfMatch), request_body = UpdateUser,
     responses((status = 200, body = UserView)), security(("bearer" = [])))]
 pub async fn update_user(
     principal: Principal,

@@ -7,11 +7,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::{DeliveryQuery, Page, Replay};
+use store::{DeliveryQuery, Page, Replay, list::WebhookList};
 
 use super::{
-    answer::{Changed, Created, Gone, List, One},
-    extract::{Asked, At, Body, IfMatch, PageQuery, Paging, TenantQuery, cursor, uncursor},
+    answer::{Changed, Created, Gone, List, One, ShownOnce},
+    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, TenantQuery, cursor, uncursor},
     schema::wire,
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
         webhooks::{WebhookDraft, WebhookPatch},
     },
     caller::Principal,
+    envelope::Waiting,
     error::AppError,
 };
 
@@ -76,6 +77,9 @@ pub struct ShownWebhook {
     #[serde(serialize_with = "domain::secret::exposed")]
     #[schemars(with = "String")]
     secret: Secret<String>,
+    /// Gateways that have not heard of it yet, where that was waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<Waiting>,
 }
 
 /// A webhook to be made.
@@ -193,18 +197,18 @@ pub struct DeliveryFilter {
 }
 
 /// Lists a tenant's webhooks.
-#[utoipa::path(get, path = "/v1/webhooks", tag = "webhooks", params(TenantQuery, PageQuery),
+#[utoipa::path(get, path = "/v1/webhooks", tag = "webhooks", params(TenantQuery, ListQuery<WebhookList>),
     responses((status = 200, body = List<WebhookView>)), security(("bearer" = [])))]
 pub async fn list_webhooks(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<TenantQuery>,
-    Paging(page): Paging,
+    Listed(asked): Listed<WebhookList>,
 ) -> Result<Json<List<WebhookView>>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
-    let rows = app::webhooks::list_webhooks(&app, &principal, site, page).await?;
+    let found = app::webhooks::list_webhooks(&app, &principal, site, &asked).await?;
     let now = app.now();
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), |it| WebhookView::at(it, now))))
+    Ok(Json(List::of(found, |it| WebhookView::at(it, now))))
 }
 
 /// Makes a webhook. The answer shows its secret, this once.
@@ -214,13 +218,13 @@ pub async fn create_webhook(
     principal: Principal,
     State(app): State<App>,
     Body(body): Body<CreateWebhook>,
-) -> Result<Created<ShownWebhook>, AppError> {
+) -> Result<ShownOnce<Created<ShownWebhook>>, AppError> {
     let site = principal.site(&app, body.tenant_id).await?;
     let draft = WebhookDraft { url: body.url, description: body.description, events: body.events };
     let (made, secret, commit) = app::webhooks::create_webhook(&app, &principal, site, draft).await?;
     let (location, version) = (format!("/v1/webhooks/{}", made.id), Some(made.version));
-    let body = ShownWebhook { webhook: WebhookView::at(made, app.now()), secret };
-    Ok(Created { location, version, body, commit })
+    let body = ShownWebhook { webhook: WebhookView::at(made, app.now()), secret, waiting: None };
+    Ok(ShownOnce(Created { location, version, body, commit }))
 }
 
 /// Reads a webhook.
@@ -236,7 +240,7 @@ pub async fn read_webhook(
 }
 
 /// Changes a webhook.
-#[utoipa::path(patch, path = "/v1/webhooks/{id}", tag = "webhooks", params(("id" = String, Path)),
+#[utoipa::path(patch, path = "/v1/webhooks/{id}", tag = "webhooks", params(("id" = String, Path), IfMatch),
     request_body = UpdateWebhook, responses((status = 200, body = WebhookView)), security(("bearer" = [])))]
 pub async fn update_webhook(
     principal: Principal,
@@ -264,7 +268,7 @@ pub async fn delete_webhook(
 }
 
 /// Gives a webhook another secret. The answer shows it, this once; the one it had signs on for the overlap.
-#[utoipa::path(post, path = "/v1/webhooks/{id}/rotate", tag = "webhooks", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/v1/webhooks/{id}/rotate", tag = "webhooks", params(("id" = String, Path), IfMatch),
     request_body = RotateWebhook, responses((status = 200, body = ShownWebhook)), security(("bearer" = [])))]
 pub async fn rotate_webhook(
     principal: Principal,
@@ -272,12 +276,12 @@ pub async fn rotate_webhook(
     At(id): At<WebhookId>,
     IfMatch(version): IfMatch,
     Body(body): Body<RotateWebhook>,
-) -> Result<Changed<ShownWebhook>, AppError> {
+) -> Result<ShownOnce<Changed<ShownWebhook>>, AppError> {
     let overlap = body.overlap.map(HumanDuration::get);
     let (changed, secret, commit) = app::webhooks::rotate_webhook(&app, &principal, id, version, overlap).await?;
     let version = Some(changed.version);
-    let body = ShownWebhook { webhook: WebhookView::at(changed, app.now()), secret };
-    Ok(Changed { version, body, commit, revokes: false })
+    let body = ShownWebhook { webhook: WebhookView::at(changed, app.now()), secret, waiting: None };
+    Ok(ShownOnce(Changed { version, body, commit, revokes: false }))
 }
 
 /// Lists what became of a webhook's events, newest first.
@@ -292,7 +296,7 @@ pub async fn list_deliveries(
 ) -> Result<Json<List<DeliveryView>>, AppError> {
     let limit = filter.limit.unwrap_or(Page::FIRST.limit);
     if !(1..=Page::WIDEST.limit).contains(&limit) {
-        return Err(AppError::field("?limit", "range", "1 to 500 are allowed"));
+        return Err(AppError::parameter("limit", "range", "1 to 500 are allowed"));
     }
     let before = filter.cursor.as_deref().map(uncursor).transpose()?.map(WebhookDeliveryId::new);
     let query = DeliveryQuery { state: filter.state, event: filter.event_id, before, limit };

@@ -17,7 +17,11 @@ use domain::{
     },
     snapshot::{RateLimit, TenantStatus},
 };
-use store::{Commit, Page, read::*};
+use store::{
+    Commit,
+    list::{ApiKeyList, Selection, Slice},
+    read::*,
+};
 
 use super::{
     auth_rpc::{Place, granted},
@@ -68,13 +72,18 @@ pub struct VerifiedKey {
 }
 
 /// A page of a tenant's keys; of who may not see others', their own.
-pub async fn list_api_keys(app: &App, principal: &Principal, site: Site, page: Page) -> Result<Vec<ApiKey>, AppError> {
-    let owner = match principal.may_in::<ManageApiKeys>(site, "list") {
-        Ok(_) => None,
-        Err(_) if is_at_home(principal, site) => Some(principal.user),
+pub async fn list_api_keys(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    asked: &Selection<ApiKeyList>,
+) -> Result<Slice<ApiKey>, AppError> {
+    let asked = match principal.may_in::<ManageApiKeys>(site, "list") {
+        Ok(_) => asked.clone(),
+        Err(_) if is_at_home(principal, site) => asked.clone().only("owner_id", &principal.user.to_string())?,
         Err(error) => return Err(error),
     };
-    Ok(app.store.within(site.scope()).api_keys(site.tenant, owner, page).await?)
+    Ok(app.store.within(site.scope()).list(site.tenant, &asked).await?)
 }
 
 /// One key.

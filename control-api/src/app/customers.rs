@@ -5,15 +5,23 @@ use domain::{
     CustomerId,
     model::{Artifact, Customer, CustomerChange, CustomerState, NewArtifact, NewCustomer, Version},
 };
-use store::{Audited, Commit, Page, read::*};
+use store::{
+    Audited, Commit, Page,
+    list::{CustomerList, Selection, Slice},
+    read::*,
+};
 
 use super::text;
 use crate::{App, caller::Principal, error::AppError};
 
 /// A page of customers.
-pub async fn list_customers(app: &App, principal: &Principal, page: Page) -> Result<Vec<Customer>, AppError> {
+pub async fn list_customers(
+    app: &App,
+    principal: &Principal,
+    asked: &Selection<CustomerList>,
+) -> Result<Slice<Customer>, AppError> {
     principal.may::<ManageCustomers>("list")?;
-    Ok(app.store.customers(page).await?)
+    Ok(app.store.list((), asked).await?)
 }
 
 /// One customer.

@@ -6,7 +6,11 @@ use domain::{
     GroupId, UserId,
     model::{Group, GroupMember, NewGroup, Version},
 };
-use store::{Commit, Page, Tx, read::*};
+use store::{
+    Commit, Page, Tx,
+    list::{GroupList, Selection, Slice},
+    read::*,
+};
 
 use super::{
     role_bindings::{administered, covers_group, still_administered},
@@ -29,9 +33,14 @@ pub struct GroupEdit {
 }
 
 /// A page of a tenant's groups.
-pub async fn list_groups(app: &App, principal: &Principal, site: Site, page: Page) -> Result<Vec<Group>, AppError> {
+pub async fn list_groups(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    asked: &Selection<GroupList>,
+) -> Result<Slice<Group>, AppError> {
     principal.may_in::<ManageGroups>(site, "list")?;
-    Ok(app.store.within(site.scope()).groups(site.tenant, page).await?)
+    Ok(app.store.within(site.scope()).list(site.tenant, asked).await?)
 }
 
 /// One of a tenant's groups.

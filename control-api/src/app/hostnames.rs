@@ -10,14 +10,15 @@ use authz::{
 use domain::{
     Admission, ByteSize, ClientCertificates, Cors, FleetName, HostName, HostnameId, ProjectId, Secret, ServiceId,
     TenantId,
-    model::{
-        DueProof, Hostname, HostnameFilter, HostnameKind, NewHostname, ProofSubject, RouteOwner, TlsMode, VerifyState,
-        Version,
-    },
+    model::{DueProof, Hostname, HostnameKind, NewHostname, ProofSubject, RouteOwner, TlsMode, VerifyState, Version},
     response::ResponsePolicy,
     snapshot::Purpose,
 };
-use store::{Audited, Commit, Page, Tx, read::*};
+use store::{
+    Audited, Commit, Page, Tx,
+    list::{HostnameList, Selection, Slice},
+    read::*,
+};
 
 use super::{certificates, proofs};
 use crate::{
@@ -31,17 +32,17 @@ use crate::{
 pub async fn list_hostnames(
     app: &App,
     principal: &Principal,
-    mut filter: HostnameFilter,
-    page: Page,
-) -> Result<Vec<Hostname>, AppError> {
+    tenant: Option<TenantId>,
+    asked: Selection<HostnameList>,
+) -> Result<Slice<Hostname>, AppError> {
     if principal.is_system() {
         principal.may::<ManageHostnames>("list")?;
-        return Ok(app.store.hostnames(filter, page).await?);
+        return Ok(app.store.list_hostnames(&asked).await?);
     }
-    let site = principal.site(app, filter.tenant_id).await?;
+    let site = principal.site(app, tenant).await?;
     principal.may_in::<ManageHostnames>(site, "list")?;
-    filter.tenant_id = Some(site.tenant);
-    Ok(app.store.within(site.scope()).hostnames(filter, page).await?)
+    let own = asked.only("tenant_id", &site.tenant.to_string())?;
+    Ok(app.store.within(site.scope()).list_hostnames(&own).await?)
 }
 
 /// One hostname.

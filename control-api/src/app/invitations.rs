@@ -18,7 +18,11 @@ use domain::{
     },
     snapshot::RoleScope,
 };
-use store::{Audited, Commit, Page, Tx, read::*};
+use store::{
+    Audited, Commit, Page, Tx,
+    list::{InvitationList, Selection, Slice},
+    read::*,
+};
 
 use super::{
     links,
@@ -78,11 +82,11 @@ pub async fn list_invitations(
     app: &App,
     principal: &Principal,
     tenant: TenantId,
-    page: Page,
-) -> Result<Vec<Invitation>, AppError> {
+    asked: &Selection<InvitationList>,
+) -> Result<Slice<Invitation>, AppError> {
     let site = principal.site(app, Some(tenant)).await?;
     principal.may_in::<ManageInvitations>(site, "list")?;
-    Ok(app.store.within(site.scope()).invitations(site.tenant, page).await?)
+    Ok(app.store.within(site.scope()).list(site.tenant, asked).await?)
 }
 
 /// Invites whoever reads an address, with roles that the caller may give.

@@ -2,7 +2,11 @@
 
 use authz::action::ManageIssuers;
 use domain::{IssuerId, ProjectId, model::ExternalIssuer};
-use store::{Commit, read::*};
+use store::{
+    Commit,
+    list::{IssuerList, Selection, Slice},
+    read::*,
+};
 
 use crate::{App, caller::Principal, error::AppError, issuer_keys::fetch};
 
@@ -11,10 +15,11 @@ pub async fn list_issuers(
     app: &App,
     principal: &Principal,
     project: ProjectId,
-) -> Result<Vec<ExternalIssuer>, AppError> {
+    asked: &Selection<IssuerList>,
+) -> Result<Slice<ExternalIssuer>, AppError> {
     principal.may::<ManageIssuers>("list")?;
     app.store.project(project).await?.ok_or(AppError::NotFound("project"))?;
-    Ok(app.store.issuers(project).await?)
+    Ok(app.store.list(project, asked).await?)
 }
 
 /// One external issuer.

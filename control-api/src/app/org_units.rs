@@ -2,10 +2,14 @@
 
 use authz::{Authorized, action::ManageOrgUnits};
 use domain::{
-    OrgUnitId, UserId,
+    OrgUnitId, TenantId, UserId,
     model::{NewOrgUnit, OrgUnit, Version},
 };
-use store::{Audited, Commit, Page, StoreError, read::*};
+use store::{
+    Audited, Commit, Page, StoreError,
+    list::{Listing, Selection, Slice},
+    read::*,
+};
 
 use super::text;
 use crate::{
@@ -35,15 +39,14 @@ impl UnitDraft {
 }
 
 /// A page of a tenant's units: those that live, or those that were deleted and can still be restored.
-pub async fn list_org_units(
+pub async fn list_org_units<L: Listing<Item = OrgUnit, Of = TenantId>>(
     app: &App,
     principal: &Principal,
     site: Site,
-    deleted: bool,
-    page: Page,
-) -> Result<Vec<OrgUnit>, AppError> {
+    asked: &Selection<L>,
+) -> Result<Slice<OrgUnit>, AppError> {
     principal.may_in::<ManageOrgUnits>(site, "list")?;
-    Ok(app.store.within(site.scope()).org_units(site.tenant, deleted, page).await?)
+    Ok(app.store.within(site.scope()).list(site.tenant, asked).await?)
 }
 
 /// One of a tenant's units that live.

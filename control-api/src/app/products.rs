@@ -11,7 +11,11 @@ use domain::{
     },
     quota::Span,
 };
-use store::{Commit, Page, read::*};
+use store::{
+    Commit, Page,
+    list::{CatalogList, ProductList, Selection, Slice},
+    read::*,
+};
 
 use crate::{
     App,
@@ -21,9 +25,13 @@ use crate::{
 };
 
 /// A page of all products.
-pub async fn list_products(app: &App, principal: &Principal, page: Page) -> Result<Vec<Product>, AppError> {
+pub async fn list_products(
+    app: &App,
+    principal: &Principal,
+    asked: &Selection<ProductList>,
+) -> Result<Slice<Product>, AppError> {
     principal.may::<ManageProducts>("list")?;
-    Ok(app.store.products(page).await?)
+    Ok(app.store.list((), asked).await?)
 }
 
 /// One product.
@@ -77,9 +85,14 @@ pub async fn delete_product(app: &App, principal: &Principal, id: ProductId) -> 
 }
 
 /// A page of what a tenant may ask for.
-pub async fn list_catalog(app: &App, principal: &Principal, site: Site, page: Page) -> Result<Vec<Product>, AppError> {
+pub async fn list_catalog(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    asked: &Selection<CatalogList>,
+) -> Result<Slice<Product>, AppError> {
     principal.may_in::<ManageProducts>(site, "list")?;
-    Ok(app.store.within(site.scope()).catalog(page).await?)
+    Ok(app.store.within(site.scope()).list((), asked).await?)
 }
 
 /// A page of a tenant's entitlements, whatever became of them.

@@ -8,7 +8,11 @@ use domain::{
     ProjectId,
     model::{NewProject, NewSigningKey, Project, ProjectKind, ProjectStatus, Version},
 };
-use store::{Audited, Commit, Page, Tx, read::*};
+use store::{
+    Audited, Commit, Tx,
+    list::{ProjectList, Selection, Slice},
+    read::*,
+};
 
 use super::signing_keys;
 use crate::{
@@ -19,9 +23,13 @@ use crate::{
 };
 
 /// A page of projects.
-pub async fn list_projects(app: &App, principal: &Principal, page: Page) -> Result<Vec<Project>, AppError> {
+pub async fn list_projects(
+    app: &App,
+    principal: &Principal,
+    asked: &Selection<ProjectList>,
+) -> Result<Slice<Project>, AppError> {
     principal.may::<ManageProjects>("list")?;
-    Ok(app.store.projects(page).await?)
+    Ok(app.store.list((), asked).await?)
 }
 
 /// One project.

@@ -8,7 +8,11 @@ use domain::{
     permission::EVERYTHING,
     snapshot::RoleScope,
 };
-use store::{Commit, Page, read::*};
+use store::{
+    Commit, Page,
+    list::{RoleBindingList, Selection, Slice},
+    read::*,
+};
 
 use crate::{
     App,
@@ -22,10 +26,10 @@ pub async fn list_role_bindings(
     app: &App,
     principal: &Principal,
     site: Site,
-    page: Page,
-) -> Result<Vec<RoleBinding>, AppError> {
+    asked: &Selection<RoleBindingList>,
+) -> Result<Slice<RoleBinding>, AppError> {
     principal.may_in::<ManageRoleBindings>(site, "list")?;
-    Ok(app.store.within(site.scope()).role_bindings(site.tenant, page).await?)
+    Ok(app.store.within(site.scope()).list(site.tenant, asked).await?)
 }
 
 /// Gives a role.

@@ -5,7 +5,11 @@ use domain::{
     RoleId,
     model::{NewRole, Role, Version},
 };
-use store::{Commit, Page, read::*};
+use store::{
+    Commit,
+    list::{RoleList, Selection, Slice},
+    read::*,
+};
 
 use super::role_bindings::{self, may_give};
 use crate::{
@@ -15,9 +19,14 @@ use crate::{
 };
 
 /// A page of the roles a tenant has.
-pub async fn list_roles(app: &App, principal: &Principal, site: Site, page: Page) -> Result<Vec<Role>, AppError> {
+pub async fn list_roles(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    asked: &Selection<RoleList>,
+) -> Result<Slice<Role>, AppError> {
     principal.may_in::<ManageRoles>(site, "list")?;
-    Ok(app.store.within(site.scope()).roles_of_tenant(site.tenant, page).await?)
+    Ok(app.store.within(site.scope()).list(site.tenant, asked).await?)
 }
 
 /// One of the roles a tenant has.

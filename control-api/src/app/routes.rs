@@ -6,14 +6,22 @@ use domain::{
     model::{NewRoute, Route, RouteOwner, VerifyState, Version},
     snapshot,
 };
-use store::{Commit, Page, read::*};
+use store::{
+    Commit,
+    list::{RouteList, Selection, Slice},
+    read::*,
+};
 
 use crate::{App, caller::Principal, error::AppError};
 
 /// A page of all routes.
-pub async fn list_routes(app: &App, principal: &Principal, page: Page) -> Result<Vec<Route>, AppError> {
+pub async fn list_routes(
+    app: &App,
+    principal: &Principal,
+    asked: &Selection<RouteList>,
+) -> Result<Slice<Route>, AppError> {
     principal.may::<ManageRoutes>("list")?;
-    Ok(app.store.all_routes(page).await?)
+    Ok(app.store.list((), asked).await?)
 }
 
 /// One route.

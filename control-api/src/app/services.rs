@@ -5,14 +5,22 @@ use domain::{
     ServiceId, UpstreamId,
     model::{NewService, Service, Version},
 };
-use store::{Commit, Page, read::*};
+use store::{
+    Commit,
+    list::{Selection, ServiceList, Slice},
+    read::*,
+};
 
 use crate::{App, caller::Principal, error::AppError};
 
 /// A page of services.
-pub async fn list_services(app: &App, principal: &Principal, page: Page) -> Result<Vec<Service>, AppError> {
+pub async fn list_services(
+    app: &App,
+    principal: &Principal,
+    asked: &Selection<ServiceList>,
+) -> Result<Slice<Service>, AppError> {
     principal.may::<ManageRoutes>("list")?;
-    Ok(app.store.services(page).await?)
+    Ok(app.store.list((), asked).await?)
 }
 
 /// One service.

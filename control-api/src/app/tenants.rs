@@ -7,14 +7,22 @@ use domain::{
     model::{Branding, Provisioning, Tenant, TenantTransition, Version},
     snapshot::RateLimit,
 };
-use store::{Commit, Page, read::*};
+use store::{
+    Commit,
+    list::{CustomerTenantList, Selection, Slice, TenantList},
+    read::*,
+};
 
 use crate::{App, caller::Principal, error::AppError};
 
 /// A page of tenants.
-pub async fn list_tenants(app: &App, principal: &Principal, page: Page) -> Result<Vec<Tenant>, AppError> {
+pub async fn list_tenants(
+    app: &App,
+    principal: &Principal,
+    asked: &Selection<TenantList>,
+) -> Result<Slice<Tenant>, AppError> {
     principal.may::<ManageTenants>("list")?;
-    Ok(app.store.tenants(page).await?)
+    Ok(app.store.list((), asked).await?)
 }
 
 /// A page of a customer's tenants.
@@ -22,12 +30,12 @@ pub async fn list_customer_tenants(
     app: &App,
     principal: &Principal,
     customer: CustomerId,
-    page: Page,
-) -> Result<Vec<Tenant>, AppError> {
+    asked: &Selection<CustomerTenantList>,
+) -> Result<Slice<Tenant>, AppError> {
     principal.may::<ManageCustomers>("get")?;
     principal.may::<ManageTenants>("list")?;
     app.store.customer(customer).await?.ok_or(AppError::NotFound("customer"))?;
-    Ok(app.store.tenants_of_customer(customer, page).await?)
+    Ok(app.store.list(customer, asked).await?)
 }
 
 /// One tenant.

@@ -13,7 +13,11 @@ use domain::{
     model::{AssertionKeys, NewUpstream, Upstream, UpstreamSpec, Version},
     snapshot::Peer,
 };
-use store::{Commit, Page, read::*};
+use store::{
+    Commit,
+    list::{Selection, Slice, UpstreamList},
+    read::*,
+};
 
 use crate::{
     App, bootstrap,
@@ -23,9 +27,13 @@ use crate::{
 };
 
 /// A page of upstreams.
-pub async fn list_upstreams(app: &App, principal: &Principal, page: Page) -> Result<Vec<Upstream>, AppError> {
+pub async fn list_upstreams(
+    app: &App,
+    principal: &Principal,
+    asked: &Selection<UpstreamList>,
+) -> Result<Slice<Upstream>, AppError> {
     principal.may::<ManageUpstreams>("list")?;
-    Ok(app.store.upstreams(page).await?)
+    Ok(app.store.list((), asked).await?)
 }
 
 /// One upstream.

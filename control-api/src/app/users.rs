@@ -14,7 +14,11 @@ use domain::{
         UserStatus, Version,
     },
 };
-use store::{Audited, Commit, LoginSubject, Page, Tx, UserFilter, read::*};
+use store::{
+    Audited, Commit, LoginSubject, Page, Tx,
+    list::{Selection, Slice, UserList},
+    read::*,
+};
 
 use super::{login::event, new_tenant, projects, role_bindings, text};
 use crate::{
@@ -72,11 +76,10 @@ pub async fn list_users(
     app: &App,
     principal: &Principal,
     site: Site,
-    filter: &UserFilter,
-    page: Page,
-) -> Result<Vec<User>, AppError> {
+    asked: &Selection<UserList>,
+) -> Result<Slice<User>, AppError> {
     principal.may_in::<ManageUsers>(site, "list")?;
-    Ok(app.store.within(site.scope()).find_users(site.tenant, filter, page).await?)
+    Ok(app.store.within(site.scope()).list(site.tenant, asked).await?)
 }
 
 /// A user of a tenant, as services are told of them.

@@ -16,7 +16,11 @@ use domain::{
     },
 };
 use serde_json::json;
-use store::{Commit, DeliveryQuery, Page, Replay, read::*};
+use store::{
+    Commit, DeliveryQuery, Replay,
+    list::{Selection, Slice, WebhookList},
+    read::*,
+};
 
 use super::text;
 use crate::{
@@ -53,9 +57,14 @@ pub struct WebhookPatch {
 }
 
 /// A page of a tenant's webhooks.
-pub async fn list_webhooks(app: &App, principal: &Principal, site: Site, page: Page) -> Result<Vec<Webhook>, AppError> {
+pub async fn list_webhooks(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    asked: &Selection<WebhookList>,
+) -> Result<Slice<Webhook>, AppError> {
     principal.may_in::<ManageWebhooks>(site, "list")?;
-    Ok(app.store.within(site.scope()).webhooks(site.tenant, page).await?)
+    Ok(app.store.within(site.scope()).list(site.tenant, asked).await?)
 }
 
 /// One webhook.

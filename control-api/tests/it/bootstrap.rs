@@ -7,7 +7,11 @@ use domain::snapshot::Peer;
 use futures::future::join_all;
 use link::log::MemoryCarrier;
 use serde_json::json;
-use store::{Page, Store, read::*};
+use store::{
+    Page, Store,
+    list::{ProjectList, Selection},
+    read::*,
+};
 use testkit::FixedClock;
 
 use crate::support::{World, on_empty_postgres, sealer};
@@ -27,7 +31,7 @@ async fn each_thing_is_made_once(store: Store) {
     let made = join_all(replicas.iter().map(|app| bootstrap::ensure(app, Some(way.clone())))).await;
     let passwords: Vec<_> = made.into_iter().filter_map(|made| made.unwrap().platform_admin).collect();
     let [(_, password)] = &passwords[..] else { panic!("{} administrators were made", passwords.len()) };
-    assert_eq!(store.projects(Page::WIDEST).await.unwrap().len(), 2);
+    assert_eq!(store.list::<ProjectList>((), &Selection::default()).await.unwrap().rows.len(), 2);
     assert_eq!(store.tenants(Page::WIDEST).await.unwrap().len(), 1);
     assert_eq!(store.upstreams(Page::WIDEST).await.unwrap().len(), 1);
     assert_eq!(store.services(Page::WIDEST).await.unwrap().len(), 1);

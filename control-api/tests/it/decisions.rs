@@ -14,7 +14,7 @@ use testkit::eventually;
 
 use crate::support::{Answer, World, get, on_postgres};
 
-fn refusal(request: u128, host: &str, tenant: Option<&str>, project: Option<&str>) -> Decision {
+pub(crate) fn refusal(request: u128, host: &str, tenant: Option<&str>, project: Option<&str>) -> Decision {
     let shown = |text: &str| Shown::cut(text, Shown::MAX_BYTES);
     Decision {
         request_id: RequestId::new(uuid::Uuid::from_u128(request)),

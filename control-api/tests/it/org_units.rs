@@ -273,7 +273,7 @@ async fn the_access_log_of_a_unit_is_what_gateways_told() {
     let row = rest.body["items"][0]["time"].as_str().unwrap().to_owned();
     let before = it.send(&it.admin, "GET", &format!("{path}?to={row}"), None).await.expect(200);
     assert_eq!(before.body["items"], json!([]));
-    it.send(&it.admin, "GET", &format!("{path}?from=yesterday"), None).await.refused(422, "validation_failed");
+    it.send(&it.admin, "GET", &format!("{path}?from=yesterday"), None).await.refused(400, "parameter_invalid");
     let plain = it.world.login("acme", "ulf").await;
     it.send(&plain, "GET", &path, None).await.refused(403, "permission_denied");
 
@@ -284,7 +284,7 @@ async fn the_access_log_of_a_unit_is_what_gateways_told() {
     assert_eq!(it.send(&it.admin, "GET", past, None).await.expect(200).body["items"], json!([]));
     for bad in ["from=2020-01", "from=2020-02-30", "from=2020-01-02&to=2020-01-02", "from=2000-01-01"] {
         let path = format!("/v1/usage?group_by=org_unit&{bad}");
-        it.send(&it.admin, "GET", &path, None).await.refused(422, "validation_failed");
+        it.send(&it.admin, "GET", &path, None).await.refused(400, "parameter_invalid");
     }
     it.send(&plain, "GET", "/v1/usage?group_by=org_unit", None).await.refused(403, "permission_denied");
 }

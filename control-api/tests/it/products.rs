@@ -160,7 +160,7 @@ async fn a_tenant_sees_what_it_used_and_when_that_begins_anew() {
     assert_eq!(usage("").await, [reports.clone(), stock].concat());
     assert_eq!(usage("?product=reports").await, reports);
     assert_eq!(usage("?product=orders").await, [] as [Value; 0]);
-    get("/v1/usage?product=Nö").bearer(&shop.ada).send(&shop.world.admin).await.refused(422, "validation_failed");
+    get("/v1/usage?product=Nö").bearer(&shop.ada).send(&shop.world.admin).await.refused(400, "parameter_invalid");
 
     // An own quota stands instead of the product's, all of it, until it is taken back.
     let own = async |quota: Value| {

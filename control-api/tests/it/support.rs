@@ -281,15 +281,30 @@ pub(crate) async fn on_postgres_with<F: Future<Output = ()>>(config: Config, cas
     on_empty_postgres(async |store| case(World::on(store, config).await).await).await;
 }
 
+/// The same with a connection of the database's owner beside it, to look at what is there.
+pub(crate) async fn on_postgres_beside<F: Future<Output = ()>>(case: impl FnOnce(World, tokio_postgres::Client) -> F) {
+    on_postgres_at(async |store, url| {
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        case(World::on(store, Config::default()).await, client).await;
+    })
+    .await;
+}
+
 /// On a PostgreSQL database of its own in which there is nothing.
 pub(crate) async fn on_empty_postgres<F: Future<Output = ()>>(case: impl FnOnce(Store) -> F) {
+    on_postgres_at(|store, _| case(store)).await;
+}
+
+async fn on_postgres_at<F: Future<Output = ()>>(case: impl FnOnce(Store, String) -> F) {
     let server =
         std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: run `make test`, which starts PostgreSQL");
     let name = format!("control_api_test_{}", uuid::Uuid::new_v4().simple());
     execute(&server, &format!("CREATE DATABASE {name}")).await;
     let url = with_database(&server, &name);
     let outcome = AssertUnwindSafe(async {
-        case(Store::postgres(PostgresConfig::new(Secret::new(url)), sealer()).unwrap()).await;
+        let store = Store::postgres(PostgresConfig::new(Secret::new(url.clone())), sealer()).unwrap();
+        case(store, url).await;
     })
     .catch_unwind()
     .await;

@@ -44,7 +44,7 @@ pub use email_domain::{EmailDomain, NewEmailDomain, domain_of};
 pub use enrolment::{Enrolment, EnrolmentState, NewEnrolment};
 pub use gateway::{GatewayNode, GatewayReport};
 pub use group::{Group, GroupMember, NewGroup};
-pub use hostname::{Hostname, HostnameFilter, HostnameKind, NewHostname, TlsMode, VerifyState};
+pub use hostname::{Hostname, HostnameKind, NewHostname, TlsMode, VerifyState};
 pub use invitation::{Invitation, InvitationStatus, NewInvitation};
 pub use menu::{Menu, MenuKey, MenuNode, MenuOwner, MenuPath, MenuPlaceError, NewMenu};
 pub use org_unit::{NewOrgUnit, OrgUnit, UnitMember, UnitRole};

@@ -62,6 +62,12 @@ pub enum StoreError {
     /// The write reaches beyond what the caller was authorized for.
     #[error("the change lies outside the scope it was authorized for")]
     OutOfScope,
+    /// The request's idempotency key was claimed before: its change was made and is not made again.
+    #[error("the idempotency key was used before")]
+    Claimed {
+        /// Whether by a request with the same body.
+        alike: bool,
+    },
     /// Something was written and not audited. A mistake of the calling code; nothing was saved.
     #[error("{writes} writes were not audited")]
     Unaudited {

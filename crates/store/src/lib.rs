@@ -30,14 +30,13 @@ pub use aggregate::{
     access::{AccessKept, AccessQuery, KeptAccess},
     audit::{AuditQuery, Reported},
     decision::{DecisionsKept, KeptDecision},
-    idempotency::StoredResponse,
+    idempotency::{Claim, StoredResponse},
     issuer_fetch::{Fetched, IssuerFetch, MIN_INTERVAL as MIN_FETCH_INTERVAL, no_keys},
     login::{LockPolicy, LoginFailures, LoginSubject},
     page::Page,
     proof::{Look, Noted},
     purge::purged_tables,
     refresh::Consumed,
-    user::UserFilter,
     webhook_delivery::{DeliveryQuery, MAX_REPLAYED, Replay, Sent},
 };
 pub use error::StoreError;
@@ -55,6 +54,30 @@ pub use seal::{MASTER_KEY_BYTES, Sealer};
 pub use store::Store;
 pub use tx::{Audited, Commit, SessionTx, Tx, Unaudited, View};
 
+/// Lists that are filtered, sorted and paged.
+pub mod list {
+    pub use crate::aggregate::{
+        api_key::ApiKeyList,
+        binding::RoleBindingList,
+        customer::CustomerList,
+        group::GroupList,
+        hostname::HostnameList,
+        invitation::InvitationList,
+        issuer::IssuerList,
+        list::{Filter, Listing, MAX_SEARCH, Owner, Selection, Slice, Sortable, Takes, WrongParameter},
+        org_unit::{DeletedOrgUnitList, OrgUnitList},
+        product::{CatalogList, ProductList},
+        project::ProjectList,
+        role::RoleList,
+        route::RouteList,
+        service::ServiceList,
+        tenant::{CustomerTenantList, TenantList},
+        upstream::UpstreamList,
+        user::UserList,
+        webhook::WebhookList,
+    };
+}
+
 /// The read traits, one per aggregate: `use store::read::*`.
 pub mod read {
     pub use crate::{
@@ -63,7 +86,7 @@ pub mod read {
             certificate::Certificates, certificate_binding::CertificateBindings, customer::Customers,
             customer_change::CustomerChanges, decision::Decisions, email_domain::EmailDomains, enrolment::Enrolments,
             entitlement::Entitlements, favorite::Favorites, gateway::Gateways, group::Groups, hostname::Hostnames,
-            idempotency::Responses, invitation::Invitations, issuer::Issuers, issuer_fetch::IssuerFetches,
+            idempotency::Responses, invitation::Invitations, issuer::Issuers, issuer_fetch::IssuerFetches, list::Lists,
             login::Logins, login_challenge::LoginChallenges, membership::Memberships, menu::Menus, org_unit::OrgUnits,
             outbox::Outbox, preference::PreferencesOf, product::Products, product_request::ProductRequests,
             project::Projects, proof::Proofs, provisioning::Provisionings, refresh::RefreshTokens, role::Roles,

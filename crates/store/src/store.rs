@@ -13,6 +13,7 @@ use domain::Timestamp;
 
 use crate::{
     Audited, Commit, PostgresConfig, Sealer, SessionTx, StoreError, Tx, View,
+    aggregate::idempotency::Claim,
     driver::{Driver, Mode},
     postgres::Postgres,
     sqlite::Sqlite,
@@ -86,7 +87,7 @@ impl Store {
         if (1..SEALED_HEADS).contains(&found) {
             self.seal_heads().await?;
         }
-        Ok(())
+        self.fold_names().await
     }
 
     /// The schema's version; 0 for an empty database.
@@ -143,10 +144,12 @@ impl Store {
     /// Changes configuration: all of it with its audit rows, facts and change-log rows, or nothing.
     ///
     /// `change` may run several times and must have no effects but through `tx`. Dropping the future rolls back.
+    /// Inside [`Claim::during`] the transaction claims the request's idempotency key first.
     ///
     /// # Errors
     /// What `change` answers; [`StoreError::Serialization`] when other transactions got in the way too often;
-    /// [`StoreError::Unaudited`] when a write inside was not audited.
+    /// [`StoreError::Unaudited`] when a write inside was not audited; [`StoreError::Claimed`] when the request's
+    /// idempotency key was claimed before.
     pub async fn write<A, T, E, F, Fut>(&self, by: &Authorized<A>, now: Timestamp, change: F) -> Result<(T, Commit), E>
     where
         A: Action,
@@ -155,10 +158,19 @@ impl Store {
         Fut: Future<Output = Result<Audited<T>, E>>,
     {
         let mut attempt = 0;
+        let claim = Claim::open();
         loop {
             let work = Work::begin(self.begin(Mode::Configuration, by.scope()).await?, now)?;
             let tx = Tx::new(work.clone(), by.actor().clone(), by.origin().clone());
-            let outcome = match change(tx.clone()).await {
+            let claimed = match &claim {
+                Some(claim) => claim.make(&work).await.map_err(E::from),
+                None => Ok(()),
+            };
+            let outcome = match claimed {
+                Ok(()) => change(tx.clone()).await,
+                Err(error) => Err(error),
+            };
+            let outcome = match outcome {
                 Ok(done) => match tx.settled() {
                     Ok(()) => work.commit().await.map(|commit| (done.into_inner(), commit)).map_err(E::from),
                     Err(unaudited) => return Err(unaudited.into()),
@@ -167,7 +179,12 @@ impl Store {
             };
             match outcome {
                 Err(error) if work.view.conflicted() => self.again(&mut attempt, error).await?,
-                settled => return settled,
+                settled => {
+                    if let (Some(claim), Ok(_)) = (&claim, &settled) {
+                        claim.committed();
+                    }
+                    return settled;
+                }
             }
         }
     }

@@ -105,17 +105,6 @@ impl Hostname {
     }
 }
 
-/// Which hostnames of a list.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct HostnameFilter {
-    /// Of this tenant only.
-    pub tenant_id: Option<TenantId>,
-    /// In this state only.
-    pub verify_state: Option<VerifyState>,
-    /// Of this kind only.
-    pub kind: Option<HostnameKind>,
-}
-
 /// A hostname to be made.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "as in `Hostname`")]

@@ -12,7 +12,15 @@ use domain::{
     },
 };
 
-use super::{membership::Memberships, needed, page::Page, swap, user::Users, within};
+use super::{
+    list::{Filter, Listing, Sortable, Takes, folded, sealed::Cells},
+    membership::Memberships,
+    needed,
+    page::Page,
+    swap,
+    user::Users,
+    within,
+};
 use crate::{
     SessionTx, StoreError, Tx, Unaudited, View,
     log::facts,
@@ -59,6 +67,39 @@ pub(crate) const SEALED: SealedColumn =
 
 /// The same of secrets that are being replaced.
 pub(crate) const SEALED_PREVIOUS: SealedColumn = SealedColumn { column: "previous_enc", ..SEALED };
+
+/// The list of a tenant's keys, whatever became of them.
+#[derive(Debug)]
+pub enum ApiKeyList {}
+
+impl Listing for ApiKeyList {
+    type Item = ApiKey;
+    type Of = TenantId;
+    const FILTERS: &'static [Filter] = &[
+        Filter::search(
+            "Whose name or prefix holds this, in any case.",
+            "(LOWER(prefix) LIKE ? ESCAPE '!' OR name_fold LIKE ? ESCAPE '!')",
+        ),
+        Filter::new("owner_id", "Of this user.", Takes::Id, "owner_id = ?"),
+        Filter::new(
+            "state",
+            "In this state; one that has expired is in none of its own.",
+            Takes::Word(&["active", "disabled", "revoked"]),
+            "CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN disabled_at IS NOT NULL THEN 'disabled'
+                 ELSE 'active' END = ?",
+        ),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] =
+        &[Sortable::new("name", "name_fold"), Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("{SELECT} WHERE tenant_id = $1")
+    }
+    fn item(row: &Cells<'_>) -> Result<ApiKey, StoreError> {
+        read(row.0)
+    }
+}
 
 /// Reads of API keys.
 pub trait ApiKeys: Reader {
@@ -176,12 +217,12 @@ impl Tx {
         let (hash, sealed) = self.kept(new.id, new.prefix.scheme(), &new.verifier)?;
         let now = self.work.now;
         let sql = "INSERT INTO api_keys (id, project_id, tenant_id, owner_id, name, prefix, secret_hash, secret_enc,
-                       scopes, networks, rate_limit, expires_at, created_at, updated_at, version)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, 1)";
+                       scopes, networks, rate_limit, expires_at, created_at, updated_at, name_fold, version)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14, 1)";
         let mut all =
             values![new.id, new.project_id, new.tenant_id, new.owner_id, &new.name, &*new.prefix, hash, sealed];
         all.extend([Value::json(&new.scopes)?, Value::json(&new.networks)?, Value::json_opt(new.rate_limit.as_ref())?]);
-        all.extend(values![new.expires_at, now]);
+        all.extend(values![new.expires_at, now, folded(&new.name)]);
         view.execute(sql, all).await?;
         Ok(self.unaudited(needed(self.api_key(new.id).await?, "api-key")?))
     }

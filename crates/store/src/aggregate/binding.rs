@@ -13,8 +13,17 @@ use domain::{
 use uuid::Uuid;
 
 use super::{
-    break_glass, group::Groups, membership::Memberships, needed, one, org_unit::OrgUnits, page::Page,
-    project::Projects, role::Roles, user::Users, within,
+    break_glass,
+    group::Groups,
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    membership::Memberships,
+    needed, one,
+    org_unit::OrgUnits,
+    page::Page,
+    project::Projects,
+    role::Roles,
+    user::Users,
+    within,
 };
 use crate::{
     StoreError, Tx, Unaudited,
@@ -49,6 +58,30 @@ fn subject(of: RoleSubject) -> (&'static str, Uuid) {
         RoleSubject::User(id) => ("user", id.uuid()),
         RoleSubject::Group(id) => ("group", id.uuid()),
         RoleSubject::ApiKey(id) => ("api_key", id),
+    }
+}
+
+/// The list of the bindings in a tenant.
+#[derive(Debug)]
+pub enum RoleBindingList {}
+
+impl Listing for RoleBindingList {
+    type Item = RoleBinding;
+    type Of = TenantId;
+    const FILTERS: &'static [Filter] = &[
+        Filter::new("role_id", "Of this role.", Takes::Id, "role_id = ?"),
+        Filter::new("user_id", "To this user.", Takes::Id, "subject_kind = 'user' AND subject_id = ?"),
+        Filter::new("group_id", "To this group.", Takes::Id, "subject_kind = 'group' AND subject_id = ?"),
+        Filter::new("ou_id", "In this organisational unit.", Takes::Id, "ou_id = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("{SELECT} WHERE tenant_id = $1")
+    }
+    fn item(row: &Cells<'_>) -> Result<RoleBinding, StoreError> {
+        read(row.0)
     }
 }
 

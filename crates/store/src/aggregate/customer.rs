@@ -7,7 +7,10 @@ use domain::{
     snapshot::{KycStatus, PaymentStatus},
 };
 
-use super::{needed, one, page::Page, swap, within};
+use super::{
+    list::{Filter, Listing, Sortable, Takes, folded, sealed::Cells},
+    needed, one, swap, within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     log::publish::{self, Effect},
@@ -40,6 +43,43 @@ fn read(row: &Row) -> Result<Customer, StoreError> {
     })
 }
 
+/// The list of customers.
+#[derive(Debug)]
+pub enum CustomerList {}
+
+impl Listing for CustomerList {
+    type Item = Customer;
+    type Of = ();
+    const FILTERS: &'static [Filter] = &[
+        Filter::search(
+            "Whose code or name holds this, in any case.",
+            "(LOWER(code) LIKE ? ESCAPE '!' OR name_fold LIKE ? ESCAPE '!')",
+        ),
+        Filter::new("kind", "Of this kind.", Takes::Word(&["company", "person"]), "kind = ?"),
+        Filter::new("tenancy", "Of this tenancy.", Takes::Word(&["dedicated", "shared"]), "tenancy = ?"),
+        Filter::new(
+            "kyc",
+            "In this KYC state.",
+            Takes::Word(&["none", "pending", "partial", "completed", "due_rekyc"]),
+            "kyc = ?",
+        ),
+        Filter::new("payment", "In this payment state.", Takes::Word(&["ok", "overdue", "blocked"]), "payment = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[
+        Sortable::new("name", "name_fold"),
+        Sortable::new("code", "code"),
+        Sortable::time("created_at", "created_at"),
+    ];
+    fn sql() -> String {
+        format!("{SELECT} WHERE TRUE")
+    }
+    fn item(row: &Cells<'_>) -> Result<Customer, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of customers.
 pub trait Customers: Reader {
     /// The customer of this id.
@@ -50,14 +90,6 @@ pub trait Customers: Reader {
     /// The customer of this code.
     fn customer_by_code(&self, code: &str) -> impl Future<Output = Result<Option<Customer>, StoreError>> + Send {
         async move { self.view().await?.first(&format!("{SELECT} WHERE code = $1"), values![code], read).await }
-    }
-
-    /// Customers.
-    fn customers(&self, page: Page) -> impl Future<Output = Result<Vec<Customer>, StoreError>> + Send {
-        async move {
-            let sql = format!("{SELECT} WHERE id > $1 ORDER BY id LIMIT $2");
-            self.view().await?.all(&sql, values![page.start(), page.limit()], read).await
-        }
     }
 }
 impl<R: Reader> Customers for R {}
@@ -101,8 +133,8 @@ impl Tx {
             .view
             .execute(
                 "INSERT INTO customers (id, code, name, description, kind, tenancy, address, contact, tax_ids, kyc,
-                     kyc_kind, payment, break_glass_user_id, is_root, created_at, updated_at, version)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, 1)",
+                     kyc_kind, payment, break_glass_user_id, name_fold, is_root, created_at, updated_at, version)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, 1)",
                 all,
             )
             .await?;
@@ -135,7 +167,7 @@ impl Tx {
         all.extend([Value::json_opt(changed.unchecked.as_ref())?, self.work.now.into()]);
         let assignments = "code = $3, name = $4, description = $5, kind = $6, tenancy = $7, address = $8,
              contact = $9, tax_ids = $10, kyc = $11, kyc_kind = $12, payment = $13, break_glass_user_id = $14,
-             unchecked = $15, updated_at = $16";
+             name_fold = $15, unchecked = $16, updated_at = $17";
         let key = (changed.id.uuid(), changed.version);
         changed.version = swap(&self.work.view, "customer", "customers", key, assignments, all).await?;
         changed.updated_at = self.work.now;
@@ -170,7 +202,7 @@ fn serves(customer: &Customer) -> bool {
     matches!(customer.kyc, KycStatus::Completed | KycStatus::DueRekyc) && customer.payment != PaymentStatus::Blocked
 }
 
-/// From `code` to `break_glass_user_id`, in the order of the statements above.
+/// From `code` to `name_fold`, in the order of the statements above.
 fn columns(it: &Customer) -> Result<Vec<Value>, StoreError> {
     Ok(vec![
         (&it.code).into(),
@@ -185,5 +217,6 @@ fn columns(it: &Customer) -> Result<Vec<Value>, StoreError> {
         Value::word(&it.kyc_kind),
         Value::word(&it.payment),
         it.break_glass_user_id.into(),
+        folded(&it.name),
     ])
 }

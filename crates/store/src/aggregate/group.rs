@@ -6,7 +6,14 @@ use domain::{
     model::{Group, GroupMember, NewGroup, RoleSubject, Version, group::MAX_MEMBERS},
 };
 
-use super::{binding, membership::Memberships, needed, one, page::Page, swap, within};
+use super::{
+    binding,
+    list::{Filter, Listing, Sortable, folded, sealed::Cells},
+    membership::Memberships,
+    needed, one,
+    page::Page,
+    swap, within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     tx::Reader,
@@ -38,6 +45,28 @@ fn read_member(row: &Row) -> Result<GroupMember, StoreError> {
     })
 }
 
+/// The list of a tenant's groups.
+#[derive(Debug)]
+pub enum GroupList {}
+
+impl Listing for GroupList {
+    type Item = Group;
+    type Of = TenantId;
+    const FILTERS: &'static [Filter] = &[
+        Filter::search("Whose name holds this, in any case.", "name_fold LIKE ? ESCAPE '!'"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] =
+        &[Sortable::new("name", "name_fold"), Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("{SELECT} WHERE tenant_id = $1")
+    }
+    fn item(row: &Cells<'_>) -> Result<Group, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of groups.
 pub trait Groups: Reader {
     /// A tenant's group.
@@ -45,14 +74,6 @@ pub trait Groups: Reader {
         async move {
             let sql = format!("{SELECT} WHERE tenant_id = $1 AND id = $2");
             self.view().await?.first(&sql, values![tenant, id], read).await
-        }
-    }
-
-    /// A tenant's groups.
-    fn groups(&self, tenant: TenantId, page: Page) -> impl Future<Output = Result<Vec<Group>, StoreError>> + Send {
-        async move {
-            let sql = format!("{SELECT} WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3");
-            self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
         }
     }
 
@@ -105,10 +126,11 @@ impl Tx {
             updated_at: now,
             version: Version(1),
         };
-        let sql =
-            "INSERT INTO user_groups (id, project_id, tenant_id, name, description, created_at, updated_at, version)
-                   VALUES ($1, $2, $3, $4, $5, $6, $6, 1)";
-        let values = values![group.id, group.project_id, group.tenant_id, &group.name, &group.description, now];
+        let sql = "INSERT INTO user_groups (id, project_id, tenant_id, name, description, name_fold, created_at,
+                 updated_at, version)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, 1)";
+        let mut values = values![group.id, group.project_id, group.tenant_id, &group.name, &group.description];
+        values.extend([folded(&group.name), now.into()]);
         self.work.view.execute(sql, values).await?;
         Ok(self.unaudited(group))
     }
@@ -130,8 +152,8 @@ impl Tx {
             updated_at: self.work.now,
             ..before
         };
-        let values = values![&kept.name, &kept.description, kept.updated_at];
-        let assignments = "name = $3, description = $4, updated_at = $5";
+        let values = vec![(&kept.name).into(), (&kept.description).into(), folded(&kept.name), kept.updated_at.into()];
+        let assignments = "name = $3, description = $4, name_fold = $5, updated_at = $6";
         let key = (kept.id.uuid(), kept.version);
         let version = swap(&self.work.view, "group", "user_groups", key, assignments, values).await?;
         Ok(self.unaudited(Group { version, ..kept }))

@@ -5,10 +5,16 @@ use std::collections::HashMap;
 use authz::{Authorized, action::ManageHostnames};
 use domain::{
     HostName, HostnameId, ProjectId, ServiceId, TenantId,
-    model::{Hostname, HostnameFilter, NewHostname, Proof, ProofSubject, VerifyState, Version},
+    model::{Hostname, NewHostname, Proof, ProofSubject, VerifyState, Version},
 };
 
-use super::{hostname_claim, needed, page::Page, proof, scope_of, swap, tie, within};
+use super::{
+    hostname_claim,
+    list::{Filter, Listing, Selection, Slice, Sortable, Takes, sealed::Cells},
+    needed,
+    page::Page,
+    proof, scope_of, swap, tie, within,
+};
 use crate::{
     StoreError, Tx, Unaudited, View,
     log::{
@@ -70,6 +76,31 @@ async fn with_services(view: &View, condition: &str, values: Vec<Value>) -> Resu
     Ok(found)
 }
 
+/// The list of hostnames.
+#[derive(Debug)]
+pub enum HostnameList {}
+
+impl Listing for HostnameList {
+    type Item = Hostname;
+    type Of = ();
+    const FILTERS: &'static [Filter] = &[
+        Filter::search("That hold this, in any case.", "hostname LIKE ? ESCAPE '!'"),
+        Filter::new("tenant_id", "Of this tenant.", Takes::Id, "tenant_id = ?"),
+        Filter::new("state", "In this state.", Takes::Word(&["pending", "verified", "failed"]), "verify_state = ?"),
+        Filter::new("kind", "Of this kind.", Takes::Word(&["platform", "custom"]), "kind = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] =
+        &[Sortable::new("hostname", "hostname"), Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        "WHERE TRUE".into()
+    }
+    fn item(row: &Cells<'_>) -> Result<Hostname, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of hostnames.
 pub trait Hostnames: Reader {
     /// The hostname of this id.
@@ -85,27 +116,22 @@ pub trait Hostnames: Reader {
         }
     }
 
-    /// Hostnames, those that pass the filter.
-    fn hostnames(
+    /// The part of the list of hostnames that was asked for, with their services.
+    fn list_hostnames(
         &self,
-        filter: HostnameFilter,
-        page: Page,
-    ) -> impl Future<Output = Result<Vec<Hostname>, StoreError>> + Send {
+        asked: &Selection<HostnameList>,
+    ) -> impl Future<Output = Result<Slice<Hostname>, StoreError>> + Send {
         async move {
-            let (mut condition, mut all) = ("WHERE id > $1".to_owned(), values![page.start(), page.limit()]);
-            let wanted = [
-                ("tenant_id", filter.tenant_id.map(Value::from)),
-                ("verify_state", filter.verify_state.as_ref().map(Value::word)),
-                ("kind", filter.kind.as_ref().map(Value::word)),
-            ];
-            for (column, value) in wanted {
-                if let Some(value) = value {
-                    all.push(value);
-                    condition.push_str(&format!(" AND {column} = ${}", all.len()));
-                }
-            }
-            condition.push_str(" ORDER BY id LIMIT $2");
-            with_services(&self.view().await?, &condition, all).await
+            let mut all = Vec::new();
+            let condition = format!("{}{}", HostnameList::sql(), asked.clauses(&mut all));
+            let rows = with_services(&self.view().await?, &condition, all).await?;
+            asked.slice(rows, |host, column| {
+                let key = column.map(|column| match column {
+                    "hostname" => host.hostname.as_str().into(),
+                    _ => host.created_at.into(),
+                });
+                Ok((host.id.uuid(), key))
+            })
         }
     }
 

@@ -11,7 +11,10 @@ use domain::{
     },
 };
 
-use super::{needed, page::Page, within};
+use super::{
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    needed, within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     tx::Reader,
@@ -40,6 +43,28 @@ fn read(row: &Row) -> Result<Invitation, StoreError> {
     })
 }
 
+/// The list of a tenant's invitations, whatever became of them.
+#[derive(Debug)]
+pub enum InvitationList {}
+
+impl Listing for InvitationList {
+    type Item = Invitation;
+    type Of = TenantId;
+    const FILTERS: &'static [Filter] = &[
+        Filter::search("Whose email holds this, in any case.", "email_fold LIKE ? ESCAPE '!'"),
+        Filter::new("status", "In this state.", Takes::Word(&["pending", "accepted", "revoked"]), "status = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("{SELECT} WHERE tenant_id = $1")
+    }
+    fn item(row: &Cells<'_>) -> Result<Invitation, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of invitations.
 pub trait Invitations: Reader {
     /// A tenant's invitation.
@@ -62,18 +87,6 @@ pub trait Invitations: Reader {
         async move {
             let sql = format!("{SELECT} WHERE token_hash = $1");
             self.view().await?.first(&sql, values![hash], read).await
-        }
-    }
-
-    /// A tenant's invitations, whatever became of them.
-    fn invitations(
-        &self,
-        tenant: TenantId,
-        page: Page,
-    ) -> impl Future<Output = Result<Vec<Invitation>, StoreError>> + Send {
-        async move {
-            let sql = format!("{SELECT} WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3");
-            self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
         }
     }
 }

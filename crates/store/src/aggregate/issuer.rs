@@ -3,7 +3,13 @@
 use authz::{Authorized, Scope, action::ManageIssuers};
 use domain::{IssuerId, ProjectId, model::ExternalIssuer};
 
-use super::{issuer_fetch::no_keys, needed, one, project::Projects, within};
+use super::{
+    issuer_fetch::no_keys,
+    list::{Filter, Listing, Sortable, sealed::Cells},
+    needed, one,
+    project::Projects,
+    within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     log::publish::{self, Effect},
@@ -24,6 +30,27 @@ fn read(row: &Row) -> Result<ExternalIssuer, StoreError> {
         jwks: row.at("jwks")?,
         jwks_url: row.at("jwks_url")?,
     })
+}
+
+/// The list of a project's external issuers.
+#[derive(Debug)]
+pub enum IssuerList {}
+
+impl Listing for IssuerList {
+    type Item = ExternalIssuer;
+    type Of = ProjectId;
+    const FILTERS: &'static [Filter] = &[
+        Filter::search("Whose name holds this, in any case.", "LOWER(issuer) LIKE ? ESCAPE '!'"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[Sortable::new("issuer", "issuer"), Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("{SELECT} WHERE project_id = $1")
+    }
+    fn item(row: &Cells<'_>) -> Result<ExternalIssuer, StoreError> {
+        read(row.0)
+    }
 }
 
 /// Reads of external issuers.

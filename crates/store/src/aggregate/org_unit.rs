@@ -7,7 +7,13 @@ use domain::{
     org_unit::MAX_ORG_UNITS,
 };
 
-use super::{binding, needed, one, page::Page, swap, within};
+use super::{
+    binding,
+    list::{Filter, Listing, Sortable, folded, sealed::Cells},
+    needed, one,
+    page::Page,
+    swap, within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     log::publish::{self, Effect},
@@ -34,6 +40,47 @@ fn read(row: &Row) -> Result<OrgUnit, StoreError> {
     })
 }
 
+const FILTERS: &[Filter] = &[
+    Filter::search("Whose name holds this, in any case.", "name_fold LIKE ? ESCAPE '!'"),
+    Filter::since("created_at >= ?"),
+    Filter::until("created_at < ?"),
+];
+const SORTS: &[Sortable] = &[Sortable::new("name", "name_fold"), Sortable::time("created_at", "created_at")];
+
+/// The list of a tenant's units that live.
+#[derive(Debug)]
+pub enum OrgUnitList {}
+
+impl Listing for OrgUnitList {
+    type Item = OrgUnit;
+    type Of = TenantId;
+    const FILTERS: &'static [Filter] = FILTERS;
+    const SORTS: &'static [Sortable] = SORTS;
+    fn sql() -> String {
+        format!("{SELECT} WHERE tenant_id = $1 AND deleted_at IS NULL")
+    }
+    fn item(row: &Cells<'_>) -> Result<OrgUnit, StoreError> {
+        read(row.0)
+    }
+}
+
+/// The list of those that were deleted and can still be restored.
+#[derive(Debug)]
+pub enum DeletedOrgUnitList {}
+
+impl Listing for DeletedOrgUnitList {
+    type Item = OrgUnit;
+    type Of = TenantId;
+    const FILTERS: &'static [Filter] = FILTERS;
+    const SORTS: &'static [Sortable] = SORTS;
+    fn sql() -> String {
+        format!("{SELECT} WHERE tenant_id = $1 AND deleted_at IS NOT NULL")
+    }
+    fn item(row: &Cells<'_>) -> Result<OrgUnit, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of organisational units.
 pub trait OrgUnits: Reader {
     /// A tenant's unit that lives.
@@ -54,20 +101,6 @@ pub trait OrgUnits: Reader {
         async move {
             let sql = format!("{SELECT} WHERE tenant_id = $1 AND id = $2");
             self.view().await?.first(&sql, values![tenant, id], read).await
-        }
-    }
-
-    /// A tenant's units: those that live, or those that were deleted and can still be restored.
-    fn org_units(
-        &self,
-        tenant: TenantId,
-        deleted: bool,
-        page: Page,
-    ) -> impl Future<Output = Result<Vec<OrgUnit>, StoreError>> + Send {
-        async move {
-            let state = if deleted { "deleted_at IS NOT NULL" } else { "deleted_at IS NULL" };
-            let sql = format!("{SELECT} WHERE tenant_id = $1 AND {state} AND id > $2 ORDER BY id LIMIT $3");
-            self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
         }
     }
 
@@ -147,9 +180,9 @@ impl Tx {
             .view
             .execute(
                 "INSERT INTO org_units (id, project_id, tenant_id, name, description, created_by, created_at, updated_at,
-                     version)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $7, 1)",
-                values![id, project_id, tenant_id, &unit.name, &unit.description, created_by, now],
+                     name_fold, version)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, 1)",
+                values![id, project_id, tenant_id, &unit.name, &unit.description, created_by, now, folded(&unit.name)],
             )
             .await?;
         publish::tenant(&self.work, tenant_id, Effect::Widens).await?;
@@ -174,8 +207,8 @@ impl Tx {
             updated_at: self.work.now,
             ..before
         };
-        let values = values![&kept.name, &kept.description, kept.updated_at];
-        let assignments = "name = $3, description = $4, updated_at = $5";
+        let values = values![&kept.name, &kept.description, kept.updated_at, folded(&kept.name)];
+        let assignments = "name = $3, description = $4, updated_at = $5, name_fold = $6";
         let key = (kept.id.uuid(), kept.version);
         let version = swap(&self.work.view, "org-unit", "org_units", key, assignments, values).await?;
         Ok(self.unaudited(OrgUnit { version, ..kept }))

@@ -6,7 +6,10 @@ use domain::{
     model::{NewProduct, Product, ProductKey, Version},
 };
 
-use super::{needed, one, page::Page, swap, within};
+use super::{
+    list::{Filter, Listing, Sortable, Takes, folded, sealed::Cells},
+    needed, one, swap, within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     log::publish::{self, Effect},
@@ -31,6 +34,52 @@ fn read(row: &Row) -> Result<Product, StoreError> {
     })
 }
 
+const SEARCH: Filter = Filter::search(
+    "Whose key or name holds this, in any case.",
+    "(LOWER(key) LIKE ? ESCAPE '!' OR name_fold LIKE ? ESCAPE '!')",
+);
+const SORTS: &[Sortable] =
+    &[Sortable::new("name", "name_fold"), Sortable::new("key", "key"), Sortable::time("created_at", "created_at")];
+
+/// The list of products.
+#[derive(Debug)]
+pub enum ProductList {}
+
+impl Listing for ProductList {
+    type Item = Product;
+    type Of = ();
+    const FILTERS: &'static [Filter] = &[
+        SEARCH,
+        Filter::new("requestable", "Whether tenants may ask for it.", Takes::Flag, "requestable = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = SORTS;
+    fn sql() -> String {
+        format!("{SELECT} WHERE TRUE")
+    }
+    fn item(row: &Cells<'_>) -> Result<Product, StoreError> {
+        read(row.0)
+    }
+}
+
+/// The list of those that tenants may ask for.
+#[derive(Debug)]
+pub enum CatalogList {}
+
+impl Listing for CatalogList {
+    type Item = Product;
+    type Of = ();
+    const FILTERS: &'static [Filter] = &[SEARCH];
+    const SORTS: &'static [Sortable] = SORTS;
+    fn sql() -> String {
+        format!("{SELECT} WHERE requestable")
+    }
+    fn item(row: &Cells<'_>) -> Result<Product, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of products.
 pub trait Products: Reader {
     /// The product of this id.
@@ -41,22 +90,6 @@ pub trait Products: Reader {
     /// The product of this name.
     fn product_by_key(&self, key: &ProductKey) -> impl Future<Output = Result<Option<Product>, StoreError>> + Send {
         async move { self.view().await?.first(&format!("{SELECT} WHERE key = $1"), values![key.as_str()], read).await }
-    }
-
-    /// All of them.
-    fn products(&self, page: Page) -> impl Future<Output = Result<Vec<Product>, StoreError>> + Send {
-        async move {
-            let sql = format!("{SELECT} WHERE id > $1 ORDER BY id LIMIT $2");
-            self.view().await?.all(&sql, values![page.start(), page.limit()], read).await
-        }
-    }
-
-    /// Those that tenants may ask for.
-    fn catalog(&self, page: Page) -> impl Future<Output = Result<Vec<Product>, StoreError>> + Send {
-        async move {
-            let sql = format!("{SELECT} WHERE requestable = $1 AND id > $2 ORDER BY id LIMIT $3");
-            self.view().await?.all(&sql, values![true, page.start(), page.limit()], read).await
-        }
     }
 }
 impl<R: Reader> Products for R {}
@@ -88,8 +121,8 @@ impl Tx {
         let mut all = values![product.id, product.key.as_str(), now];
         all.extend(columns(&product)?);
         let sql = "INSERT INTO products (id, key, created_at, updated_at, name, description, requestable, trial_days,
-                       quota, version)
-                   VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8, 1)";
+                       quota, name_fold, version)
+                   VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8, $9, 1)";
         self.work.view.execute(sql, all).await?;
         Ok(self.unaudited(product))
     }
@@ -109,7 +142,8 @@ impl Tx {
         let mut changed = Product { key: before.key.clone(), created_at: before.created_at, ..changed };
         let mut all = columns(&changed)?;
         all.push(self.work.now.into());
-        let assignments = "name = $3, description = $4, requestable = $5, trial_days = $6, quota = $7, updated_at = $8";
+        let assignments = "name = $3, description = $4, requestable = $5, trial_days = $6, quota = $7, name_fold = $8,
+             updated_at = $9";
         let key = (changed.id.uuid(), changed.version);
         changed.version = swap(&self.work.view, "product", "products", key, assignments, all).await?;
         changed.updated_at = self.work.now;
@@ -137,8 +171,9 @@ impl Tx {
     }
 }
 
-/// From `name` to `quota`, in the order of the statements above.
+/// From `name` to `name_fold`, in the order of the statements above.
 fn columns(it: &Product) -> Result<Vec<Value>, StoreError> {
     let quota = Value::json_opt(Some(&it.quota).filter(|quota| !quota.is_open()))?;
-    Ok(vec![(&it.name).into(), (&it.description).into(), it.requestable.into(), it.trial_days.into(), quota])
+    let name_fold = folded(&it.name);
+    Ok(vec![(&it.name).into(), (&it.description).into(), it.requestable.into(), it.trial_days.into(), quota, name_fold])
 }

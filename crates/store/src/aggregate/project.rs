@@ -6,7 +6,10 @@ use domain::{
     model::{NewProject, Project, ProjectStatus, SigningKey, Version},
 };
 
-use super::{needed, page::Page, swap, within};
+use super::{
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    needed, swap, within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     log::publish::{self, Effect},
@@ -32,6 +35,32 @@ fn read(row: &Row) -> Result<Project, StoreError> {
     })
 }
 
+/// The list of projects.
+#[derive(Debug)]
+pub enum ProjectList {}
+
+impl Listing for ProjectList {
+    type Item = Project;
+    type Of = ();
+    const FILTERS: &'static [Filter] = &[
+        Filter::search(
+            "Whose slug or issuer holds this, in any case.",
+            "(slug LIKE ? ESCAPE '!' OR LOWER(issuer) LIKE ? ESCAPE '!')",
+        ),
+        Filter::new("kind", "Of this kind.", Takes::Word(&["root", "dedicated", "shared"]), "kind = ?"),
+        Filter::new("status", "In this state.", Takes::Word(&["active", "suspended"]), "status = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[Sortable::new("slug", "slug"), Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("{SELECT} WHERE TRUE")
+    }
+    fn item(row: &Cells<'_>) -> Result<Project, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of projects.
 pub trait Projects: Reader {
     /// The project of this id.
@@ -47,14 +76,6 @@ pub trait Projects: Reader {
     /// The project of the platform's staff.
     fn root_project(&self) -> impl Future<Output = Result<Option<Project>, StoreError>> + Send {
         async move { self.view().await?.first(&format!("{SELECT} WHERE kind = 'root'"), Vec::new(), read).await }
-    }
-
-    /// Projects.
-    fn projects(&self, page: Page) -> impl Future<Output = Result<Vec<Project>, StoreError>> + Send {
-        async move {
-            let sql = format!("{SELECT} WHERE id > $1 ORDER BY id LIMIT $2");
-            self.view().await?.all(&sql, values![page.start(), page.limit()], read).await
-        }
     }
 }
 impl<R: Reader> Projects for R {}

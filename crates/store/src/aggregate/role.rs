@@ -7,7 +7,15 @@ use domain::{
     snapshot::RoleScope,
 };
 
-use super::{decision::among, needed, one, page::Page, swap, tenant::Tenants, within};
+use super::{
+    decision::among,
+    list::{Filter, Listing, Sortable, Takes, folded, sealed::Cells},
+    needed, one,
+    page::Page,
+    swap,
+    tenant::Tenants,
+    within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     log::publish::{self, Effect},
@@ -32,6 +40,30 @@ fn read(row: &Row) -> Result<Role, StoreError> {
         updated_at: row.at("updated_at")?,
         version: Version(row.at("version")?),
     })
+}
+
+/// The list of the roles a tenant has: its own and the built-in ones.
+#[derive(Debug)]
+pub enum RoleList {}
+
+impl Listing for RoleList {
+    type Item = Role;
+    type Of = TenantId;
+    const FILTERS: &'static [Filter] = &[
+        Filter::search("Whose name holds this, in any case.", "name_fold LIKE ? ESCAPE '!'"),
+        Filter::new("scope", "Of this scope.", Takes::Word(&["platform", "tenant", "ou"]), "scope = ?"),
+        Filter::new("builtin", "Built in, or the tenant's own.", Takes::Flag, "builtin = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] =
+        &[Sortable::new("name", "name_fold"), Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("{SELECT} WHERE (tenant_id = $1 OR tenant_id IS NULL)")
+    }
+    fn item(row: &Cells<'_>) -> Result<Role, StoreError> {
+        read(row.0)
+    }
 }
 
 /// Reads of roles.
@@ -181,8 +213,8 @@ impl Tx {
             .view
             .execute(
                 "INSERT INTO roles (id, project_id, tenant_id, builtin, created_at, updated_at, scope, name,
-                     description, permissions, admin, super_admin, version)
-                 VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, $9, $10, $11, 1)",
+                     description, permissions, admin, super_admin, name_fold, version)
+                 VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, $9, $10, $11, $12, 1)",
                 all,
             )
             .await?;
@@ -194,7 +226,7 @@ impl Tx {
         let mut all = columns(&changed)?;
         all.push(self.work.now.into());
         let assignments = "scope = $3, name = $4, description = $5, permissions = $6, admin = $7, super_admin = $8,
-             updated_at = $9";
+             name_fold = $9, updated_at = $10";
         let key = (changed.id.uuid(), changed.version);
         changed.version = swap(&self.work.view, "role", "roles", key, assignments, all).await?;
         changed.updated_at = self.work.now;
@@ -214,7 +246,7 @@ fn narrows(before: &Role, after: &Role) -> bool {
         || !before.permissions.iter().all(|permission| held.covers(permission))
 }
 
-/// From `scope` to `super_admin`, in the order of the statements above.
+/// From `scope` to `name_fold`, in the order of the statements above.
 fn columns(it: &Role) -> Result<Vec<Value>, StoreError> {
     Ok(vec![
         Value::word(&it.scope),
@@ -223,5 +255,6 @@ fn columns(it: &Role) -> Result<Vec<Value>, StoreError> {
         Value::json(&it.permissions)?,
         it.admin.into(),
         it.super_admin.into(),
+        folded(&it.name),
     ])
 }

@@ -7,7 +7,13 @@ use domain::{
     org_unit::check_route,
 };
 
-use super::{hostname::Hostnames, needed, one, page::Page, scope_of, swap, tie, within};
+use super::{
+    hostname::Hostnames,
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    needed, one,
+    page::Page,
+    scope_of, swap, tie, within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     log::{
@@ -34,6 +40,29 @@ fn read(row: &Row) -> Result<Route, StoreError> {
         updated_at: row.at("updated_at")?,
         version: Version(row.at("version")?),
     })
+}
+
+/// The list of routes.
+#[derive(Debug)]
+pub enum RouteList {}
+
+impl Listing for RouteList {
+    type Item = Route;
+    type Of = ();
+    const FILTERS: &'static [Filter] = &[
+        Filter::new("service_id", "Of this service.", Takes::Id, "service_id = ?"),
+        Filter::new("hostname_id", "Of this hostname.", Takes::Id, "hostname_id = ?"),
+        Filter::new("enabled", "Whether they are in force.", Takes::Flag, "enabled = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("{SELECT} WHERE TRUE")
+    }
+    fn item(row: &Cells<'_>) -> Result<Route, StoreError> {
+        read(row.0)
+    }
 }
 
 /// Reads of routes.

@@ -6,7 +6,12 @@ use domain::{
     model::{NewService, Service, Version},
 };
 
-use super::{needed, one, page::Page, swap, within};
+use super::{
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    needed, one,
+    page::Page,
+    swap, within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     log::{
@@ -28,6 +33,28 @@ fn read(row: &Row) -> Result<Service, StoreError> {
         updated_at: row.at("updated_at")?,
         version: Version(row.at("version")?),
     })
+}
+
+/// The list of services.
+#[derive(Debug)]
+pub enum ServiceList {}
+
+impl Listing for ServiceList {
+    type Item = Service;
+    type Of = ();
+    const FILTERS: &'static [Filter] = &[
+        Filter::search("Whose name holds this, in any case.", "LOWER(name) LIKE ? ESCAPE '!'"),
+        Filter::new("upstream_id", "That lead to this upstream.", Takes::Id, "upstream_id = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[Sortable::new("name", "name"), Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("{SELECT} WHERE TRUE")
+    }
+    fn item(row: &Cells<'_>) -> Result<Service, StoreError> {
+        read(row.0)
+    }
 }
 
 /// Reads of services.

@@ -7,7 +7,12 @@ use domain::{
     snapshot::TenantStatus,
 };
 
-use super::{needed, page::Page, swap, within};
+use super::{
+    list::{Filter, Listing, Sortable, Takes, folded, sealed::Cells},
+    needed,
+    page::Page,
+    swap, within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     log::publish::{self, Effect},
@@ -42,6 +47,61 @@ fn read(row: &Row) -> Result<Tenant, StoreError> {
     })
 }
 
+/// What tenants are looked for by.
+const FILTERS: &[Filter] = &[
+    Filter::search(
+        "Whose slug or name holds this, in any case.",
+        "(slug LIKE ? ESCAPE '!' OR name_fold LIKE ? ESCAPE '!')",
+    ),
+    Filter::new("status", "In this state.", Takes::Word(&["trial", "active", "frozen", "suspended"]), "status = ?"),
+    Filter::new(
+        "claim_state",
+        "Claimed, or formed and not claimed yet.",
+        Takes::Word(&["latent", "claimed"]),
+        "claim_state = ?",
+    ),
+    Filter::new("plan", "On this plan.", Takes::Text, "plan = ?"),
+    Filter::new("project_id", "Of this project.", Takes::Id, "project_id = ?"),
+    Filter::since("created_at >= ?"),
+    Filter::until("created_at < ?"),
+];
+const SORTS: &[Sortable] =
+    &[Sortable::new("name", "name_fold"), Sortable::new("slug", "slug"), Sortable::time("created_at", "created_at")];
+
+/// The list of all tenants.
+#[derive(Debug)]
+pub enum TenantList {}
+
+impl Listing for TenantList {
+    type Item = Tenant;
+    type Of = ();
+    const FILTERS: &'static [Filter] = FILTERS;
+    const SORTS: &'static [Sortable] = SORTS;
+    fn sql() -> String {
+        format!("{SELECT} WHERE deleted_at IS NULL")
+    }
+    fn item(row: &Cells<'_>) -> Result<Tenant, StoreError> {
+        read(row.0)
+    }
+}
+
+/// The list of a customer's tenants.
+#[derive(Debug)]
+pub enum CustomerTenantList {}
+
+impl Listing for CustomerTenantList {
+    type Item = Tenant;
+    type Of = CustomerId;
+    const FILTERS: &'static [Filter] = FILTERS;
+    const SORTS: &'static [Sortable] = SORTS;
+    fn sql() -> String {
+        format!("{SELECT} WHERE customer_id = $1 AND deleted_at IS NULL")
+    }
+    fn item(row: &Cells<'_>) -> Result<Tenant, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of tenants. Deleted ones are found until they are purged, and not listed.
 pub trait Tenants: Reader {
     /// The tenant of this id.
@@ -54,7 +114,7 @@ pub trait Tenants: Reader {
         async move { self.view().await?.first(&format!("{SELECT} WHERE slug = $1"), values![slug], read).await }
     }
 
-    /// Tenants.
+    /// All tenants.
     fn tenants(&self, page: Page) -> impl Future<Output = Result<Vec<Tenant>, StoreError>> + Send {
         async move {
             let sql = format!("{SELECT} WHERE deleted_at IS NULL AND id > $1 ORDER BY id LIMIT $2");
@@ -176,8 +236,8 @@ impl Tx {
             .execute(
                 "INSERT INTO tenants (id, project_id, customer_id, created_at, updated_at, slug, name,
                      status, resume_status, claim_state, plan, trial_ends_at, rate_limit, deleted_at,
-                     principal_rate_limit, admission, branding, generation, version)
-                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0, 1)",
+                     principal_rate_limit, admission, branding, name_fold, generation, version)
+                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 0, 1)",
                 all,
             )
             .await?;
@@ -292,7 +352,7 @@ impl Tx {
         all.push(self.work.now.into());
         let assignments = "slug = $3, name = $4, status = $5, resume_status = $6, claim_state = $7, plan = $8,
              trial_ends_at = $9, rate_limit = $10, deleted_at = $11, principal_rate_limit = $12, admission = $13,
-             branding = $14, updated_at = $15";
+             branding = $14, name_fold = $15, updated_at = $16";
         let key = (tenant.id.uuid(), tenant.version);
         tenant.version = swap(&self.work.view, "tenant", "tenants", key, assignments, all).await?;
         tenant.updated_at = self.work.now;
@@ -301,7 +361,7 @@ impl Tx {
     }
 }
 
-/// From `slug` to `branding`, in the order of the statements above.
+/// From `slug` to `name_fold`, in the order of the statements above.
 fn columns(it: &Tenant) -> Result<Vec<Value>, StoreError> {
     Ok(vec![
         it.slug.as_str().into(),
@@ -316,5 +376,6 @@ fn columns(it: &Tenant) -> Result<Vec<Value>, StoreError> {
         Value::json_opt(it.principal_rate_limit.as_ref())?,
         Value::json(&it.admission)?,
         Value::json_opt(Some(&it.branding).filter(|branding| !branding.is_empty()))?,
+        folded(&it.name),
     ])
 }

@@ -7,7 +7,12 @@ use domain::{
     model::{AssertionKey, AssertionKeys, NewUpstream, OtherKey, Upstream, Version},
 };
 
-use super::{needed, one, page::Page, swap, within};
+use super::{
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    needed, one,
+    page::Page,
+    swap, within,
+};
 use crate::{
     StoreError, Tx, Unaudited, View,
     log::publish::{self, Effect},
@@ -75,6 +80,28 @@ pub(crate) async fn assertion_keys(view: &View, id: UpstreamId) -> Result<Assert
 fn fresh_kid(view: &View, name: &str) -> Result<String, StoreError> {
     let [a, b, c, d]: [u8; 4] = view.sealer().bytes()?;
     Ok(format!("{name}-{a:02x}{b:02x}{c:02x}{d:02x}"))
+}
+
+/// The list of upstreams.
+#[derive(Debug)]
+pub enum UpstreamList {}
+
+impl Listing for UpstreamList {
+    type Item = Upstream;
+    type Of = ();
+    const FILTERS: &'static [Filter] = &[
+        Filter::search("Whose name holds this, in any case.", "LOWER(name) LIKE ? ESCAPE '!'"),
+        Filter::new("assertion", "With this assertion.", Takes::Word(&["hmac", "eddsa", "off"]), "assertion = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[Sortable::new("name", "name"), Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("{SELECT} WHERE TRUE")
+    }
+    fn item(row: &Cells<'_>) -> Result<Upstream, StoreError> {
+        read(row.0)
+    }
 }
 
 /// Reads of upstreams.

@@ -9,7 +9,15 @@ use domain::{
     model::{MembershipStatus, NewUser, User, UserStatus, Version, fold},
 };
 
-use super::{break_glass, decision::among, generation, in_project, needed, one, page::Page, swap};
+use super::{
+    break_glass,
+    decision::among,
+    generation, in_project,
+    list::{Filter, Listing, Sortable, Takes, folded, sealed::Cells},
+    needed, one,
+    page::Page,
+    swap,
+};
 use crate::{
     SessionTx, StoreError, Tx, Unaudited,
     tx::Reader,
@@ -41,44 +49,38 @@ fn read(row: &Row) -> Result<User, StoreError> {
     })
 }
 
-/// Which users; what is absent says nothing.
-#[derive(Clone, Debug, Default)]
-pub struct UserFilter {
-    /// Whose email, user name, first or last name holds this, in any case.
-    pub search: Option<String>,
-    /// In this state.
-    pub status: Option<UserStatus>,
-    /// With this email, in any case.
-    pub email: Option<String>,
-    /// With this id in another system.
-    pub external_id: Option<String>,
-}
+/// The list of a tenant's members, whatever their state.
+#[derive(Debug)]
+pub enum UserList {}
 
-impl UserFilter {
-    /// As SQL, with its values at the end of `all`.
-    fn conditions(&self, all: &mut Vec<Value>) -> String {
-        let mut sql = String::new();
-        let mut is = |condition: &str, value: Value| {
-            all.push(value);
-            sql.push_str(" AND ");
-            sql.push_str(&condition.replace('?', &format!("${}", all.len())));
-        };
-        if let Some(text) = &self.search {
-            let literal = fold(text).replace('!', "!!").replace('%', "!%").replace('_', "!_");
-            let holds = "(users.email_fold LIKE ? ESCAPE '!' OR users.username_fold LIKE ? ESCAPE '!'
-                 OR LOWER(users.first_name) LIKE ? ESCAPE '!' OR LOWER(users.last_name) LIKE ? ESCAPE '!')";
-            is(holds, format!("%{literal}%").into());
-        }
-        if let Some(status) = &self.status {
-            is("users.status = ?", Value::word(status));
-        }
-        if let Some(email) = &self.email {
-            is("users.email_fold = ?", fold(email).into());
-        }
-        if let Some(id) = &self.external_id {
-            is("users.external_id = ?", id.into());
-        }
-        sql
+impl Listing for UserList {
+    type Item = User;
+    type Of = TenantId;
+    const FILTERS: &'static [Filter] = &[
+        Filter::search(
+            "Whose email, user name, first or last name holds this, in any case.",
+            "(users.email_fold LIKE ? ESCAPE '!' OR users.username_fold LIKE ? ESCAPE '!'
+                 OR users.name_fold LIKE ? ESCAPE '!')",
+        ),
+        Filter::new(
+            "status",
+            "In this state.",
+            Takes::Word(&["invited", "active", "disabled", "locked", "suspended", "pending_deletion"]),
+            "users.status = ?",
+        ),
+        Filter::new("email", "With this email, in any case.", Takes::Folded, "users.email_fold = ?"),
+        Filter::new("external_id", "With this id in another system.", Takes::Text, "users.external_id = ?"),
+        Filter::since("users.created_at >= ?"),
+        Filter::until("users.created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] =
+        &[Sortable::new("name", "users.name_fold"), Sortable::time("created_at", "users.created_at")];
+    const ID: &'static str = "users.id";
+    fn sql() -> String {
+        format!("{SELECT} JOIN memberships ON memberships.user_id = users.id WHERE memberships.tenant_id = $1")
+    }
+    fn item(row: &Cells<'_>) -> Result<User, StoreError> {
+        read(row.0)
     }
 }
 
@@ -114,26 +116,6 @@ pub trait Users: Reader {
                  WHERE memberships.tenant_id = $1 AND users.id > $2 ORDER BY users.id LIMIT $3"
             );
             self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
-        }
-    }
-
-    /// Those members of a tenant that fit, whatever their state.
-    fn find_users(
-        &self,
-        tenant: TenantId,
-        filter: &UserFilter,
-        page: Page,
-    ) -> impl Future<Output = Result<Vec<User>, StoreError>> + Send {
-        async move {
-            let mut all = values![tenant, page.start()];
-            let conditions = filter.conditions(&mut all);
-            all.push(page.limit().into());
-            let sql = format!(
-                "{SELECT} JOIN memberships ON memberships.user_id = users.id
-                 WHERE memberships.tenant_id = $1 AND users.id > $2{conditions} ORDER BY users.id LIMIT ${}",
-                all.len()
-            );
-            self.view().await?.all(&sql, all, read).await
         }
     }
 
@@ -211,8 +193,8 @@ impl Tx {
             .execute(
                 "INSERT INTO users (id, project_id, password_hash, password_changed_at, is_break_glass, created_at,
                      updated_at, email, email_fold, username, username_fold, first_name, last_name, phone, external_id,
-                     status, must_change_password, email_verified_at, version)
-                 VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 1)",
+                     status, must_change_password, email_verified_at, name_fold, version)
+                 VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 1)",
                 all,
             )
             .await?;
@@ -238,7 +220,7 @@ impl Tx {
         all.push(self.work.now.into());
         let assignments = "email = $3, email_fold = $4, username = $5, username_fold = $6, first_name = $7,
              last_name = $8, phone = $9, external_id = $10, status = $11, must_change_password = $12,
-             email_verified_at = $13, updated_at = $14";
+             email_verified_at = $13, name_fold = $14, updated_at = $15";
         let key = (changed.id.uuid(), changed.version);
         changed.version = swap(&self.work.view, "user", "users", key, assignments, all).await?;
         changed.updated_at = self.work.now;
@@ -265,8 +247,9 @@ impl Tx {
         }
         let before = needed(self.user(changed.id).await?, "user")?;
         let User { first_name, last_name, phone, .. } = changed;
-        let all = vec![(&first_name).into(), (&last_name).into(), phone.as_ref().into(), self.work.now.into()];
-        let assignments = "first_name = $3, last_name = $4, phone = $5, updated_at = $6";
+        let mut all = vec![(&first_name).into(), (&last_name).into(), phone.as_ref().into(), self.work.now.into()];
+        all.push(folded(&called(&first_name, &last_name)));
+        let assignments = "first_name = $3, last_name = $4, phone = $5, updated_at = $6, name_fold = $7";
         let key = (changed.id.uuid(), changed.version);
         let version = swap(&self.work.view, "user", "users", key, assignments, all).await?;
         Ok(self.unaudited(User { first_name, last_name, phone, version, updated_at: self.work.now, ..before }))
@@ -372,7 +355,12 @@ impl SessionTx {
     }
 }
 
-/// From `email` to `email_verified_at`, in the order of the statements above.
+/// What somebody is called.
+fn called(first_name: &str, last_name: &str) -> String {
+    format!("{first_name} {last_name}")
+}
+
+/// From `email` to `name_fold`, in the order of the statements above.
 fn columns(it: &User) -> Vec<Value> {
     vec![
         it.email.as_ref().into(),
@@ -386,5 +374,6 @@ fn columns(it: &User) -> Vec<Value> {
         Value::word(&it.status),
         it.must_change_password.into(),
         it.email_verified_at.into(),
+        folded(&called(&it.first_name, &it.last_name)),
     ]
 }

@@ -6,7 +6,10 @@ use domain::{
     model::{DisabledBy, NewWebhook, Version, Webhook, webhook::MAX_WEBHOOKS},
 };
 
-use super::{needed, one, page::Page, swap, within};
+use super::{
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    needed, one, swap, within,
+};
 use crate::{
     StoreError, Tx, Unaudited, View,
     reseal::SealedColumn,
@@ -45,19 +48,33 @@ fn read(row: &Row) -> Result<Webhook, StoreError> {
     })
 }
 
+/// The list of a tenant's webhooks.
+#[derive(Debug)]
+pub enum WebhookList {}
+
+impl Listing for WebhookList {
+    type Item = Webhook;
+    type Of = TenantId;
+    const FILTERS: &'static [Filter] = &[
+        Filter::search("Whose address holds this, in any case.", "LOWER(url) LIKE ? ESCAPE '!'"),
+        Filter::new("enabled", "Whether they are called.", Takes::Flag, "(disabled_at IS NULL) = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("{SELECT} WHERE tenant_id = $1")
+    }
+    fn item(row: &Cells<'_>) -> Result<Webhook, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of webhooks.
 pub trait Webhooks: Reader {
     /// The webhook of this id.
     fn webhook(&self, id: WebhookId) -> impl Future<Output = Result<Option<Webhook>, StoreError>> + Send {
         async move { self.view().await?.first(&format!("{SELECT} WHERE id = $1"), values![id], read).await }
-    }
-
-    /// A tenant's webhooks.
-    fn webhooks(&self, tenant: TenantId, page: Page) -> impl Future<Output = Result<Vec<Webhook>, StoreError>> + Send {
-        async move {
-            let sql = format!("{SELECT} WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3");
-            self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
-        }
     }
 
     /// What signs a webhook's deliveries at `now`, the newest first; nothing for one that is not there.

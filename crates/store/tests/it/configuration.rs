@@ -10,7 +10,7 @@ use domain::{
     audit::{Actor, ActorKind, Origin},
     model::Version,
 };
-use store::{Audited, StoreError, StoredResponse, read::*};
+use store::{Audited, Claim, Store, StoreError, read::*};
 
 use crate::{
     harness::{Database, NOW},
@@ -140,28 +140,62 @@ pub(crate) async fn a_write_that_was_not_audited_is_not_saved(db: Database) {
     assert!(store.tenant_by_slug("initrode").await.unwrap().is_none());
 }
 
-pub(crate) async fn an_answer_is_remembered_once(db: Database) {
+/// Makes a tenant for a request with this key, and says whether it was made.
+async fn made_once(store: &Store, claim: &Arc<Claim>, slug: &'static str) -> Result<(), StoreError> {
+    let by = system::<ManageTenants>();
+    let made = store.write(&by, NOW, |tx| async move {
+        tx.created(tx.insert_tenant(&system(), tenant(fresh(), CLOUD, slug)).await?).await
+    });
+    claim.during(made).await.map(|_| ())
+}
+
+pub(crate) async fn of_many_changes_with_one_key_one_is_made(db: Database) {
     let store = world(&db).await;
-    let remember = |slug: &'static str| {
+    let claim = |hash: u8| Claim::new("ann", "/v1/tenants", "k1", [hash; 32]);
+    let all = futures::future::join_all((0..20).map(|n| {
         let store = store.clone();
-        async move {
-            let by = system::<ManageTenants>();
-            store
-                .write(&by, NOW, |tx| async move {
-                    let answer =
-                        StoredResponse { body_hash: [1; 32], status: 201, body: b"shown once".to_vec().into() };
-                    tx.remember_response("ann", "/v1/tenants", "k1", &answer).await?;
-                    tx.created(tx.insert_tenant(&system(), tenant(fresh(), CLOUD, slug)).await?).await
-                })
-                .await
-        }
-    };
-    remember("initrode").await.unwrap();
-    assert!(remember("initech").await.unwrap_err().is_conflict("idempotency_keys", "key"));
+        let slug: &'static str = format!("initrode-{n}").leak();
+        tokio::spawn(async move { made_once(&store, &Claim::new("ann", "/v1/tenants", "k1", [1; 32]), slug).await })
+    }));
+    let all: Vec<Result<(), StoreError>> = all.await.into_iter().map(|it| it.unwrap()).collect();
+    assert_eq!(all.iter().filter(|it| it.is_ok()).count(), 1, "{all:?}");
+    let alike = |it: &&Result<(), StoreError>| matches!(it, Err(StoreError::Claimed { alike: true }));
+    assert_eq!(all.iter().filter(alike).count(), 19, "{all:?}");
+    let made = store.tenants(store::Page::WIDEST).await.unwrap();
+    assert_eq!(made.iter().filter(|it| it.slug.as_str().starts_with("initrode-")).count(), 1);
+
+    // The answer comes later, and to nobody else.
+    assert!(store.stored_response(&claim(1)).await.unwrap().is_none());
+    store.keep_response(&claim(1), 201, &b"body".to_vec().into(), NOW).await.unwrap();
+    let stored = store.stored_response(&claim(1)).await.unwrap().unwrap();
+    assert_eq!((stored.status, stored.body.expose().as_slice()), (201, &b"body"[..]));
+    let other = made_once(&store, &claim(2), "initech").await;
+    assert!(matches!(other, Err(StoreError::Claimed { alike: false })), "{other:?}");
     assert!(store.tenant_by_slug("initech").await.unwrap().is_none());
-    let stored = store.stored_response("ann", "/v1/tenants", "k1").await.unwrap().unwrap();
-    assert_eq!((stored.status, stored.body.expose().as_slice()), (201, &b"shown once"[..]));
-    assert!(store.stored_response("gus", "/v1/tenants", "k1").await.unwrap().is_none());
+    let gus = Claim::new("gus", "/v1/tenants", "k1", [1; 32]);
+    assert!(store.stored_response(&gus).await.unwrap().is_none());
+    made_once(&store, &gus, "initech").await.unwrap();
+}
+
+pub(crate) async fn a_change_that_fails_claims_nothing(db: Database) {
+    let store = world(&db).await;
+    let claim = Claim::new("ann", "/v1/tenants", "k1", [1; 32]);
+    let failed = made_once(&store, &claim, "acme").await;
+    assert!(failed.unwrap_err().is_conflict("tenants", "slug"));
+    assert!(!claim.is_taken());
+    made_once(&store, &claim, "initech").await.unwrap();
+    assert!(claim.is_taken());
+    // What the same request changes after it has claimed the key is its own affair.
+    made_once(&store, &claim, "initrode").await.unwrap();
+    let again = Claim::new("ann", "/v1/tenants", "k1", [1; 32]);
+    assert!(matches!(made_once(&store, &again, "umbrella").await, Err(StoreError::Claimed { alike: true })));
+    // It failed in the end, and may be tried again.
+    store.release_claim(&claim, NOW).await.unwrap();
+    made_once(&store, &again, "umbrella").await.unwrap();
+    // An answered one is not released.
+    store.keep_response(&again, 201, &Vec::new().into(), NOW).await.unwrap();
+    store.release_claim(&again, NOW).await.unwrap();
+    assert!(store.stored_response(&again).await.unwrap().is_some());
 }
 
 pub(crate) async fn dropping_a_write_rolls_back(db: Database) {

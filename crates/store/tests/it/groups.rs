@@ -4,7 +4,11 @@ use domain::{
     Fact, GroupId,
     model::{NewGroup, NewRoleBinding, RoleSubject, builtin},
 };
-use store::{Page, Store, StoreError, read::*};
+use store::{
+    Page, Store, StoreError,
+    list::{GroupList, Selection},
+    read::*,
+};
 
 use crate::{
     harness::{Database, NOW},
@@ -95,7 +99,7 @@ pub(crate) async fn groups_are_invisible_to_other_tenants_and_take_their_own_mem
     assert!(matches!(refused, Err(StoreError::NotFound { .. })), "{refused:?}");
     if db.postgres().await.is_some() {
         let globex = store.within(authz::Scope::Tenant(CLOUD, GLOBEX));
-        assert!(globex.groups(ACME, Page::FIRST).await.unwrap().is_empty());
+        assert!(globex.list::<GroupList>(ACME, &Selection::default()).await.unwrap().rows.is_empty());
         assert!(globex.group_members((ACME, group), Page::FIRST).await.unwrap().is_empty());
     }
     let platform = bound(group, builtin::PLATFORM_ADMIN);

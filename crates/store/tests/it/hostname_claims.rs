@@ -6,12 +6,11 @@ use authz::{Scope, action::ManageHostnames};
 use domain::{
     HostnameId, TenantId, Timestamp,
     model::{
-        Challenge, Finding, Hostname, HostnameFilter, HostnameKind, NewHostname, ProofFailure, ProofSubject, Verdict,
-        VerifyState,
+        Challenge, Finding, Hostname, HostnameKind, NewHostname, ProofFailure, ProofSubject, Verdict, VerifyState,
     },
     snapshot::EntityKind,
 };
-use store::{Audited, Look, Noted, Page, Store, StoreError, read::*};
+use store::{Audited, Look, Noted, Store, StoreError, list::Selection, read::*};
 
 use crate::{
     harness::{Database, NOW},
@@ -238,12 +237,9 @@ pub(crate) async fn a_claim_is_looked_for_by_one_and_by_nobody_else_for_a_while(
 pub(crate) async fn claims_and_their_challenges_are_invisible_to_other_tenants(db: Database) {
     let store = world(&db).await;
     let (acme, globex) = (claimed(&store, ACME, 1).await, claimed(&store, GLOBEX, 2).await);
-    let of = |tenant| HostnameFilter {
-        tenant_id: Some(tenant),
-        kind: Some(HostnameKind::Custom),
-        verify_state: Some(VerifyState::Pending),
-    };
-    let listed = store.hostnames(of(ACME), Page::FIRST).await.unwrap();
+    let acmes = ACME.to_string();
+    let of = [("tenant_id", acmes.as_str()), ("kind", "custom"), ("state", "pending")];
+    let listed = store.list_hostnames(&Selection::read(of).unwrap()).await.unwrap().rows;
     assert_eq!(listed.iter().map(|it| it.id).collect::<Vec<_>>(), [acme]);
     assert_eq!(listed[0].proof.as_ref().unwrap().challenge, Challenge::new([1; 32]));
     found(&store, globex, Finding::Proven, NOW).await.unwrap();

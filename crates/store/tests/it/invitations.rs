@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use domain::model::{InvitationStatus, NewInvitation, builtin};
-use store::{Page, StoreError, read::*};
+use store::{
+    StoreError,
+    list::{InvitationList, Selection},
+    read::*,
+};
 
 use crate::{
     harness::{Database, NOW},
@@ -39,11 +43,11 @@ pub(crate) async fn one_invitation_waits_for_each_address_of_a_tenant(db: Databa
     assert_eq!((kept.id, kept.roles.as_slice()), (again.id, &[builtin::MEMBER][..]));
     assert_eq!(kept.status(NOW), InvitationStatus::Pending);
     assert_eq!(kept.status(kept.expires_at), InvitationStatus::Expired);
-    assert_eq!(store.invitations(ACME, Page::FIRST).await.unwrap().len(), 2);
+    assert_eq!(store.list::<InvitationList>(ACME, &Selection::default()).await.unwrap().rows.len(), 2);
     assert!(store.invitation(GLOBEX, again.id).await.unwrap().is_none());
     if db.postgres().await.is_some() {
         let globex = store.within(authz::Scope::Tenant(CLOUD, GLOBEX));
-        assert!(globex.invitations(ACME, Page::FIRST).await.unwrap().is_empty());
+        assert!(globex.list::<InvitationList>(ACME, &Selection::default()).await.unwrap().rows.is_empty());
     }
 }
 

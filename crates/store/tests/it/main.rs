@@ -28,6 +28,7 @@ mod isolation;
 mod issuer_fetches;
 mod keys;
 mod life_cycle;
+mod lists;
 mod log;
 mod menus;
 mod migration;
@@ -92,6 +93,7 @@ conformance! {
         what_a_hostname_believes_is_told_with_whom_it_binds,
         who_leaves_a_tenant_leaves_the_certificates_behind;
     configuration:
+        a_change_that_fails_claims_nothing,
         a_failed_write_leaves_nothing,
         a_stale_version_is_refused,
         a_swallowed_error_is_not_committed,
@@ -99,8 +101,8 @@ conformance! {
         a_transaction_that_has_ended_answers_nothing,
         a_write_outside_its_scope_is_refused,
         a_write_that_was_not_audited_is_not_saved,
-        an_answer_is_remembered_once,
         dropping_a_write_rolls_back,
+        of_many_changes_with_one_key_one_is_made,
         what_collides_is_tried_again;
     customers:
         a_pushed_state_is_kept_and_reaches_its_tenants,
@@ -182,6 +184,12 @@ conformance! {
         of_many_that_purge_a_tenant_one_does_and_its_chain_is_left,
         provisionings_are_invisible_to_other_tenants,
         what_was_over_before_anybody_looked_is_left_alone;
+    lists:
+        a_list_is_sorted_and_paged_either_way,
+        every_list_takes_what_it_says_it_takes,
+        filters_leave_what_fits_and_only_the_tenants_own,
+        names_of_an_older_release_are_folded_at_a_start,
+        what_is_searched_for_is_found_in_any_case_of_any_script;
     log:
         a_commit_knows_its_revision_after_the_tick,
         a_cutoff_outlives_its_fact_and_names_the_foreign_subject_too,

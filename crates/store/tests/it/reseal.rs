@@ -4,7 +4,7 @@ use domain::{
     model::{CertificateSource, KeyPurpose, NewCertificate},
     snapshot::Entity,
 };
-use store::{Store, StoreError, StoredResponse, read::*, seal::SealError};
+use store::{Claim, Store, StoreError, read::*, seal::SealError};
 
 use crate::{
     harness::{Database, NOW, sealer_of},
@@ -31,13 +31,10 @@ async fn populate(store: &Store) -> domain::SigningKeyId {
         change!(store, |tx, new| tx.insert_certificate(&system(), new.clone())).unwrap();
     }
     let by = system::<authz::action::ManageTenants>();
-    let answer = StoredResponse { body_hash: [1; 32], status: 201, body: b"shown once".to_vec().into() };
-    let answer = &answer;
-    let kept = store.write(&by, NOW, |tx| async move {
-        tx.remember_response("ann", "/v1/tenants", "k1", answer).await?;
-        Ok::<_, StoreError>(store::Audited::unchanged(()))
-    });
-    kept.await.unwrap();
+    let claim = Claim::new("ann", "/v1/tenants", "k1", [1; 32]);
+    let nothing = store.write(&by, NOW, |_| async move { Ok::<_, StoreError>(store::Audited::unchanged(())) });
+    claim.during(nothing).await.unwrap();
+    store.keep_response(&claim, 201, &b"shown once".to_vec().into(), NOW).await.unwrap();
     store.tick(NOW).await.unwrap();
     // Left for the next tick.
     change!(store, |tx| tx.insert_upstream(&system(), upstream(fresh(), "billing"))).unwrap();
@@ -61,7 +58,8 @@ pub(crate) async fn every_sealed_value_is_sealed_anew_in_parts_and_by_two_at_onc
     let new = db.reopened(sealer_of(8, &[]));
     let (active, private) = new.active_key(CLOUD, KeyPurpose::Tokens).await.unwrap().unwrap();
     assert_eq!((active.kid, private.expose().as_slice()), (kid, &[1, 2, 3][..]));
-    let stored = new.stored_response("ann", "/v1/tenants", "k1").await.unwrap().unwrap();
+    let claim = Claim::new("ann", "/v1/tenants", "k1", [1; 32]);
+    let stored = new.stored_response(&claim).await.unwrap().unwrap();
     assert_eq!(stored.body.expose(), b"shown once");
     new.tick(NOW).await.unwrap();
     let upstreams = new.snapshot().await.unwrap().changes;

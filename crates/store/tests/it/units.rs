@@ -10,7 +10,11 @@ use domain::{
     quota::{Period, Span},
     snapshot::Entity,
 };
-use store::{AccessQuery, Page, Store, StoreError, read::*};
+use store::{
+    AccessQuery, Page, Store, StoreError,
+    list::{DeletedOrgUnitList, Selection},
+    read::*,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -70,7 +74,7 @@ pub(crate) async fn a_deleted_unit_comes_back_with_its_roles_unless_its_name_is_
     let later = NOW + std::time::Duration::from_secs(60);
     change!(store, |tx| tx.delete_org_unit(&system(), (ACME, sales), later)).unwrap();
     assert!(store.org_unit(ACME, sales).await.unwrap().is_none());
-    assert_eq!(store.org_units(ACME, true, Page::FIRST).await.unwrap().len(), 1);
+    assert_eq!(store.list::<DeletedOrgUnitList>(ACME, &Selection::default()).await.unwrap().rows.len(), 1);
     assert!(store.bindings(ACME, ANN).await.unwrap().unit_roles.is_empty());
     let other = made(&store, "sales").await;
     let taken = change!(store, |tx| tx.restore_org_unit(&system(), (ACME, sales)));

@@ -12,7 +12,11 @@ use domain::{
     model::{Delivery, DeliveryState, DisabledBy, NewWebhook, Webhook},
 };
 use serde_json::json;
-use store::{Audited, DeliveryQuery, Page, Replay, Reported, Sent, Store, StoreError, read::*};
+use store::{
+    Audited, DeliveryQuery, Replay, Reported, Sent, Store, StoreError,
+    list::{Selection, WebhookList},
+    read::*,
+};
 
 use crate::{
     audit::chain_all,
@@ -190,8 +194,8 @@ pub(crate) async fn webhooks_are_invisible_to_other_tenants_and_their_secrets_se
     let hook = webhook(&store, ACME, "*").await;
     happen(&store, ACME, "order.approved").await;
     chain_all(&store).await;
-    assert_eq!(store.webhooks(ACME, Page::FIRST).await.unwrap(), std::slice::from_ref(&hook));
-    assert!(store.webhooks(GLOBEX, Page::FIRST).await.unwrap().is_empty());
+    assert_eq!(store.list::<WebhookList>(ACME, &Selection::default()).await.unwrap().rows, std::slice::from_ref(&hook));
+    assert!(store.list::<WebhookList>(GLOBEX, &Selection::default()).await.unwrap().rows.is_empty());
     let until = NOW + Duration::from_secs(60);
     let version = hook.version;
     let rotate = async || {
