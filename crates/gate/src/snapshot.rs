@@ -8,7 +8,9 @@
 //! tables of the same services) is compiled once and shared, so an idle tenant costs its row and not its routes. A
 //! request reads one shard and keeps what it took from it; a shard is never waited for.
 
+mod chunked;
 pub mod client;
+mod index;
 pub mod response;
 pub mod route;
 pub mod site;
@@ -219,3 +221,6 @@ fn shard_of(host: &str) -> usize {
     host.hash(&mut hasher);
     usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

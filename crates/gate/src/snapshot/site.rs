@@ -12,7 +12,7 @@ use domain::{
 };
 use http::HeaderValue;
 
-use super::{client::Clients, response::CompiledResponse, route::CompiledRoute};
+use super::{chunked::Chunked, client::Clients, response::CompiledResponse, route::CompiledRoute};
 use crate::{cors::CompiledCors, load::Load, quota::CompiledQuota};
 
 /// The routes of a hostname.
@@ -72,8 +72,8 @@ pub type Tenants = ArcSwap<TenantMap>;
 /// See [`Tenants`].
 #[derive(Clone, Debug, Default)]
 pub struct TenantMap {
-    pub(crate) by_id: HashMap<TenantId, Arc<TenantInfo>>,
-    pub(crate) by_slug: HashMap<Box<str>, TenantId>,
+    by_id: Chunked<TenantId, Arc<TenantInfo>>,
+    by_slug: Chunked<Box<str>, TenantId>,
 }
 
 impl TenantMap {
@@ -87,6 +87,28 @@ impl TenantMap {
             Ok(id) => self.by_id.get(&id),
             Err(_) => self.by_slug.get(name).and_then(|id| self.by_id.get(id)),
         }
+    }
+
+    /// Whether there is nobody.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// With a tenant, or with what it is now.
+    pub(super) fn insert(&mut self, info: Arc<TenantInfo>) {
+        // Of another name before: that name is nobody's, unless somebody else has it by now.
+        self.remove(info.id);
+        self.by_slug.insert(info.slug.clone(), info.id);
+        self.by_id.insert(info.id, info);
+    }
+
+    /// Without a tenant.
+    pub(super) fn remove(&mut self, id: TenantId) {
+        let Some(slug) = self.by_id.get(&id).map(|before| before.slug.clone()) else { return };
+        if self.by_slug.get(&*slug) == Some(&id) {
+            self.by_slug.remove(&*slug);
+        }
+        self.by_id.remove(&id);
     }
 }
 

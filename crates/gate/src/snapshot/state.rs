@@ -5,12 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use arc_swap::ArcSwap;
 use authn::Issuer;
 use authz::{PermissionSet, RouteTableBuilder};
 use aws_lc_rs::digest;
 use domain::{
-    HostnameId, IssuerId, ProductQuota, ProjectId, ServiceId, TenantId, UpstreamId,
+    CertificateId, HostnameId, IssuerId, ProductQuota, ProjectId, RoleId, ServiceId, TenantId, UpstreamId,
     snapshot::{self, Change, Entity, EntityKey, EntityKind, READER},
 };
 use http::HeaderValue;
@@ -19,6 +18,7 @@ use uuid::Uuid;
 use super::{
     Entry,
     client::{Clients, ClientsError},
+    index::Index,
     response::CompiledResponse,
     route::CompiledRoute,
     site::{CertificateData, CompiledRole, ProjectInfo, Roles, Routes, Site, TenantInfo, TenantMap, Tenants},
@@ -37,10 +37,12 @@ const OWN_RANK: authz::route_table::Rank = 1;
 #[derive(Default)]
 pub(super) struct State {
     rows: BTreeMap<EntityKey, Row>,
-    hosts_by_project: HashMap<ProjectId, BTreeSet<HostnameId>>,
+    index: Index,
     tenants: HashMap<ProjectId, Arc<Tenants>>,
     /// What is served of tenants and hostnames, by id: it goes on through every change of their rows.
     loads: HashMap<Uuid, Arc<Load>>,
+    /// Those of them that no row names any more: each is forgotten once nothing holds it.
+    parting: BTreeSet<Uuid>,
     /// What tenants use of products, likewise.
     pub(super) ledger: Arc<Ledger>,
     /// Hostnames that are known and not served.
@@ -69,6 +71,8 @@ struct Row {
 pub(super) struct Dirty {
     everything: bool,
     projects: BTreeSet<ProjectId>,
+    /// Each with the project that it is, or was, in.
+    tenants: BTreeSet<(ProjectId, TenantId)>,
     hostnames: BTreeSet<HostnameId>,
     /// Names to look at even when no row holds them any more.
     names: BTreeSet<Arc<str>>,
@@ -108,17 +112,36 @@ impl State {
                 continue;
             }
             self.touch(&change.key, &mut dirty);
+            if let Some(before) = self.rows.remove(&change.key) {
+                self.index.remove(&change.key, before.entity.as_ref());
+            }
             if change.entity.is_none() && change.min_reader <= READER {
-                self.rows.remove(&change.key);
+                self.forget(&change.key);
             } else {
                 let entity = change.entity.filter(|_| change.min_reader <= READER);
+                self.index.add(&change.key, entity.as_ref(), change.min_reader);
                 let row = Row { revision: change.revision, min_reader: change.min_reader, entity };
                 self.rows.insert(change.key.clone(), row);
             }
             self.touch(&change.key, &mut dirty);
         }
-        self.index();
         dirty
+    }
+
+    /// What was kept of an entity that is gone.
+    fn forget(&mut self, key: &EntityKey) {
+        match key.kind {
+            EntityKind::Tenant | EntityKind::Hostname => {
+                self.parting.insert(key.id);
+                self.kept.clients.remove(&HostnameId::new(key.id));
+            }
+            EntityKind::Issuer => _ = self.kept.issuers.remove(&IssuerId::new(key.id)),
+            EntityKind::Project
+            | EntityKind::Role
+            | EntityKind::Certificate
+            | EntityKind::Upstream
+            | EntityKind::Service => {}
+        }
     }
 
     /// Marks what depends on an entity, as it is now.
@@ -130,11 +153,11 @@ impl State {
                 dirty.names.insert(hostname.hostname.as_str().into());
             }
             (EntityKind::Project, _) => _ = dirty.projects.insert(ProjectId::new(key.id)),
-            (EntityKind::Tenant, Some(Entity::Tenant(tenant))) => _ = dirty.projects.insert(tenant.project_id),
+            (EntityKind::Tenant, Some(Entity::Tenant(tenant))) => self.touch_tenant(tenant, dirty),
             (EntityKind::Issuer, Some(Entity::Issuer(issuer))) => _ = dirty.projects.insert(issuer.project_id),
             (EntityKind::Role, Some(Entity::Role(snapshot::Role { tenant_id: Some(tenant), .. }))) => {
                 if let Some(tenant) = self.tenant(*tenant) {
-                    dirty.projects.insert(tenant.project_id);
+                    self.touch_tenant(tenant, dirty);
                 }
             }
             (EntityKind::Service, _) => self.touch_service(ServiceId::new(key.id), dirty),
@@ -147,8 +170,7 @@ impl State {
                 dirty.hostnames.extend(self.hostnames().filter(own).map(|h| h.id));
             }
             (EntityKind::Certificate, _) => {
-                let named = |h: &&snapshot::Hostname| h.certificate_id.is_some_and(|id| id.uuid() == key.id);
-                dirty.hostnames.extend(self.hostnames().filter(named).map(|h| h.id));
+                dirty.hostnames.extend(self.index.hosts_by_certificate.of(CertificateId::new(key.id)));
             }
             (EntityKind::Role, Some(_)) => dirty.everything = true,
             // Not there before, or not readable: whoever names it is found when it is.
@@ -160,29 +182,21 @@ impl State {
         dirty.hostnames.extend(self.hostnames().filter(|h| h.services.contains(&service)).map(|h| h.id));
     }
 
-    fn index(&mut self) {
-        let mut by_project: HashMap<ProjectId, BTreeSet<HostnameId>> = HashMap::new();
-        for hostname in self.hostnames() {
-            by_project.entry(hostname.project_id).or_default().insert(hostname.id);
-        }
-        self.hosts_by_project = by_project;
+    fn touch_tenant(&self, tenant: &snapshot::Tenant, dirty: &mut Dirty) {
+        dirty.tenants.insert((tenant.project_id, tenant.id));
+        dirty.hostnames.extend(self.index.hosts_by_tenant.of(tenant.id));
     }
 
     /// Compiles the sites that `dirty` names.
     pub(super) fn compile(&mut self, dirty: &Dirty) -> (Sites, Refused) {
         let mut ids = dirty.hostnames.clone();
         for project in &dirty.projects {
-            ids.extend(self.hosts_by_project.get(project).into_iter().flatten().copied());
+            ids.extend(self.index.hosts_by_project.of(*project));
         }
         if dirty.everything {
             ids.extend(self.hostnames().map(|h| h.id));
         }
-        // One that nobody names and nothing holds is forgotten.
-        let rows = &self.rows;
-        let named = |kind, id| rows.contains_key(&EntityKey { kind, id });
-        self.loads.retain(|id, load| {
-            Arc::strong_count(load) > 1 || named(EntityKind::Tenant, *id) || named(EntityKind::Hostname, *id)
-        });
+        self.part(dirty);
         for id in &ids {
             self.loads.entry(id.uuid()).or_default();
         }
@@ -208,66 +222,110 @@ impl State {
             }
         }
         self.kept.issuers.extend(kept.issuers);
-        self.kept
-            .issuers
-            .retain(|id, _| self.rows.contains_key(&EntityKey { kind: EntityKind::Issuer, id: id.uuid() }));
         self.kept.clients.extend(kept.clients);
-        self.kept
-            .clients
-            .retain(|id, _| self.rows.contains_key(&EntityKey { kind: EntityKind::Hostname, id: id.uuid() }));
+        if dirty.everything {
+            let rows = &self.rows;
+            let named = |kind, id| rows.contains_key(&EntityKey { kind, id });
+            self.kept.issuers.retain(|id, _| named(EntityKind::Issuer, id.uuid()));
+            self.kept.clients.retain(|id, _| named(EntityKind::Hostname, id.uuid()));
+        }
         self.kept.shared_roles = kept.shared_roles.or(self.kept.shared_roles.take());
-        refused.extend(self.rows.iter().filter(|(_, row)| row.entity.is_none()).map(|(key, row)| {
-            (key.clone(), format!("it needs a reader of version {}; this one is {READER}", row.min_reader))
+        refused.extend(self.index.unreadable.iter().map(|(key, needed)| {
+            (key.clone(), format!("it needs a reader of version {needed}; this one is {READER}"))
         }));
         refused.sort();
         refused.dedup();
         (sites.into_iter().collect(), refused)
     }
 
-    /// Tenants are shared by the hostnames of their project and swapped in place.
-    fn compile_tenants(&mut self, dirty: &Dirty) {
-        let mut projects = dirty.projects.clone();
+    /// Forgets what is served of those whom no row names, once nothing else holds it.
+    fn part(&mut self, dirty: &Dirty) {
+        let Self { rows, loads, parting, .. } = self;
+        let named = |id| {
+            let row = |kind| rows.contains_key(&EntityKey { kind, id });
+            row(EntityKind::Tenant) || row(EntityKind::Hostname)
+        };
         if dirty.everything {
-            projects.extend(self.rows.values().filter_map(|row| match &row.entity {
-                Some(Entity::Project(project)) => Some(project.id),
+            parting.extend(loads.keys().copied());
+        }
+        parting.retain(|id| {
+            if named(*id) {
+                return false;
+            }
+            let held = loads.get(id).is_some_and(|load| Arc::strong_count(load) > 1);
+            if !held {
+                loads.remove(id);
+            }
+            held
+        });
+    }
+
+    /// Tenants are shared by the hostnames of their project and swapped in place: those that changed, or all.
+    fn compile_tenants(&mut self, dirty: &Dirty) {
+        let mut touched: BTreeMap<ProjectId, Vec<TenantId>> =
+            dirty.projects.iter().map(|project| (*project, Vec::new())).collect();
+        for (project, tenant) in &dirty.tenants {
+            touched.entry(*project).or_default().push(*tenant);
+        }
+        if dirty.everything {
+            touched.extend(self.tenants.keys().map(|project| (*project, Vec::new())));
+            touched.extend(self.of_kind(EntityKind::Project).filter_map(|entity| match entity {
+                Entity::Project(project) => Some((project.id, Vec::new())),
                 _ => None,
             }));
-        }
-        let mut roles: HashMap<TenantId, Vec<snapshot::Role>> = HashMap::new();
-        for role in self.roles() {
-            if let Some(tenant) = role.tenant_id {
-                roles.entry(tenant).or_default().push(role.clone());
-            }
-        }
-        let mut maps: HashMap<ProjectId, TenantMap> = projects.iter().map(|id| (*id, TenantMap::default())).collect();
-        for row in self.rows.values() {
-            let Some(Entity::Tenant(tenant)) = &row.entity else { continue };
-            let Some(map) = maps.get_mut(&tenant.project_id) else { continue };
-            let made_from = (tenant.clone(), roles.remove(&tenant.id).unwrap_or_default());
-            let before = self.tenants.get(&tenant.project_id).and_then(|map| map.load().by_id(tenant.id).cloned());
-            let info = match before {
-                Some(info) if info.made_from == made_from => Some(info),
-                Some(_) | None => {
-                    let load = self.loads.entry(made_from.0.id.uuid()).or_default();
-                    tenant_info(made_from, Arc::clone(load), &self.ledger).map(Arc::new)
+            for entity in self.of_kind(EntityKind::Tenant) {
+                if let Entity::Tenant(tenant) = entity {
+                    touched.entry(tenant.project_id).or_default().push(tenant.id);
                 }
-            };
-            if let Some(info) = info {
-                map.by_slug.insert(info.slug.clone(), info.id);
-                map.by_id.insert(info.id, info);
             }
         }
-        for (project, map) in maps {
-            match self.tenants.get(&project) {
-                Some(tenants) => tenants.store(Arc::new(map)),
-                None => _ = self.tenants.insert(project, Arc::new(ArcSwap::from_pointee(map))),
+        for (project, tenants) in touched {
+            let held = Arc::clone(self.tenants.entry(project).or_default());
+            let before = held.load_full();
+            // Who is there no more is not among all.
+            let mut map = if dirty.everything { TenantMap::default() } else { TenantMap::clone(&before) };
+            for id in tenants {
+                match self.tenant_info(project, id, before.by_id(id)) {
+                    Some(info) => map.insert(info),
+                    None => map.remove(id),
+                }
             }
+            held.store(Arc::new(map));
         }
+        if dirty.everything {
+            let Self { rows, tenants, .. } = self;
+            tenants.retain(|project, tenants| {
+                let known = rows.contains_key(&EntityKey { kind: EntityKind::Project, id: project.uuid() });
+                known || !tenants.load().is_empty()
+            });
+        }
+    }
+
+    /// A tenant of a project as it is now; the same object as before where nothing changed.
+    fn tenant_info(
+        &mut self,
+        project: ProjectId,
+        id: TenantId,
+        before: Option<&Arc<TenantInfo>>,
+    ) -> Option<Arc<TenantInfo>> {
+        let tenant = self.tenant(id).filter(|tenant| tenant.project_id == project)?.clone();
+        let roles = self.index.roles_by_tenant.of(Some(id)).filter_map(|role| self.role(role).cloned()).collect();
+        let made_from = (tenant, roles);
+        if let Some(info) = before.filter(|info| info.made_from == made_from) {
+            return Some(Arc::clone(info));
+        }
+        let load = Arc::clone(self.loads.entry(id.uuid()).or_default());
+        tenant_info(made_from, load, &self.ledger).map(Arc::new)
     }
 
     /// Hostnames that are known and not served.
     pub(super) const fn unserved(&self) -> &BTreeSet<Arc<str>> {
         &self.unserved
+    }
+
+    #[cfg(test)]
+    pub(super) fn loads(&self) -> usize {
+        self.loads.len()
     }
 
     /// Everything as changes from nothing.
@@ -314,11 +372,11 @@ impl State {
         })
     }
 
-    fn roles(&self) -> impl Iterator<Item = &snapshot::Role> {
-        self.of_kind(EntityKind::Role).filter_map(|entity| match entity {
-            Entity::Role(role) => Some(role),
+    fn role(&self, id: RoleId) -> Option<&snapshot::Role> {
+        match self.entity(EntityKind::Role, id.uuid()) {
+            Some((Entity::Role(role), _)) => Some(role),
             _ => None,
-        })
+        }
     }
 
     fn of_kind(&self, kind: EntityKind) -> impl Iterator<Item = &Entity> {
@@ -428,12 +486,10 @@ impl Compiler<'_> {
             return Arc::clone(known);
         }
         let mut issuers = Vec::new();
-        for entity in self.state.of_kind(EntityKind::Issuer) {
-            let Entity::Issuer(issuer) = entity else { continue };
-            if issuer.project_id != project {
-                continue;
-            }
-            if let Some((row, compiled)) = self.state.kept.issuers.get(&issuer.id)
+        let state = self.state;
+        for id in state.index.issuers_by_project.of(project) {
+            let Some((Entity::Issuer(issuer), _)) = state.entity(EntityKind::Issuer, id.uuid()) else { continue };
+            if let Some((row, compiled)) = state.kept.issuers.get(&issuer.id)
                 && row == issuer
             {
                 issuers.push(Arc::clone(compiled));
@@ -445,7 +501,7 @@ impl Compiler<'_> {
                     self.kept.issuers.insert(issuer.id, (issuer.clone(), Arc::clone(&compiled)));
                     issuers.push(compiled);
                 }
-                Err(error) => self.refused.push((entity.key(), error.to_string())),
+                Err(error) => self.refuse(EntityKind::Issuer, id.uuid(), error),
             }
         }
         let issuers: Arc<[_]> = issuers.into();
@@ -457,7 +513,8 @@ impl Compiler<'_> {
         if let Some(known) = &self.shared.roles {
             return Arc::clone(known);
         }
-        let rows: Vec<_> = self.state.roles().filter(|role| role.tenant_id.is_none()).cloned().collect();
+        let shared = self.state.index.roles_by_tenant.of(None);
+        let rows: Vec<_> = shared.filter_map(|id| self.state.role(id).cloned()).collect();
         let roles = match &self.state.kept.shared_roles {
             Some((before, roles)) if *before == rows => Arc::clone(roles),
             Some(_) | None => Arc::new(compile_roles(&rows)),
