@@ -318,6 +318,7 @@ fn store_code(error: &StoreError) -> (StatusCode, &'static str) {
         StoreError::Tie(_) => (StatusCode::CONFLICT, "route_tie"),
         StoreError::Claimed { alike: true } => (StatusCode::CONFLICT, "idempotency_unanswered"),
         StoreError::Claimed { alike: false } => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+        StoreError::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, "storage_full"),
         StoreError::Serialization | StoreError::Unavailable(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
         }

@@ -116,6 +116,7 @@ const fn title(status: StatusCode) -> &'static str {
         422 => "Some fields are wrong",
         429 => "Too many requests",
         503 => "The service cannot answer now",
+        507 => "The database has no room left",
         _ => "The request failed",
     }
 }

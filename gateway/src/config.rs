@@ -191,12 +191,15 @@ pub enum Revocations {
     Redis,
 }
 
-/// The two roles of Redis. One instance for both is for development only.
+/// The roles of Redis. One that may evict and one that must not are one instance in development only.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisConfig {
     /// URL of the Redis that carries revocations; it must never evict (`maxmemory-policy noeviction`).
     pub revocation: Option<String>,
+    /// URL of the Redis that remembers nonces of signed requests, the same for all gateways; it must never evict. Default:
+    /// that of `revocation`.
+    pub nonces: Option<String>,
     /// URL of the Redis that caches role bindings and counts requests for the fleet.
     pub cache: Option<String>,
     /// The key that cached bindings are authenticated with, shared with the other gateways and the control API.

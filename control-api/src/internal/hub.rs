@@ -267,13 +267,15 @@ impl Hub {
         self.waiting.api_key_state(prefix, fleet).await
     }
 
-    /// Notes when keys were last used.
+    /// Notes when keys were last used, as a gateway of this fleet, or of none, says.
     ///
     /// # Errors
     /// Of the database.
-    pub async fn keys_used(&self, uses: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {
+    pub async fn keys_used(&self, fleet: Option<&FleetName>, uses: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {
         let now = self.clock.unix_now();
-        self.waiting.write_session(Scope::Platform, now, |tx| async move { tx.note_api_key_uses(uses).await }).await
+        self.waiting
+            .write_session(Scope::Platform, now, |tx| async move { tx.note_api_key_uses(fleet, uses).await })
+            .await
     }
 
     /// Notes how far a gateway of this fleet, or of none, is with what tenants use of products, and answers what there is of

@@ -141,7 +141,7 @@ impl ControlPlane for Plane {
     }
 
     async fn keys_used(&self, uses: Vec<(ApiKeyId, Timestamp)>) -> Result<(), LinkError> {
-        self.hub.keys_used(&uses).await.map_err(|error| failed(&error))
+        self.hub.keys_used(self.fleet.as_ref(), &uses).await.map_err(|error| failed(&error))
     }
 
     async fn feed(

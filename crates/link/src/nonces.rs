@@ -94,7 +94,8 @@ struct Held {
 }
 
 impl RedisNonces {
-    /// Over a Redis of role [`Revocation`](crate::redis::Role::Revocation).
+    /// Over a Redis of role [`Nonces`](crate::redis::Role::Nonces), or of role
+    /// [`Revocation`](crate::redis::Role::Revocation) where that one has both.
     pub fn new(redis: Redis, clock: Arc<dyn Clock>) -> Self {
         Self { redis, clock, held: Mutex::default() }
     }

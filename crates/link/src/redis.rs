@@ -34,6 +34,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub enum Role {
     /// Facts on their way, and the revocation list of other services. Must not evict.
     Revocation,
+    /// Nonces of signed requests. Must not evict.
+    Nonces,
     /// Copies of what SQL holds. May evict.
     Cache,
 }
@@ -42,6 +44,7 @@ impl Role {
     const fn peer(self) -> &'static str {
         match self {
             Self::Revocation => "Redis (revocation)",
+            Self::Nonces => "Redis (nonces)",
             Self::Cache => "Redis (cache)",
         }
     }
@@ -118,9 +121,9 @@ impl Redis {
         Ok(Self { client, connection, role, fitness: Arc::default() })
     }
 
-    /// Has a revocation store checked for as long as it is used.
+    /// Has one that must not evict checked for as long as it is used.
     fn watched(self) -> Self {
-        if self.role == Role::Revocation {
+        if self.role != Role::Cache {
             tokio::spawn(self.clone().keep_checking(Arc::downgrade(&self.fitness)));
         }
         self

@@ -86,6 +86,9 @@ pub enum StoreError {
     /// The database cannot be reached or does not answer in time.
     #[error("the database is unavailable")]
     Unavailable(#[source] Source),
+    /// The database has no room for what would be written.
+    #[error("the database has no room left")]
+    Full(#[source] Source),
     /// The address or settings of the database are wrong.
     #[error("the database cannot be opened: {reason}")]
     Configuration {

@@ -94,11 +94,15 @@ fn redis(config: &GatewayConfig, checks: &mut Checks<'_>) {
     if config.redis.cache.is_some() && config.redis.cache_key.is_none() {
         checks.refuse("/redis/cache_key", "is needed with `redis.cache`");
     }
-    if let (Some(revocation), Some(cache)) = (&config.redis.revocation, &config.redis.cache)
-        && config.environment != Environment::Dev
-        && same_instance(revocation, cache)
-    {
-        checks.refuse("/redis/cache", "is the instance of `redis.revocation`; one may evict and the other must not");
+    let keeping = [("revocation", &config.redis.revocation), ("nonces", &config.redis.nonces)];
+    for (name, url) in keeping {
+        if let (Some(url), Some(cache)) = (url, &config.redis.cache)
+            && config.environment != Environment::Dev
+            && same_instance(url, cache)
+        {
+            let message = format!("is the instance of `redis.{name}`; one may evict and the other must not");
+            checks.refuse("/redis/cache", message);
+        }
     }
 }
 

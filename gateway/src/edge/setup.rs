@@ -90,7 +90,11 @@ impl EdgeParts {
         }
         let record = (config.revocations == Revocations::Redis).then_some(revocation.as_ref()).flatten();
         let record = record.map(|redis| RedisRecord::new(redis.clone(), Arc::clone(&clock)));
-        let nonces = revocation.clone().map(|redis| Arc::new(RedisNonces::new(redis, Arc::clone(&clock))));
+        let nonces = match &config.redis.nonces {
+            Some(url) => Some(redis::connect_late(url, Role::Nonces).await?),
+            None => revocation.clone(),
+        };
+        let nonces = nonces.map(|redis| Arc::new(RedisNonces::new(redis, Arc::clone(&clock))));
         if let Some(nonces) = &nonces
             && let Err(error) = nonces.begin().await
         {

@@ -134,13 +134,7 @@ pub trait ApiKeys: Reader {
         async move {
             let view = self.view().await?;
             let Position { history, seq: as_of, .. } = facts::head(&view).await?;
-            let served = match fleet {
-                None => "",
-                Some(_) => {
-                    "AND EXISTS (SELECT 1 FROM hostnames WHERE hostnames.project_id = api_keys.project_id
-                                     AND fleet = $2 AND verify_state = 'verified')"
-                }
-            };
+            let served = served_by(fleet, "$2");
             let sql = format!("{SELECT} WHERE prefix = $1 AND revoked_at IS NULL {served}");
             let mut asked = values![&**prefix];
             asked.extend(fleet.map(|fleet| Value::from(fleet.as_str())));
@@ -167,6 +161,15 @@ pub trait ApiKeys: Reader {
     }
 }
 impl<R: Reader> ApiKeys for R {}
+
+/// Only keys of projects that a fleet serves a hostname of; who is of no fleet is this process itself.
+fn served_by(fleet: Option<&FleetName>, parameter: &str) -> String {
+    let served = format!(
+        "AND EXISTS (SELECT 1 FROM hostnames WHERE hostnames.project_id = api_keys.project_id
+                         AND fleet = {parameter} AND verify_state = 'verified')"
+    );
+    fleet.map(|_| served).unwrap_or_default()
+}
 
 /// The newest first.
 fn verifiers(view: &View, row: &Row) -> Result<Vec<Verifier>, StoreError> {
@@ -312,17 +315,26 @@ impl Tx {
 }
 
 impl SessionTx {
-    /// Notes when keys were last used, of each to the minute.
+    /// Notes when keys were last used, of each to the minute. A fleet is believed of keys only that it is told of.
     ///
     /// # Errors
     /// Of the database.
-    pub async fn note_api_key_uses(&self, uses: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {
+    pub async fn note_api_key_uses(
+        &self,
+        fleet: Option<&FleetName>,
+        uses: &[(ApiKeyId, Timestamp)],
+    ) -> Result<(), StoreError> {
+        let sql = format!(
+            "UPDATE api_keys SET last_used_at = $2
+             WHERE id = $1 AND (last_used_at IS NULL OR last_used_at <= $3) {}",
+            served_by(fleet, "$4")
+        );
         for (id, at) in uses {
             // Nobody has used one tomorrow.
             let at = (*at).min(self.work.now);
-            let sql = "UPDATE api_keys SET last_used_at = $2
-                       WHERE id = $1 AND (last_used_at IS NULL OR last_used_at <= $3)";
-            self.work.view.execute(sql, values![*id, at, at - USE_NOTED_EVERY]).await?;
+            let mut all = values![*id, at, at - USE_NOTED_EVERY];
+            all.extend(fleet.map(|fleet| Value::from(fleet.as_str())));
+            self.work.view.execute(&sql, all).await?;
         }
         Ok(())
     }

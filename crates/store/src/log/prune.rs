@@ -16,6 +16,8 @@ const USED_IN_DAYS: Duration = Duration::from_secs(62 * 24 * 3600);
 const USED_IN_MONTHS: Duration = Duration::from_secs(400 * 24 * 3600);
 /// How long it is known what became of an invitation.
 const INVITATIONS: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long a key that was revoked is kept for the lists.
+const REVOKED_KEYS: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How long ended and expired sessions are kept for the lists.
 const SESSIONS: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -54,6 +56,10 @@ impl Store {
             ("DELETE FROM adopted_tokens WHERE expires < $1", now),
             ("DELETE FROM refresh_tokens WHERE expires_at < $1", now),
             ("DELETE FROM sessions WHERE expires_at < $1", now - SESSIONS),
+            (
+                "DELETE FROM api_keys WHERE id IN (SELECT id FROM api_keys WHERE revoked_at < $1 LIMIT 1000)",
+                now - REVOKED_KEYS,
+            ),
             ("DELETE FROM released_hostnames WHERE until < $1", now),
             ("DELETE FROM gateways WHERE last_seen < $1", now - HORIZON),
             ("DELETE FROM outbox_events WHERE failed_at < $1", now - outbox::GIVEN_UP),

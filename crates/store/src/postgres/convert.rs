@@ -78,6 +78,7 @@ pub(super) fn error(error: tokio_postgres::Error) -> StoreError {
         SqlState::INSUFFICIENT_PRIVILEGE => StoreError::OutOfScope,
         SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => StoreError::Serialization,
         SqlState::IN_FAILED_SQL_TRANSACTION => StoreError::Failed,
+        SqlState::DISK_FULL => StoreError::Full(error.into()),
         SqlState::QUERY_CANCELED
         | SqlState::ADMIN_SHUTDOWN
         | SqlState::CRASH_SHUTDOWN

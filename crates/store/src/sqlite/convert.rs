@@ -74,10 +74,10 @@ pub(super) fn error(error: rusqlite::Error) -> StoreError {
         (ErrorCode::ConstraintViolation, _) => {
             StoreError::Check { rule: message.rsplit(": ").next().unwrap_or_default().into() }
         }
+        (ErrorCode::DiskFull, _) => StoreError::Full(error.into()),
         (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => StoreError::Serialization,
         (
             ErrorCode::CannotOpen
-            | ErrorCode::DiskFull
             | ErrorCode::SystemIoFailure
             | ErrorCode::PermissionDenied
             | ErrorCode::ReadOnly
@@ -96,4 +96,11 @@ fn conflict(message: &str) -> StoreError {
         table: pairs.first().map(|(table, _)| (*table).into()).unwrap_or_default(),
         columns: pairs.iter().map(|(_, column)| (*column).into()).collect(),
     }
+}
+
+#[test]
+fn a_full_disk_is_told_from_a_database_that_is_away() {
+    let failure = |code| error(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+    assert!(matches!(failure(ffi::SQLITE_FULL), StoreError::Full(_)));
+    assert!(matches!(failure(ffi::SQLITE_IOERR_WRITE), StoreError::Unavailable(_)));
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use authz::{Authorized, Scope, action::ManageApiKeys};
 use domain::{
-    ApiKeyId, ApiKeyScheme, Fact, KeyPrefix, Secret, TenantId, UserId,
+    ApiKeyId, ApiKeyScheme, Fact, FleetName, KeyPrefix, Secret, TenantId, Timestamp, UserId,
     model::{ApiKey, NewApiKey, Version},
 };
 use store::{Page, Store, StoreError, read::*};
@@ -146,12 +146,16 @@ pub(crate) async fn keys_are_invisible_to_other_tenants(db: Database) {
 pub(crate) async fn a_use_is_noted_to_the_minute_and_who_leaves_takes_their_keys_along(db: Database) {
     let store = world(&db).await;
     let key = made(&store, new_key(ApiKeyScheme::Bearer, ACME, ANN, 'a')).await;
-    let used = async |after: Duration| {
+    let (own, elsewhere) = (FleetName::default(), "eu-9".parse::<FleetName>().unwrap());
+    let told = async |fleet: &FleetName, after: Duration| {
         let (at, uses) = (NOW + after, &[(key.id, NOW + after), (fresh(), NOW)]);
-        let noted = store.write_session(Scope::Platform, at, |tx| async move { tx.note_api_key_uses(uses).await });
+        let noted =
+            store.write_session(Scope::Platform, at, |tx| async move { tx.note_api_key_uses(Some(fleet), uses).await });
         noted.await.unwrap_or_else(|error: StoreError| panic!("{error:?}"));
-        store.api_key(key.id).await.unwrap().unwrap().last_used_at.unwrap()
+        store.api_key(key.id).await.unwrap().unwrap().last_used_at
     };
+    assert_eq!(told(&elsewhere, Duration::ZERO).await, None, "another fleet knows nothing of it");
+    let used = async |after: Duration| told(&own, after).await.unwrap();
     let second = Duration::from_secs(1);
     assert_eq!(used(Duration::ZERO).await, NOW);
     assert_eq!(used(59 * second).await, NOW);
@@ -162,4 +166,21 @@ pub(crate) async fn a_use_is_noted_to_the_minute_and_who_leaves_takes_their_keys
     change!(store, |tx| tx.delete_membership(&system(), ACME, ANN)).unwrap();
     assert!(facts(&store).await.contains(&Fact::KeyChanged { key: key.id }));
     assert!(store.api_key_state(&key.prefix, None).await.unwrap().is_none());
+}
+
+pub(crate) async fn a_revoked_key_is_listed_for_ninety_days(db: Database) {
+    let store = world(&db).await;
+    let key = made(&store, new_key(ApiKeyScheme::Bearer, ACME, ANN, 'a')).await;
+    let kept = made(&store, new_key(ApiKeyScheme::Hmac, ACME, ANN, 'b')).await;
+    change!(store, |tx, key| tx.revoke_api_key(&system(), key.id)).unwrap();
+    let listed = async |at: Timestamp| {
+        store.prune(at).await.unwrap();
+        store.api_keys(ACME, None, Page::FIRST).await.unwrap().iter().map(|key| key.id).collect::<Vec<_>>()
+    };
+    assert!(listed(NOW + 90 * 24 * HOUR).await.contains(&key.id));
+    assert_eq!(
+        listed(NOW + 90 * 24 * HOUR + Duration::from_millis(1)).await,
+        [kept.id],
+        "one that was not revoked stays"
+    );
 }

@@ -33,6 +33,22 @@ pub(crate) async fn a_failed_write_leaves_nothing(db: Database) {
     assert_eq!((self::events(&db).await, self::pending(&db).await), (events, pending));
 }
 
+/// What a server says whose disk is full (SQLSTATE 53100); of SQLite that is looked at where its errors are translated.
+pub(crate) async fn a_database_without_room_says_so_and_goes_on_once_it_has_some(db: Database) {
+    let store = world(&db).await;
+    let Some(client) = db.postgres().await else { return };
+    let full = "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
+                CREATE TRIGGER no_room BEFORE INSERT ON tenants FOR EACH ROW EXECUTE FUNCTION no_room()";
+    client.batch_execute(full).await.unwrap();
+    let make = async || change!(store, |tx| tx.insert_tenant(&system(), tenant(fresh(), CLOUD, "initrode")));
+    let refused = make().await.unwrap_err();
+    assert!(matches!(refused, StoreError::Full(_)), "{refused:?}");
+    assert!(store.tenant(ACME).await.unwrap().is_some(), "it is read");
+    client.batch_execute("DROP TRIGGER no_room ON tenants").await.unwrap();
+    make().await.unwrap();
+}
+
 pub(crate) async fn a_stale_version_is_refused(db: Database) {
     let store = world(&db).await;
     let read = store.tenant(ACME).await.unwrap().unwrap();

@@ -66,6 +66,7 @@ conformance! {
     api_keys:
         a_key_reads_back_and_its_secret_is_a_hash_or_sealed,
         a_use_is_noted_to_the_minute_and_who_leaves_takes_their_keys_along,
+        a_revoked_key_is_listed_for_ninety_days,
         every_change_of_a_key_is_a_fact_that_names_it,
         keys_are_invisible_to_other_tenants,
         of_many_that_rotate_a_key_at_once_one_does;
@@ -94,6 +95,7 @@ conformance! {
         who_leaves_a_tenant_leaves_the_certificates_behind;
     configuration:
         a_change_that_fails_claims_nothing,
+        a_database_without_room_says_so_and_goes_on_once_it_has_some,
         a_failed_write_leaves_nothing,
         a_stale_version_is_refused,
         a_swallowed_error_is_not_committed,
