@@ -23,6 +23,7 @@ pub mod dns;
 pub mod emergency;
 pub mod envelope;
 pub mod error;
+pub mod imported_hash;
 pub mod internal;
 pub mod issuer_keys;
 pub mod key_caller;

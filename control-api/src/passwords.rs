@@ -76,10 +76,7 @@ impl Passwords {
             let bytes = password.expose().as_bytes();
             let fits = bytes.len() <= LOGIN_BYTES;
             let bytes = bytes.get(..LOGIN_BYTES).unwrap_or(bytes);
-            let parsed = PasswordHash::new(stored.expose())
-                .map_err(|error| AppError::internal("a stored password hash cannot be read", error.to_string()))?;
-            let matches = Argon2::default().verify_password(bytes, &parsed).is_ok();
-            Ok(known && fits && matches)
+            Ok(known && fits && matches(bytes, stored.expose()))
         })
         .await
     }
@@ -131,6 +128,27 @@ fn hash(password: &[u8]) -> Result<Secret<String>, AppError> {
     argon2.hash_password(password).map(|phc| Secret::new(phc.to_string())).map_err(|error| failed(&error))
 }
 
+/// Whether a password is the one of a hash: of ours, or one that was imported (`imported_hash`). A hash of no scheme that we
+/// know is nobody's password.
+fn matches(password: &[u8], stored: &str) -> bool {
+    if stored.starts_with("$2") {
+        return bcrypt::verify(password, stored).unwrap_or(false);
+    }
+    match PasswordHash::new(stored) {
+        Ok(parsed) => Argon2::default().verify_password(password, &parsed).is_ok(),
+        Err(error) => {
+            tracing::error!(%error, "a stored password hash cannot be read");
+            false
+        }
+    }
+}
+
+/// Whether a hash is of the scheme and cost of ours; another is made anew when its password is shown.
+pub fn is_ours(stored: &Secret<String>) -> bool {
+    let (memory, passes, lanes) = COST;
+    stored.expose().starts_with(&format!("$argon2id$v=19$m={memory},t={passes},p={lanes}$"))
+}
+
 /// What a new password must be: 8 to 128 characters, with a lower-case and an upper-case letter, a digit and something
 /// else.
 ///
@@ -165,6 +183,19 @@ mod tests {
         assert!(verify("Correct-horse-1", Some(stored.clone())).await.unwrap());
         assert!(!verify("Correct-horse-2", Some(stored.clone())).await.unwrap());
         assert!(!verify("nobody has this password", None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_imported_hash_is_verified_and_one_that_cannot_be_read_is_nobodys() {
+        let passwords = Passwords::new(1).unwrap();
+        let bcrypt = Secret::new(bcrypt::hash("Correct-horse-1", 4).unwrap());
+        let verify = |password: &str, stored: &Secret<String>| {
+            passwords.verify(Secret::new(password.to_owned()), Some(stored.clone()))
+        };
+        assert!(verify("Correct-horse-1", &bcrypt).await.unwrap());
+        assert!(!verify("Correct-horse-2", &bcrypt).await.unwrap());
+        assert!(!verify("Correct-horse-1", &Secret::new("$9$x".into())).await.unwrap());
+        assert!(!is_ours(&bcrypt) && is_ours(&passwords.hash(Secret::new("Correct-horse-1".into())).await.unwrap()));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::{
         gateways, groups, health, hostnames, idempotency, invitations, issuers, keycloak, mailbox, me, members, menus,
         my_units, navigation, org_units, permissions, products, projects, realm, resources, role_bindings, roles,
         routes as route_api, schema, services, sessions, signing_keys, tenant_users, tenants, totp, unit_members,
-        upstreams, user_lookup, users, webhooks, well_known,
+        upstreams, user_import, user_lookup, users, webhooks, well_known,
     },
     envelope,
     error::AppError,
@@ -167,6 +167,7 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(tenants::read_provisioning))
         .routes(routes!(tenants::retry_provisioning))
         .routes(routes!(users::list_users, users::create_user))
+        .routes(routes!(user_import::import_users))
         .routes(routes!(users::read_user, users::update_user, users::delete_user))
         .routes(routes!(users::enable_user))
         .routes(routes!(users::disable_user))

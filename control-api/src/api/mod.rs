@@ -51,6 +51,7 @@ pub mod tenants;
 pub mod totp;
 pub mod unit_members;
 pub mod upstreams;
+pub mod user_import;
 pub mod user_lookup;
 pub mod users;
 pub mod webhooks;

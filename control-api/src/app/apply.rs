@@ -4,17 +4,20 @@
 //! Things are found again by name, so that what the console made and what a file says are one thing. Nothing is
 //! deleted but routes that a declared service no longer has: a file says what must be, not what else may be.
 
+mod entitlements;
+
 use std::collections::HashMap;
 
 use authz::{
     Action, Authorized,
     action::{
-        ManageCertificates, ManageCustomers, ManageHostnames, ManageIssuers, ManageProjects, ManageRoles, ManageRoutes,
-        ManageSigningKeys, ManageTenants, ManageUpstreams,
+        ManageCertificates, ManageCustomers, ManageEntitlements, ManageHostnames, ManageIssuers, ManageProducts,
+        ManageProjects, ManageRoles, ManageRoutes, ManageSigningKeys, ManageTenants, ManageUpstreams,
     },
 };
 use domain::{
-    CertificateId, CustomerId, FleetName, HostName, IssuerId, ProjectId, ServiceId, Slug, TaxIds, TenantId, UpstreamId,
+    CertificateId, CustomerId, FleetName, HostName, IssuerId, ProductId, ProjectId, ServiceId, Slug, TaxIds, TenantId,
+    UpstreamId,
     model::{
         AssertionMode, Branding, ClaimState, CustomerKind, ExternalIssuer, HostnameKind, KycKind, NewCertificate,
         NewCustomer, NewHostname, NewProject, NewRole, NewRoute, NewService, NewSigningKey, NewTenant, NewUpstream,
@@ -29,7 +32,12 @@ use uuid::Uuid;
 use super::{
     certificates, client_certificates, issuers, new_tenant, projects, role_bindings, roles, signing_keys, upstreams,
 };
-use crate::{App, caller::Principal, context::new_id, error::AppError};
+use crate::{
+    App,
+    caller::{Principal, Site},
+    context::new_id,
+    error::AppError,
+};
 
 /// Proofs that somebody may write all that a declarative file can hold.
 #[derive(Clone, Debug)]
@@ -46,6 +54,8 @@ pub struct Writer {
     upstreams: Authorized<ManageUpstreams>,
     /// Who may give no role that holds more than themselves; none for the system.
     principal: Option<Principal>,
+    /// What the system calls itself.
+    job: &'static str,
 }
 
 impl Writer {
@@ -74,6 +84,7 @@ impl Writer {
             tenants: may(principal)?,
             upstreams: may(principal)?,
             principal: Some(principal.clone()),
+            job: "apply",
         })
     }
 
@@ -91,6 +102,15 @@ impl Writer {
             tenants: Authorized::system(job),
             upstreams: Authorized::system(job),
             principal: None,
+            job,
+        }
+    }
+
+    /// What a file with products needs beside: who applies others need not sell.
+    fn seller(&self) -> Result<(Authorized<ManageEntitlements>, Authorized<ManageProducts>), AppError> {
+        match &self.principal {
+            Some(principal) => Ok((principal.may("update")?, principal.may("create")?)),
+            None => Ok((Authorized::system(self.job), Authorized::system(self.job))),
         }
     }
 
@@ -131,7 +151,8 @@ pub async fn apply(
     let issuers = &issuers;
     app.store
         .write(&writer.projects, app.now(), |tx| async move {
-            let mut run = Run { app, tx, writer, issuers, jwks_urls, ids: HashMap::new(), outcome: Outcome::default() };
+            let (ids, products) = (HashMap::new(), HashMap::new());
+            let mut run = Run { app, tx, writer, issuers, jwks_urls, ids, products, outcome: Outcome::default() };
             for entity in entities {
                 run.entity(entity).await?;
             }
@@ -161,6 +182,8 @@ struct Run<'a> {
     jwks_urls: &'a [(IssuerId, String)],
     /// Ids of the file to ids of the store, where a thing of that name was there before.
     ids: HashMap<Uuid, Uuid>,
+    /// Products by name, once they were looked for.
+    products: HashMap<String, ProductId>,
     outcome: Outcome,
 }
 
@@ -240,16 +263,22 @@ impl Run<'_> {
     }
 
     async fn tenant(&mut self, declared: &snapshot::Tenant) -> Result<(), AppError> {
+        let site = self.tenant_alone(declared).await?;
+        self.entitlements(site, declared).await
+    }
+
+    async fn tenant_alone(&mut self, declared: &snapshot::Tenant) -> Result<Site, AppError> {
         let by = &self.writer.tenants;
         if let Some(mut found) = self.tx.tenant_by_slug(declared.slug.as_str()).await? {
             self.is(declared.id.uuid(), found.id.uuid());
+            let site = Site { project: found.project_id, tenant: found.id };
             if found.plan == declared.plan
                 && found.rate_limit == declared.rate_limit
                 && found.principal_rate_limit == declared.principal_rate_limit
                 && found.admission == declared.admission
             {
                 self.outcome.unchanged += 1;
-                return Ok(());
+                return Ok(site);
             }
             found.plan.clone_from(&declared.plan);
             found.rate_limit = declared.rate_limit;
@@ -257,7 +286,7 @@ impl Run<'_> {
             found.admission.clone_from(&declared.admission);
             self.tx.updated(self.tx.update_tenant(by, found).await?).await?;
             self.outcome.updated += 1;
-            return Ok(());
+            return Ok(site);
         }
         new_tenant::free(self.app, &declared.slug)?;
         let project_id: ProjectId = self.stored(declared.project_id);
@@ -286,7 +315,7 @@ impl Run<'_> {
         };
         self.tx.created(self.tx.insert_tenant(&self.writer.tenants, new).await?).await?;
         self.outcome.created += 1;
-        Ok(())
+        Ok(Site { project: project_id, tenant: declared.id })
     }
 
     async fn role(&mut self, declared: &snapshot::Role) -> Result<(), AppError> {
@@ -524,8 +553,7 @@ impl Run<'_> {
             }
             None => {
                 let project_id: ProjectId = self.stored(declared.project_id);
-                let taken = self.tx.hostnames_of_project(project_id, Page::WIDEST).await?;
-                let is_primary = !taken.iter().any(|host| host.is_primary && host.purpose == declared.purpose);
+                let is_primary = self.tx.primary_hostname(project_id, declared.purpose).await?.is_none();
                 let new = NewHostname {
                     id: declared.id,
                     hostname: declared.hostname.clone(),

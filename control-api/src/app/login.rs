@@ -11,7 +11,7 @@ use domain::{
     snapshot::{RoleScope, TenantStatus},
 };
 use serde_json::json;
-use store::{LockPolicy, LoginSubject, read::*};
+use store::{LockPolicy, LoginSubject, StoreError, read::*};
 
 use super::{
     email_domains,
@@ -22,6 +22,7 @@ use crate::{
     App,
     context::{Listener, RequestContext},
     error::AppError,
+    passwords,
     turns::Turn,
 };
 
@@ -143,14 +144,34 @@ async fn knows(
 ) -> Result<User, AppError> {
     let _turn = turn(app, project, subject).await?;
     let stored = user.as_ref().and_then(|user| user.password_hash.clone());
-    let right = app.passwords.verify(password, stored).await?;
+    let right = app.passwords.verify(password.clone(), stored).await?;
     match user.filter(|_| right) {
-        Some(user) => Ok(user),
+        Some(user) => rehashed(app, user, &password).await,
         None => {
             fail(app, context, project, subject).await?;
             Err(AppError::CredentialsInvalid)
         }
     }
+}
+
+/// A user whose hash is ours: one that was imported is replaced by one of the password that was just shown.
+async fn rehashed(app: &App, mut user: User, password: &Secret<String>) -> Result<User, AppError> {
+    let Some(old) = user.password_hash.clone().filter(|hash| !passwords::is_ours(hash)) else { return Ok(user) };
+    let new = app.passwords.hash(password.clone()).await?;
+    let (id, scope) = (user.id, Scope::Project(user.project_id));
+    let upgraded = app.store.write_session(scope, app.now(), |tx| {
+        let (old, new) = (old.clone(), new.clone());
+        async move { tx.upgrade_password_hash(id, &old, &new).await }
+    });
+    match upgraded.await {
+        Ok(()) => user.password_hash = Some(new),
+        // Somebody else was quicker, be it by another password: whoever opens the session looks at it again.
+        Err(StoreError::NotFound { .. }) => {
+            user = app.store.user(id).await?.ok_or(AppError::CredentialsInvalid)?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(user)
 }
 
 /// Somebody's turn to sign in: looked at, verified and counted in one, so that guesses made at once are not all let

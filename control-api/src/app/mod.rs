@@ -51,5 +51,6 @@ pub mod tokens;
 pub mod totp;
 pub mod unit_members;
 pub mod upstreams;
+pub mod user_import;
 pub mod users;
 pub mod webhooks;

@@ -15,7 +15,7 @@ use domain::{
     },
 };
 use store::{
-    Audited, Commit, LoginSubject, Page, Tx,
+    Audited, Commit, LoginSubject, Page, StoreError, Tx,
     list::{Selection, Slice, UserList},
     read::*,
 };
@@ -128,14 +128,59 @@ pub async fn create_user(
     site: Site,
     draft: UserDraft,
 ) -> Result<(User, Commit), AppError> {
-    let by = principal.may_in::<ManageUsers>(site, "create")?;
+    principal.may_in::<ManageUsers>(site, "create")?;
     projects::is_tenants_own(app, principal, site).await?;
-    let grants_by = match draft.roles.is_empty() {
+    if !draft.roles.is_empty() {
+        principal.may_in::<ManageRoleBindings>(site, "create")?;
+    }
+    role_bindings::covers(&app.store.within(site.scope()), principal, site, &draft.roles).await?;
+    let new = new_user(app, site, &draft).await?;
+    make(app, principal, site, (new, &draft.roles), false).await.map_err(Into::into)
+}
+
+/// Why a user was not made.
+#[derive(Debug)]
+pub(super) enum Unmade {
+    /// It was a rehearsal, and would have worked.
+    Rehearsed,
+    /// It does not work.
+    Failed(AppError),
+}
+
+impl From<AppError> for Unmade {
+    fn from(error: AppError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<StoreError> for Unmade {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<Unmade> for AppError {
+    fn from(unmade: Unmade) -> Self {
+        match unmade {
+            Unmade::Failed(error) => error,
+            Unmade::Rehearsed => Self::internal("a user was rehearsed and not made", "nobody asked for that"),
+        }
+    }
+}
+
+/// Makes a user with roles that the caller may give, in one transaction; a rehearsal takes all of it back.
+pub(super) async fn make(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    (new, roles): (NewUser, &[RoleId]),
+    rehearsal: bool,
+) -> Result<(User, Commit), Unmade> {
+    let by = principal.may_in::<ManageUsers>(site, "create")?;
+    let grants_by = match roles.is_empty() {
         true => None,
         false => Some(principal.may_in::<ManageRoleBindings>(site, "create")?),
     };
-    role_bindings::covers(&app.store.within(site.scope()), principal, site, &draft.roles).await?;
-    let new = new_user(app, site, &draft).await?;
     let membership = Membership {
         id: new_id(&*app.clock),
         project_id: site.project,
@@ -146,8 +191,7 @@ pub async fn create_user(
         default_ou_id: None,
         created_at: app.now(),
     };
-    let bindings: Vec<NewRoleBinding> = draft
-        .roles
+    let bindings: Vec<NewRoleBinding> = roles
         .iter()
         .map(|role| NewRoleBinding {
             id: new_id(&*app.clock),
@@ -170,7 +214,7 @@ pub async fn create_user(
                 for (binding, by) in bindings.iter().zip(grants_by.iter().cycle()) {
                     tx.created(tx.insert_role_binding(by, binding.clone()).await?).await?;
                 }
-                Ok(user)
+                if rehearsal { Err(Unmade::Rehearsed) } else { Ok(user) }
             }
         })
         .await

@@ -10,6 +10,7 @@
 
 mod adoption;
 mod api_keys;
+mod apply;
 mod audit;
 mod audit_reports;
 mod auth_rpc;
@@ -57,4 +58,5 @@ mod signing_keys;
 mod support;
 mod switch;
 mod tenants;
+mod user_import;
 mod webhooks;

@@ -6,6 +6,7 @@ use authz::{Authorized, action::ManageHostnames};
 use domain::{
     HostName, HostnameId, ProjectId, ServiceId, TenantId,
     model::{Hostname, NewHostname, Proof, ProofSubject, VerifyState, Version},
+    snapshot::Purpose,
 };
 
 use super::{
@@ -156,15 +157,15 @@ pub trait Hostnames: Reader {
         }
     }
 
-    /// Hostnames of a project.
-    fn hostnames_of_project(
+    /// The primary hostname of a project and purpose.
+    fn primary_hostname(
         &self,
         project: ProjectId,
-        page: Page,
-    ) -> impl Future<Output = Result<Vec<Hostname>, StoreError>> + Send {
+        purpose: Purpose,
+    ) -> impl Future<Output = Result<Option<HostnameId>, StoreError>> + Send {
         async move {
-            let condition = "WHERE project_id = $1 AND id > $2 ORDER BY id LIMIT $3";
-            with_services(&self.view().await?, condition, values![project, page.start(), page.limit()]).await
+            let sql = "SELECT id FROM hostnames WHERE project_id = $1 AND purpose = $2 AND is_primary";
+            self.view().await?.first(sql, values![project, Value::word(&purpose)], |row| row.at("id")).await
         }
     }
 }
