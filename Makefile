@@ -6,12 +6,13 @@
 #   make revocation-report   how long a revoked credential is accepted, healthy and under faults   RUNS=20 PROFILE=dev
 #   make soak     20 minutes of good and bad traffic, changes and failures; every answer is judged   MINUTES=5
 #   make noisy-neighbour     what one tenant at a hundred times its share does to another
+#   make tenants-load  100,000 tenants through `portcullis apply`: how long it takes, and how quick all is with them   TENANTS=5000
 #   make foreign-load        wrk, h2load and slowhttptest against the real binary
 #   make foreign-clients     gRPC and WebSocket clients that nobody here wrote, through the real binary
 #   make ladder   what the edge costs beside bare Pingora, nginx, HAProxy and Envoy, in one run
 #   make bench    what a decision, the mirror and a permission check cost
 
-.PHONY: dev test check bless load revocation-report soak noisy-neighbour foreign-load foreign-clients ladder bench audit fmt docs clean
+.PHONY: dev test check bless load revocation-report soak tenants-load noisy-neighbour foreign-load foreign-clients ladder bench audit fmt docs clean
 
 dev:
 	@scripts/dev.sh $(ARGS)
@@ -36,6 +37,9 @@ soak:
 
 noisy-neighbour:
 	@scripts/noisy-neighbour.sh $(ARGS)
+
+tenants-load:
+	@scripts/tenants-load.sh $(ARGS)
 
 foreign-load:
 	@scripts/foreign-load.sh

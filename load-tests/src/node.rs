@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -52,38 +52,35 @@ impl Node {
     /// The binary is not built, or does not get ready; its log says why.
     pub async fn start(options: &Options) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let me = std::env::current_exe()?;
-        let program = me.with_file_name("portcullis");
-        ensure!(program.exists(), "{} is not built: build `standalone` with the same profile", program.display());
-        let mut command = Command::new("env");
-        if options.idle {
-            command.args(["chrt", "--idle", "0"]);
-        }
-        if let Some(cores) = &options.cores {
-            command.args(["taskset", "-c", cores]);
-        }
-        command
-            .arg(&program)
-            .args(["dev", "--print-json", "--free-ports", "--data-dir"])
-            .arg(folder.path().join("data"));
-        if let Some(upstream) = options.upstream {
-            command.args(["--demo-upstream", &upstream.to_string()]);
-        }
-        let log = folder.path().join("log");
-        let mut child = command.stdout(Stdio::piped()).stderr(fs::File::create(&log)?).spawn()?;
-        let stdout = child.stdout.take().context("no standard output")?;
-        let line = tokio::task::spawn_blocking(move || {
-            let mut line = String::new();
-            BufReader::new(stdout).read_line(&mut line).map(|_| line)
-        });
-        let line = line.await??;
-        if line.is_empty() {
-            drop(child.kill());
-            bail!("the node did not get ready:\n{}", fs::read_to_string(&log)?);
-        }
-        let facts = serde_json::from_str(&line)?;
+        let (child, facts) = run(options, folder.path()).await?;
         let client = Client::builder().no_proxy().build()?;
         Ok(Self { child, folder, facts, client, also_trusted: options.also_trusted.clone() })
+    }
+
+    /// Ends it at once, as a power cut would, and starts it again on what it left behind.
+    ///
+    /// # Errors
+    /// It does not get ready again.
+    pub async fn restart(&mut self, options: &Options) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        (self.child, self.facts) = run(options, self.folder.path()).await?;
+        Ok(())
+    }
+
+    /// Where its files are; what is put beside them goes with it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// An address of its JSON line, such as `control_api`.
+    pub fn at(&self, name: &str) -> SocketAddr {
+        self.address(name)
+    }
+
+    /// The password of the platform's administrator.
+    pub fn staff_password(&self) -> &str {
+        self.facts["platform_admin"]["password"].as_str().unwrap()
     }
 
     /// Its process id.
@@ -186,6 +183,45 @@ impl Node {
         let member = |name: &str| Ok::<_, anyhow::Error>(tokens[name].as_str().context("no token")?.to_owned());
         Ok(Tokens { access: member("access_token")?, refresh: member("refresh_token")? })
     }
+}
+
+/// Starts the binary, and gives what its JSON line says once it is ready.
+async fn run(options: &Options, folder: &Path) -> anyhow::Result<(Child, Value)> {
+    let program = portcullis()?;
+    let mut command = Command::new("env");
+    if options.idle {
+        command.args(["chrt", "--idle", "0"]);
+    }
+    if let Some(cores) = &options.cores {
+        command.args(["taskset", "-c", cores]);
+    }
+    command.arg(&program).args(["dev", "--print-json", "--free-ports", "--data-dir"]).arg(folder.join("data"));
+    if let Some(upstream) = options.upstream {
+        command.args(["--demo-upstream", &upstream.to_string()]);
+    }
+    let log = folder.join("log");
+    let mut child = command.stdout(Stdio::piped()).stderr(fs::File::create(&log)?).spawn()?;
+    let stdout = child.stdout.take().context("no standard output")?;
+    let line = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).map(|_| line)
+    });
+    let line = line.await??;
+    if line.is_empty() {
+        drop(child.kill());
+        bail!("the node did not get ready:\n{}", fs::read_to_string(&log)?);
+    }
+    Ok((child, serde_json::from_str(&line)?))
+}
+
+/// The command of the same build as this program.
+///
+/// # Errors
+/// It is not built.
+pub fn portcullis() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name("portcullis");
+    ensure!(program.exists(), "{} is not built: build `standalone` with the same profile", program.display());
+    Ok(program)
 }
 
 impl Drop for Node {

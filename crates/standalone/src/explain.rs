@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use control_api::api::decisions::DecisionView;
 use domain::{
-    Decision, RequestId,
+    Clock, Decision, RequestId,
     decision::{
         AskedPermission, BindingsLevel, BoundPrincipal, DecidedRoute, DemandedAccess, KnownBindings, ShownCertificate,
         ShownClaims, ShownCredential, ShownKind, Stage,
@@ -31,8 +31,8 @@ pub struct Explain {
 ///
 /// # Errors
 /// What the control API answers: of a request that it was not told of, 404.
-pub async fn run(explain: Explain) -> anyhow::Result<String> {
-    let admin = explain.admin.sign_in().await?;
+pub async fn run(explain: Explain, clock: &dyn Clock) -> anyhow::Result<String> {
+    let admin = explain.admin.sign_in(clock).await?;
     let path = format!("/v1/decisions/{}", explain.request_id);
     let told: DecisionView = answer(admin.ask(Method::GET, &path), "explain").await?;
     Ok(if explain.json { serde_json::to_string_pretty(&told)? } else { account(&told) })

@@ -1,13 +1,15 @@
 //! `portcullis keys`: signing keys of a running control API.
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use control_api::api::signing_keys::RotateSigningKey;
-use domain::{ProjectId, model::KeyPurpose};
+use domain::{Clock, model::KeyPurpose};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::admin::{Admin, SignedIn, answer};
+use crate::{
+    admin::{Admin, answer},
+    resources,
+};
 
 /// What `portcullis keys` is told.
 #[derive(Debug, Subcommand)]
@@ -48,20 +50,20 @@ pub struct Rotate {
 ///
 /// # Errors
 /// What the control API answers.
-pub async fn run(keys: Keys) -> anyhow::Result<String> {
+pub async fn run(keys: Keys, clock: &dyn Clock) -> anyhow::Result<String> {
     match keys {
         Keys::List(list) => {
-            let admin = list.admin.sign_in().await?;
-            let project = project(&admin, &list.project).await?;
+            let admin = list.admin.sign_in(clock).await?;
+            let project = resources::project(&admin, &list.project).await?;
             let path = format!("/v1/signing-keys?project_id={project}");
             let found: Value = answer(admin.ask(Method::GET, &path), "keys").await?;
             let lines = items(&found).map(ToString::to_string);
             Ok(lines.collect::<Vec<_>>().join("\n"))
         }
         Keys::Rotate(rotate) => {
-            let admin = rotate.admin.sign_in().await?;
+            let admin = rotate.admin.sign_in(clock).await?;
             let request = RotateSigningKey {
-                project_id: project(&admin, &rotate.project).await?,
+                project_id: resources::project(&admin, &rotate.project).await?.parse()?,
                 purpose: if rotate.assertions { KeyPurpose::Assertions } else { KeyPurpose::Tokens },
                 at_once: rotate.now,
             };
@@ -74,20 +76,4 @@ pub async fn run(keys: Keys) -> anyhow::Result<String> {
 
 fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list.get("items").and_then(Value::as_array).into_iter().flatten()
-}
-
-/// The id of the project with this slug.
-async fn project(admin: &SignedIn, slug: &str) -> anyhow::Result<ProjectId> {
-    let mut cursor = String::new();
-    loop {
-        let page: Value =
-            answer(admin.ask(Method::GET, &format!("/v1/projects?limit=500{cursor}")), "projects").await?;
-        let named = items(&page).find(|it| it.get("slug").and_then(Value::as_str) == Some(slug));
-        if let Some(project) = named {
-            let id = project.get("id").and_then(Value::as_str).context("a project without id")?;
-            return Ok(id.parse()?);
-        }
-        let next = page.get("next_cursor").and_then(Value::as_str);
-        cursor = format!("&cursor={}", next.with_context(|| format!("there is no project `{slug}`"))?);
-    }
 }

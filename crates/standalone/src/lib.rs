@@ -10,8 +10,10 @@ pub mod config;
 pub mod demo;
 pub mod echo;
 pub mod explain;
+pub mod import;
 pub mod keys;
 pub mod node;
+pub mod resources;
 pub mod rpc;
 pub mod seed;
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use control_api::config::{ServiceKey, ServiceMethod};
 use gateway::config::ListenAddress as EdgeAddress;
 use link::{
@@ -11,11 +11,13 @@ use link::{
     telemetry::{self, LogFormat, TelemetryConfig},
 };
 use standalone::{
+    admin::{self, ContextCommand, Failure},
     announce,
     config::NodeConfig,
     demo::{CLOUD, CONSOLE, Demo},
     echo,
     node::{Node, NodeError, OfflineNode},
+    resources::{self, check},
     seed::{self, Front},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -56,6 +58,27 @@ enum Command {
     /// Checks an export of the audit trail.
     #[command(subcommand)]
     Audit(standalone::audit::Audit),
+    /// Checks the certificates of hostnames.
+    #[command(subcommand)]
+    Certs(check::Certs),
+    /// Checks routes.
+    #[command(subcommand)]
+    Routes(check::Routes),
+    /// Takes users over from another system.
+    #[command(subcommand)]
+    Users(standalone::import::Users),
+    /// Keeps places that you come back to, so that flags need not name them.
+    #[command(subcommand)]
+    Context(ContextCommand),
+    /// Signs in, and keeps the session in a context until `logout`.
+    Login(admin::Login),
+    /// Ends the session that a context keeps.
+    Logout(admin::Logout),
+    /// Prints a script by which a shell completes this command.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Sets a customer's emergency administrator up, or up anew: prints password and authenticator secret as JSON, once.
     /// The node must be stopped.
     BreakGlass {
@@ -153,40 +176,71 @@ struct Dev {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let typed = resources::graft(Cli::command()).get_matches();
     gateway::install_crypto();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };
-    let done = match cli.command {
-        Command::Dev(dev) => runtime.block_on(run_dev(dev)),
-        Command::Serve { config } => runtime.block_on(run_serve(config)),
-        Command::Check { file } => NodeConfig::load(&file).map(|_| ()).map_err(anyhow::Error::from),
-        Command::Keys(keys) => runtime.block_on(standalone::keys::run(keys)).map(|report| say(&report)),
-        Command::Apply(apply) => runtime.block_on(standalone::apply::run(apply)).map(|report| say(&report)),
-        Command::Audit(audit) => standalone::audit::run(audit).map(|report| say(&report)),
-        Command::BreakGlass { customer, offline } => {
-            runtime.block_on(break_glass(&customer, &offline)).map(|made| say(&made))
-        }
-        Command::ResetPassword { username, offline } => {
-            runtime.block_on(reset_password(&username, &offline)).map(|made| say(&made))
-        }
-        Command::Explain(explain) => runtime.block_on(standalone::explain::run(explain)).map(|account| say(&account)),
-        Command::Rpc(rpc) => runtime.block_on(standalone::rpc::run(rpc)).map(|answer| say(&answer)),
+    let done = match resources::asked(&typed) {
+        Some(asked) => runtime.block_on(asked.run(&SystemClock)).map(|()| ExitCode::SUCCESS),
+        None => match Cli::from_arg_matches(&typed) {
+            Ok(cli) => runtime.block_on(run(cli.command)),
+            Err(error) => error.exit(),
+        },
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
-    }
+    done.unwrap_or_else(|error| fail(&error))
 }
 
-/// One line of what failed and why; mistakes in a file each on their own. Bad input is exit code 2.
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let clock = &SystemClock;
+    let report = match command {
+        Command::Dev(dev) => return run_dev(dev).await.map(|()| ExitCode::SUCCESS),
+        Command::Serve { config } => return run_serve(config).await.map(|()| ExitCode::SUCCESS),
+        Command::Check { file } => {
+            NodeConfig::load(&file)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Certs(certs) => return Ok(judged(check::certs(certs, clock).await?)),
+        Command::Routes(routes) => return Ok(judged(check::routes(routes, clock).await?)),
+        Command::Users(users) => {
+            let (report, well) = standalone::import::run(users, clock).await?;
+            say(&report);
+            return Ok(judged(well));
+        }
+        Command::Completions { shell } => {
+            let mut command = resources::graft(Cli::command());
+            clap_complete::generate(shell, &mut command, "portcullis", &mut std::io::stdout());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Keys(keys) => standalone::keys::run(keys, clock).await?,
+        Command::Apply(apply) => standalone::apply::run(apply, clock).await?,
+        Command::Audit(audit) => standalone::audit::run(audit)?,
+        Command::Context(context) => context.run()?,
+        Command::Login(it) => admin::login(it, clock).await?,
+        Command::Logout(it) => admin::logout(it, clock).await?,
+        Command::BreakGlass { customer, offline } => break_glass(&customer, &offline).await?,
+        Command::ResetPassword { username, offline } => reset_password(&username, &offline).await?,
+        Command::Explain(explain) => standalone::explain::run(explain, clock).await?,
+        Command::Rpc(rpc) => standalone::rpc::run(rpc).await?,
+    };
+    say(&report);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The exit code of a check.
+fn judged(well: bool) -> ExitCode {
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What failed and why; mistakes in a file each on their own. The exit code says which kind of failure it was
+/// (`docs/cli.md`); bad input is 2.
 fn fail(error: &anyhow::Error) -> ExitCode {
     let input = error.downcast_ref::<link::file::Mistakes>().is_some()
         || error.downcast_ref::<NodeError>().is_some_and(NodeError::is_input);
+    let failure = error.downcast_ref::<Failure>().map(Failure::exit_code);
     complain(&format!("{error:#}"));
-    ExitCode::from(if input { 2 } else { 1 })
+    ExitCode::from(failure.unwrap_or(if input { 2 } else { 1 }))
 }
 
 #[expect(clippy::print_stderr, reason = "what an operator reads")]

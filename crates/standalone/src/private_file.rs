@@ -13,7 +13,12 @@ use std::{
 /// What the file system answers; the file that was there before is then untouched.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     let beside = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    // One that is there already would keep its owner and its mode, or lead elsewhere.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
@@ -29,6 +34,7 @@ fn a_private_file_is_its_owners_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret.json");
     write(&path, "one").unwrap();
+    fs::write(folder.path().join("secret.new"), "left behind, for all to read").unwrap();
     write(&path, "two").unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "two");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

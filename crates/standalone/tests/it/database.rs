@@ -11,8 +11,12 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) async fn new() -> Self {
-        let server =
-            std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: run `make test`, which starts PostgreSQL");
+        let server = std::env::var("DATABASE_URL");
+        Self::on(server.expect("DATABASE_URL is not set: run `make test`, which starts PostgreSQL")).await
+    }
+
+    /// On another server.
+    pub(crate) async fn on(server: String) -> Self {
         let name = format!("test_{}", uuid::Uuid::new_v4().simple());
         run_sql(&server, &format!("CREATE DATABASE {name}")).await;
         let (base, _) = server.rsplit_once('/').unwrap();

@@ -37,11 +37,16 @@ pub(crate) struct Replica {
 
 impl<'w> Installation<'w> {
     pub(crate) async fn new(world: &'w World, redis: String) -> Self {
+        Self::over(world, redis, Database::new().await)
+    }
+
+    /// Over this database.
+    pub(crate) fn over(world: &'w World, redis: String, database: Database) -> Self {
         let internal_ca = TestCa::new();
         let server = internal_ca.leaf(&["localhost"]);
         Self {
             world,
-            database: Database::new().await,
+            database,
             redis,
             password: world.write("admin.password", PASSWORD),
             ca: world.write("internal-ca.pem", &internal_ca.ca_pem()),

@@ -38,6 +38,12 @@ impl Admin {
         self.answer(method, path, body).await.1
     }
 
+    /// Whether it was done; whatever else came, or did not, is no.
+    pub(crate) async fn is_done(&self, method: Method, path: &str, body: &Value) -> bool {
+        let request = self.client.request(method, format!("http://{}{path}", self.address)).bearer_auth(&self.token);
+        request.json(body).send().await.is_ok_and(|answer| answer.status().is_success())
+    }
+
     /// The status too, which is one of success.
     pub(crate) async fn answer(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
         let request = self.client.request(method, format!("http://{}{path}", self.address)).bearer_auth(&self.token);
