@@ -18,7 +18,7 @@ mod wire;
 use std::{
     fs, io,
     net::TcpListener,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
@@ -169,6 +169,17 @@ fn is_ours(stream: &UnixStream) -> io::Result<bool> {
     Ok(them == rustix::process::geteuid().as_raw() || them == 0)
 }
 
+/// Refuses a folder in which others may write: they could put another socket in this one's place, or keep it from being made.
+fn folder_is_ours(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let found = fs::metadata(folder)?;
+    let ours = found.uid() == rustix::process::geteuid().as_raw() || found.uid() == 0;
+    if ours && found.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may write in its folder"))
+}
+
 /// A gateway's sockets, each under the key of its listener.
 pub(crate) type Listeners = Vec<(&'static str, TcpListener)>;
 
@@ -194,6 +205,7 @@ impl Offer {
     /// The folder is not there or not ours.
     pub(crate) fn new(path: &Path) -> Result<Self, HandoverError> {
         let fail = |source| HandoverError::Offer { path: path.into(), source };
+        folder_is_ours(path).map_err(fail)?;
         let beside = path.with_extension(format!("{}.new", std::process::id()));
         // Left by a process of this number that was killed, as in a container, where all have the same.
         drop(fs::remove_file(&beside));
@@ -321,4 +333,19 @@ async fn tell(
         *told = now;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_place_is_offered_in_a_folder_in_which_others_may_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("handover.sock");
+        for (mode, offered) in [(0o700, true), (0o755, true), (0o775, false), (0o777, false), (0o1777, false)] {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(Offer::new(&path).is_ok(), offered, "{mode:o}");
+        }
+    }
 }
