@@ -29,7 +29,7 @@ use store::{Audited, StoreError, read::*};
 
 use crate::{
     App,
-    app::{first_administrator::FirstAdministrator, hostnames, new_tenant, projects, signing_keys},
+    app::{customers, first_administrator::FirstAdministrator, hostnames, new_tenant, projects, signing_keys},
     context::new_id,
     error::AppError,
 };
@@ -106,6 +106,10 @@ async fn ensure_each(app: &App, public: Option<WayIn>, made: &mut Bootstrapped) 
     let told = app.store.republish(app.now()).await?;
     if told > 0 {
         tracing::info!(entities = told, "gateways are told anew what an older release told them");
+    }
+    let taken = customers::take_over_unchecked(app).await?;
+    if taken > 0 {
+        tracing::info!(customers = taken, "what an older release kept of customers was taken over");
     }
     let config = &app.config.bootstrap;
     let console = config.console_hostname.as_ref();

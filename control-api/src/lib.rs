@@ -45,6 +45,7 @@ mod listeners;
 mod mutual_tls;
 mod state;
 mod turns;
+mod upkeep;
 
 pub use config::Config;
 pub use error::AppError;

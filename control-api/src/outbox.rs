@@ -9,15 +9,18 @@
 //! An event may be attempted more than once, also by two processes of which one lost its lease: a worker does its work so
 //! that twice is once, by the event's id.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use authz::Scope;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use domain::outbox::{Attempted, OutboxEvent, OutboxKind};
 use store::StoreError;
-use tokio::{sync::Semaphore, task::JoinSet, time::MissedTickBehavior};
+use uuid::Uuid;
 
-use crate::{App, error::AppError, problem};
+use crate::{App, error::AppError, problem, upkeep::each};
 
 /// How often it is looked what is due.
 const LOOK: Duration = Duration::from_secs(1);
@@ -95,31 +98,21 @@ pub(crate) fn jitter() -> u8 {
 
 /// Does what is due for as long as it is polled.
 pub async fn run<W: Worker>(app: App, worker: Arc<W>, patience: Patience) {
-    let places = Arc::new(Semaphore::new(usize::try_from(patience.at_once).unwrap_or(1)));
-    let mut look = tokio::time::interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Dropped with this future: what was claimed is due again when the lease has run out.
-    let mut attempts = JoinSet::new();
-    loop {
-        look.tick().await;
-        while attempts.try_join_next().is_some() {}
-        let free = u32::try_from(places.available_permits()).unwrap_or(0);
-        let claimed = match claim::<W>(&app, free, patience).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                tracing::error!(error = problem::chain(&error), "it cannot be read what is to be done");
-                continue;
-            }
-        };
-        for event in claimed {
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { break };
-            let (app, worker) = (app.clone(), Arc::clone(&worker));
-            attempts.spawn(async move {
-                attempt(&app, &*worker, &event, patience).await;
-                drop(place);
-            });
-        }
-    }
+    let app = &app;
+    let act = |event: OutboxEvent| {
+        let (app, worker) = (app.clone(), Arc::clone(&worker));
+        async move { attempt(&app, &*worker, &event, patience).await }
+    };
+    let at_once = usize::try_from(patience.at_once).unwrap_or(1);
+    // Behind whom to go on: owners take turns.
+    let last = &Mutex::new(Uuid::nil());
+    let claim = |free| async move {
+        let after = *last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (claimed, now) = claim::<W>(app, free, patience, after).await?;
+        *last.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        Ok(claimed)
+    };
+    each((LOOK, at_once), "it cannot be read what is to be done", claim, act).await;
 }
 
 /// Does what is due now, and waits for it; says how many events there were.
@@ -127,17 +120,19 @@ pub async fn run<W: Worker>(app: App, worker: Arc<W>, patience: Patience) {
 /// # Errors
 /// Of the database.
 pub async fn run_due<W: Worker>(app: &App, worker: &W, patience: Patience) -> Result<usize, AppError> {
-    let claimed = claim::<W>(app, patience.at_once, patience).await?;
+    let (claimed, _) = claim::<W>(app, patience.at_once, patience, Uuid::nil()).await?;
     futures::future::join_all(claimed.iter().map(|event| attempt(app, worker, event, patience))).await;
     Ok(claimed.len())
 }
 
-async fn claim<W: Worker>(app: &App, free: u32, patience: Patience) -> Result<Vec<OutboxEvent>, AppError> {
-    if free == 0 {
-        return Ok(Vec::new());
-    }
+async fn claim<W: Worker>(
+    app: &App,
+    free: u32,
+    patience: Patience,
+    after: Uuid,
+) -> Result<(Vec<OutboxEvent>, Uuid), AppError> {
     let claimed = app.store.write_session(Scope::Platform, app.now(), |tx| async move {
-        tx.claim_outbox(W::KIND, free, patience.lease).await
+        tx.claim_outbox(W::KIND, free, patience.lease, after).await
     });
     claimed.await.map_err(|error: StoreError| error.into())
 }

@@ -11,7 +11,7 @@
 //! tenant; one elsewhere (Keycloak) takes its place behind [`Directory`]. A step may be taken twice, after a crash between
 //! taking and noting it, and must mean the same then.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use authz::{Authorized, Scope, action::ManageTenants};
@@ -20,9 +20,8 @@ use domain::{
     model::{Provisioning, ProvisioningStep, Tenant},
 };
 use store::{Audited, StoreError, read::*};
-use tokio::{sync::Semaphore, task::JoinSet, time::MissedTickBehavior};
 
-use crate::{App, error::AppError, problem};
+use crate::{App, error::AppError, problem, upkeep::each};
 
 /// The name in the audit trail.
 const JOB: &str = "provisioning";
@@ -76,39 +75,18 @@ impl Directory for Embedded {
 
 /// Takes what is due for as long as it is polled.
 pub(crate) async fn run(app: App) {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
-    let mut look = tokio::time::interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut running = JoinSet::new();
-    loop {
-        look.tick().await;
-        while running.try_join_next().is_some() {}
-        let free = u32::try_from(places.available_permits()).unwrap_or(0);
-        let due = match app.store.due_provisionings(app.now(), free).await {
-            Ok(due) => due,
-            Err(error) => {
-                tracing::error!(
-                    error = problem::chain(&error),
-                    "it cannot be read which tenants are to be provisioned"
-                );
-                continue;
+    let app = &app;
+    let take = |seen: Provisioning| {
+        let app = app.clone();
+        async move {
+            if let Err(error) = provision_due(&app, &seen).await {
+                let (tenant, error) = (seen.tenant_id, problem::chain(&error));
+                tracing::error!(tenant.id = %tenant, error, "what became of a provisioning was not noted");
             }
-        };
-        for seen in due {
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { break };
-            let app = app.clone();
-            running.spawn(async move {
-                if let Err(error) = provision_due(&app, &seen).await {
-                    tracing::error!(
-                        tenant.id = %seen.tenant_id,
-                        error = problem::chain(&error),
-                        "what became of a provisioning was not noted"
-                    );
-                }
-                drop(place);
-            });
         }
-    }
+    };
+    let due = |free| async move { Ok(app.store.due_provisionings(app.now(), free).await?) };
+    each((LOOK, AT_ONCE), "it cannot be read which tenants are to be provisioned", due, take).await;
 }
 
 /// What became of an attempt.

@@ -8,18 +8,18 @@
 //!
 //! Rows are the schedule (`store::read::Proofs`), so any number of replicas share the work without knowing of each other.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use authz::{Authorized, Scope};
 use domain::model::{DueProof, ProofSubject};
 use store::{StoreError, read::*};
-use tokio::{sync::Semaphore, time::MissedTickBehavior};
 
 use crate::{
     App,
     app::{email_domains, proofs},
     error::AppError,
     problem,
+    upkeep::{each, every},
 };
 
 /// The name in the audit trail.
@@ -39,47 +39,23 @@ const SWEEP: Duration = Duration::from_secs(60);
 
 /// Looks for what is due for as long as it is polled.
 pub(crate) async fn run(app: App) {
-    tokio::join!(looking(&app), sweeping(&app));
-}
-
-async fn sweeping(app: &App) {
-    let mut sweep = tokio::time::interval(SWEEP);
-    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        sweep.tick().await;
-        if let Err(error) = email_domains::sweep_strays(app).await {
-            tracing::error!(error = problem::chain(&error), "members who came by a lost domain were not all ended");
-        }
-    }
-}
-
-async fn looking(app: &App) {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
-    let mut look = tokio::time::interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        look.tick().await;
-        let free = u32::try_from(places.available_permits()).unwrap_or(0);
-        let due = match app.store.due_proofs(app.now(), free).await {
-            Ok(due) => due,
-            Err(error) => {
-                tracing::error!(error = problem::chain(&error), "it cannot be read which proofs are due");
-                continue;
+    let app = &app;
+    let look = |seen: DueProof| {
+        let app = app.clone();
+        async move {
+            if let Err(error) = look_again(&app, &seen).await {
+                let (id, error) = (seen.subject.uuid(), problem::chain(&error));
+                tracing::error!(proof.id = %id, error, "a look for a proof was not noted");
             }
-        };
-        for seen in due {
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { break };
-            let app = app.clone();
-            tokio::spawn(async move {
-                if let Err(error) = look_again(&app, &seen).await {
-                    tracing::error!(
-                        proof.id = %seen.subject.uuid(), error = problem::chain(&error), "a look for a proof was not noted"
-                    );
-                }
-                drop(place);
-            });
         }
-    }
+    };
+    let due = |free| async move { Ok(app.store.due_proofs(app.now(), free).await?) };
+    tokio::join!(
+        each((LOOK, AT_ONCE), "it cannot be read which proofs are due", due, look),
+        every(SWEEP, "members who came by a lost domain were not all ended", || async move {
+            email_domains::sweep_strays(app).await
+        }),
+    );
 }
 
 /// Claims a look and takes it. Answers whether it was ours to take.

@@ -94,7 +94,10 @@ impl Known {
             Fact::TenantGeneration { tenant, generation, cutoff } => {
                 raised(&mut self.tenants, *tenant, (*generation, *cutoff))
             }
-            Fact::BindingsChanged { .. } | Fact::KeyChanged { .. } | Fact::AllBindingsChanged => true,
+            Fact::BindingsChanged { .. }
+            | Fact::TenantBindingsChanged { .. }
+            | Fact::KeyChanged { .. }
+            | Fact::AllBindingsChanged => true,
         }
     }
 }

@@ -1,6 +1,10 @@
 //! `/v1/tenants/{id}/invitations` and `/v1/invitations/accept`: how people join a tenant.
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use domain::{
     InvitationId, RoleId, Secret, TenantId, Timestamp, UserId,
     model::{Invitation, InvitationStatus},
@@ -10,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use store::list::InvitationList;
 
 use super::{
-    answer::{Changed, Created, Gone, List},
+    answer::{Changed, Created, Gone, List, ShownOnce},
     extract::{At, Body, ListQuery, Listed, WaitQuery},
     schema::wire,
 };
@@ -136,14 +140,16 @@ pub async fn create_invitation(
     State(app): State<App>,
     At(tenant): At<TenantId>,
     Body(body): Body<CreateInvitation>,
-) -> Result<Created<MadeInvitation>, AppError> {
+) -> Result<Response, AppError> {
     let wanted = (body.email, body.role_ids);
     let (made, commit) = app::invitations::create_invitation(&app, &principal, tenant, wanted).await?;
     let Invited { invitation, url } = made;
     let location = format!("/v1/tenants/{tenant}/invitations/{}", invitation.id);
     let invitation = InvitationView::at(invitation, app.now());
     let body = MadeInvitation { invitation, invite_url: url.map(|url| url.expose().clone()) };
-    Ok(Created { location, version: None, body, commit })
+    let once = body.invite_url.is_some();
+    let created = Created { location, version: None, body, commit };
+    Ok(if once { ShownOnce(created).into_response() } else { created.into_response() })
 }
 
 /// Takes an invitation back that waits.

@@ -9,7 +9,7 @@ use super::{
     extract::{At, Body, IfMatch, ListQuery, Listed, PageQuery, Paging, WaitQuery},
     me::ENDS,
     my_units::UnitOfUserView,
-    users::{CreateUser, ResetPassword, SessionView, UpdateUser, UserView},
+    users::{CreateUser, ResetPassword, SessionView, UpdateUser, UserView, switched},
 };
 use crate::{App, app, caller::Principal, error::AppError};
 
@@ -114,9 +114,7 @@ pub async fn enable_tenant_user(
     State(app): State<App>,
     At(id): At<UserId>,
 ) -> Result<Changed<UserView>, AppError> {
-    let site = principal.own_site()?;
-    let (changed, commit) = app::users::switch_user(&app, &principal, site, id, true).await?;
-    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
+    switched(&app, &principal, principal.own_site()?, id, true).await
 }
 
 /// Lets a user of the tenant act no more.
@@ -128,9 +126,7 @@ pub async fn disable_tenant_user(
     State(app): State<App>,
     At(id): At<UserId>,
 ) -> Result<Changed<UserView>, AppError> {
-    let site = principal.own_site()?;
-    let (changed, commit) = app::users::switch_user(&app, &principal, site, id, false).await?;
-    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: true })
+    switched(&app, &principal, principal.own_site()?, id, false).await
 }
 
 /// Sets the password of a user of the tenant, and signs them out everywhere.

@@ -97,6 +97,10 @@ pub struct CreateTenant {
     issuer: Option<String>,
     /// `trial` or `active`. Default `trial`.
     status: Option<TenantStatus>,
+    /// `latent` for one that is made for somebody who has not come yet: it has nobody, and belongs to the first who comes by
+    /// an email domain that is proven for it. Default `claimed`.
+    #[serde(default)]
+    claim_state: ClaimState,
     /// Plan.
     plan: Option<String>,
     /// When the trial ends. Default `tenants.trial` from now.
@@ -247,6 +251,7 @@ pub async fn create_tenant(
         project_id: body.project_id,
         issuer: body.issuer,
         status,
+        claim_state: body.claim_state,
         plan: body.plan,
         trial_ends_at: body.trial_ends_at,
         rate_limit: checked_rate("/rate_limit", body.rate_limit)?,

@@ -13,7 +13,7 @@ use super::{
     extract::{Asked, At, Body, PageQuery, Paging, TenantQuery, WaitQuery},
     schema::wire,
 };
-use crate::{App, app, caller::Principal, error::AppError};
+use crate::{App, app, app::unit_members::Known, caller::Principal, error::AppError};
 
 /// A user in an organisational unit.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -94,7 +94,7 @@ pub async fn create_unit_member(
 ) -> Result<Created<UnitMemberView>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
     let wanted = (unit, body.user_id, body.role);
-    let (made, commit) = app::unit_members::create_unit_member(&app, &principal, site, wanted).await?;
+    let (made, commit) = app::unit_members::put_unit_member(&app, &principal, site, wanted, Known::Refused).await?;
     let location = format!("/v1/org-units/{unit}/members/{}", made.user_id);
     Ok(Created { location, version: None, body: made.into(), commit })
 }
@@ -111,8 +111,8 @@ pub async fn put_unit_member(
     Body(body): Body<PutUnitMember>,
 ) -> Result<Changed<UnitMemberView>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
-    let put = app::unit_members::put_unit_member(&app, &principal, site, (unit, user, body.role));
-    let (changed, commit) = put.await?;
+    let wanted = (unit, user, body.role);
+    let (changed, commit) = app::unit_members::put_unit_member(&app, &principal, site, wanted, Known::Changed).await?;
     // It may be less than before.
     Ok(Changed { version: None, body: changed.into(), commit, revokes: true })
 }

@@ -274,8 +274,7 @@ pub async fn enable_user(
     At((tenant, id)): At<(TenantId, UserId)>,
 ) -> Result<Changed<UserView>, AppError> {
     let site = site(&app, &principal, tenant).await?;
-    let (changed, commit) = app::users::switch_user(&app, &principal, site, id, true).await?;
-    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
+    switched(&app, &principal, site, id, true).await
 }
 
 /// Lets a user of a tenant act no more.
@@ -288,8 +287,19 @@ pub async fn disable_user(
     At((tenant, id)): At<(TenantId, UserId)>,
 ) -> Result<Changed<UserView>, AppError> {
     let site = site(&app, &principal, tenant).await?;
-    let (changed, commit) = app::users::switch_user(&app, &principal, site, id, false).await?;
-    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: true })
+    switched(&app, &principal, site, id, false).await
+}
+
+/// Lets a user act, or no more.
+pub(super) async fn switched(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    id: UserId,
+    on: bool,
+) -> Result<Changed<UserView>, AppError> {
+    let (changed, commit) = app::users::switch_user(app, principal, site, id, on).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: !on })
 }
 
 /// Takes the authenticator of a user of a tenant away who lost it, and signs them out everywhere.

@@ -8,7 +8,7 @@ use crate::{
     App,
     caller::{Principal, Site},
     error::AppError,
-    problem,
+    upkeep::every,
 };
 
 /// What was asked of a unit, newest first.
@@ -45,12 +45,9 @@ pub async fn usage_by_unit(
 pub async fn keep_sweeping(app: &App) {
     let config = &app.config.access_log;
     let kept = AccessKept { each: config.each, age: config.age.get() };
-    let mut due = tokio::time::interval(config.sweep.get());
-    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        due.tick().await;
-        if let Err(error) = app.store.sweep_access_log(app.now(), kept).await {
-            tracing::error!(error = problem::chain(&error), "old requests of organisational units were not removed");
-        }
-    }
+    every(config.sweep.get(), "old requests of organisational units were not removed", || async move {
+        app.store.sweep_access_log(app.now(), kept).await?;
+        Ok(())
+    })
+    .await;
 }

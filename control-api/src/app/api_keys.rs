@@ -25,6 +25,7 @@ use store::{
 
 use super::{
     auth_rpc::{Place, granted},
+    break_glass,
     login::roles_by_id,
     role_bindings::outranks,
     site::Realm,
@@ -108,6 +109,7 @@ pub async fn create_api_key(
     let reader = app.store.within(site.scope());
     // Another's key is another's rights.
     outranks(&reader, principal, site, owner).await?;
+    break_glass::without_credentials(&reader, owner).await?;
     checked(app, &wish)?;
     let live = live(app, site, owner)
         .await?
@@ -150,6 +152,7 @@ pub async fn set_api_key_disabled(
     let verb = if disabled { "disable" } else { "enable" };
     let (by, key) = found(app, principal, id, verb).await?;
     if !disabled {
+        break_glass::without_credentials(&app.store, key.owner_id).await?;
         outranks(&app.store.within(site_of(&key).scope()), principal, site_of(&key), key.owner_id).await?;
     }
     let (by, done) = (&by, if disabled { "disabled" } else { "enabled" });
@@ -173,6 +176,7 @@ pub async fn rotate_api_key(
 ) -> Result<(ApiKey, Secret<String>, Commit), AppError> {
     let (by, key) = found(app, principal, id, "rotate").await?;
     // Who rotates a key has it.
+    break_glass::without_credentials(&app.store, key.owner_id).await?;
     outranks(&app.store.within(site_of(&key).scope()), principal, site_of(&key), key.owner_id).await?;
     let overlap = overlap.unwrap_or(OVERLAP);
     if overlap > MAX_OVERLAP {
@@ -275,6 +279,10 @@ async fn found(
     let of_caller = |key: &ApiKey| principal.is_system() || key.tenant_id == principal.tenant;
     let key = reader.api_key(id).await?.filter(of_caller).ok_or(AppError::NotFound("api-key"))?;
     let by = allowed(principal, site_of(&key), key.owner_id, verb)?;
+    // Who may look may not touch.
+    if verb != "get" {
+        break_glass::spare(&reader, principal, key.owner_id).await?;
+    }
     Ok((by, key))
 }
 

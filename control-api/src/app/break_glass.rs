@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use authz::{Authorized, action::ManageBreakGlass};
 use domain::{
-    CustomerId, Secret,
+    CustomerId, GroupId, RoleId, Secret, UserId,
     model::{AuthMethod, BreakGlass, Customer, NewBreakGlass, NewUser, Tenant, UserStatus, builtin},
 };
-use store::{Audited, Commit, LoginSubject, Page, read::*};
+use store::{Administrators, Audited, Commit, LoginSubject, Page, read::*};
 
 use super::{
     first_administrator::FirstAdministrator,
     login::{self, Door},
-    new_tenant, role_bindings,
+    new_tenant,
     sign_in::{self, Opening, Proof, SignedIn},
     totp::new_secret,
     users,
@@ -123,8 +123,7 @@ pub async fn switch_break_glass(
         .write(by, app.now(), |tx| async move {
             tx.customer(customer).await?.ok_or(AppError::NotFound("customer"))?;
             let known = tx.break_glass(customer).await?.ok_or(AppError::NotFound("break-glass"))?;
-            let site = Site { project: known.project_id, tenant: known.tenant_id };
-            if !on && !role_bindings::administered_beside(&tx, site, known.user_id).await? {
+            if !on && !tx.is_administered(known.tenant_id, Administrators::WithPassword).await? {
                 let detail = "nobody else could administer the tenant".to_owned();
                 return Err(AppError::Conflict { code: "break_glass_needed", detail });
             }
@@ -134,6 +133,54 @@ pub async fn switch_break_glass(
             }
         })
         .await
+}
+
+/// An emergency administrator is there for the day on which the tenant's own cannot be trusted: these change nothing of
+/// theirs. Staff may, and they themselves.
+///
+/// # Errors
+/// [`AppError::Conflict`] (`user_is_break_glass`).
+pub(super) async fn spare(reader: &impl BreakGlasses, principal: &Principal, user: UserId) -> Result<(), AppError> {
+    let own = principal.is_system() || principal.user == user;
+    if !own && reader.break_glass_of_user(user).await?.is_some() { Err(kept()) } else { Ok(()) }
+}
+
+/// The same of a group that one is in, and of what is bound to it.
+///
+/// # Errors
+/// As [`spare`].
+pub(super) async fn spare_group(
+    reader: &impl Groups,
+    principal: &Principal,
+    site: Site,
+    group: GroupId,
+) -> Result<(), AppError> {
+    if !principal.is_system() && reader.has_break_glass((site.tenant, group)).await? { Err(kept()) } else { Ok(()) }
+}
+
+/// The same of a role that one holds.
+///
+/// # Errors
+/// As [`spare`].
+pub(super) async fn spare_role(
+    reader: &impl RoleBindings,
+    principal: &Principal,
+    role: RoleId,
+) -> Result<(), AppError> {
+    if !principal.is_system() && reader.is_held_by_break_glass(role).await? { Err(kept()) } else { Ok(()) }
+}
+
+/// Refuses a credential by which one could act beyond their session: nobody may give them any.
+///
+/// # Errors
+/// As [`spare`].
+pub(super) async fn without_credentials(reader: &impl BreakGlasses, user: UserId) -> Result<(), AppError> {
+    if reader.break_glass_of_user(user).await?.is_some() { Err(kept()) } else { Ok(()) }
+}
+
+fn kept() -> AppError {
+    let detail = "what is the emergency administrator's is kept as it is".to_owned();
+    AppError::Conflict { code: "user_is_break_glass", detail }
 }
 
 /// What is shown once to whoever sets an emergency administrator up.

@@ -8,7 +8,7 @@ use domain::{
 };
 use store::{Commit, Page, read::*};
 
-use super::role_bindings::outranks;
+use super::{break_glass, role_bindings::outranks};
 use crate::{
     App,
     caller::{Principal, Site},
@@ -101,6 +101,7 @@ pub async fn create_certificate_binding(
 ) -> Result<(BoundCertificate, Commit), AppError> {
     let by = principal.may_in::<ManageCertificateBindings>(site, "create")?;
     outranks(&app.store.within(site.scope()), principal, site, user_id).await?;
+    break_glass::without_credentials(&app.store, user_id).await?;
     let id = new_id(&*app.clock);
     let new = NewBoundCertificate { id, project_id: site.project, tenant_id: site.tenant, hostname_id, name, user_id };
     app.store
@@ -119,7 +120,8 @@ pub async fn delete_certificate_binding(
     id: CertificateBindingId,
 ) -> Result<Commit, AppError> {
     let by = principal.may_in::<ManageCertificateBindings>(site, "delete")?;
-    bound(app, site, id).await?;
+    let found = bound(app, site, id).await?;
+    break_glass::spare(&app.store, principal, found.user_id).await?;
     let deleted = app.store.write(&by, app.now(), |tx| {
         let by = by.clone();
         async move { Ok::<_, AppError>(tx.deleted(tx.delete_certificate_binding(&by, id).await?).await?) }

@@ -148,3 +148,28 @@ pub async fn delete_customer(app: &App, principal: &Principal, id: CustomerId) -
     });
     deleted.await.map(|(_, commit)| commit)
 }
+
+/// Takes over what an earlier release kept of customers in any form, as far as it has the form of this one; says of how many.
+///
+/// # Errors
+/// Of the database. What was taken over until then stays so.
+pub async fn take_over_unchecked(app: &App) -> Result<usize, AppError> {
+    let by = Authorized::<ManageCustomers>::system("upgrade");
+    let by = &by;
+    let (mut page, mut taken) = (Page::WIDEST, 0);
+    loop {
+        let found = app.store.unchecked_customers(page).await?;
+        let Some(last) = found.last() else { return Ok(taken) };
+        page.after = Some(last.uuid());
+        for id in found {
+            let written = app.store.write(by, app.now(), |tx| async move {
+                let Some(mut customer) = tx.customer(id).await? else { return Ok(Audited::unchanged(false)) };
+                if !customer.take_over_unchecked() {
+                    return Ok(Audited::unchanged(false));
+                }
+                Ok::<_, AppError>(tx.updated(tx.update_customer(by, customer).await?).await?.map(|_| true))
+            });
+            taken += usize::from(written.await?.0);
+        }
+    }
+}

@@ -13,6 +13,7 @@ use store::{
 };
 
 use super::{
+    break_glass,
     role_bindings::{administered, covers_group, still_administered},
     text,
 };
@@ -99,6 +100,7 @@ pub async fn delete_group(app: &App, principal: &Principal, site: Site, id: Grou
         let by = by.clone();
         async move {
             let before = giveable(&tx, principal, site, id).await?;
+            break_glass::spare_group(&tx, principal, site, id).await?;
             let deleted = tx.deleted(tx.delete_group(&by, site.tenant, id).await?).await?;
             still_administered(&tx, principal, site, before).await?;
             Ok::<_, AppError>(deleted)
@@ -133,6 +135,7 @@ pub async fn create_group_member(
             let by = by.clone();
             async move {
                 giveable(&tx, principal, site, id).await?;
+                break_glass::spare(&tx, principal, user).await?;
                 Ok(tx.created(tx.insert_group_member(&by, (site.tenant, id), user).await?).await?)
             }
         })
@@ -151,6 +154,7 @@ pub async fn delete_group_member(
         let by = by.clone();
         async move {
             let before = giveable(&tx, principal, site, id).await?;
+            break_glass::spare(&tx, principal, user).await?;
             let deleted = tx.deleted(tx.delete_group_member(&by, (site.tenant, id), user).await?).await?;
             still_administered(&tx, principal, site, before).await?;
             Ok::<_, AppError>(deleted)

@@ -19,7 +19,7 @@ use domain::{
     snapshot::RoleScope,
 };
 use store::{
-    Audited, Commit, Page, Tx,
+    Audited, Commit, Tx,
     list::{InvitationList, Selection, Slice},
     read::*,
 };
@@ -39,6 +39,7 @@ use crate::{
     config::Environment,
     context::{RequestContext, new_id},
     error::AppError,
+    mail::letter::{Letter, LetterKind},
 };
 
 /// Most roles of an invitation.
@@ -101,6 +102,8 @@ pub async fn create_invitation(
 ) -> Result<(Invited, Commit), AppError> {
     let site = principal.site(app, Some(tenant)).await?;
     let by = principal.may_in::<ManageInvitations>(site, "create")?;
+    // A token that nobody is told is worth nothing.
+    app.mail_ready()?;
     users::named(Some(&email), None)?;
     if roles.len() > MAX_ROLES {
         return Err(AppError::field("/role_ids", "range", format!("at most {MAX_ROLES} are allowed")));
@@ -127,14 +130,15 @@ pub async fn create_invitation(
         token_hash: hash(token.expose()),
         expires_at: app.now() + app.config.invitations.lifetime.get(),
     };
-    let url = match app.config.environment {
-        Environment::Dev => Some(url(app, site, &token).await?),
-        // A token that nobody is told is worth nothing.
-        Environment::Stage | Environment::Prod => {
-            let detail = "this installation has no way to send mail".to_owned();
-            return Err(AppError::Conflict { code: "mail_unavailable", detail });
-        }
-    };
+    let project = app.store.project(site.project).await?.ok_or(AppError::NotFound("project"))?;
+    let invited_to = app.store.tenant(site.tenant).await?.ok_or(AppError::NotFound("tenant"))?;
+    let url = links::link(app, &project, Some(site.tenant), "/invitations/accept", &token).await?;
+    let letter = Letter::new(LetterKind::Invitation, &new.email)
+        .with("inviter_tenant", &invited_to.name)
+        .with("url", url.expose())
+        .until(new.expires_at)
+        .event(app, site.project, Some(site.tenant))?;
+    let letter = &letter;
     let made = app.store.write(&by, app.now(), |tx| {
         let (by, new) = (by.clone(), new.clone());
         async move {
@@ -145,10 +149,12 @@ pub async fn create_invitation(
                 }
                 other => other.into(),
             })?;
+            tx.leave(letter).await?;
             Ok::<_, AppError>(tx.created(made).await?)
         }
     });
     let (invitation, commit) = made.await?;
+    let url = (app.config.environment == Environment::Dev).then_some(url);
     Ok((Invited { invitation, url }, commit))
 }
 
@@ -374,10 +380,4 @@ async fn still_giveable(app: &App, invitation: &Invitation) -> Result<Inviter, A
         roles.push(role);
     }
     Ok(Inviter { home, user: invitation.invited_by, held, roles })
-}
-
-/// Where an invitation is accepted: on a hostname of the tenant, else where its project is, with the token.
-async fn url(app: &App, place: Site, token: &Secret<String>) -> Result<Secret<String>, AppError> {
-    let project = app.store.project(place.project).await?.ok_or(AppError::NotFound("project"))?;
-    links::link(app, &project, Some(place.tenant), "/invitations/accept", token).await
 }

@@ -16,10 +16,9 @@ use domain::{
     model::{ASSERTION_KEY_LEAD, KeyPurpose, KeySource, KeyState, SignerKind, SigningKey},
 };
 use store::{Audited, StoreError, read::*};
-use tokio::time::MissedTickBehavior;
 
 use super::signing_keys;
-use crate::{App, config::Config, error::AppError, problem};
+use crate::{App, config::Config, error::AppError, problem, upkeep::every};
 
 /// The name in the audit trail.
 const JOB: &str = "signing-keys";
@@ -143,14 +142,9 @@ fn rank(key: &SigningKey) -> (bool, Timestamp, SigningKeyId) {
 
 /// Does what is due, again and again, for as long as it is polled.
 pub(crate) async fn run(app: App) {
-    let mut look = tokio::time::interval(app.config.signing.check_every.get());
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        look.tick().await;
-        if let Err(error) = run_due(&app).await {
-            tracing::error!(error = problem::chain(&error), "signing keys were not looked after");
-        }
-    }
+    let app = &app;
+    let pause = app.config.signing.check_every.get();
+    every(pause, "signing keys were not looked after", || async move { run_due(app).await }).await;
 }
 
 /// Does what is due. A step that fails is logged and keeps no other from being done.

@@ -47,6 +47,8 @@ pub struct TenantDraft {
     pub issuer: Option<String>,
     /// Trial or active.
     pub status: TenantStatus,
+    /// Latent for one whose first member has not come yet.
+    pub claim_state: ClaimState,
     /// Plan.
     pub plan: Option<String>,
     /// When the trial ends.
@@ -95,6 +97,14 @@ pub async fn create_tenant(
     let customer = app.store.customer(draft.customer_id).await?;
     let customer = customer.ok_or_else(|| AppError::field("/customer_id", "unknown", "there is no such customer"))?;
     may_grow(&customer)?;
+    if draft.claim_state == ClaimState::Latent {
+        let refuse = |detail: &str| Err(AppError::field("/claim_state", "choice", detail));
+        match customer.tenancy {
+            Tenancy::Dedicated if draft.admin.is_none() => {}
+            Tenancy::Dedicated => return refuse("a latent tenant has no administrator before somebody comes"),
+            Tenancy::Shared => return refuse("people of a shared tenant are invited, none comes by a domain"),
+        }
+    }
     let now = app.now();
     let id = draft.id.unwrap_or_else(|| new_id(&*app.clock));
     let home = home(app, principal, &draft, &customer).await?;
@@ -121,7 +131,7 @@ pub async fn create_tenant(
         slug: draft.slug,
         name: draft.name,
         status: draft.status,
-        claim_state: ClaimState::Claimed,
+        claim_state: draft.claim_state,
         plan: draft.plan,
         trial_ends_at,
         rate_limit: draft.rate_limit,

@@ -18,6 +18,7 @@ use crate::{
     context::new_id,
     error::AppError,
     problem,
+    upkeep::every,
 };
 
 /// Units removed for good before it is looked again which are due.
@@ -191,12 +192,6 @@ async fn purge_one(app: &App, by: &Authorized<ManageOrgUnits>, unit: &OrgUnit) -
 
 /// Removes what is due again and again. Never ends.
 pub async fn keep_purging(app: &App) {
-    let mut due = tokio::time::interval(app.config.org_units.purge_every.get());
-    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        due.tick().await;
-        if let Err(error) = purge(app).await {
-            tracing::error!(error = problem::chain(&error), "deleted organisational units were not removed");
-        }
-    }
+    let pause = app.config.org_units.purge_every.get();
+    every(pause, "deleted organisational units were not removed", || async move { purge(app).await.map(drop) }).await;
 }

@@ -16,7 +16,7 @@ use domain::{
         proof::MAX_PROVABLE_BYTES,
     },
 };
-use store::{Audited, Commit, Look, Noted};
+use store::{Audited, Commit, Look, Noted, read::*};
 
 use super::{email_domains, hostnames};
 use crate::{
@@ -126,7 +126,13 @@ pub(crate) async fn note_hostname(
                 if let Some(displaced) = displaced {
                     tx.done("taken_over", displaced).await?;
                 }
-                Ok(tx.done(verb(verdict), now).await?.map(|hostname| (hostname, Some(verdict))))
+                let told = tx.done(verb(verdict), now).await?;
+                let Some(primary) = tx.replace_primary(by, told.peek()).await? else {
+                    return Ok(told.map(|hostname| (hostname, Some(verdict))));
+                };
+                tx.done("made_primary", primary).await?;
+                let hostname = tx.hostname(told.peek().id).await?.ok_or(AppError::NotFound("hostname"))?;
+                Ok(told.map(|_| (hostname, Some(verdict))))
             }
         }
     });

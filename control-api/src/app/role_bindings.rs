@@ -4,16 +4,17 @@
 use authz::{Caller, Context, action::ManageRoleBindings};
 use domain::{
     GroupId, OrgUnitId, RoleBindingId, RoleId, UserId,
-    model::{NewRoleBinding, Role, RoleBinding, RoleSubject, UnitRole, User},
+    model::{NewRoleBinding, Role, RoleBinding, RoleSubject, UnitRole},
     permission::EVERYTHING,
     snapshot::RoleScope,
 };
 use store::{
-    Commit, Page,
+    Administrators, Commit,
     list::{RoleBindingList, Selection, Slice},
     read::*,
 };
 
+use super::break_glass;
 use crate::{
     App,
     caller::{Principal, Site},
@@ -49,6 +50,7 @@ pub async fn create_role_binding(
     }
     // The platform's roles are given by its staff, with the whole platform as their reach.
     let by = if role.scope == RoleScope::Platform { principal.may::<ManageRoleBindings>("create")? } else { by };
+    spare_subject(&app.store, principal, site, subject).await?;
     let id = new_id(&*app.clock);
     let new = NewRoleBinding { id, role_id, subject, project_id: site.project, tenant_id: site.tenant, ou_id };
     app.store
@@ -73,6 +75,7 @@ pub async fn delete_role_binding(
     let deleted = app.store.write(&by, app.now(), |tx| {
         let by = by.clone();
         async move {
+            spare_subject(&tx, principal, site, binding.subject).await?;
             let administered = administered(&tx, site).await?;
             let deleted = tx.deleted(tx.delete_role_binding(&by, id).await?).await?;
             still_administered(&tx, principal, site, administered).await?;
@@ -80,6 +83,20 @@ pub async fn delete_role_binding(
         }
     });
     deleted.await.map(|(_, commit)| commit)
+}
+
+/// Refuses a change of what an emergency administrator holds, of their own or by a group.
+async fn spare_subject(
+    reader: &(impl BreakGlasses + Groups),
+    principal: &Principal,
+    site: Site,
+    subject: RoleSubject,
+) -> Result<(), AppError> {
+    match subject {
+        RoleSubject::User(user) => break_glass::spare(reader, principal, user).await,
+        RoleSubject::Group(group) => break_glass::spare_group(reader, principal, site, group).await,
+        RoleSubject::ApiKey(_) => Ok(()),
+    }
 }
 
 /// Whether the caller holds at least what these roles grant.
@@ -133,49 +150,7 @@ pub async fn outranks(
 /// Whether a tenant has somebody active who holds a role of administrators, of their own or by a group. An emergency
 /// administrator is none.
 pub async fn administered(reader: &impl RoleBindings, site: Site) -> Result<bool, AppError> {
-    Ok(reader.is_administered(site.tenant).await?)
-}
-
-/// Whether somebody beside this user administers a tenant, or, in the root project, the platform: active, with a password
-/// that need not be changed first.
-pub async fn administered_beside(
-    reader: &(impl Roles + RoleBindings + Users),
-    site: Site,
-    beside: UserId,
-) -> Result<bool, AppError> {
-    let counts = |user: &User, role: &Role| {
-        let signs_in = user.password_hash.is_some() && !user.must_change_password;
-        (role.admin || role.super_admin) && user.id != beside && signs_in
-    };
-    administered_by(reader, site, counts).await
-}
-
-/// Whether a tenant has somebody active who counts by one of their own roles in all of it. What is held by a group, which
-/// others may empty, is not looked at.
-async fn administered_by(
-    reader: &(impl Roles + RoleBindings + Users),
-    site: Site,
-    counts: impl Fn(&User, &Role) -> bool,
-) -> Result<bool, AppError> {
-    let mut page = Page::WIDEST;
-    loop {
-        let bindings = reader.role_bindings(site.tenant, page).await?;
-        let Some(last) = bindings.last() else { return Ok(false) };
-        page.after = Some(last.id.uuid());
-        for binding in &bindings {
-            let RoleSubject::User(user) = binding.subject else { continue };
-            if binding.ou_id.is_some() {
-                continue;
-            }
-            let role = role_of(reader, site, binding.role_id).await?;
-            if (role.admin || role.super_admin)
-                && reader.user(user).await?.is_some_and(|user| counts(&user, &role))
-                && reader.bindings(site.tenant, user).await?.active
-            {
-                return Ok(true);
-            }
-        }
-    }
+    Ok(reader.is_administered(site.tenant, Administrators::Any).await?)
 }
 
 /// Refuses, after a change, that a tenant lost its last administrator by it; `before` is what [`administered`] said

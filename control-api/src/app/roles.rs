@@ -11,7 +11,10 @@ use store::{
     read::*,
 };
 
-use super::role_bindings::{self, may_give};
+use super::{
+    break_glass,
+    role_bindings::{self, may_give},
+};
 use crate::{
     App,
     caller::{Principal, Site},
@@ -86,6 +89,7 @@ pub async fn replace_role(
             let (by, new) = (by.clone(), new.clone());
             async move {
                 let mut role = own(tx.role(new.id).await?, site)?;
+                break_glass::spare_role(&tx, principal, role.id).await?;
                 let administered = role_bindings::administered(&tx, site).await?;
                 // What it holds now must be the caller's to take, too.
                 may_give(principal, &role, None)?;

@@ -8,7 +8,7 @@ use domain::{
 };
 use store::{Audited, Commit, Page, Tx, read::*};
 
-use super::role_bindings::may_give_in_unit;
+use super::{break_glass, role_bindings::may_give_in_unit};
 use crate::{
     App,
     caller::{Principal, Site},
@@ -31,51 +31,49 @@ pub async fn list_unit_members(
     Ok(store.unit_members((site.tenant, unit), page).await?)
 }
 
-/// Brings a member of the tenant into a unit.
-pub async fn create_unit_member(
-    app: &App,
-    principal: &Principal,
-    site: Site,
-    (unit, user, role): (OrgUnitId, UserId, UnitRole),
-) -> Result<(UnitMember, Commit), AppError> {
-    let by = authorized(principal, site, unit, "create")?;
-    may_give_in_unit(principal, role, unit)?;
-    let id = new_id(&*app.clock);
-    app.store
-        .write(&by, app.now(), |tx| {
-            let by = by.clone();
-            async move {
-                if tx.unit_member((site.tenant, unit), user).await?.is_some() {
-                    let detail = "the user is in the unit already".to_owned();
-                    return Err(AppError::Conflict { code: "already_exists", detail });
-                }
-                let change = tx.put_unit_member(&by, (site.tenant, unit, user), (id, role)).await?;
-                Ok(tx.created(change).await?)
-            }
-        })
-        .await
+/// What becomes of who is in the unit already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Known {
+    /// They are left alone, and the caller is told.
+    Refused,
+    /// They become what is said now.
+    Changed,
 }
 
-/// Says what a member of the tenant is in a unit.
+/// Brings a member of the tenant into a unit, or says what they are in it.
+///
+/// # Errors
+/// [`AppError::Conflict`] (`already_exists`) for who is in it and is to be [`Known::Refused`].
 pub async fn put_unit_member(
     app: &App,
     principal: &Principal,
     site: Site,
     (unit, user, role): (OrgUnitId, UserId, UnitRole),
+    if_known: Known,
 ) -> Result<(UnitMember, Commit), AppError> {
-    let by = authorized(principal, site, unit, "update")?;
+    let verb = if if_known == Known::Refused { "create" } else { "update" };
+    let by = authorized(principal, site, unit, verb)?;
     may_give_in_unit(principal, role, unit)?;
     let id = new_id(&*app.clock);
     app.store
         .write(&by, app.now(), |tx| {
             let by = by.clone();
             async move {
-                match known(&tx, principal, site, (unit, user)).await? {
-                    Some(known) if known.role == role => return Ok(Audited::unchanged(known)),
-                    Some(_) | None => {}
+                match (tx.unit_member((site.tenant, unit), user).await?, if_known) {
+                    (Some(_), Known::Refused) => {
+                        let detail = "the user is in the unit already".to_owned();
+                        return Err(AppError::Conflict { code: "already_exists", detail });
+                    }
+                    (Some(known), Known::Changed) => {
+                        takeable(&tx, principal, &known).await?;
+                        if known.role == role {
+                            return Ok(Audited::unchanged(known));
+                        }
+                    }
+                    (None, _) => break_glass::spare(&tx, principal, user).await?,
                 }
                 let change = tx.put_unit_member(&by, (site.tenant, unit, user), (id, role)).await?;
-                Ok(tx.updated(change).await?)
+                Ok(if if_known == Known::Refused { tx.created(change).await? } else { tx.updated(change).await? })
             }
         })
         .await
@@ -92,7 +90,9 @@ pub async fn delete_unit_member(
     let deleted = app.store.write(&by, app.now(), |tx| {
         let by = by.clone();
         async move {
-            known(&tx, principal, site, (unit, user)).await?;
+            if let Some(known) = tx.unit_member((site.tenant, unit), user).await? {
+                takeable(&tx, principal, &known).await?;
+            }
             let change = tx.delete_unit_member(&by, (site.tenant, unit, user)).await?;
             Ok::<_, AppError>(tx.deleted(change).await?)
         }
@@ -100,18 +100,10 @@ pub async fn delete_unit_member(
     deleted.await.map(|(_, commit)| commit)
 }
 
-/// What a user is in a unit, where the caller may take that away: who may not give it may not take it.
-async fn known(
-    tx: &Tx,
-    principal: &Principal,
-    site: Site,
-    (unit, user): (OrgUnitId, UserId),
-) -> Result<Option<UnitMember>, AppError> {
-    let known = tx.unit_member((site.tenant, unit), user).await?;
-    if let Some(known) = &known {
-        may_give_in_unit(principal, known.role, unit)?;
-    }
-    Ok(known)
+/// Whether the caller may take away what a user is in a unit: who may not give it may not take it.
+async fn takeable(tx: &Tx, principal: &Principal, known: &UnitMember) -> Result<(), AppError> {
+    may_give_in_unit(principal, known.role, known.ou_id)?;
+    break_glass::spare(tx, principal, known.user_id).await
 }
 
 fn authorized(

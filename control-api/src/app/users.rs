@@ -20,7 +20,7 @@ use store::{
     read::*,
 };
 
-use super::{login::event, new_tenant, projects, role_bindings, text};
+use super::{break_glass, login::event, new_tenant, projects, role_bindings, text};
 use crate::{
     App,
     caller::{Principal, Site},
@@ -415,17 +415,6 @@ pub async fn reset_factors(
     Ok(changed)
 }
 
-/// An emergency administrator is there for the day on which the tenant's own cannot be trusted: these end no session of
-/// theirs. Staff may, and they themselves.
-async fn leave_emergency(app: &App, principal: &Principal, id: UserId) -> Result<(), AppError> {
-    let own = principal.is_system() || principal.user == id;
-    if !own && app.store.break_glass_of_user(id).await?.is_some() {
-        let detail = "the emergency administrator's sessions are not the tenant's to end".to_owned();
-        return Err(AppError::Conflict { code: "user_is_break_glass", detail });
-    }
-    Ok(())
-}
-
 /// A user's failed sign-ins are forgotten, wherever they were.
 pub(super) async fn forget_failures(app: &App, project: ProjectId, id: UserId) -> Result<(), AppError> {
     use LoginSubject::{Direct, DirectFactor, Factor, User};
@@ -467,7 +456,7 @@ pub async fn reset_staff_password(app: &App, job: &'static str, username: &str) 
 /// Refuses every token and session of a user in a tenant.
 pub async fn sign_out_user(app: &App, principal: &Principal, site: Site, id: UserId) -> Result<Commit, AppError> {
     let by = principal.may_in::<ManageSessions>(site, "delete")?;
-    leave_emergency(app, principal, id).await?;
+    break_glass::spare(&app.store, principal, id).await?;
     let signed_out = app.store.write(&by, app.now(), |tx| {
         let by = by.clone();
         async move {
@@ -506,7 +495,7 @@ pub async fn end_session(
     let by = principal.may_in::<ManageSessions>(site, "delete")?;
     let store = app.store.within(site.scope());
     store.user_of_tenant(site.tenant, id).await?.ok_or(AppError::NotFound("user"))?;
-    leave_emergency(app, principal, id).await?;
+    break_glass::spare(&app.store, principal, id).await?;
     role_bindings::outranks(&store, principal, site, id).await?;
     let by = &by;
     let ended = app.store.write_session(site.scope(), app.now(), |tx| async move {

@@ -20,11 +20,14 @@ pub struct AuditConfig {
     pub keep: Option<HumanDuration>,
     /// How often it is looked for events that are older, 1 m to 7 d. Default 24 h.
     pub sweep: HumanDuration,
+    /// How often the heads of all chains are written to the log, so that whoever keeps logs can tell later whether a chain was
+    /// taken away or put back; 1 m to 24 h. Default 1 h.
+    pub heads: HumanDuration,
 }
 
 impl Default for AuditConfig {
     fn default() -> Self {
-        Self { keep: None, sweep: HumanDuration::from_secs(DAY) }
+        Self { keep: None, sweep: HumanDuration::from_secs(DAY), heads: HumanDuration::from_secs(HOUR) }
     }
 }
 
@@ -35,6 +38,9 @@ impl AuditConfig {
         }
         if !within(self.sweep, 60, 7 * DAY) {
             checks.refuse("/audit/sweep", "is not between 1m and 7d");
+        }
+        if !within(self.heads, 60, DAY) {
+            checks.refuse("/audit/heads", "is not between 1m and 24h");
         }
     }
 }

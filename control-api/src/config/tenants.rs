@@ -20,6 +20,12 @@ pub struct TenantsConfig {
     pub trial: HumanDuration,
     /// A deleted tenant is on hold for this long and is then purged, 1 s to 365 d. Default 30 d, S2's grace.
     pub hold: HumanDuration,
+    /// So long before it is purged a tenant is told (`tenant.purge_announced`), 1 s to 30 d. Default 1 d; at most `hold`.
+    pub purge_notice: HumanDuration,
+    /// Tenants that are purged within any hour, 1 to 100000: what a wrong clock or a mistake can take in that time. Default
+    /// 100.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub purges_per_hour: u32,
     /// How often it is looked whose trial or hold is over, 100 ms to 1 h. Default 1 s: so long the edge may serve a trial
     /// that is over.
     pub check_every: HumanDuration,
@@ -37,6 +43,8 @@ impl Default for TenantsConfig {
             reserved_slugs: BTreeSet::new(),
             trial: HumanDuration::from_secs(14 * 86_400),
             hold: HumanDuration::from_secs(30 * 86_400),
+            purge_notice: HumanDuration::from_secs(86_400),
+            purges_per_hour: 100,
             check_every: HumanDuration::from_secs(1),
             provisioning_retry: HumanDuration::from_secs(5),
             provisioning_retry_most: HumanDuration::from_secs(3600),
@@ -52,6 +60,9 @@ impl TenantsConfig {
         }
         if !(secs(1)..=year).contains(&self.hold.get()) {
             checks.refuse("/tenants/hold", "is not within 1s and 365d");
+        }
+        if !(secs(1)..=secs(30 * 86_400)).contains(&self.purge_notice.get()) {
+            checks.refuse("/tenants/purge_notice", "is not within 1s and 30d");
         }
         if !(Duration::from_millis(100)..=secs(3600)).contains(&self.check_every.get()) {
             checks.refuse("/tenants/check_every", "is not within 100ms and 1h");

@@ -17,10 +17,15 @@ use authz::{Authorized, action::ManageIssuers};
 use domain::Timestamp;
 use serde_json::Value;
 use store::{Audited, Fetched, IssuerFetch, MIN_FETCH_INTERVAL, StoreError, Tx, read::*};
-use tokio::{sync::Semaphore, time::MissedTickBehavior};
 
 use self::fetch::{FetchError, Fetcher};
-use crate::{App, error::AppError, metrics::FetchOutcome, problem};
+use crate::{
+    App,
+    error::AppError,
+    metrics::FetchOutcome,
+    problem,
+    upkeep::{each, every},
+};
 
 /// The name in the audit trail.
 const JOB: &str = "issuer-keys";
@@ -36,45 +41,20 @@ const AT_ONCE: usize = 16;
 
 /// Fetches what is due for as long as it is polled.
 pub(crate) async fn run(app: App, fetcher: Arc<Fetcher>) {
-    tokio::join!(fetching(&app, &fetcher), sweeping(&app));
-}
-
-async fn fetching(app: &App, fetcher: &Arc<Fetcher>) {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
-    let mut look = tokio::time::interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        look.tick().await;
-        let free = u32::try_from(places.available_permits()).unwrap_or(0);
-        let due = match app.store.due_fetches(app.now(), free).await {
-            Ok(due) => due,
-            Err(error) => {
-                tracing::error!(error = problem::chain(&error), "it cannot be read which key sets are due");
-                continue;
+    let app = &app;
+    let fetch = |seen: IssuerFetch| {
+        let (app, fetcher) = (app.clone(), Arc::clone(&fetcher));
+        async move {
+            if let Err(error) = fetch_due(&app, &fetcher, &seen).await {
+                tracing::error!(issuer.id = %seen.issuer_id, error = problem::chain(&error), "a fetch was not noted");
             }
-        };
-        for seen in due {
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { break };
-            let (app, fetcher) = (app.clone(), Arc::clone(fetcher));
-            tokio::spawn(async move {
-                if let Err(error) = fetch_due(&app, &fetcher, &seen).await {
-                    tracing::error!(issuer.id = %seen.issuer_id, error = problem::chain(&error), "a fetch was not noted");
-                }
-                drop(place);
-            });
         }
-    }
-}
-
-async fn sweeping(app: &App) {
-    let mut sweep = tokio::time::interval(SWEEP);
-    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        sweep.tick().await;
-        if let Err(error) = drop_old(app).await {
-            tracing::error!(error = problem::chain(&error), "old keys of issuers were not taken out of force");
-        }
-    }
+    };
+    let due = |free| async move { Ok(app.store.due_fetches(app.now(), free).await?) };
+    tokio::join!(
+        each((LOOK, AT_ONCE), "it cannot be read which key sets are due", due, fetch),
+        every(SWEEP, "old keys of issuers were not taken out of force", || async move { drop_old(app).await }),
+    );
 }
 
 /// Claims a fetch and does it. Answers whether it was ours to do.

@@ -1,7 +1,7 @@
 //! Telling tenants what happens: deliveries of events to their webhooks (`docs/webhooks.md`).
 //!
 //! ```text
-//! event joins its chain ─▶ delivery ─▶ claim (one replica, for a while) ─▶ send ─▶ 2xx: delivered
+//! event in its chain ─▶ delivery ─▶ claim (one replica, for a while) ─▶ send ─▶ 2xx: delivered
 //!                                        ▲                                ├─▶ anything else: again, after a longer pause
 //!                                        └── the process ended            └─▶ for too long: failed; nothing taken for as
 //!                                                                            long: the webhook is disabled, and audited
@@ -20,10 +20,10 @@ use std::{
 };
 
 use authz::{Authorized, Scope, action::ManageWebhooks};
-use domain::{Timestamp, WebhookId, model::Delivery};
+use domain::{Timestamp, WebhookId, audit::AuditEntry, model::Delivery};
 use serde_json::json;
-use store::{Audited, Sent, StoreError, Tx, read::*};
-use tokio::{sync::Semaphore, task::JoinSet, time::MissedTickBehavior};
+use store::{Announced, Audited, MAX_PENDING, Sent, StoreError, Tx, read::*};
+use uuid::Uuid;
 
 use self::send::{Message, SendError, Sender};
 use crate::{
@@ -33,6 +33,7 @@ use crate::{
     metrics::DeliveryOutcome,
     outbox::{Backoff, jitter},
     problem,
+    upkeep::{each, every},
 };
 
 /// The name in the audit trail.
@@ -40,6 +41,9 @@ const JOB: &str = "webhooks";
 
 /// How often it is looked what is due.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Webhooks that are told in one go.
+const BATCH: u32 = 100;
 
 /// How often old deliveries are removed.
 const SWEEP: Duration = Duration::from_secs(600);
@@ -53,14 +57,69 @@ const MARGIN: Duration = Duration::from_secs(20);
 /// Pauses between attempts.
 const BACKOFF: Backoff = Backoff { first: Duration::from_secs(5), longest: Duration::from_secs(3600) };
 
-/// Sends what is due for as long as it is polled.
+/// Announces and sends what is due for as long as it is polled.
 pub(crate) async fn run(app: App, sender: Arc<Sender>) {
-    tokio::join!(sending(&app, &sender), sweeping(&app));
+    let (app, under_way) = (&app, &Arc::new(UnderWay::default()));
+    // Behind whom to go on: webhooks take turns.
+    let last = &Mutex::new(BEGINNING);
+    let claim = |free: u32| {
+        let (sender, under_way) = (Arc::clone(&sender), Arc::clone(under_way));
+        async move {
+            let after = *last.lock().unwrap_or_else(PoisonError::into_inner);
+            let claimed = claim(app, &sender, free, (after, &under_way.busy())).await?;
+            if let Some(delivery) = claimed.last() {
+                *last.lock().unwrap_or_else(PoisonError::into_inner) = delivery.webhook_id;
+            }
+            Ok(claimed)
+        }
+    };
+    let send = |delivery: Delivery| {
+        let (app, sender, under_way) = (app.clone(), Arc::clone(&sender), Arc::clone(under_way));
+        under_way.begin(delivery.webhook_id);
+        async move {
+            attempt(&app, &sender, &delivery).await;
+            under_way.end(delivery.webhook_id);
+        }
+    };
+    tokio::join!(
+        every(LOOK, "events were not announced to webhooks", || async move { announce_due(app).await }),
+        each((LOOK, app.config.webhooks.at_once), "it cannot be read which deliveries are due", claim, send),
+        every(SWEEP, "old deliveries were not removed", || async move { forget_old(app).await }),
+    );
+}
+
+/// Makes the deliveries of what has joined the chains of tenants with webhooks. A webhook for which too many wait is disabled.
+///
+/// # Errors
+/// When it cannot be read which webhooks are behind. What fails for one is logged and keeps no other from being told.
+pub async fn announce_due(app: &App) -> Result<(), AppError> {
+    let mut after = BEGINNING;
+    loop {
+        let behind = app.store.webhooks_behind(after, BATCH).await?;
+        let Some(last) = behind.last() else { return Ok(()) };
+        after = *last;
+        for id in behind {
+            if let Err(error) = announce(app, id).await {
+                tracing::error!(webhook.id = %id, error = problem::chain(&error), "a webhook was not told");
+            }
+        }
+    }
+}
+
+async fn announce(app: &App, id: WebhookId) -> Result<(), AppError> {
+    let announced = app.store.write_session(Scope::Platform, app.now(), |tx| async move { tx.announce(id).await });
+    match announced.await.map_err(|error: StoreError| error)? {
+        Announced::Made(_) | Announced::Gone => Ok(()),
+        Announced::Full => stop_full(app, id).await,
+    }
 }
 
 /// How many deliveries are under way, by webhook.
 #[derive(Debug, Default)]
 struct UnderWay(Mutex<HashMap<WebhookId, usize>>);
+
+/// Where nobody comes before.
+const BEGINNING: WebhookId = WebhookId::new(Uuid::nil());
 
 impl UnderWay {
     /// Webhooks that shall not get more.
@@ -84,47 +143,6 @@ impl UnderWay {
     }
 }
 
-async fn sending(app: &App, sender: &Arc<Sender>) {
-    let at_once = app.config.webhooks.at_once;
-    let (places, under_way) = (Arc::new(Semaphore::new(at_once)), Arc::new(UnderWay::default()));
-    let mut look = tokio::time::interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Dropped with this future: what was claimed is due again when the claim has run out.
-    let mut attempts = JoinSet::new();
-    loop {
-        look.tick().await;
-        while attempts.try_join_next().is_some() {}
-        let claimed = match claim(app, sender, places.available_permits(), &under_way.busy()).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                tracing::error!(error = problem::chain(&error), "it cannot be read which deliveries are due");
-                continue;
-            }
-        };
-        for delivery in claimed {
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { break };
-            under_way.begin(delivery.webhook_id);
-            let (app, sender, under_way) = (app.clone(), Arc::clone(sender), Arc::clone(&under_way));
-            attempts.spawn(async move {
-                attempt(&app, &sender, &delivery).await;
-                under_way.end(delivery.webhook_id);
-                drop(place);
-            });
-        }
-    }
-}
-
-async fn sweeping(app: &App) {
-    let mut sweep = tokio::time::interval(SWEEP);
-    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        sweep.tick().await;
-        if let Err(error) = forget_old(app).await {
-            tracing::error!(error = problem::chain(&error), "old deliveries were not removed");
-        }
-    }
-}
-
 /// Gives up what waits for webhooks that are disabled, and forgets what is old.
 ///
 /// # Errors
@@ -136,25 +154,28 @@ pub async fn forget_old(app: &App) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Sends what is due now, and waits for it; says how many deliveries there were.
+/// Announces and sends what is due now, and waits for it; says how many deliveries there were.
 ///
 /// # Errors
 /// Of the database.
 pub async fn deliver_due(app: &App, sender: &Sender) -> Result<usize, AppError> {
-    let claimed = claim(app, sender, app.config.webhooks.at_once, &[]).await?;
+    announce_due(app).await?;
+    let at_once = u32::try_from(app.config.webhooks.at_once).unwrap_or(u32::MAX);
+    let claimed = claim(app, sender, at_once, (BEGINNING, &[])).await?;
     futures::future::join_all(claimed.iter().map(|delivery| attempt(app, sender, delivery))).await;
     Ok(claimed.len())
 }
 
-async fn claim(app: &App, sender: &Sender, free: usize, busy: &[WebhookId]) -> Result<Vec<Delivery>, AppError> {
-    let free = u32::try_from(free).unwrap_or(u32::MAX);
-    if free == 0 {
-        return Ok(Vec::new());
-    }
+async fn claim(
+    app: &App,
+    sender: &Sender,
+    free: u32,
+    turn: (WebhookId, &[WebhookId]),
+) -> Result<Vec<Delivery>, AppError> {
     let lease = sender.patience() + MARGIN;
     let claimed = app
         .store
-        .write_session(Scope::Platform, app.now(), |tx| async move { tx.claim_deliveries(free, lease, busy).await });
+        .write_session(Scope::Platform, app.now(), |tx| async move { tx.claim_deliveries(free, lease, turn).await });
     claimed.await.map_err(|error: StoreError| error.into())
 }
 
@@ -166,11 +187,20 @@ async fn attempt(app: &App, sender: &Sender, delivery: &Delivery) {
 }
 
 async fn delivered(app: &App, sender: &Sender, delivery: &Delivery) -> Result<(), AppError> {
-    let outcome = match message(app, delivery).await? {
-        Some(message) => sender.send(app, message).await,
-        None => return note(app, delivery, &Sent::Failed { status: None, reason: "the event is gone".into() }).await,
+    let patience = app.config.webhooks.give_up_after.get();
+    let failed = |reason: String| Sent::Failed { status: None, reason };
+    let outcome = match message(app, delivery).await {
+        Ok(Some(message)) => sender.send(app, message).await,
+        Ok(None) => return note(app, delivery, &failed("the event is gone".into())).await,
+        // What cannot be read now never will be, and is not tried for ever.
+        Err(error) if is_unreadable(&error) || app.now().since(delivery.since) >= patience => {
+            let error = problem::chain(&error);
+            tracing::error!(webhook.delivery_id = %delivery.id, error, "a delivery cannot be made and is given up");
+            return note(app, delivery, &failed("the event or the webhook cannot be read".into())).await;
+        }
+        Err(error) => return Err(error),
     };
-    let (now, patience) = (app.now(), app.config.webhooks.give_up_after.get());
+    let now = app.now();
     let sent = match outcome {
         Ok(status) => Sent::Taken { status: status.into() },
         Err(error) => {
@@ -184,6 +214,11 @@ async fn delivered(app: &App, sender: &Sender, delivery: &Delivery) -> Result<()
         }
     };
     note(app, delivery, &sent).await
+}
+
+/// Whether a row, or what is sealed in it, is not what it should be.
+fn is_unreadable(error: &AppError) -> bool {
+    matches!(error, AppError::Store(StoreError::Corrupt { .. } | StoreError::Seal(_)))
 }
 
 /// What is sent; none when the event, or the webhook, is not there any more.
@@ -212,6 +247,21 @@ async fn note(app: &App, delivery: &Delivery, sent: &Sent) -> Result<(), AppErro
     let limit = now - app.config.webhooks.give_up_after.get();
     if failing.flatten().is_some_and(|since| since <= limit) {
         stop(app, delivery.webhook_id, limit).await?;
+    }
+    Ok(())
+}
+
+/// Disables a webhook for which too many deliveries wait.
+async fn stop_full(app: &App, id: WebhookId) -> Result<(), AppError> {
+    let by: Authorized<ManageWebhooks> = Authorized::system(JOB);
+    let by = &by;
+    let stopped = app.store.write(by, app.now(), |tx: Tx| async move {
+        let Some(stopped) = tx.stop_full_webhook(by, id).await? else { return Ok(Audited::unchanged(false)) };
+        let entry = AuditEntry::done(stopped.peek(), "disabled").with_fields(json!({ "waiting": MAX_PENDING }));
+        Ok::<_, StoreError>(tx.audit(entry, stopped).await?.map(|_| true))
+    });
+    if stopped.await?.0 {
+        tracing::warn!(webhook.id = %id, webhook.waiting = MAX_PENDING, "too many deliveries wait: a webhook is disabled");
     }
     Ok(())
 }

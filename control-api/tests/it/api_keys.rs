@@ -6,10 +6,14 @@ use control_api::{
     Config,
     config::{ServiceKey, ServiceMethod},
 };
+use domain::Seq;
 use link::file::SecretRef;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, World, call, get, post};
+use crate::{
+    logout::report,
+    support::{Answer, World, call, get, post},
+};
 
 const SERVICE: &str = "test-service-key-that-verifies-api-keys";
 const VERIFY: &str = "/v1/internal/api-keys/verify";
@@ -102,6 +106,27 @@ async fn a_key_is_shown_once_and_answers_for_its_owner_within_its_scopes() {
     let audit = get("/v1/audit").bearer(&two.ada).send(&two.world.admin).await.expect(200);
     assert!(audit.body.to_string().contains("api-key.created"), "{audit:?}");
     assert!(!audit.body.to_string().contains(&secret));
+}
+
+#[tokio::test]
+async fn a_key_that_is_asked_for_twice_is_said_once_and_not_lost_to_a_gateway_that_is_waited_for() {
+    let two = two().await;
+    let ask = async || {
+        let ask = post("/v1/api-keys", &key(&["orders:order:list"])).bearer(&two.mia).header("idempotency-key", "k-1");
+        ask.send(&two.world.admin).await
+    };
+    let made = ask().await.expect(201);
+    assert_eq!(made.headers["cache-control"], "no-store");
+    ask().await.refused(409, "shown_once");
+    let keys = two.act(&two.mia, "GET", "/v1/api-keys", None).await.expect(200);
+    assert_eq!(keys.body["items"].as_array().unwrap().len(), 1);
+
+    // A gateway that has not heard: the answer says so, and what is shown once is in it.
+    report(&two.world, "gw-1", Seq(0), 0).await;
+    let rotated = two.act(&two.mia, "POST", &format!("/v1/api-keys/{}/rotate", made.id()), Some(json!({}))).await;
+    let rotated = rotated.expect(200);
+    assert_eq!(rotated.body["waiting"]["waiting_for"], json!(["gw-1"]));
+    two.verify(&rotated.text("secret"), &two.acme).await.expect(200);
 }
 
 #[tokio::test]

@@ -140,6 +140,46 @@ async fn no_other_sign_in_takes_them_and_no_administrator_takes_their_place() {
 }
 
 #[tokio::test]
+async fn what_they_hold_is_not_the_tenants_to_give_or_take_and_no_credential_outlives_their_session() {
+    let world = World::new().await;
+    let staff = world.staff().await;
+    let tenant = world.tenant(&staff, "acme").await;
+    Emergency::set_up(&world, "acme").await;
+    world.user(&staff, &tenant, "ann", &["owner"]).await;
+    let ann = world.login("acme", "ann").await;
+    let as_ann = async |method: &str, path: &str, body: &Value| {
+        call(method, path).json(body).bearer(&ann).host("acme.localhost").send(&world.admin).await
+    };
+    let customer = world.app.store.customer_by_code("acme").await.unwrap().unwrap().id;
+    let theirs = world.app.store.break_glass(customer).await.unwrap().unwrap().user_id;
+    let kept = |answer: Answer| answer.refused(409, "user_is_break_glass");
+
+    let role = json!({ "name": "clerk", "permissions": ["tenant:user:list"] });
+    let role = as_ann("POST", "/v1/roles", &role).await.expect(201).id();
+    kept(as_ann("POST", "/v1/role-bindings", &json!({ "role_id": role, "user_id": theirs })).await);
+    let group = as_ann("POST", "/v1/groups", &json!({ "name": "staff" })).await.expect(201).id();
+    kept(as_ann("POST", &format!("/v1/groups/{group}/members"), &json!({ "user_id": theirs })).await);
+    let key = json!({ "name": "k", "owner_id": theirs, "scopes": [] });
+    kept(as_ann("POST", "/v1/api-keys", &key).await);
+    let as_staff = json!({ "name": "k", "owner_id": theirs, "scopes": [], "tenant_id": tenant });
+    kept(post("/v1/api-keys", &as_staff).bearer(&staff).send(&world.admin).await);
+
+    // What staff gave them the tenant does not take away.
+    let by_staff = async |path: &str, body: &Value| {
+        post(&format!("{path}?tenant_id={tenant}"), body).bearer(&staff).send(&world.admin).await.expect(201)
+    };
+    by_staff(&format!("/v1/groups/{group}/members"), &json!({ "user_id": theirs })).await;
+    let bound = by_staff("/v1/role-bindings", &json!({ "role_id": role, "group_id": group })).await.id();
+    kept(as_ann("DELETE", &format!("/v1/groups/{group}/members/{theirs}"), &Value::Null).await);
+    kept(as_ann("DELETE", &format!("/v1/groups/{group}"), &Value::Null).await);
+    kept(as_ann("DELETE", &format!("/v1/role-bindings/{bound}"), &Value::Null).await);
+    let narrower = json!({ "name": "clerk", "permissions": [] });
+    kept(as_ann("PUT", &format!("/v1/roles/{role}"), &narrower).await);
+    let site = world.app.store.bindings(tenant.parse().unwrap(), theirs).await.unwrap();
+    assert!(site.roles.contains(&role.parse().unwrap()), "{site:?}");
+}
+
+#[tokio::test]
 async fn they_are_disabled_only_while_somebody_else_administers() {
     let world = World::new().await;
     let staff = world.staff().await;

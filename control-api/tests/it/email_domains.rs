@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use authz::{
     Authorized,
-    action::{ManageEmailDomains, ManageTenants, ManageUsers},
+    action::{ManageEmailDomains, ManageUsers},
 };
 use axum::Router;
 use control_api::{App, router};
 use domain::{
     HumanDuration, Secret, TenantId, UserId,
-    model::{
-        Challenge, ClaimState, Finding, NewEmailDomain, NewUser, ProofRules, RoleSubject, Tenant, UserStatus, builtin,
-    },
+    model::{Challenge, ClaimState, Finding, NewEmailDomain, NewUser, ProofRules, RoleSubject, UserStatus, builtin},
 };
 use serde_json::{Value, json};
 use store::{Audited, Look, Noted, Page, StoreError, read::*};
@@ -278,7 +276,21 @@ async fn the_shared_project_is_joined_by_invitation_only() {
 /// A latent tenant with a proven domain, and many who come at once.
 async fn the_first_who_comes(world: World) {
     let staff = world.staff().await;
-    let tenant = world.tenant(&staff, "acme").await;
+    let other = world.tenant(&staff, "globex").await;
+    let other = get(&format!("/v1/tenants/{other}")).bearer(&staff).send(&world.admin).await.expect(200);
+    let mut body = json!({
+        "slug": "acme", "name": "Acme", "customer_id": other.body["customer_id"], "issuer": "https://acme.localhost",
+        "status": "active", "claim_state": "latent", "admin_email": "ann@company.test",
+    });
+    let refused = post("/v1/tenants", &body).bearer(&staff).send(&world.admin).await;
+    assert_eq!(refused.refused(422, "validation_failed").body["errors"][0]["pointer"], "/claim_state");
+    body.as_object_mut().unwrap().remove("admin_email");
+    let made = post("/v1/tenants", &body).bearer(&staff).send(&world.admin).await.expect(201);
+    assert_eq!(made.body["claim_state"], "latent");
+    let tenant = made.id();
+    let identity = world.identity(&staff).await;
+    let body = json!({ "hostname": "acme.localhost", "tenant_id": tenant, "services": [identity] });
+    post("/v1/hostnames", &body).bearer(&staff).send(&world.admin).await.expect(201);
     let id: TenantId = tenant.parse().unwrap();
     let app = &world.app;
     let found = app.store.tenant(id).await.unwrap().unwrap();
@@ -289,13 +301,10 @@ async fn the_first_who_comes(world: World) {
         domain: "company.test".parse().unwrap(),
         challenge: Challenge::new([7; 32]),
     };
-    let (by, by_tenant) =
-        (&Authorized::<ManageEmailDomains>::system("test"), &Authorized::<ManageTenants>::system("test"));
+    let by = &Authorized::<ManageEmailDomains>::system("test");
     let rules = &ProofRules { grace: SECOND, takeover_after: SECOND, quarantine: SECOND };
     let look = &Look { finding: Finding::Proven, asked_at: app.now(), next: app.now() + SECOND * 1000 };
     let made = app.store.write(by, app.now(), |tx| async move {
-        let latent = Tenant { claim_state: ClaimState::Latent, ..tx.tenant(id).await?.unwrap() };
-        tx.updated(tx.update_tenant(by_tenant, latent).await?).await?;
         tx.created(tx.insert_email_domain(by, new.clone()).await?).await?;
         match tx.note_email_domain_proof(by, new.id, look, rules).await? {
             Noted::Told { now, .. } => tx.done("verified", now).await,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::HumanDuration;
-use serde_json::json;
+use serde_json::{Value, json};
 use store::read::*;
 
 use crate::{
@@ -351,4 +351,35 @@ async fn one_hostname_of_a_project_is_primary_and_only_a_verified_one() {
     let list = get("/v1/hostnames").bearer(&ada).send(&it.world.admin).await.expect(200);
     let primaries = list.body["items"].as_array().unwrap().iter().filter(|item| item["is_primary"] == true);
     assert_eq!(primaries.map(|item| item["hostname"].as_str().unwrap()).collect::<Vec<_>>(), [SHOP]);
+}
+
+#[tokio::test]
+async fn in_the_place_of_a_primary_hostname_that_fails_another_verified_one_becomes_primary() {
+    let it = Names::with(|config| {
+        config.proofs.recheck = HumanDuration::from_secs(60);
+        config.proofs.grace = HumanDuration::from_secs(600);
+    })
+    .await;
+    let (_, ada) = it.tenant("acme").await;
+    let claim = it.claim(&ada, SHOP).await.expect(201);
+    it.dns.serve(&[&record(&claim)]);
+    it.verify(&ada, &claim.id()).await.expect(200);
+    let primary = format!("/v1/hostnames/{}/primary", claim.id());
+    call("POST", &primary).bearer(&it.staff).send(&it.world.admin).await.expect(200);
+    it.dns.serve(&[]);
+    it.pass(SECOND * 100).await;
+    assert_eq!(it.read(&claim.id()).await.body["is_primary"], true, "its proof was only lost");
+    for _ in 0..3 {
+        it.pass(SECOND * 300).await;
+    }
+    let failed = it.read(&claim.id()).await;
+    assert_eq!((state(&failed).0, &failed.body["is_primary"]), ("failed", &json!(false)));
+    let staff = it.world.staff().await;
+    let list = get("/v1/hostnames").bearer(&staff).send(&it.world.admin).await.expect(200);
+    let of_project = |item: &&Value| item["project_id"] == failed.body["project_id"] && item["is_primary"] == true;
+    let now: Vec<_> = list.body["items"].as_array().unwrap().iter().filter(of_project).collect();
+    assert_eq!(now.iter().map(|item| item["hostname"].as_str().unwrap()).collect::<Vec<_>>(), ["acme.localhost"]);
+    let trail = it.trail("hostname.").await;
+    let told = |step: &str| trail.iter().filter(|it| *it == step).count();
+    assert_eq!((told("hostname.proof_failed"), told("hostname.made_primary")), (1, 2), "{trail:?}");
 }

@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use domain::outbox::OutboxKind;
 use serde_json::{Value, json};
+use store::read::*;
 
 use crate::{
+    mail::post_office,
     org_units::{Office, office},
-    support::{Answer, PASSWORD, World, on_postgres, post},
+    support::{Answer, PASSWORD, World, get, on_postgres, post},
 };
 
 async fn role(it: &Office, name: &str) -> Value {
@@ -50,6 +53,50 @@ async fn somebody_joins_by_an_invitation_with_the_roles_in_it() {
     // Nothing that anybody is shown later holds the token.
     let trail = it.send(&it.staff, "GET", &format!("/v1/audit?tenant_id={}", it.tenant), None).await.expect(200);
     assert!(!trail.body.to_string().contains(&token(&made)) && !listed.body.to_string().contains(&token(&made)));
+}
+
+#[tokio::test]
+async fn an_invitation_is_written_to_its_address_with_its_change_or_not_at_all() {
+    let it = office().await;
+    let made = invite(&it, &it.admin, "bob@new.example", &[]).await.expect(201);
+    invite(&it, &it.admin, "bob@new.example", &[]).await.refused(409, "invitation_pending");
+    let app = &it.world.app;
+    assert_eq!(
+        app.store.outbox_counts(OutboxKind::Mail).await.unwrap(),
+        (1, 0),
+        "and none for the one that was refused"
+    );
+    assert_eq!(post_office(app).await, 1);
+    let letters = get("/dev/mailbox?to=bob@new.example").host("localhost").send(&it.world.admin).await.expect(200);
+    let letters = letters.body.to_string();
+    let (written, tenant) =
+        (token(&made), it.send(&it.staff, "GET", &format!("/v1/tenants/{}", it.tenant), None).await);
+    assert!(letters.contains(&written) && letters.contains(&tenant.expect(200).text("name")), "{letters}");
+    let shown = json!({ "token": written, "password": PASSWORD, "username": "bob", "first_name": "Bob" });
+    accept(&it.world, &shown).await.expect(200);
+    // Taken back and made again: each is a letter, and there are not many of them.
+    for n in 0..6 {
+        let made = invite(&it, &it.admin, "eve@new.example", &[]).await;
+        if n == 5 {
+            made.refused(409, "invitation_limit");
+            break;
+        }
+        let path = format!("/v1/tenants/{}/invitations/{}", it.tenant, made.expect(201).id());
+        it.send(&it.admin, "DELETE", &path, None).await;
+    }
+    assert_eq!(app.store.outbox_counts(OutboxKind::Mail).await.unwrap(), (5, 0));
+}
+
+#[tokio::test]
+async fn an_invitation_that_is_asked_for_twice_says_its_token_once() {
+    let it = office().await;
+    let path = format!("/v1/tenants/{}/invitations", it.tenant);
+    let body = json!({ "email": "bob@new.example", "role_ids": [] });
+    let ask =
+        async || post(&path, &body).bearer(&it.admin).header("idempotency-key", "i-1").send(&it.world.admin).await;
+    let made = ask().await.expect(201);
+    assert_eq!(made.headers["cache-control"], "no-store");
+    ask().await.refused(409, "shown_once");
 }
 
 /// S2: identical answers whether the account exists.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use control_api::{App, app::life_cycle};
+use control_api::{App, Config, app::life_cycle};
 use domain::snapshot::TenantStatus;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use store::read::*;
 
-use crate::support::{World, call, get, on_postgres, post};
+use crate::support::{World, call, get, on_postgres, on_postgres_with, post};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -56,7 +56,16 @@ async fn a_deleted_tenant_is_purged_once(world: World) {
     world.login("acme", "ann").await;
     let found = get(&path).bearer(&staff).send(&world.admin).await.expect(200);
     call("DELETE", &path).bearer(&staff).send(&world.admin).await.expect(204);
-    world.clock.advance(DAY * 30 - Duration::from_millis(1));
+    world.clock.advance(DAY * 29 - Duration::from_millis(1));
+    assert_eq!(look(&world.app).await, 0);
+    world.clock.advance(Duration::from_millis(1));
+    assert_eq!(look(&world.app).await, 1, "it is told a day ahead, once");
+    let staff = world.staff().await;
+    let trail = get(&format!("/v1/audit?action=tenant.purge_announced&tenant_id={tenant}")).bearer(&staff);
+    let told = trail.send(&world.admin).await.expect(200);
+    let ends = domain::Clock::unix_now(&*world.clock) + DAY;
+    assert_eq!(told.body["items"][0]["fields"]["not_before"], json!(ends.to_string()));
+    world.clock.advance(DAY - Duration::from_millis(1));
     assert_eq!(look(&world.app).await, 0);
     world.clock.advance(Duration::from_millis(1));
     assert_eq!(look(&world.app).await, 1, "one of those who look at once");
@@ -67,7 +76,7 @@ async fn a_deleted_tenant_is_purged_once(world: World) {
     let customer = format!("/v1/customers/{}", found.text("customer_id"));
     get(&customer).bearer(&staff).send(&world.admin).await.expect(200);
     let id = tenant.parse().unwrap();
-    while world.app.store.chain_audit(100, domain::Clock::unix_now(&*world.clock)).await.unwrap() > 0 {}
+    while world.app.store.chain_audit(100).await.unwrap() > 0 {}
     let left = world.app.store.verify_audit(Some(id)).await.unwrap();
     assert!(left.broken.is_none() && left.rows > 0, "its chain is left, and holds: {left:?}");
     // The slug and the hostname are free again.
@@ -85,6 +94,48 @@ async fn a_deleted_tenant_is_purged_once_on_sqlite() {
 #[tokio::test]
 async fn a_deleted_tenant_is_purged_once_on_postgres() {
     on_postgres(a_deleted_tenant_is_purged_once).await;
+}
+
+async fn no_more_tenants_are_purged_within_an_hour_than_is_set(world: World) {
+    let staff = world.staff().await;
+    let mut tenants = Vec::new();
+    for slug in ["acme", "globex", "initech"] {
+        tenants.push(world.tenant(&staff, slug).await);
+    }
+    for tenant in &tenants {
+        call("DELETE", &format!("/v1/tenants/{tenant}")).bearer(&staff).send(&world.admin).await.expect(204);
+    }
+    world.clock.advance(DAY * 29);
+    assert_eq!(look(&world.app).await, 3, "told of it they are all");
+    world.clock.advance(DAY);
+    let left = async || {
+        let mut left = 0;
+        for tenant in &tenants {
+            left += usize::from(world.app.store.tenant(tenant.parse().unwrap()).await.unwrap().is_some());
+        }
+        left
+    };
+    assert_eq!((look(&world.app).await, left().await), (2, 1));
+    world.clock.advance(Duration::from_secs(3599));
+    assert_eq!((look(&world.app).await, left().await), (0, 1));
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!((look(&world.app).await, left().await), (1, 0));
+}
+
+fn two_an_hour() -> Config {
+    let mut config = Config::default();
+    config.tenants.purges_per_hour = 2;
+    config
+}
+
+#[tokio::test]
+async fn no_more_tenants_are_purged_within_an_hour_than_is_set_on_sqlite() {
+    no_more_tenants_are_purged_within_an_hour_than_is_set(World::with(two_an_hour()).await).await;
+}
+
+#[tokio::test]
+async fn no_more_tenants_are_purged_within_an_hour_than_is_set_on_postgres() {
+    on_postgres_with(two_an_hour(), no_more_tenants_are_purged_within_an_hour_than_is_set).await;
 }
 
 #[tokio::test]

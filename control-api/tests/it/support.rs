@@ -212,7 +212,7 @@ impl World {
         member.bearer(staff).send(&self.admin).await.expect(200);
     }
 
-    async fn identity(&self, staff: &str) -> String {
+    pub(crate) async fn identity(&self, staff: &str) -> String {
         let services = get("/v1/services").bearer(staff).send(&self.admin).await.expect(200);
         let items = services.body["items"].as_array().unwrap().clone();
         items.iter().find(|it| it["name"] == "identity").unwrap()["id"].as_str().unwrap().to_owned()

@@ -58,7 +58,8 @@ impl Hooked {
     }
 
     async fn chain(&self) {
-        while self.world.app.store.chain_audit(100, self.world.clock.unix_now()).await.unwrap() > 0 {}
+        while self.world.app.store.chain_audit(100).await.unwrap() > 0 {}
+        webhooks::announce_due(&self.world.app).await.unwrap();
     }
 
     async fn deliver(&self) -> usize {
@@ -131,6 +132,18 @@ async fn on_postgres_an_event_arrives_signed_and_again_until_it_is_taken() {
     on_postgres_with(config(), an_event_arrives_signed_and_again_until_it_is_taken).await;
 }
 
+#[tokio::test]
+async fn a_secret_that_is_asked_for_twice_is_said_once() {
+    let hooked = Hooked::over(World::with(config()).await).await;
+    let ask = async || {
+        let body = json!({ "url": "https://ops.acme.example/hook", "events": ["*"] });
+        let ask = post("/v1/webhooks", &body).bearer(&hooked.ada).header("idempotency-key", "w-1");
+        ask.send(&hooked.world.admin).await
+    };
+    assert!(ask().await.expect(201).text("secret").starts_with("whsec_"));
+    ask().await.refused(409, "shown_once");
+}
+
 /// A process that dies between claiming and noting: the next one sends it again, and of two that live one sends it.
 async fn what_a_process_took_with_it_is_sent_by_another(world: World) {
     let (hooked, receiver) = (Hooked::over(world).await, Receiver::start().await);
@@ -138,7 +151,7 @@ async fn what_a_process_took_with_it_is_sent_by_another(world: World) {
     hooked.event("clerk").await;
     let (app, clock) = (&hooked.world.app, &hooked.world.clock);
     let killed = app.store.write_session(authz::Scope::Platform, clock.unix_now(), |tx| async move {
-        tx.claim_deliveries(10, Duration::from_secs(30), &[]).await
+        tx.claim_deliveries(10, Duration::from_secs(30), (domain::Id::new(uuid::Uuid::nil()), &[])).await
     });
     let killed: Vec<domain::model::Delivery> = killed.await.map_err(|error: store::StoreError| error).unwrap();
     assert_eq!((killed.len(), hooked.deliver().await), (1, 0));

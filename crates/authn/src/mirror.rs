@@ -32,6 +32,9 @@ const CHANGED_USERS: usize = 100_000;
 /// API keys that changed that are remembered one by one; past that, all keys read before now are stale.
 const CHANGED_KEYS: usize = 100_000;
 
+/// The same of tenants.
+const CHANGED_TENANTS: usize = 10_000;
+
 /// How long past its `exp` a refused token is remembered: twice the skew that verification allows.
 const KEPT_PAST_EXPIRY_SECS: i64 = 60;
 
@@ -150,6 +153,8 @@ struct ChangedBindings {
     /// Bindings read before this are stale for everybody.
     floor: Seq,
     newest: HashMap<(u128, u128), Seq>,
+    /// Bindings in these tenants that were read before are stale.
+    tenants: HashMap<u128, Seq>,
     /// API keys read before this are stale.
     keys_floor: Seq,
     keys: HashMap<u128, Seq>,
@@ -278,6 +283,7 @@ impl Mirror {
         bindings.history == changed.history
             && as_of >= changed.floor
             && changed.newest.get(&(tenant.as_u128(), user.as_u128())).is_none_or(|newest| as_of >= *newest)
+            && changed.tenants.get(&tenant.as_u128()).is_none_or(|newest| as_of >= *newest)
     }
 
     /// Whether what is known of an API key is still the newest the log knows of.
@@ -365,6 +371,14 @@ impl Tables {
                 }
                 changed.newest.insert((tenant.as_u128(), user.as_u128()), seq);
             }
+            Fact::TenantBindingsChanged { tenant } => {
+                let mut changed = self.bindings.write();
+                if changed.tenants.len() >= CHANGED_TENANTS {
+                    changed.tenants.clear();
+                    changed.floor = seq;
+                }
+                changed.tenants.insert(tenant.as_u128(), seq);
+            }
             Fact::KeyChanged { key } => {
                 let mut changed = self.bindings.write();
                 // Of its own: who makes and ends keys all day costs nobody their bindings.
@@ -377,6 +391,7 @@ impl Tables {
             Fact::AllBindingsChanged => {
                 let mut changed = self.bindings.write();
                 changed.newest.clear();
+                changed.tenants.clear();
                 changed.keys.clear();
                 changed.floor = seq;
             }
@@ -507,6 +522,28 @@ mod tests {
         assert!(!mirror.bindings_current(id(1), id(2), &read_at(0)));
         assert!(mirror.bindings_current(id(1), id(2), &read_at(1)));
         assert!(mirror.bindings_current(id(1), id(3), &read_at(0)));
+    }
+
+    #[test]
+    fn bindings_in_a_tenant_that_were_read_before_it_changed_are_not_current() {
+        let mirror = Mirror::default();
+        mirror.apply(&numbered(1, Fact::TenantBindingsChanged { tenant: id(1) }));
+        for user in [2, 3] {
+            assert!(!mirror.bindings_current(id(1), id(user), &read_at(0)));
+            assert!(mirror.bindings_current(id(1), id(user), &read_at(1)));
+        }
+        assert!(mirror.bindings_current(id(4), id(2), &read_at(0)), "another tenant's are");
+    }
+
+    #[test]
+    fn of_too_many_tenants_that_changed_every_binding_read_before_is_not_current() {
+        let mirror = Mirror::default();
+        for (seq, tenant) in (1..).zip(1..=CHANGED_TENANTS as u128 + 1) {
+            mirror.apply(&numbered(seq, Fact::TenantBindingsChanged { tenant: id(tenant) }));
+        }
+        let all = CHANGED_TENANTS as u64 + 1;
+        assert!(!mirror.bindings_current(id(1), id(2), &read_at(all - 1)));
+        assert!(mirror.bindings_current(id(1), id(2), &read_at(all)));
     }
 
     #[test]

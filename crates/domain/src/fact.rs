@@ -60,6 +60,12 @@ pub enum Fact {
         /// Whose.
         user: UserId,
     },
+    /// What many users may do in the tenant changed: everybody's cached bindings there that are older than this fact are not
+    /// used. Left in place of very many [`Fact::BindingsChanged`].
+    TenantBindingsChanged {
+        /// In which tenant.
+        tenant: TenantId,
+    },
     /// What an API key is worth changed: what is known of it from before this fact is not used.
     KeyChanged {
         /// The key.

@@ -26,7 +26,7 @@ use crate::{
 /// 3: routes that do not take tokens, routes with a `max_stream`, tenants with `quotas`, hostnames with
 /// `client_certificates`.
 /// 4: routes of organisational units, which must be there; tenants and hostnames whose `admission` bounds connections.
-/// 5: routes that demand something of their callers' sign-in.
+/// 5: routes that demand something of their callers' sign-in; the fact that the bindings of many in a tenant changed.
 pub const READER: u32 = 5;
 
 /// One change of one entity; the latest change of an entity is its state.

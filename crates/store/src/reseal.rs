@@ -7,7 +7,7 @@
 use crate::{
     Store, StoreError, View,
     aggregate::{api_key, break_glass, certificate, idempotency, outbox, signing_key, totp, upstream, webhook},
-    log::{chain, erasure, feed, retention},
+    log::{chain, erasure, feed, retention, unsealed},
     value::{Row, Value, values},
 };
 
@@ -22,7 +22,7 @@ pub(crate) struct SealedColumn {
 }
 
 /// All of them. A test looks for columns that are missing here.
-const COLUMNS: [SealedColumn; 18] = [
+const COLUMNS: [SealedColumn; 19] = [
     signing_key::SEALED,
     certificate::SEALED,
     upstream::SEALED_ACTIVE,
@@ -39,6 +39,7 @@ const COLUMNS: [SealedColumn; 18] = [
     feed::SEALED_PENDING,
     feed::SEALED_CHANGES,
     chain::SEALED,
+    unsealed::SEALED,
     retention::SEALED,
     erasure::SEALED,
 ];

@@ -23,8 +23,8 @@ use crate::{
 /// How often a transaction is tried that gets in another's way. With [`backoff`], about two seconds.
 const ATTEMPTS: u32 = 12;
 
-/// The schema since which the heads of the audit trail's chains are sealed.
-const SEALED_HEADS: u32 = 22;
+/// The schema that lists heads of audit chains which are not sealed.
+const UNSEALED_HEADS: u32 = 25;
 
 /// A handle on the database. Clones share its connections.
 ///
@@ -84,8 +84,12 @@ impl Store {
             return Err(StoreError::SchemaNewer { found, known });
         }
         self.driver.migrate().await?;
-        if (1..SEALED_HEADS).contains(&found) {
-            self.seal_heads().await?;
+        if (1..UNSEALED_HEADS).contains(&found) {
+            self.vouch_for_unsealed_heads().await?;
+        }
+        match self.seal_heads().await? {
+            0 => {}
+            sealed => tracing::warn!(audit.chains = sealed, "heads of audit chains of an older release were sealed"),
         }
         self.fold_names().await
     }
@@ -160,7 +164,8 @@ impl Store {
         let mut attempt = 0;
         let claim = Claim::open();
         loop {
-            let work = Work::begin(self.begin(Mode::Configuration, by.scope()).await?, now)?;
+            let begun = self.begin(Mode::Configuration, by.scope()).await?;
+            let work = Work::begin(begun, now)?.for_readers();
             let tx = Tx::new(work.clone(), by.actor().clone(), by.origin().clone());
             let claimed = match &claim {
                 Some(claim) => claim.make(&work).await.map_err(E::from),

@@ -138,12 +138,23 @@ pub(crate) struct Work {
     pub(crate) tag: Tag,
     /// Rows it left for the change log.
     changes: Arc<AtomicUsize>,
+    /// Whether it leaves only what every gateway that is there can read.
+    for_readers: bool,
 }
 
 impl Work {
     pub(crate) fn begin(view: View, now: Timestamp) -> Result<Self, StoreError> {
         let tag = Tag(u64::from_ne_bytes(view.sealer().bytes()?));
-        Ok(Self { view, now, tag, changes: Arc::default() })
+        Ok(Self { view, now, tag, changes: Arc::default(), for_readers: false })
+    }
+
+    /// The same, that leaves only what every gateway that is there can read.
+    pub(crate) fn for_readers(self) -> Self {
+        Self { for_readers: true, ..self }
+    }
+
+    pub(crate) const fn is_for_readers(&self) -> bool {
+        self.for_readers
     }
 
     pub(crate) async fn commit(&self) -> Result<Commit, StoreError> {

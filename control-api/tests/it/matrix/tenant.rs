@@ -48,7 +48,7 @@ pub(super) async fn populated(world: &World, staff: &str, slug: &'static str, ow
     own(&mine, slug, &mut ids).await;
     requested(&staff, &mine, slug, &mut ids).await;
     told(world, slug, &mut ids).await;
-    while world.app.store.chain_audit(500, domain::Clock::unix_now(&*world.clock)).await.unwrap() > 0 {}
+    while world.app.store.chain_audit(500).await.unwrap() > 0 {}
     ids.insert("session", mine.first(&format!("/api/v1/tenant/users/{}/sessions", ids["user"]), "id").await);
     ids.insert("event", mine.first("/v1/audit", "id").await);
     ids

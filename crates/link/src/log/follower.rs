@@ -366,11 +366,12 @@ impl LogFollower {
         self.of_both(self.status())
     }
 
-    /// The less of what this process and the other one have applied, and the longer of their leases.
+    /// The less of what this process and the other one have applied and can read, and the longer of their leases.
     fn of_both(&self, own: GatewayStatus) -> GatewayStatus {
         let other = self.beside.as_ref().and_then(|other| other.borrow().clone());
         let Some(other) = other else { return own };
         let lease_remaining_ms = own.lease_remaining_ms.max(other.lease_remaining_ms);
+        let own = GatewayStatus { reader: own.reader.min(other.reader), ..own };
         if own.applied.history != other.applied.history {
             // Numbers of two histories cannot be compared; the other process will read anew, as this one did.
             return GatewayStatus { lease_remaining_ms, applied_revision: 0, applied: other.applied, ..own };

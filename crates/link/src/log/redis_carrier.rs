@@ -237,7 +237,7 @@ fn list(commands: &mut ::redis::Pipeline, numbered: &NumberedFact, now: Timestam
         Fact::KeyChanged { key } => {
             commands.set_ex(keys::changed_key(*key), numbered.seq.0, kept).ignore();
         }
-        Fact::BindingsChanged { .. } | Fact::AllBindingsChanged => {}
+        Fact::BindingsChanged { .. } | Fact::TenantBindingsChanged { .. } | Fact::AllBindingsChanged => {}
     }
 }
 

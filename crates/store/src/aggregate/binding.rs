@@ -27,9 +27,12 @@ use super::{
 };
 use crate::{
     StoreError, Tx, Unaudited,
-    log::facts,
+    log::{
+        facts,
+        readers::{self, READS_TENANT_BINDINGS},
+    },
     tx::{Reader, Work},
-    value::{Row, values},
+    value::{Row, Value, values},
 };
 
 const SELECT: &str = "SELECT * FROM role_bindings";
@@ -85,6 +88,15 @@ impl Listing for RoleBindingList {
     }
 }
 
+/// Which administrators count.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Administrators {
+    /// All of them.
+    Any,
+    /// Those who can sign in here now: with a password that need not be changed first.
+    WithPassword,
+}
+
 /// Reads of role bindings.
 pub trait RoleBindings: Reader {
     /// The binding of this id.
@@ -117,16 +129,26 @@ pub trait RoleBindings: Reader {
         }
     }
 
-    /// Whether a tenant has somebody active who holds a role of administrators in all of it, of their own or by a group: the emergency
-    /// administrator apart.
-    fn is_administered(&self, tenant: TenantId) -> impl Future<Output = Result<bool, StoreError>> + Send {
+    /// Whether a tenant has somebody active who holds a role of administrators in all of it (in the platform's own: of those
+    /// of its staff), of their own or by a group: the emergency administrator apart.
+    fn is_administered(
+        &self,
+        tenant: TenantId,
+        who: Administrators,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
         async move {
             let administers = "JOIN roles ON roles.id = role_bindings.role_id
                  JOIN memberships ON memberships.tenant_id = role_bindings.tenant_id AND memberships.user_id = {holder}
                  JOIN users ON users.id = memberships.user_id
-                 WHERE role_bindings.tenant_id = $1 AND role_bindings.ou_id IS NULL AND roles.admin
-                     AND roles.scope = 'tenant' AND memberships.status = 'active' AND users.status = 'active'
-                     AND NOT users.is_break_glass";
+                 WHERE role_bindings.tenant_id = $1 AND role_bindings.ou_id IS NULL
+                     AND (roles.admin AND roles.scope = 'tenant' OR roles.super_admin)
+                     AND memberships.status = 'active' AND users.status = 'active' AND NOT users.is_break_glass";
+            let administers = match who {
+                Administrators::Any => administers.to_owned(),
+                Administrators::WithPassword => {
+                    format!("{administers} AND users.password_hash IS NOT NULL AND NOT users.must_change_password")
+                }
+            };
             let of_user = administers.replace("{holder}", "role_bindings.subject_id");
             let of_member = administers.replace("{holder}", "group_members.user_id");
             let sql = format!(
@@ -139,6 +161,21 @@ pub trait RoleBindings: Reader {
             );
             let found = self.view().await?.first(&sql, values![tenant], |row| row.at::<Uuid>("id")).await?;
             Ok(found.is_some())
+        }
+    }
+
+    /// Whether an emergency administrator holds a role, of their own or by a group.
+    fn is_held_by_break_glass(&self, role: RoleId) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        async move {
+            let sql = "SELECT role_bindings.id FROM break_glass
+                       JOIN role_bindings ON role_bindings.tenant_id = break_glass.tenant_id
+                       WHERE role_bindings.role_id = $1 AND (
+                           subject_kind = 'user' AND subject_id = break_glass.user_id
+                           OR subject_kind = 'group' AND EXISTS (
+                               SELECT 1 FROM group_members WHERE group_members.group_id = subject_id
+                                   AND group_members.user_id = break_glass.user_id))
+                       LIMIT 1";
+            Ok(!self.view().await?.query(sql, values![role]).await?.is_empty())
         }
     }
 
@@ -286,6 +323,9 @@ impl Tx {
     }
 }
 
+/// Users each of whom is named; of more, their tenant is.
+const NAMED: usize = 200;
+
 /// Most facts left by one statement.
 const FACTS: usize = 500;
 
@@ -295,9 +335,8 @@ pub(crate) async fn subject_changed(work: &Work, tenant: TenantId, subject: Role
     match subject {
         RoleSubject::User(user) => work.insert_fact(&Fact::BindingsChanged { tenant, user }).await,
         RoleSubject::Group(group) => {
-            let sql = "SELECT user_id FROM group_members WHERE tenant_id = $1 AND group_id = $2 ORDER BY user_id";
-            let members = work.view.all(sql, values![tenant, group], |row| row.at("user_id")).await?;
-            changed(work, tenant, members).await
+            let sql = "SELECT user_id FROM group_members WHERE tenant_id = $1 AND group_id = $2";
+            changed(work, tenant, (sql, values![tenant, group])).await
         }
         // Nothing caches these: an API key acts by what its owner holds.
         RoleSubject::ApiKey(_) => Ok(()),
@@ -311,14 +350,22 @@ pub(crate) async fn unit_changed(work: &Work, tenant: TenantId, unit: OrgUnitId)
                UNION
                SELECT group_members.user_id FROM role_bindings
                JOIN group_members ON group_members.group_id = role_bindings.subject_id
-               WHERE role_bindings.tenant_id = $1 AND role_bindings.ou_id = $2 AND subject_kind = 'group'
-               ORDER BY user_id";
-    let holders = work.view.all(sql, values![tenant, unit], |row| row.at("user_id")).await?;
-    changed(work, tenant, holders).await
+               WHERE role_bindings.tenant_id = $1 AND role_bindings.ou_id = $2 AND subject_kind = 'group'";
+    changed(work, tenant, (sql, values![tenant, unit])).await
 }
 
-async fn changed(work: &Work, tenant: TenantId, users: Vec<UserId>) -> Result<(), StoreError> {
-    let facts: Vec<Fact> = users.into_iter().map(|user| Fact::BindingsChanged { tenant, user }).collect();
+/// Says that what these users may do changed: of each, or, of more than a few, of their tenant. Gateways that do not know
+/// that fact are told of each, however many.
+async fn changed(work: &Work, tenant: TenantId, (users, values): (&str, Vec<Value>)) -> Result<(), StoreError> {
+    let some = format!("{users} ORDER BY user_id LIMIT {}", NAMED + 1);
+    let mut found: Vec<UserId> = work.view.all(&some, values.clone(), |row| row.at("user_id")).await?;
+    if found.len() > NAMED {
+        if readers::all_read(work, READS_TENANT_BINDINGS).await? {
+            return work.insert_fact(&Fact::TenantBindingsChanged { tenant }).await;
+        }
+        found = work.view.all(users, values, |row| row.at("user_id")).await?;
+    }
+    let facts: Vec<Fact> = found.into_iter().map(|user| Fact::BindingsChanged { tenant, user }).collect();
     for some in facts.chunks(FACTS) {
         work.insert_facts(some).await?;
     }

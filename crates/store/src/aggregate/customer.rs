@@ -9,7 +9,9 @@ use domain::{
 
 use super::{
     list::{Filter, Listing, Sortable, Takes, folded, sealed::Cells},
-    needed, one, swap, within,
+    needed, one,
+    page::Page,
+    swap, within,
 };
 use crate::{
     StoreError, Tx, Unaudited,
@@ -90,6 +92,14 @@ pub trait Customers: Reader {
     /// The customer of this code.
     fn customer_by_code(&self, code: &str) -> impl Future<Output = Result<Option<Customer>, StoreError>> + Send {
         async move { self.view().await?.first(&format!("{SELECT} WHERE code = $1"), values![code], read).await }
+    }
+
+    /// Customers of whom something is kept aside that an earlier release took in any form.
+    fn unchecked_customers(&self, page: Page) -> impl Future<Output = Result<Vec<CustomerId>, StoreError>> + Send {
+        async move {
+            let sql = "SELECT id FROM customers WHERE unchecked IS NOT NULL AND id > $1 ORDER BY id LIMIT $2";
+            self.view().await?.all(sql, values![page.start(), page.limit()], |row| row.at("id")).await
+        }
     }
 }
 impl<R: Reader> Customers for R {}

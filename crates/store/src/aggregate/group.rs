@@ -101,6 +101,19 @@ pub trait Groups: Reader {
             self.view().await?.first(sql, values![tenant, group, user], read_member).await
         }
     }
+
+    /// Whether an emergency administrator is in a group.
+    fn has_break_glass(
+        &self,
+        (tenant, group): (TenantId, GroupId),
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        async move {
+            let sql = "SELECT break_glass.user_id FROM break_glass
+                       JOIN group_members ON group_members.user_id = break_glass.user_id
+                       WHERE group_members.tenant_id = $1 AND group_members.group_id = $2 LIMIT 1";
+            Ok(!self.view().await?.query(sql, values![tenant, group]).await?.is_empty())
+        }
+    }
 }
 impl<R: Reader> Groups for R {}
 

@@ -316,6 +316,37 @@ impl Tx {
         Ok(self.unaudited(hostname))
     }
 
+    /// Makes another one primary in the place of a hostname that is not served any more: of the same project, tenant and
+    /// purpose the one that has been verified for longest. None when it is not the primary one, or there is no other.
+    ///
+    /// # Errors
+    /// Of the database; [`StoreError::OutOfScope`].
+    pub async fn replace_primary(
+        &self,
+        by: &Authorized<ManageHostnames>,
+        failed: &Hostname,
+    ) -> Result<Option<Unaudited<Hostname>>, StoreError> {
+        if !failed.is_primary || failed.verify_state == VerifyState::Verified {
+            return Ok(None);
+        }
+        let mut all = vec![failed.project_id.into(), Value::word(&failed.purpose)];
+        let whose = match failed.tenant_id {
+            Some(tenant) => {
+                all.push(tenant.into());
+                "tenant_id = $3"
+            }
+            None => "tenant_id IS NULL",
+        };
+        let sql = format!(
+            "SELECT id FROM hostnames WHERE project_id = $1 AND purpose = $2 AND verify_state = 'verified' AND {whose}
+             ORDER BY verified_at, id LIMIT 1"
+        );
+        match self.work.view.first(&sql, all, |row| row.at("id")).await? {
+            Some(next) => self.make_hostname_primary(by, next).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     async fn offer(&self, hostname: &Hostname) -> Result<(), StoreError> {
         let sql = "INSERT INTO hostname_services (hostname_id, service_id, place) VALUES ($1, $2, $3)";
         for (place, service) in (0_i64..).zip(&hostname.services) {

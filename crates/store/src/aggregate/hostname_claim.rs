@@ -5,7 +5,7 @@
 //! quarantine is over. All of that is judged in serializable transactions; the unique index `hostnames_one_holder` stands
 //! behind them.
 
-use authz::{Authorized, action::ManageHostnames};
+use authz::{Authorized, Scope, action::ManageHostnames};
 use domain::{
     HostnameId, ProjectId, TenantId,
     model::{Finding, Hostname, Proof, ProofFailure, ProofRules, ProofSubject, Verdict, VerifyState, proof::judge},
@@ -120,15 +120,25 @@ impl Tx {
     ) -> Result<Unaudited<Hostname>, StoreError> {
         let hostname = needed(self.hostname(id).await?, "hostname")?;
         within(by, scope_of(Some(hostname.project_id), hostname.tenant_id))?;
-        let told = audience::of_hostname(&self.work.view, id).await?;
-        one(&self.work.view, "hostname", "DELETE FROM hostnames WHERE id = $1", values![id]).await?;
-        if hostname.holds() {
-            quarantine(&self.work, &hostname, rules).await?;
-        }
-        audience::shift(&self.work, by.scope(), &told, &audience::Told::new()).await?;
-        publish::hostname(&self.work, id, Effect::Narrows).await?;
+        release(&self.work, by.scope(), &hostname, rules).await?;
         Ok(self.unaudited(hostname))
     }
+}
+
+/// Takes a hostname away and keeps its name from others.
+pub(super) async fn release(
+    work: &Work,
+    scope: Scope,
+    hostname: &Hostname,
+    rules: &ProofRules,
+) -> Result<(), StoreError> {
+    let told = audience::of_hostname(&work.view, hostname.id).await?;
+    one(&work.view, "hostname", "DELETE FROM hostnames WHERE id = $1", values![hostname.id]).await?;
+    if hostname.holds() {
+        quarantine(work, hostname, rules).await?;
+    }
+    audience::shift(work, scope, &told, &audience::Told::new()).await?;
+    publish::hostname(work, hostname.id, Effect::Narrows).await
 }
 
 /// Keeps a name that is given up from others. One whose proof had failed is kept no longer than if it had stayed.

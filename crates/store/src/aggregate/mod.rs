@@ -53,11 +53,13 @@ pub(crate) mod signing_key;
 pub(crate) mod tenant;
 pub(crate) mod tie;
 pub(crate) mod totp;
+pub(crate) mod turn;
 pub(crate) mod unit_member;
 pub(crate) mod upstream;
 pub(crate) mod usage;
 pub(crate) mod user;
 pub(crate) mod webhook;
+pub(crate) mod webhook_announcement;
 pub(crate) mod webhook_delivery;
 
 use authz::{Action, Authorized, Scope};

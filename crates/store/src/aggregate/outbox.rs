@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use domain::{
-    OutboxEventId, Secret,
+    OutboxEventId, Secret, Timestamp,
     outbox::{Attempted, NewOutboxEvent, OutboxEvent, OutboxKind},
 };
+use uuid::Uuid;
 
 use crate::{
     SessionTx, StoreError, Tx, View,
@@ -76,29 +77,29 @@ impl SessionTx {
         insert(&self.work, event).await
     }
 
-    /// Takes on up to `limit` events of a kind that are due, the longest due first. Nobody else gets them for `lease`,
-    /// within which they are to be [settled](Self::settle_outbox).
+    /// Takes on up to `limit` events of a kind that are due: of each owner alike, first of those behind `after` and then
+    /// around, and of one the longest due first; so one that leaves many keeps nobody else's waiting. Answers the last owner,
+    /// too, behind whom to go on. Nobody else gets them for `lease`, within which they are to be
+    /// [settled](Self::settle_outbox).
     ///
     /// # Errors
-    /// Of the database; of the master key.
+    /// Of the database.
     pub async fn claim_outbox(
         &self,
         kind: OutboxKind,
         limit: u32,
         lease: Duration,
-    ) -> Result<Vec<OutboxEvent>, StoreError> {
+        after: Uuid,
+    ) -> Result<(Vec<OutboxEvent>, Uuid), StoreError> {
         let Work { view, now, .. } = &self.work;
-        let due = view.locking(
-            "SELECT id FROM outbox_events WHERE kind = $1 AND failed_at IS NULL AND next_at <= $2
-             ORDER BY next_at, id LIMIT $3",
-        );
-        let ids =
-            view.all(&due, vec![Value::word(&kind), (*now).into(), limit.into()], |row| row.at::<OutboxEventId>("id"));
         let mut claimed = Vec::new();
-        for id in ids.await? {
-            let sql = "UPDATE outbox_events SET epoch = epoch + 1, attempts = attempts + 1, next_at = $2 WHERE id = $1
-                       RETURNING *";
-            for row in view.query(sql, values![id, *now + lease]).await? {
+        let owners = owners(view, *now, (kind, after), limit).await?;
+        let last = owners.last().copied().unwrap_or(after);
+        for id in due(view, *now, (kind, &owners), limit).await? {
+            // Whoever was first has moved it ahead.
+            let sql = "UPDATE outbox_events SET epoch = epoch + 1, attempts = attempts + 1, next_at = $3
+                       WHERE id = $1 AND failed_at IS NULL AND next_at <= $2 RETURNING *";
+            for row in view.query(sql, values![id, *now, *now + lease]).await? {
                 match read(view, &row) {
                     Ok(event) => claimed.push(event),
                     // One that cannot be read keeps no other waiting.
@@ -110,7 +111,7 @@ impl SessionTx {
                 }
             }
         }
-        Ok(claimed)
+        Ok((claimed, last))
     }
 
     /// Notes what became of an event that was claimed. False when somebody else has claimed it since: then it is theirs.
@@ -135,12 +136,76 @@ impl SessionTx {
     }
 }
 
+/// Up to `limit` events that are due, of each of these owners alike.
+async fn due(
+    view: &View,
+    now: Timestamp,
+    (kind, owners): (OutboxKind, &[Uuid]),
+    limit: u32,
+) -> Result<Vec<OutboxEventId>, StoreError> {
+    let mut queues = Vec::with_capacity(owners.len());
+    for owner in owners {
+        let sql = "SELECT id FROM outbox_events WHERE kind = $1 AND owner = $2 AND failed_at IS NULL AND next_at <= $3
+                   ORDER BY next_at, id LIMIT $4";
+        let all = vec![Value::word(&kind), (*owner).into(), now.into(), limit.into()];
+        queues.push(view.all(sql, all, |row| row.at::<OutboxEventId>("id")).await?.into_iter());
+    }
+    let mut ids = Vec::new();
+    // The first of each, then the second of each, and so on.
+    loop {
+        let before = ids.len();
+        ids.extend(queues.iter_mut().filter_map(Iterator::next));
+        let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+        if ids.len() == before || ids.len() >= wanted {
+            ids.truncate(wanted);
+            return Ok(ids);
+        }
+    }
+}
+
+/// Up to `limit` owners of events that are due, first of those behind `after` and then around. Goes from owner to owner, not
+/// through all of their events.
+async fn owners(
+    view: &View,
+    now: Timestamp,
+    (kind, after): (OutboxKind, Uuid),
+    limit: u32,
+) -> Result<Vec<Uuid>, StoreError> {
+    let sql = "WITH RECURSIVE owners (owner) AS (
+                   SELECT * FROM (SELECT owner FROM outbox_events WHERE kind = $1 AND failed_at IS NULL AND owner >= $3
+                                  ORDER BY owner LIMIT 1) AS begun
+                   UNION ALL
+                   SELECT (SELECT later.owner FROM outbox_events AS later
+                           WHERE later.kind = $1 AND later.failed_at IS NULL AND later.owner > owners.owner
+                           ORDER BY later.owner LIMIT 1)
+                   FROM owners WHERE owners.owner IS NOT NULL
+               )
+               SELECT owner FROM owners WHERE EXISTS (
+                   SELECT 1 FROM outbox_events AS it
+                   WHERE it.kind = $1 AND it.owner = owners.owner AND it.failed_at IS NULL AND it.next_at <= $2)
+               LIMIT $4";
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut found: Vec<Uuid> = Vec::new();
+    for from in [Uuid::from_u128(after.as_u128().saturating_add(1)), Uuid::nil()] {
+        let all = vec![Value::word(&kind), now.into(), from.into(), limit.into()];
+        let owners = view.all(sql, all, |row| row.at::<Uuid>("owner")).await?;
+        let fresh: Vec<Uuid> = owners.into_iter().filter(|owner| !found.contains(owner)).collect();
+        found.extend(fresh);
+        if found.len() >= wanted {
+            break;
+        }
+    }
+    found.truncate(wanted);
+    Ok(found)
+}
+
 async fn insert(work: &Work, event: &NewOutboxEvent) -> Result<(), StoreError> {
     let sealed = work.view.sealer().seal(&place(event.id), event.payload.expose().as_bytes())?;
-    let mut all = values![event.id, event.project_id, event.tenant_id, sealed, work.now];
+    let owner = event.tenant_id.map(|id| id.uuid()).or(event.project_id.map(|id| id.uuid()));
+    let mut all = values![event.id, event.project_id, event.tenant_id, sealed, work.now, owner.unwrap_or(Uuid::nil())];
     all.push(Value::word(&event.kind));
-    let sql =
-        "INSERT INTO outbox_events (id, project_id, tenant_id, payload_enc, next_at, created_at, kind, attempts, epoch)
-               VALUES ($1, $2, $3, $4, $5, $5, $6, 0, 0)";
+    let sql = "INSERT INTO outbox_events (id, project_id, tenant_id, payload_enc, next_at, created_at, owner, kind,
+                   attempts, epoch)
+               VALUES ($1, $2, $3, $4, $5, $5, $6, $7, 0, 0)";
     work.view.execute(sql, all).await.map(drop)
 }

@@ -173,20 +173,6 @@ pub trait Tenants: Reader {
             self.view().await?.all(sql, values![now, limit], |row| row.at("id")).await
         }
     }
-
-    /// Tenants that were deleted at or before `then` and are not purged yet, in the order of their ids.
-    fn tenants_on_hold(
-        &self,
-        (then, now): (Timestamp, Timestamp),
-        page: Page,
-    ) -> impl Future<Output = Result<Vec<TenantId>, StoreError>> + Send {
-        async move {
-            let sql = "SELECT id FROM tenants WHERE deleted_at IS NOT NULL AND deleted_at <= $1
-                           AND (left_alone_until IS NULL OR left_alone_until <= $2) AND id > $3
-                       ORDER BY id LIMIT $4";
-            self.view().await?.all(sql, values![then, now, page.start(), page.limit()], |row| row.at("id")).await
-        }
-    }
 }
 impl<R: Reader> Tenants for R {}
 

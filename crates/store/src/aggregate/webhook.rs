@@ -7,6 +7,7 @@ use domain::{
 };
 
 use super::{
+    audit,
     list::{Filter, Listing, Sortable, Takes, sealed::Cells},
     needed, one, swap, within,
 };
@@ -102,6 +103,12 @@ fn secrets(view: &View, row: &Row, now: Timestamp) -> Result<Vec<Secret<Vec<u8>>
     Ok(all)
 }
 
+/// How far a tenant's chain goes.
+pub(super) async fn chained(view: &View, tenant: TenantId) -> Result<u64, StoreError> {
+    let sql = "SELECT seq FROM audit_chains WHERE chain = $1";
+    Ok(view.first(sql, values![audit::chain_of(Some(tenant))], |row| row.at("seq")).await?.unwrap_or_default())
+}
+
 impl Tx {
     /// Makes a webhook.
     ///
@@ -122,10 +129,10 @@ impl Tx {
         }
         let sealed = view.sealer().seal(&place(new.id), new.secret.expose())?;
         let mut all = values![new.id, new.project_id, new.tenant_id, &new.url, &new.description, sealed];
-        all.extend([Value::json(&new.events)?, self.work.now.into()]);
+        all.extend([Value::json(&new.events)?, self.work.now.into(), chained(view, new.tenant_id).await?.into()]);
         let sql = "INSERT INTO webhooks (id, project_id, tenant_id, url, description, secret_enc, events, created_at,
-                       updated_at, version)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, 1)";
+                       updated_at, announced_seq, version)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, 1)";
         view.execute(sql, all).await?;
         Ok(self.unaudited(needed(self.webhook(new.id).await?, "webhook")?))
     }
@@ -143,8 +150,15 @@ impl Tx {
         within(by, Scope::Tenant(before.project_id, before.tenant_id))?;
         changed = Webhook { project_id: before.project_id, tenant_id: before.tenant_id, ..changed };
         // Whoever sends elsewhere or again begins anew.
-        if changed.url != before.url || (before.disabled.is_some() && changed.disabled.is_none()) {
+        let again = before.disabled.is_some() && changed.disabled.is_none();
+        if changed.url != before.url || again {
             changed.failing_since = None;
+        }
+        if again {
+            // What happened meanwhile is not told.
+            let head = chained(&self.work.view, before.tenant_id).await?;
+            let sql = "UPDATE webhooks SET announced_seq = $2 WHERE id = $1";
+            self.work.view.execute(sql, values![changed.id, head]).await?;
         }
         let (disabled_at, disabled_by) = changed.disabled.unzip();
         let all = vec![

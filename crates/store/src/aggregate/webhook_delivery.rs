@@ -1,22 +1,20 @@
 //! Deliveries of events to webhooks.
 //!
-//! The trail is the outbox: an event lies in it from the commit of its change on. When it joins its chain, in that
-//! transaction, a delivery is made for each webhook that wants it; then a job sends it. A claim is a lease, so that what a
-//! process took on and did not finish is sent again: at least once, by the same id, in no promised order.
+//! The trail is the outbox: an event lies in it from the commit of its change on. Once it has joined its tenant's chain, a job
+//! makes a delivery for each webhook that wants it (`webhook_announcement`); then a job sends it. A claim is a lease, so that
+//! what a process took on and did not finish is sent again: at least once, by the same id, in no promised order.
 
 use std::time::Duration;
 
 use authz::{Authorized, Scope, action::ManageWebhooks};
 use domain::{
-    AuditEventId, TenantId, Timestamp, WebhookDeliveryId, WebhookId,
-    audit::AuditEvent,
-    model::{Delivery, DeliveryState, DisabledBy, EventPattern, Webhook},
+    AuditEventId, Timestamp, WebhookDeliveryId, WebhookId,
+    model::{Delivery, DeliveryState, DisabledBy, Webhook},
 };
 
-use super::{page::MAX_LIMIT, webhook::Webhooks, within};
+use super::{page::MAX_LIMIT, webhook::Webhooks, webhook_announcement::MAX_PENDING, within};
 use crate::{
     SessionTx, Store, StoreError, Tx, Unaudited, View,
-    aggregate::decision::among,
     tx::{Reader, Work},
     value::{Row, Value, values},
 };
@@ -24,7 +22,7 @@ use crate::{
 /// Deliveries of one webhook that are claimed at once: a slow receiver holds up nobody but itself.
 const EACH: u32 = 4;
 
-/// Deliveries that one replay sends again, at most.
+/// Deliveries that one replay sends again, at most; fewer where more than that would wait then.
 pub const MAX_REPLAYED: u32 = 10_000;
 
 /// Rows deleted in one transaction.
@@ -141,8 +139,9 @@ pub trait Deliveries: Reader {
 impl<R: Reader> Deliveries for R {}
 
 impl SessionTx {
-    /// Takes on deliveries that are due, at most `limit` and a few of each webhook. Nobody else gets them for `lease`,
-    /// within which they are to be [noted](Self::note_sent). Those of a webhook that is disabled, or `busy`, wait.
+    /// Takes on deliveries that are due, at most `limit` and a few of each webhook: first of those behind `after`, then
+    /// around. Nobody else gets them for `lease`, within which they are to be [noted](Self::note_sent). Those of a webhook
+    /// that is disabled, or `busy`, wait.
     ///
     /// # Errors
     /// Of the database.
@@ -150,18 +149,18 @@ impl SessionTx {
         &self,
         limit: u32,
         lease: Duration,
-        busy: &[WebhookId],
+        (after, busy): (WebhookId, &[WebhookId]),
     ) -> Result<Vec<Delivery>, StoreError> {
         let Work { view, now, .. } = &self.work;
-        let numbers: Vec<String> = (3..3 + busy.len()).map(|number| format!("${number}")).collect();
+        let numbers: Vec<String> = (4..4 + busy.len()).map(|number| format!("${number}")).collect();
         let others = if busy.is_empty() { String::new() } else { format!("AND id NOT IN ({})", numbers.join(", ")) };
         let sql = format!(
             "SELECT id FROM webhooks WHERE disabled_at IS NULL {others} AND EXISTS (
                  SELECT 1 FROM webhook_deliveries AS it
                  WHERE it.webhook_id = webhooks.id AND it.state = 'pending' AND it.next_at <= $1)
-             ORDER BY id LIMIT $2"
+             ORDER BY (id <= $3), id LIMIT $2"
         );
-        let all = values![*now, limit].into_iter().chain(busy.iter().copied().map(Value::from)).collect();
+        let all = values![*now, limit, after].into_iter().chain(busy.iter().copied().map(Value::from)).collect();
         let mut ids = Vec::new();
         for webhook in view.all(&sql, all, |row| row.at::<WebhookId>("id")).await? {
             let sql = "SELECT id FROM webhook_deliveries WHERE webhook_id = $1 AND state = 'pending' AND next_at <= $2
@@ -175,7 +174,17 @@ impl SessionTx {
             let sql = "UPDATE webhook_deliveries SET epoch = epoch + 1, attempts = attempts + 1, attempted_at = $2,
                            next_at = $3
                        WHERE id = $1 AND state = 'pending' AND next_at <= $2 RETURNING *";
-            claimed.extend(view.all(sql, values![id, *now, *now + lease], read).await?);
+            for row in view.query(sql, values![id, *now, *now + lease]).await? {
+                match read(&row) {
+                    Ok(delivery) => claimed.push(delivery),
+                    // One that cannot be read keeps no other waiting.
+                    Err(error) => {
+                        tracing::error!(webhook.delivery_id = %id, %error, "a delivery cannot be read and is given up");
+                        let sql = "UPDATE webhook_deliveries SET state = 'failed', error = $2 WHERE id = $1";
+                        view.execute(sql, values![id, error.to_string()]).await?;
+                    }
+                }
+            }
         }
         Ok(claimed)
     }
@@ -242,7 +251,8 @@ impl Tx {
         which: &Replay,
     ) -> Result<Unaudited<u64>, StoreError> {
         within(by, Scope::Tenant(webhook.project_id, webhook.tenant_id))?;
-        let mut all = values![webhook.id, self.work.now, MAX_REPLAYED];
+        let room = u64::from(MAX_PENDING / 2).saturating_sub(pending(&self.work.view, webhook.id).await?);
+        let mut all = values![webhook.id, self.work.now, room.min(MAX_REPLAYED.into())];
         let chosen = match which {
             Replay::One(id) => {
                 all.extend(values![*id]);
@@ -267,32 +277,10 @@ impl Tx {
     }
 }
 
-/// Makes the deliveries of events that join their chains, for the webhooks there are now.
-pub(crate) async fn announce(view: &View, now: Timestamp, events: &[AuditEvent]) -> Result<(), StoreError> {
-    let mut tenants: Vec<TenantId> = events.iter().filter_map(|event| event.entry.tenant_id).collect();
-    tenants.sort_unstable();
-    tenants.dedup();
-    let asked = tenants.into_iter().map(Value::from).collect();
-    let wanted = |row: &Row| {
-        let events: Vec<EventPattern> = row.json("events")?;
-        Ok((row.at::<TenantId>("tenant_id")?, row.at::<WebhookId>("id")?, events))
-    };
-    let sql = "SELECT id, tenant_id, events FROM webhooks WHERE disabled_at IS NULL AND tenant_id IN";
-    let webhooks = among(view, sql, asked, wanted).await?;
-    for event in events {
-        let entry = &event.entry;
-        let (Some(project), Some(tenant)) = (entry.project_id, entry.tenant_id) else { continue };
-        let mine = webhooks.iter().filter(|(of, ..)| *of == tenant);
-        for (_, webhook, _) in mine.filter(|(.., events)| events.iter().any(|it| it.matches(&entry.action))) {
-            let id: WebhookDeliveryId = super::audit::fresh_id(now);
-            let sql = "INSERT INTO webhook_deliveries (id, webhook_id, project_id, tenant_id, event_id, action, state,
-                           attempts, epoch, next_at, since, created_at)
-                       VALUES ($1, $2, $3, $4, $5, $6, 'pending', 0, 0, $7, $7, $7)
-                       ON CONFLICT (webhook_id, event_id) DO NOTHING";
-            view.execute(sql, values![id, *webhook, project, tenant, event.id, &entry.action, now]).await?;
-        }
-    }
-    Ok(())
+/// How many deliveries of a webhook wait.
+pub(super) async fn pending(view: &View, webhook: WebhookId) -> Result<u64, StoreError> {
+    let sql = "SELECT COUNT(*) AS waiting FROM webhook_deliveries WHERE webhook_id = $1 AND state = 'pending'";
+    Ok(view.first(sql, values![webhook], |row| row.at("waiting")).await?.unwrap_or_default())
 }
 
 impl Store {

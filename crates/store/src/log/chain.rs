@@ -5,11 +5,12 @@
 //! never sees: who can write to the database can change, take away and add rows, but cannot make the head that belongs to
 //! what they made. A head that does not fit its seal is never sealed again, so what was done is seen from then on.
 //!
-//! The trail is the outbox of webhooks as well: what joins a chain is announced in the same transaction.
+//! The trail is the outbox of webhooks as well: what has joined a chain is announced from it afterwards
+//! ([`announce`](crate::SessionTx::announce)).
 
 use std::collections::HashMap;
 
-use domain::{TenantId, Timestamp, audit::Flaw};
+use domain::{TenantId, audit::Flaw};
 
 use super::{
     chain_row::{self, BEGINNING, Broken, ChainedRow, Verifier},
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     Store, StoreError, View,
-    aggregate::{audit, tenant::Tenants, webhook_delivery},
+    aggregate::{audit, tenant::Tenants},
     reseal::SealedColumn,
     tx::Reader,
     value::{Row, values},
@@ -27,7 +28,7 @@ use crate::{
 /// Rows that are read at once.
 const BATCH: u32 = 1000;
 
-fn place(chain: &str) -> String {
+pub(super) fn place(chain: &str) -> String {
     format!("audit_chains.proof_enc:{chain}")
 }
 
@@ -72,12 +73,11 @@ pub struct ChainReport {
 }
 
 impl Store {
-    /// Chains up to `limit` unchained rows, oldest first, and announces them; says how many there were. Called about once
-    /// a second.
+    /// Chains up to `limit` unchained rows, oldest first; says how many there were. Called about once a second.
     ///
     /// # Errors
     /// Of the database. Nothing is chained then.
-    pub async fn chain_audit(&self, limit: u32, now: Timestamp) -> Result<usize, StoreError> {
+    pub async fn chain_audit(&self, limit: u32) -> Result<usize, StoreError> {
         let view = self.begin_state().await?;
         // One at a time: whoever chains holds the first chain's row, which is made here if it is not there yet.
         let begun = view.sealer().seal(&place(audit::PLATFORM), format!("0:{BEGINNING}").as_bytes())?;
@@ -88,8 +88,7 @@ impl Store {
         .await?;
         view.query(&view.locking("SELECT seq FROM audit_chains WHERE chain = $1"), values![audit::PLATFORM]).await?;
         let sql = format!("{} WHERE chain_seq IS NULL ORDER BY received, id LIMIT $1", audit::SELECT);
-        let rows = view.all(&sql, values![limit], |row| Ok((chain_row::read(row)?, audit::event(row)?))).await?;
-        let (mut rows, events): (Vec<ChainedRow>, Vec<_>) = rows.into_iter().unzip();
+        let mut rows = view.all(&sql, values![limit], chain_row::read).await?;
         let mut heads: HashMap<String, (Head, (u64, String))> = HashMap::new();
         for row in &mut rows {
             if !heads.contains_key(&row.chain) {
@@ -122,7 +121,6 @@ impl Store {
             let seal = before.is_intact(&view, &chain).await?;
             set_head(&view, &chain, &last, seal).await?;
         }
-        webhook_delivery::announce(&view, now, &events).await?;
         view.commit().await?;
         Ok(rows.len())
     }
@@ -199,24 +197,14 @@ impl Store {
         Ok(((head.seq, head.hash), checkpoint.map(|(it, _)| it)))
     }
 
-    /// Seals the heads of chains that an older release left without. Called once, when its schema is brought up to date:
-    /// later, a head without a seal is one that somebody took away.
-    pub(crate) async fn seal_heads(&self) -> Result<(), StoreError> {
-        loop {
-            let view = self.begin_state().await?;
-            let sql = view.locking(&format!(
-                "SELECT chain, seq, hash FROM audit_chains WHERE proof_enc IS NULL ORDER BY chain LIMIT {BATCH}"
-            ));
-            let read = |row: &Row| Ok((row.at::<String>("chain")?, (row.at::<u64>("seq")?, row.at::<String>("hash")?)));
-            let heads = view.all(&sql, Vec::new(), read).await?;
-            if heads.is_empty() {
-                return view.commit().await;
-            }
-            for (chain, last) in &heads {
-                set_head(&view, chain, last, true).await?;
-            }
-            view.commit().await?;
-        }
+    /// Chains behind `after`, in the order of their names, each with number and hash of its last row; at most 1000.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn chain_heads(&self, after: &str) -> Result<Vec<(String, u64, String)>, StoreError> {
+        let sql = "SELECT chain, seq, hash FROM audit_chains WHERE chain > $1 ORDER BY chain LIMIT $2";
+        let read = |row: &Row| Ok((row.at("chain")?, row.at("seq")?, row.at("hash")?));
+        Reader::view(self).await?.all(sql, values![after, BATCH], read).await
     }
 }
 
@@ -243,7 +231,12 @@ fn unsealed(view: &View, chain: &str, proof: &[u8]) -> Option<(u64, String)> {
     Some((seq.parse().ok()?, hash.to_owned()))
 }
 
-async fn set_head(view: &View, chain: &str, (seq, hash): &(u64, String), seal: bool) -> Result<(), StoreError> {
+pub(super) async fn set_head(
+    view: &View,
+    chain: &str,
+    (seq, hash): &(u64, String),
+    seal: bool,
+) -> Result<(), StoreError> {
     let proof = seal.then(|| view.sealer().seal(&place(chain), format!("{seq}:{hash}").as_bytes())).transpose()?;
     view.execute(
         "INSERT INTO audit_chains (chain, seq, hash, proof_enc) VALUES ($1, $2, $3, $4)

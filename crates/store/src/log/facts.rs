@@ -39,6 +39,7 @@ fn expiry(fact: &Fact, now: Timestamp) -> Timestamp {
         Fact::UserGeneration { .. }
         | Fact::TenantGeneration { .. }
         | Fact::BindingsChanged { .. }
+        | Fact::TenantBindingsChanged { .. }
         | Fact::KeyChanged { .. }
         | Fact::AllBindingsChanged => now + HORIZON,
     }
@@ -129,7 +130,13 @@ pub trait Facts: Reader {
             let sql = "SELECT body FROM facts WHERE expires > $1 ORDER BY id";
             let mut facts = view.all(sql, values![now], |row| row.json::<Fact>("body")).await?;
             let of_copies = |fact: &Fact| {
-                matches!(fact, Fact::BindingsChanged { .. } | Fact::KeyChanged { .. } | Fact::AllBindingsChanged)
+                matches!(
+                    fact,
+                    Fact::BindingsChanged { .. }
+                        | Fact::TenantBindingsChanged { .. }
+                        | Fact::KeyChanged { .. }
+                        | Fact::AllBindingsChanged
+                )
             };
             facts.retain(|fact| !of_copies(fact));
             let sql =

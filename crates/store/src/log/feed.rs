@@ -217,3 +217,11 @@ pub(super) async fn is_published(view: &View, kind: EntityKind, id: Uuid) -> Res
                UNION ALL SELECT 1 FROM pending_changes WHERE kind = $1 AND entity_id = $2 LIMIT 1";
     Ok(!view.query(sql, values![kind.as_str(), id]).await?.is_empty())
 }
+
+/// The oldest reader of an entity as gateways know it, also by the rules of this release; 0 for one they do not.
+pub(super) async fn min_reader(view: &View, key: &EntityKey) -> Result<u32, StoreError> {
+    let sql = format!("{CHANGE} WHERE log.kind = $1 AND log.entity_id = $2");
+    let known = view.first(&sql, values![key.kind.as_str(), key.id], |row| change(view, row)).await?;
+    let of = |it: Change| it.entity.map(|entity| entity.min_reader().max(it.min_reader));
+    Ok(known.and_then(of).unwrap_or_default())
+}

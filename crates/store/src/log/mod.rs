@@ -13,6 +13,8 @@ pub(crate) mod facts;
 pub(crate) mod feed;
 pub(crate) mod prune;
 pub(crate) mod publish;
+pub(crate) mod readers;
 pub(crate) mod republish;
 pub(crate) mod retention;
 pub(crate) mod tick;
+pub(crate) mod unsealed;

@@ -15,7 +15,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-use super::feed;
+use super::{feed, readers};
 use crate::{
     StoreError,
     aggregate::{certificate, issuer::Issuers, project, role::Roles, signing_key, upstream},
@@ -38,9 +38,12 @@ pub(crate) enum Effect {
 
 /// Leaves an entity's new state.
 async fn leave(work: &Work, entity: &Entity, effect: Effect) -> Result<(), StoreError> {
-    let key = entity.key();
+    let (key, min_reader) = (entity.key(), entity.min_reader());
+    if work.is_for_readers() {
+        readers::can_read(work, &key, min_reader).await?;
+    }
     let (body, sealed) = feed::stored(&work.view, &key, entity)?;
-    insert(work, &key, entity.min_reader(), effect, (body, sealed)).await
+    insert(work, &key, min_reader, effect, (body, sealed)).await
 }
 
 /// Leaves an entity's tombstone, if anybody was ever told of it.

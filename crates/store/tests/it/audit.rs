@@ -1,5 +1,7 @@
 //! The audit trail.
 
+use std::time::Duration;
+
 use authz::{Caller, Context, PermissionSet, Scope, action::*};
 use domain::{
     TenantId,
@@ -50,7 +52,45 @@ pub(crate) async fn every_change_is_in_the_trail_with_who_did_it(db: Database) {
 
 /// Chains everything.
 pub(crate) async fn chain_all(store: &Store) {
-    while store.chain_audit(100, NOW).await.unwrap() > 0 {}
+    while store.chain_audit(100).await.unwrap() > 0 {}
+}
+
+pub(crate) async fn a_list_of_heads_to_be_sealed_that_is_not_ours_seals_none(db: Database) {
+    let store = world(&db).await;
+    chain_all(&store).await;
+    db.behind(&format!("UPDATE audit_chains SET proof_enc = NULL WHERE chain = '{ACME}'")).await;
+    let list = "INSERT INTO unsealed_heads (chain, seq, hash) SELECT chain, seq, hash FROM audit_chains";
+    db.behind(&format!("{list} WHERE proof_enc IS NULL")).await;
+    for proof in ["", "'x'"] {
+        if !proof.is_empty() {
+            let proof = if db.postgres().await.is_some() { "'x'::bytea" } else { "x'00'" };
+            db.behind(&format!("INSERT INTO unsealed_heads_proof (id, proof_enc) VALUES (1, {proof})")).await;
+        }
+        store.migrate().await.unwrap();
+        assert_eq!(broken(&store, ACME).await.map(|(_, flaw)| flaw), Some(Flaw::Head));
+    }
+    assert!(broken(&store, GLOBEX).await.is_none());
+    let heads = store.chain_heads("").await.unwrap();
+    let globex = report(&store, Some(GLOBEX)).await;
+    assert!(heads.contains(&(GLOBEX.to_string(), globex.head.0, globex.head.1)), "{heads:?}");
+    let after: Vec<_> = heads.iter().filter(|(chain, ..)| *chain > ACME.to_string()).cloned().collect();
+    assert_eq!(store.chain_heads(&ACME.to_string()).await.unwrap(), after, "in the order of their names");
+}
+
+pub(crate) async fn of_many_that_want_a_turn_one_gets_it_and_the_next_after_the_pause(db: Database) {
+    let store = world(&db).await;
+    let hour = Duration::from_secs(3600);
+    let turn = async |at| {
+        let taken =
+            store.write_session(Scope::Platform, at, |tx| async move { tx.take_turn("audit_heads", hour).await });
+        taken.await.map_err(|error: StoreError| error).unwrap()
+    };
+    let all = futures::future::join_all((0..8).map(|_| turn(NOW))).await;
+    assert_eq!(all.into_iter().filter(|it| *it).count(), 1);
+    assert!(!turn(NOW + hour - Duration::from_millis(1)).await);
+    assert!(turn(NOW + hour).await);
+    db.behind(&format!("UPDATE turns SET next_at = {}", (NOW + hour * 1000).millis())).await;
+    assert!(turn(NOW + hour).await, "nobody puts it off for longer");
 }
 
 async fn report(store: &Store, tenant: Option<TenantId>) -> ChainReport {
@@ -63,7 +103,7 @@ async fn broken(store: &Store, tenant: TenantId) -> Option<(u64, Flaw)> {
 
 pub(crate) async fn the_chain_of_each_tenant_holds_and_tampering_breaks_it(db: Database) {
     let store = world(&db).await;
-    let (a, b) = tokio::join!(store.chain_audit(5, NOW), store.chain_audit(100, NOW));
+    let (a, b) = tokio::join!(store.chain_audit(5), store.chain_audit(100));
     assert!(a.unwrap() + b.unwrap() > 5);
     chain_all(&store).await;
     for tenant in [None, Some(ACME), Some(GLOBEX)] {

@@ -270,3 +270,48 @@ pub(crate) async fn who_is_let_in_is_told_to_gateways_that_understand_it(db: Dat
     let told = store.tick(NOW).await.unwrap().changes.into_iter().find(|it| it.key.id == ACME.uuid()).unwrap();
     assert_eq!(told.min_reader, 1, "any gateway reads a tenant without rules");
 }
+
+/// A gateway of the fleet that serves everything here says what it reads.
+pub(crate) async fn reported(store: &store::Store, reader: u32, last_seen: domain::Timestamp) {
+    let history = store.head().await.unwrap().history;
+    let node = &GatewayNode {
+        id: Id::new(Uuid::from_u128(9)),
+        name: "edge-1".into(),
+        fleet: "default".into(),
+        report: GatewayReport { revision: 0, applied: domain::Seq::ZERO, reader, lease_until: NOW },
+        last_seen,
+    };
+    let noted =
+        store.write_session(authz::Scope::Platform, NOW, |tx| async move { tx.report_gateway(node, history).await });
+    noted.await.unwrap();
+}
+
+pub(crate) async fn nothing_is_saved_that_a_gateway_which_is_there_could_not_read(db: Database) {
+    let store = world(&db).await;
+    let said = async |reader, last_seen| reported(&store, reader, last_seen).await;
+    let bounded = async |tenant, connections| {
+        let mut it = store.tenant(tenant).await.unwrap().unwrap();
+        it.admission.connections = Some(connections);
+        change!(store, |tx, it| tx.update_tenant(&system(), it.clone())).map(|_| ())
+    };
+    said(3, NOW).await;
+    let refused = bounded(ACME, 100).await;
+    let Err(StoreError::Rule { code: "gateway_too_old", detail }) = refused else { panic!("{refused:?}") };
+    assert!(detail.contains("`edge-1` of fleet `default`"), "{detail}");
+    assert!(store.tenant(ACME).await.unwrap().unwrap().admission.connections.is_none(), "nothing is saved");
+    let mut named = store.tenant(ACME).await.unwrap().unwrap();
+    named.name = "Acme Ltd".into();
+    change!(store, |tx, named| tx.update_tenant(&system(), named.clone())).unwrap();
+    // One that is gone is waited for no longer; one that has come back is served what it could not read before either.
+    said(3, NOW - Duration::from_secs(61)).await;
+    bounded(ACME, 100).await.unwrap();
+    store.tick(NOW).await.unwrap();
+    said(3, NOW).await;
+    bounded(ACME, 50).await.unwrap();
+    let step = domain::model::TenantTransition::Suspend;
+    change!(store, |tx| tx.step_tenant(&system(), ACME, step)).unwrap();
+    assert!(bounded(GLOBEX, 50).await.is_err());
+    // One of a fleet that serves nothing of it does not count.
+    db.behind("UPDATE gateways SET fleet = 'elsewhere'").await;
+    bounded(GLOBEX, 50).await.unwrap();
+}

@@ -1,16 +1,18 @@
 //! Groups: what is bound to one, all its members hold, from when they come in to when they leave.
 
+use authz::action::{ManageGroups, ManageUsers};
 use domain::{
-    Fact, GroupId,
+    Fact, GroupId, Secret,
     model::{NewGroup, NewRoleBinding, RoleSubject, builtin},
 };
 use store::{
-    Page, Store, StoreError,
+    Administrators, Audited, Page, Store, StoreError,
     list::{GroupList, Selection},
     read::*,
 };
 
 use crate::{
+    edge,
     harness::{Database, NOW},
     identity::{facts, with_builtin_roles},
     world::*,
@@ -77,6 +79,41 @@ pub(crate) async fn a_binding_taken_from_a_group_is_told_of_whoever_came_in_mean
     }
 }
 
+pub(crate) async fn a_binding_on_a_large_group_is_one_fact_of_its_tenant(db: Database) {
+    let store = world(&db).await;
+    let group = group(&store).await;
+    let (by, by_group) = (&system::<ManageUsers>(), &system::<ManageGroups>());
+    let filled = store.write(by, NOW, |tx| async move {
+        for n in 0..200 {
+            let new = user(fresh(), &format!("member-{n}"));
+            let id = new.id;
+            tx.created(tx.insert_user(by, new).await?).await?;
+            tx.created(tx.insert_membership(by, membership(ACME, id)).await?).await?;
+            tx.created(tx.insert_group_member(by_group, (ACME, group), id).await?).await?;
+        }
+        Ok::<_, StoreError>(Audited::unchanged(()))
+    });
+    filled.await.unwrap();
+    store.tick(NOW).await.unwrap();
+    let given = bound(group, builtin::AUDITOR);
+    change!(store, |tx, given| tx.insert_role_binding(&system(), given.clone())).unwrap();
+    let told = facts(&store.tick(NOW).await.unwrap().facts);
+    assert_eq!(told, [Fact::TenantBindingsChanged { tenant: ACME }], "201 members");
+    change!(store, |tx| tx.delete_role_binding(&system(), given.id)).unwrap();
+    let told = facts(&store.tick(NOW).await.unwrap().facts);
+    assert_eq!(told, [Fact::TenantBindingsChanged { tenant: ACME }]);
+    // A gateway that does not know that fact could apply nothing behind it.
+    edge::reported(&store, 4, NOW).await;
+    let given = bound(group, builtin::AUDITOR);
+    change!(store, |tx, given| tx.insert_role_binding(&system(), given.clone())).unwrap();
+    let told = facts(&store.tick(NOW).await.unwrap().facts);
+    assert_eq!(told.len(), 201, "each is named");
+    assert!(
+        told.iter().all(|fact| matches!(fact, Fact::BindingsChanged { tenant, .. } if *tenant == ACME)),
+        "{told:?}"
+    );
+}
+
 pub(crate) async fn who_leaves_a_tenant_leaves_its_groups(db: Database) {
     let store = world(&db).await;
     let group = group(&store).await;
@@ -110,7 +147,7 @@ pub(crate) async fn groups_are_invisible_to_other_tenants_and_take_their_own_mem
 pub(crate) async fn a_tenant_is_administered_by_who_is_active_of_their_own_or_by_a_group(db: Database) {
     let store = world(&db).await;
     let group = group(&store).await;
-    let is = async || store.is_administered(ACME).await.unwrap();
+    let is = async || store.is_administered(ACME, Administrators::Any).await.unwrap();
     assert!(!is().await);
     let given = bound(group, builtin::ADMIN);
     change!(store, |tx, given| tx.insert_role_binding(&system(), given.clone())).unwrap();
@@ -123,5 +160,16 @@ pub(crate) async fn a_tenant_is_administered_by_who_is_active_of_their_own_or_by
     ann.status = domain::model::UserStatus::Disabled;
     change!(store, |tx, ann| tx.update_user(&system(), ann.clone())).unwrap();
     assert!(!is().await);
-    assert!(!store.is_administered(GLOBEX).await.unwrap());
+    assert!(!store.is_administered(GLOBEX, Administrators::Any).await.unwrap());
+    // Who could not sign in here now does not stand in for an emergency administrator.
+    ann = store.user(ANN).await.unwrap().unwrap();
+    ann.status = domain::model::UserStatus::Active;
+    change!(store, |tx, ann| tx.update_user(&system(), ann.clone())).unwrap();
+    let signs_in = async || store.is_administered(ACME, Administrators::WithPassword).await.unwrap();
+    assert!(is().await && !signs_in().await, "without a password");
+    let hash = Secret::new("$argon2id$x".to_owned());
+    change!(store, |tx, hash| tx.set_password(&system(), ANN, hash, true)).unwrap();
+    assert!(!signs_in().await, "with one that is to be changed");
+    change!(store, |tx, hash| tx.set_password(&system(), ANN, hash, false)).unwrap();
+    assert!(signs_in().await);
 }

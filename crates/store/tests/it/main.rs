@@ -73,6 +73,8 @@ conformance! {
     audit:
         a_change_of_any_column_of_a_row_is_found,
         a_head_that_was_moved_does_not_fit_its_seal_and_never_will,
+        a_list_of_heads_to_be_sealed_that_is_not_ours_seals_none,
+        of_many_that_want_a_turn_one_gets_it_and_the_next_after_the_pause,
         a_users_personal_data_goes_and_the_chain_holds,
         an_export_is_checked_without_the_database,
         every_change_is_in_the_trail_with_who_did_it,
@@ -125,6 +127,7 @@ conformance! {
         an_upstream_is_told_of_with_its_key_and_stored_sealed,
         an_upstreams_key_is_exchanged_with_two_valid_in_between,
         gateways_are_known_by_their_last_report,
+        nothing_is_saved_that_a_gateway_which_is_there_could_not_read,
         of_two_exchanges_at_once_one_is_begun,
         who_is_let_in_is_told_to_gateways_that_understand_it;
     email_domains:
@@ -178,6 +181,8 @@ conformance! {
         the_key_set_holds_every_key_that_was_not_retired;
     life_cycle:
         a_dedicated_project_goes_with_its_last_tenant,
+        a_purge_is_announced_once_claimed_by_one_and_put_off_when_it_fails,
+        what_is_many_goes_some_at_a_time_and_goes_on_where_it_was_cut_off,
         a_tenant_that_is_not_on_hold_for_long_enough_is_not_purged,
         a_trial_that_was_prolonged_meanwhile_goes_on,
         no_table_of_tenants_is_forgotten,
@@ -217,6 +222,8 @@ conformance! {
         an_event_is_left_with_its_change_or_not_at_all,
         events_are_invisible_to_other_tenants,
         of_those_who_claim_at_once_one_gets_each_event,
+        one_tenants_many_events_hold_up_nobody_elses,
+        owners_take_turns_however_many_are_before_them,
         what_a_process_did_not_finish_is_due_again_and_no_longer_its_own;
     products:
         a_tenant_asks_once_and_waits_for_the_answer,
@@ -251,6 +258,7 @@ conformance! {
         signing_out_refuses_the_token_and_ends_the_session;
     groups:
         a_binding_taken_from_a_group_is_told_of_whoever_came_in_meanwhile,
+        a_binding_on_a_large_group_is_one_fact_of_its_tenant,
         a_group_grants_nothing_without_a_binding_and_all_of_it_to_its_members,
         a_tenant_is_administered_by_who_is_active_of_their_own_or_by_a_group,
         groups_are_invisible_to_other_tenants_and_take_their_own_members_only,
@@ -282,8 +290,11 @@ conformance! {
         revoking_a_tenants_tokens_raises_its_generation;
     webhooks:
         a_delivery_is_noted_by_who_holds_it_and_replayed_on_demand,
+        a_delivery_that_cannot_be_read_is_given_up_and_holds_up_no_other,
+        a_webhook_for_which_too_many_wait_is_stopped_and_told_of_what_comes_later,
         a_webhook_that_takes_nothing_is_stopped_by_one_of_many,
         of_those_who_claim_deliveries_at_once_one_gets_each,
         webhooks_are_invisible_to_other_tenants_and_their_secrets_sealed,
+        webhooks_take_turns_however_many_are_before_them,
         what_joins_the_trail_is_announced_to_who_wants_it_once;
 }

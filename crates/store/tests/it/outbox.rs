@@ -32,8 +32,18 @@ async fn leave(store: &Store, event: &NewOutboxEvent) {
 }
 
 async fn claim(store: &Store, at: domain::Timestamp, limit: u32) -> Vec<OutboxEvent> {
-    let claimed = store
-        .write_session(Scope::Platform, at, |tx| async move { tx.claim_outbox(OutboxKind::Mail, limit, LEASE).await });
+    claim_behind(store, at, limit, uuid::Uuid::nil()).await.0
+}
+
+async fn claim_behind(
+    store: &Store,
+    at: domain::Timestamp,
+    limit: u32,
+    after: uuid::Uuid,
+) -> (Vec<OutboxEvent>, uuid::Uuid) {
+    let claimed = store.write_session(Scope::Platform, at, |tx| async move {
+        tx.claim_outbox(OutboxKind::Mail, limit, LEASE, after).await
+    });
     claimed.await.map_err(|error: StoreError| error).unwrap()
 }
 
@@ -79,6 +89,43 @@ pub(crate) async fn of_those_who_claim_at_once_one_gets_each_event(db: Database)
     let rest = claim(&store, NOW, 20).await.len();
     assert_eq!(ids.len() + rest, 20, "none lost");
     assert!(claim(&store, NOW, 20).await.is_empty());
+}
+
+pub(crate) async fn one_tenants_many_events_hold_up_nobody_elses(db: Database) {
+    let store = world(&db).await;
+    for n in 0..50 {
+        leave(&store, &event(ACME, &n.to_string())).await;
+    }
+    let (others, platforms) =
+        (event(GLOBEX, "x"), NewOutboxEvent { project_id: None, tenant_id: None, ..event(ACME, "y") });
+    for late in [&others, &platforms] {
+        leave(&store, late).await;
+    }
+    let first = claim(&store, NOW, 6).await;
+    let ids: BTreeSet<_> = first.iter().map(|event| event.id).collect();
+    assert!(ids.contains(&others.id) && ids.contains(&platforms.id), "{first:?}");
+    assert_eq!(first.iter().filter(|event| event.tenant_id == Some(ACME)).count(), 4, "and what is free is used");
+    assert_eq!(claim(&store, NOW, 100).await.len(), 46);
+}
+
+pub(crate) async fn owners_take_turns_however_many_are_before_them(db: Database) {
+    let store = world(&db).await;
+    // Ids of one moment and of years later, as tenants have them.
+    let owners: Vec<domain::ProjectId> =
+        (1..=9).map(|n| domain::Id::new(uuid::Uuid::from_u128((0x019a_u128 << 112) + (1 << (10 * n))))).collect();
+    for owner in &owners {
+        for n in 0..4 {
+            let mine = NewOutboxEvent { project_id: Some(*owner), tenant_id: None, ..event(ACME, &n.to_string()) };
+            leave(&store, &mine).await;
+        }
+    }
+    let (mut after, mut served) = (uuid::Uuid::nil(), BTreeSet::new());
+    for _ in 0..3 {
+        let (claimed, last) = claim_behind(&store, NOW, 4, after).await;
+        after = last;
+        served.extend(claimed.into_iter().filter_map(|event| event.project_id));
+    }
+    assert_eq!(served.into_iter().collect::<Vec<_>>(), owners, "four at a time, and then around");
 }
 
 pub(crate) async fn what_a_process_did_not_finish_is_due_again_and_no_longer_its_own(db: Database) {

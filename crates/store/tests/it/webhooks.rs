@@ -13,7 +13,7 @@ use domain::{
 };
 use serde_json::json;
 use store::{
-    Audited, DeliveryQuery, Replay, Reported, Sent, Store, StoreError,
+    Announced, Audited, DeliveryQuery, MAX_PENDING, Replay, Reported, Sent, Store, StoreError,
     list::{Selection, WebhookList},
     read::*,
 };
@@ -64,9 +64,33 @@ async fn happen(store: &Store, tenant: TenantId, action: &str) {
     store.write(by, NOW, |tx| async move { tx.append_audit(by, fresh(), reported).await }).await.unwrap();
 }
 
+/// Has everything join its chain and be announced; how many deliveries that made.
+async fn tell_all(store: &Store) -> u64 {
+    chain_all(store).await;
+    let mut all = 0;
+    let begin = WebhookId::new(uuid::Uuid::nil());
+    loop {
+        let behind = store.webhooks_behind(begin, 10).await.unwrap();
+        if behind.is_empty() {
+            return all;
+        }
+        for id in behind {
+            if let Announced::Made(made) = announce(store, id).await {
+                all += made;
+            }
+        }
+    }
+}
+
+async fn announce(store: &Store, id: WebhookId) -> Announced {
+    let announced = store.write_session(Scope::Platform, NOW, |tx| async move { tx.announce(id).await });
+    announced.await.map_err(|error: StoreError| error).unwrap()
+}
+
 async fn claim(store: &Store, at: Timestamp, busy: &[WebhookId]) -> Vec<Delivery> {
-    let claimed =
-        store.write_session(Scope::Platform, at, |tx| async move { tx.claim_deliveries(100, LEASE, busy).await });
+    let claimed = store.write_session(Scope::Platform, at, |tx| async move {
+        tx.claim_deliveries(100, LEASE, (WebhookId::new(uuid::Uuid::nil()), busy)).await
+    });
     claimed.await.map_err(|error: StoreError| error).unwrap()
 }
 
@@ -83,9 +107,10 @@ pub(crate) async fn what_joins_the_trail_is_announced_to_who_wants_it_once(db: D
     for action in ["order.approved", "invoice.sent"] {
         happen(&store, ACME, action).await;
     }
-    let (one, two) = tokio::join!(store.chain_audit(100, NOW), store.chain_audit(100, NOW));
+    let (one, two) = tokio::join!(store.chain_audit(100), store.chain_audit(100));
     assert!(one.unwrap() + two.unwrap() >= 2);
-    chain_all(&store).await;
+    let made = futures::future::join_all((0..6).map(|_| tell_all(&store))).await;
+    assert_eq!(made.into_iter().sum::<u64>(), 6, "what happened, and that the webhooks were made: each once");
     let actions = async |id| {
         let made = store.deliveries(id, &ALL).await.unwrap();
         made.into_iter().map(|it| it.action).filter(|action| !action.starts_with("webhook.")).collect::<Vec<_>>()
@@ -103,7 +128,7 @@ pub(crate) async fn of_those_who_claim_deliveries_at_once_one_gets_each(db: Data
     for _ in 0..6 {
         happen(&store, ACME, "order.approved").await;
     }
-    chain_all(&store).await;
+    tell_all(&store).await;
     let all = futures::future::join_all((0..6).map(|_| claim(&store, NOW, &[]))).await;
     let mut ids: Vec<_> = all.into_iter().flatten().map(|it| it.id).collect();
     // A few of each at a time; none is claimed twice and none is lost.
@@ -124,7 +149,7 @@ pub(crate) async fn a_delivery_is_noted_by_who_holds_it_and_replayed_on_demand(d
     let store = world(&db).await;
     let hook = webhook(&store, ACME, "order.*").await;
     happen(&store, ACME, "order.approved").await;
-    chain_all(&store).await;
+    tell_all(&store).await;
     let lost = claim(&store, NOW, &[]).await.remove(0);
     let held = claim(&store, NOW + LEASE, &[]).await.remove(0);
     let taken = Sent::Taken { status: 204 };
@@ -163,7 +188,7 @@ pub(crate) async fn a_webhook_that_takes_nothing_is_stopped_by_one_of_many(db: D
     let store = world(&db).await;
     let hook = webhook(&store, ACME, "order.*").await;
     happen(&store, ACME, "order.approved").await;
-    chain_all(&store).await;
+    tell_all(&store).await;
     let held = claim(&store, NOW, &[]).await.remove(0);
     note(&store, NOW, &held, &Sent::Again { status: None, reason: "down".into(), at: NOW }).await;
     let (by, id) = (system::<ManageWebhooks>(), hook.id);
@@ -189,11 +214,98 @@ pub(crate) async fn a_webhook_that_takes_nothing_is_stopped_by_one_of_many(db: D
     assert_eq!(store.give_up_deliveries(NOW + Duration::from_secs(1)).await.unwrap(), 1);
 }
 
+pub(crate) async fn a_webhook_for_which_too_many_wait_is_stopped_and_told_of_what_comes_later(db: Database) {
+    let store = world(&db).await;
+    let (full, other) = (webhook(&store, ACME, "order.*").await, webhook(&store, ACME, "order.*").await);
+    let (id, event) = match db.postgres().await {
+        Some(_) => ("gen_random_uuid()", "gen_random_uuid()"),
+        None => ("lower(hex(randomblob(16)))", "lower(hex(randomblob(16)))"),
+    };
+    db.behind(&format!(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MAX_PENDING})
+         INSERT INTO webhook_deliveries (id, webhook_id, project_id, tenant_id, event_id, action, state, attempts, epoch,
+             next_at, since, created_at)
+         SELECT {id}, '{}', '{CLOUD}', '{ACME}', {event}, 'order.approved', 'pending', 0, 0, 0, 0, 0 FROM n",
+        full.id
+    ))
+    .await;
+    happen(&store, ACME, "order.approved").await;
+    chain_all(&store).await;
+    assert_eq!(announce(&store, full.id).await, Announced::Full);
+    assert_eq!(announce(&store, other.id).await, Announced::Made(1), "nobody else is held up");
+    let by = system::<ManageWebhooks>();
+    let stop = || {
+        let (store, by, id) = (store.clone(), by.clone(), full.id);
+        async move {
+            let by = &by;
+            let stopped = store.write(by, NOW, |tx| async move {
+                match tx.stop_full_webhook(by, id).await? {
+                    Some(stopped) => tx.done("disabled", stopped).await.map(|it| it.map(|_| true)),
+                    None => Ok::<_, StoreError>(Audited::unchanged(false)),
+                }
+            });
+            stopped.await.unwrap().0
+        }
+    };
+    assert_eq!(futures::future::join_all((0..4).map(|_| stop())).await.into_iter().filter(|it| *it).count(), 1);
+    assert_eq!(announce(&store, full.id).await, Announced::Gone);
+    let waiting =
+        format!("SELECT COUNT(*) FROM webhook_deliveries WHERE webhook_id = '{}' AND state = 'pending'", full.id);
+    assert_eq!(db.number(&waiting).await, 0, "they are given up");
+    happen(&store, ACME, "order.lost").await;
+    tell_all(&store).await;
+    let again = Webhook { disabled: None, ..store.webhook(full.id).await.unwrap().unwrap() };
+    change!(store, |tx, again| tx.update_webhook(&system(), again.clone())).unwrap();
+    happen(&store, ACME, "order.shipped").await;
+    tell_all(&store).await;
+    let pending = DeliveryQuery { state: Some(DeliveryState::Pending), ..ALL };
+    let told: Vec<_> = store.deliveries(full.id, &pending).await.unwrap().into_iter().map(|it| it.action).collect();
+    assert_eq!(told, ["order.shipped"], "not of what happened while it was disabled");
+}
+
+pub(crate) async fn webhooks_take_turns_however_many_are_before_them(db: Database) {
+    let store = world(&db).await;
+    let mut ids: Vec<WebhookId> = Vec::new();
+    for _ in 0..5 {
+        ids.push(webhook(&store, ACME, "order.*").await.id);
+    }
+    ids.sort_unstable();
+    for _ in 0..8 {
+        happen(&store, ACME, "order.approved").await;
+    }
+    tell_all(&store).await;
+    let (mut after, mut served) = (WebhookId::new(uuid::Uuid::nil()), BTreeSet::new());
+    for _ in 0..3 {
+        let claimed = store
+            .write_session(Scope::Platform, NOW, |tx| async move { tx.claim_deliveries(8, LEASE, (after, &[])).await });
+        let claimed = claimed.await.map_err(|error: StoreError| error).unwrap();
+        after = claimed.last().unwrap().webhook_id;
+        served.extend(claimed.into_iter().map(|it| it.webhook_id));
+    }
+    assert_eq!(served.into_iter().collect::<Vec<_>>(), ids, "two at a time, and then around");
+}
+
+pub(crate) async fn a_delivery_that_cannot_be_read_is_given_up_and_holds_up_no_other(db: Database) {
+    let store = world(&db).await;
+    let hook = webhook(&store, ACME, "order.*").await;
+    for _ in 0..2 {
+        happen(&store, ACME, "order.approved").await;
+    }
+    tell_all(&store).await;
+    let poisoned = store.deliveries(hook.id, &ALL).await.unwrap().remove(0);
+    db.behind(&format!("UPDATE webhook_deliveries SET attempts = -9 WHERE id = '{}'", poisoned.id)).await;
+    let claimed = claim(&store, NOW, &[]).await;
+    assert_eq!(claimed.len(), 1);
+    assert_ne!(claimed[0].id, poisoned.id);
+    let left = format!("SELECT COUNT(*) FROM webhook_deliveries WHERE id = '{}' AND state = 'failed'", poisoned.id);
+    assert_eq!(db.number(&left).await, 1);
+}
+
 pub(crate) async fn webhooks_are_invisible_to_other_tenants_and_their_secrets_sealed(db: Database) {
     let store = world(&db).await;
     let hook = webhook(&store, ACME, "*").await;
     happen(&store, ACME, "order.approved").await;
-    chain_all(&store).await;
+    tell_all(&store).await;
     assert_eq!(store.list::<WebhookList>(ACME, &Selection::default()).await.unwrap().rows, std::slice::from_ref(&hook));
     assert!(store.list::<WebhookList>(GLOBEX, &Selection::default()).await.unwrap().rows.is_empty());
     let until = NOW + Duration::from_secs(60);
