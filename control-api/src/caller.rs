@@ -20,7 +20,7 @@ use store::read::*;
 use crate::{App, context::RequestContext, error::AppError};
 
 /// Paths a frozen tenant's principals may change something at: they open, extend and end sessions.
-const SESSION_PATHS: [&str; 10] = [
+const SESSION_PATHS: [&str; 11] = [
     "/api/v1/auth/login",
     "/api/v1/auth/logout",
     "/api/v1/auth/refresh",
@@ -29,6 +29,7 @@ const SESSION_PATHS: [&str; 10] = [
     "/api/v1/tenant/auth/refresh",
     "/api/v1/tenant/auth/switch",
     "/v1/auth/step-up",
+    "/v1/auth/password/change",
     "/v1/me/sessions",
     "/v1/me/sign-out-everywhere",
 ];

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 mod events;
 mod factors;
+mod identity;
 mod keys;
 mod mail;
 mod names;
@@ -28,6 +29,7 @@ pub use tenants::TenantsConfig;
 
 pub use events::{AuditConfig, WebhooksConfig};
 pub use factors::SecondFactorConfig;
+pub use identity::{IdentityConfig, PasswordsConfig, RatesConfig};
 pub use keys::{IssuersConfig, KEY_SET_LIFE, KmsAwsConfig, SigningConfig};
 pub use mail::{MailConfig, MailServer, MailTls};
 pub use names::{DnsConfig, EmailDomainsConfig, HostnamesConfig, ProofsConfig};
@@ -89,6 +91,10 @@ pub struct Config {
     pub invitations: InvitationsConfig,
     /// Mail.
     pub mail: MailConfig,
+    /// Passwords.
+    pub passwords: PasswordsConfig,
+    /// What is sent to people, and what they may ask for.
+    pub identity: IdentityConfig,
     /// Rules for upstreams.
     pub upstreams: UpstreamsConfig,
     /// What is ensured at every start.
@@ -124,6 +130,8 @@ impl Default for Config {
             access_log: AccessLogConfig::default(),
             invitations: InvitationsConfig::default(),
             mail: MailConfig::default(),
+            passwords: PasswordsConfig::default(),
+            identity: IdentityConfig::default(),
             upstreams: UpstreamsConfig::default(),
             bootstrap: BootstrapConfig::default(),
             telemetry: TelemetryConfig::default(),
@@ -664,6 +672,7 @@ impl Config {
         self.issuers.ca.iter_mut().for_each(file);
         self.webhooks.ca.iter_mut().for_each(file);
         self.mail.rebased(base);
+        self.passwords.rebased(base);
         if let Some(path) = self.database.url.strip_prefix("sqlite:") {
             self.database.url = format!("sqlite:{}", base.join(path).display());
         }
@@ -737,6 +746,8 @@ impl Config {
         self.audit.check(checks);
         self.webhooks.check(self.environment, checks);
         self.mail.check(checks);
+        self.passwords.check(checks);
+        self.identity.check(checks);
         if !self.listeners.admin.is_local() {
             checks.refuse("/listeners/admin", "is plain HTTP and must be on loopback or a Unix socket");
         }
@@ -813,6 +824,8 @@ mod tests {
              second_factor: { issuer: \"\", window: 3, challenge: 1s, attempts: 0, recent: 1s, recovery_codes: 3, sweep: 0s }\n\
              org_units: { hold: 1s, purge_every: 2d }\naccess_log: { age: 1m, sweep: 0s }\ninvitations: { lifetime: 31d }\n\
              mail: { url: \"http://x\", servers: [{ host: mail.example.com, tls: none, username: u }], from: nobody, timeout: 1m, retry: 0s, retry_most: 2d, give_up_after: 1s }\n\
+             passwords: { policy: { min_length: 7, max_length: 513, lower: 9, history: 11, max_age_days: 0 } }\n\
+             identity: { verification: 8d, reset: 2d, code: 2h, code_lock: 1s, send_cooldown: 2h, deletion_grace: 366d, sweep_every: 2h, sweep_grace: 2d }\n\
              internal: { service_keys: [{ name: A, key: \"env:K\", methods: [] }, { name: A, key: \"env:K\", methods: [verify_token] }] }\n",
         )
         .unwrap_err()
@@ -878,6 +891,19 @@ mod tests {
             "mail.retry",
             "mail.retry_most",
             "mail.give_up_after",
+            "passwords.policy.min_length",
+            "passwords.policy.max_length",
+            "passwords.policy.lower",
+            "passwords.policy.history",
+            "passwords.policy.max_age_days",
+            "identity.verification",
+            "identity.reset",
+            "identity.code",
+            "identity.code_lock",
+            "identity.send_cooldown",
+            "identity.deletion_grace",
+            "identity.sweep_every",
+            "identity.sweep_grace",
         ] {
             assert!(mistakes.contains(key), "{key} in {mistakes}");
         }

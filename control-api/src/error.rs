@@ -130,6 +130,21 @@ pub enum AppError {
     /// The session has not shown a second factor, and this needs one.
     #[error("this needs a session with a second factor")]
     StepUp,
+    /// Too many requests of one kind from one address.
+    #[error("too many such requests from that address")]
+    RateLimited {
+        /// Seconds until there may be more.
+        retry_after: u64,
+    },
+    /// The same was sent to that address a moment ago, or too often.
+    #[error("that was sent a moment ago, or too often")]
+    SendCooldown {
+        /// Seconds until it may be sent again.
+        retry_after: u64,
+    },
+    /// The token of a link is unknown, used, too old, or for something else.
+    #[error("the link is not good any more")]
+    LinkInvalid,
     /// The password must be changed before a session opens.
     #[error("the password must be changed first")]
     PasswordChangeRequired,
@@ -223,6 +238,9 @@ impl AppError {
             Self::LoginLocked { .. } => (StatusCode::TOO_MANY_REQUESTS, "login_locked"),
             Self::LoginChallengeInvalid => (StatusCode::UNAUTHORIZED, "login_challenge_invalid"),
             Self::StepUp | Self::SignInAnew(_) => (StatusCode::UNAUTHORIZED, "insufficient_user_authentication"),
+            Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+            Self::SendCooldown { .. } => (StatusCode::TOO_MANY_REQUESTS, "send_cooldown"),
+            Self::LinkInvalid => (StatusCode::UNAUTHORIZED, "link_invalid"),
             Self::PasswordChangeRequired => (StatusCode::FORBIDDEN, "password_change_required"),
             Self::TenantRequired { .. } => (StatusCode::CONFLICT, "tenant_required"),
             Self::RefreshInvalid => (StatusCode::UNAUTHORIZED, "refresh_invalid"),
@@ -241,7 +259,9 @@ impl AppError {
     /// Seconds after which trying again makes sense (RFC 9110 §10.2.3).
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::LoginLocked { retry_after } => Some(*retry_after),
+            Self::LoginLocked { retry_after }
+            | Self::RateLimited { retry_after }
+            | Self::SendCooldown { retry_after } => Some(*retry_after),
             Self::Busy | Self::TimedOut => Some(1),
             _ if self.public().0 == StatusCode::SERVICE_UNAVAILABLE => Some(1),
             _ => None,

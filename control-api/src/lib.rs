@@ -34,6 +34,7 @@ pub mod outbox;
 pub mod passwords;
 pub mod problem;
 pub mod provisioning;
+pub mod rates;
 pub mod reproof;
 pub mod router;
 pub mod service_caller;

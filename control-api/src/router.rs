@@ -20,13 +20,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     App,
     api::{
-        access_log, api_keys, apply, audit, audit_export, auth_rpc, break_glass, catalog, certificates,
+        access_log, account, api_keys, apply, audit, audit_export, auth_rpc, break_glass, catalog, certificates,
         client_certificates, customer_states, customers, decisions, docs, email_domains, entitlements,
         extract::{MAX_BODY, header_parameter},
-        gateways, groups, health, hostnames, idempotency, invitations, issuers, keycloak, mailbox, me, members, menus,
-        my_units, navigation, org_units, permissions, products, projects, realm, resources, role_bindings, roles,
-        routes as route_api, schema, services, sessions, signing_keys, tenant_users, tenants, totp, unit_members,
-        upstreams, user_import, user_lookup, users, webhooks, well_known,
+        gateways, groups, health, hostnames, idempotency, invitations, issuers, keycloak, login_policies, mailbox, me,
+        members, menus, my_units, navigation, org_units, own_email, own_password, passwordless, permissions, products,
+        projects, realm, resources, role_bindings, roles, routes as route_api, schema, services, sessions,
+        signing_keys, tenant_users, tenants, totp, unit_members, upstreams, user_import, user_lookup, users, webhooks,
+        well_known,
     },
     envelope,
     error::AppError,
@@ -47,6 +48,19 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(sessions::tenant_logout))
         .routes(routes!(sessions::tenant_info))
         .routes(routes!(sessions::complete_password))
+        .routes(routes!(sessions::login))
+        .routes(routes!(own_password::sign_up))
+        .routes(routes!(own_password::change_password))
+        .routes(routes!(own_password::request_password_reset))
+        .routes(routes!(own_password::confirm_password_reset))
+        .routes(routes!(own_email::send_email_verification))
+        .routes(routes!(own_email::verify_email))
+        .routes(routes!(own_email::request_email_change))
+        .routes(routes!(own_email::confirm_email_change))
+        .routes(routes!(passwordless::request_login_code))
+        .routes(routes!(passwordless::verify_login_code))
+        .routes(routes!(passwordless::request_magic_link))
+        .routes(routes!(passwordless::redeem_magic_link))
         .routes(routes!(sessions::switch_tenant))
         .routes(routes!(totp::set_up_totp))
         .routes(routes!(totp::confirm_totp))
@@ -63,6 +77,8 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(sessions::system_userinfo))
         .routes(routes!(navigation::system_menus))
         .routes(routes!(me::read_me, me::update_me))
+        .routes(routes!(account::request_deletion))
+        .routes(routes!(account::export_me))
         .routes(routes!(me::list_my_sessions))
         .routes(routes!(me::end_my_session))
         .routes(routes!(me::end_my_other_sessions))
@@ -98,6 +114,12 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(invitations::list_invitations, invitations::create_invitation))
         .routes(routes!(invitations::revoke_invitation))
         .routes(routes!(invitations::accept_invitation))
+        .routes(routes!(
+            login_policies::read_login_policy,
+            login_policies::put_login_policy,
+            login_policies::delete_login_policy
+        ))
+        .routes(routes!(login_policies::read_password_policy, login_policies::put_password_policy))
         .routes(routes!(resources::list_resources))
         .routes(routes!(roles::list_roles, roles::create_role))
         .routes(routes!(roles::read_role, roles::replace_role, roles::delete_role))

@@ -25,6 +25,7 @@ use crate::{
     metrics::Metrics,
     passwords::Passwords,
     provisioning::{Directory, Embedded},
+    rates::Rates,
     service_caller::ServiceKeys,
     turns::Turns,
 };
@@ -60,6 +61,8 @@ pub struct Parts {
     pub(crate) sign_ins: Turns,
     /// Where people's accounts are.
     directory: RwLock<Arc<dyn Directory>>,
+    /// Who asked how often for what costs a mail or a guess.
+    pub(crate) rates: Rates,
     /// How letters leave this process.
     post: RwLock<Post>,
     /// Looks for proofs that somebody asked for, one at a time for each tenant.
@@ -106,7 +109,8 @@ impl App {
     /// As [`App::new`].
     pub fn over(config: Config, store: Store, hub: Arc<Hub>, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let passwords = Passwords::new(config.sessions.password_hashers.unwrap_or(processors.div_ceil(2)))?;
+        let passwords =
+            Passwords::new(config.sessions.password_hashers.unwrap_or(processors.div_ceil(2)), &config.passwords)?;
         let service_keys = ServiceKeys::read(&config.internal.service_keys)?;
         let metrics = Metrics::new()?;
         #[cfg(feature = "kms-aws")]
@@ -132,6 +136,7 @@ impl App {
             checks: Turns::default(),
             directory: RwLock::new(Arc::new(Embedded)),
             post: RwLock::new(post),
+            rates: Rates::default(),
             proofs: Turns::default(),
             looks: Semaphore::new(ASKED_AT_ONCE),
             doors,

@@ -13,13 +13,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    account::Sure,
     answer::{Changed, Gone, List, One, settling},
     extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
     schema::wire,
     sessions::SignedOut,
     users::UserView,
 };
-use crate::{App, app, app::me::MyEdit, caller::Principal, envelope::Settle, error::AppError};
+use crate::{App, app, app::me::MyEdit, caller::Principal, context::RequestContext, envelope::Settle, error::AppError};
 
 /// One of one's own sessions.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -67,7 +68,7 @@ pub struct EndedSessions {
 wire!(MySessionView, UpdateMe, EndedSessions);
 
 impl MySessionView {
-    fn of(session: Session, principal: &Principal) -> Self {
+    pub(super) fn of(session: Session, principal: &Principal) -> Self {
         Self {
             id: session.sid,
             current: session.sid == principal.session,
@@ -140,9 +141,14 @@ pub async fn end_my_other_sessions(principal: Principal, State(app): State<App>)
 }
 
 /// Signs oneself out everywhere: every token and session in every tenant is refused, the one that asks too.
-#[utoipa::path(post, path = "/v1/me/sign-out-everywhere", tag = "me",
+#[utoipa::path(post, path = "/v1/me/sign-out-everywhere", tag = "me", request_body = Sure,
     responses((status = 200, body = SignedOut)), security(("bearer" = [])))]
-pub async fn sign_me_out_everywhere(principal: Principal, State(app): State<App>) -> Result<Response, AppError> {
-    app::me::sign_me_out_everywhere(&app, &principal).await?;
+pub async fn sign_me_out_everywhere(
+    principal: Principal,
+    context: RequestContext,
+    State(app): State<App>,
+    Body(body): Body<Sure>,
+) -> Result<Response, AppError> {
+    app::me::sign_me_out_everywhere(&app, &context, &principal, body.password).await?;
     Ok(settling(Json(SignedOut::DONE).into_response(), ENDS))
 }

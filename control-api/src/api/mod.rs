@@ -1,6 +1,7 @@
 //! Handlers and wire types: parse, call, map. One file a resource.
 
 pub mod access_log;
+pub mod account;
 pub mod answer;
 pub mod api_keys;
 pub mod apply;
@@ -27,6 +28,7 @@ pub mod idempotency;
 pub mod invitations;
 pub mod issuers;
 pub mod keycloak;
+pub mod login_policies;
 pub mod mailbox;
 pub mod me;
 pub mod members;
@@ -34,6 +36,9 @@ pub mod menus;
 pub mod my_units;
 pub mod navigation;
 pub mod org_units;
+pub mod own_email;
+pub mod own_password;
+pub mod passwordless;
 pub mod permissions;
 pub mod products;
 pub mod projects;

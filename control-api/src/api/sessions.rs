@@ -332,6 +332,17 @@ pub async fn tenant_login(
     sign_in(app, context, Door::Tenant, body).await
 }
 
+/// Signs a tenant's user in: as `/api/v1/tenant/auth/login`, beside the other ways of signing in.
+#[utoipa::path(post, path = "/v1/auth/login", tag = "identity", request_body = Login,
+    responses((status = 200, body = Tokens)))]
+pub async fn login(
+    context: RequestContext,
+    State(app): State<App>,
+    Body(body): Body<Login>,
+) -> Result<Response, AppError> {
+    sign_in(app, context, Door::Tenant, body).await
+}
+
 /// Replaces a one-time password by one of the user's own, with which they then sign in.
 #[utoipa::path(post, path = "/v1/auth/password/complete", tag = "tenant session", request_body = CompletePassword,
     responses((status = 204)))]

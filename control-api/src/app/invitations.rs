@@ -296,7 +296,7 @@ async fn joining(
 }
 
 /// Makes the account. Who showed the token reads the address.
-async fn make(tx: &Tx, place: Site, new: NewUser) -> Result<(), AppError> {
+pub(super) async fn make(tx: &Tx, place: Site, new: NewUser) -> Result<(), AppError> {
     let by = Authorized::<ManageUsers>::system("invitation");
     let made = tx.insert_user(&by, new).await?;
     let user = made.peek().clone();

@@ -7,14 +7,14 @@ use authz::Scope;
 use domain::{
     OrgUnitId, Secret, TenantId, UserId,
     audit::{Actor, ActorKind, AuditEntry, Crud, Target},
-    model::{AuthMethod, MembershipStatus, Project, ProjectStatus, Role, Tenant, User, UserStatus},
+    model::{AuthMethod, LoginMethod, MembershipStatus, Project, ProjectStatus, Role, Tenant, User, UserStatus},
     snapshot::{RoleScope, TenantStatus},
 };
 use serde_json::json;
-use store::{LockPolicy, LoginSubject, StoreError, read::*};
+use store::{LoginSubject, StoreError, read::*};
 
 use super::{
-    email_domains,
+    account, email_domains, login_policies,
     sign_in::{FirstFactor, SignedIn, finish_sign_in},
     site::{self, Realm},
 };
@@ -60,6 +60,11 @@ pub async fn login(
     let realm = realm(app, context, door, &credentials).await?;
     let user = authenticate(app, context, &realm.project, &credentials).await?;
     let tenant = tenant(app, &realm, &user, credentials.tenant.as_deref()).await?;
+    login_policies::allows(app, tenant.id, LoginMethod::Password).await?;
+    if login_policies::is_overdue(app, &user).await? {
+        return Err(AppError::PasswordChangeRequired);
+    }
+    let user = account::back(app, context, &realm.project, user).await?;
     let first = FirstFactor { door, method: AuthMethod::Password };
     finish_sign_in(app, context, first, &realm.project, &tenant, &user).await
 }
@@ -211,8 +216,7 @@ pub(super) async fn fail(
     project: &Project,
     subject: &LoginSubject,
 ) -> Result<(), AppError> {
-    let sessions = &app.config.sessions;
-    let policy = LockPolicy { after: sessions.lock_after, lock_for: sessions.lock_for.get() };
+    let policy = login_policies::lock(app, context).await?;
     let actor = Actor { kind: ActorKind::Anonymous, id: None, name: String::new() };
     let origin = context.origin();
     // A name nobody has may be a password typed into the wrong field: it is not kept.
@@ -249,7 +253,7 @@ pub(super) async fn fail(
 }
 
 /// The tenant of the new session: the hostname's, the one that is named, or the only one.
-async fn tenant(app: &App, realm: &Realm, user: &User, named: Option<&str>) -> Result<Tenant, AppError> {
+pub(super) async fn tenant(app: &App, realm: &Realm, user: &User, named: Option<&str>) -> Result<Tenant, AppError> {
     email_domains::join(app, &realm.project, user).await?;
     let mut mine = Vec::new();
     for membership in app.store.memberships_of_user(user.id).await? {

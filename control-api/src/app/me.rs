@@ -5,17 +5,18 @@
 
 use authz::Scope;
 use domain::{
-    SessionId,
+    Secret, SessionId,
     audit::{AuditEntry, Crud, Target},
     model::{Session, User, Version},
 };
 use serde_json::json;
 use store::{Commit, Page, StoreError, read::*};
 
-use super::{login::event, users};
+use super::{login::event, own_password, users};
 use crate::{
     App,
     caller::{Principal, Site},
+    context::RequestContext,
     error::AppError,
 };
 
@@ -103,8 +104,18 @@ pub async fn end_my_other_sessions(app: &App, principal: &Principal) -> Result<u
     ended.await
 }
 
-/// Refuses every token and session the caller's user was given until now, in every tenant.
-pub async fn sign_me_out_everywhere(app: &App, principal: &Principal) -> Result<(), AppError> {
+/// Refuses every token and session the caller's user was given until now, in every tenant. Whoever found a session open cannot.
+///
+/// # Errors
+/// [`AppError::CredentialsInvalid`], [`AppError::LoginLocked`] for the wrong password.
+pub async fn sign_me_out_everywhere(
+    app: &App,
+    context: &RequestContext,
+    principal: &Principal,
+    password: Option<Secret<String>>,
+) -> Result<(), AppError> {
+    let (project, user) = own_password::own(app, principal).await?;
+    own_password::sure(app, context, principal, (&project, &user), password).await?;
     let (actor, origin) = (&principal.caller.actor, &principal.caller.origin);
     let entry = AuditEntry {
         action: "signed_out_everywhere".into(),

@@ -1,20 +1,21 @@
 //! Changing a one-time password: it opens no session, so whoever has it proves that they do, and says what follows it.
 
-use authz::{Caller, Context, PermissionSet};
+use authz::{Caller, Context, PermissionSet, Scope};
 use domain::{
-    Secret,
+    Secret, TenantId,
     audit::{Actor, ActorKind},
-    model::UserStatus,
+    model::{Project, User, UserStatus},
 };
-use store::LoginSubject;
+use serde_json::json;
+use store::Replaced;
 
-use super::login::{self, Credentials};
-use crate::{
-    App,
-    context::RequestContext,
-    error::{AppError, FieldError},
-    passwords,
+use super::{
+    letters::{oneself, told},
+    login::{self, Credentials},
+    login_policies,
+    users::forget_failures,
 };
+use crate::{App, context::RequestContext, error::AppError};
 
 /// Replaces a one-time password by one of the user's own. Guesses are counted and locked as at any sign-in; of two that
 /// show one password at once, one wins.
@@ -33,19 +34,17 @@ pub async fn complete_password(
         return Err(AppError::PrincipalInactive);
     }
     let life = app.config.sessions.one_time_password.get();
+    let overdue = login_policies::is_overdue(app, &user).await?;
     if user.must_change_password && user.password_changed_at.is_none_or(|at| at + life <= app.now()) {
         let detail = "the one-time password has expired: ask for another".to_owned();
         return Err(AppError::Conflict { code: "password_expired", detail });
     }
-    if !user.must_change_password {
+    if !user.must_change_password && !overdue {
         let detail = "the password is in use: it is changed by who has signed in".to_owned();
         return Err(AppError::Conflict { code: "password_change_not_due", detail });
     }
-    passwords::acceptable(new.expose(), "/new_password").map_err(|error| AppError::Invalid(vec![error]))?;
-    if new == shown.password {
-        let same = FieldError::new("/new_password", "password_same", "is the one-time password");
-        return Err(AppError::Invalid(vec![same]));
-    }
+    let policy = login_policies::passwords_of_user(app, &user).await?;
+    login_policies::judge_password(app, &user, &policy, &new, "/new_password").await?;
     let old = user.password_hash.clone().ok_or(AppError::CredentialsInvalid)?;
     let hash = app.passwords.hash(new).await?;
     let oneself = Caller {
@@ -58,6 +57,9 @@ pub async fn complete_password(
     };
     let by = &oneself.oneself();
     let (old, hash, id) = (&old, &hash, user.id);
+    if overdue && !user.must_change_password {
+        return replace_overdue(app, context, (&project, tenant.id), &user, (old, hash)).await;
+    }
     let written = app.store.write(by, app.now(), |tx| async move {
         match tx.complete_password(by, id, old, hash).await? {
             Some(change) => Ok(tx.done("password_changed", change).await?.map(|_| ())),
@@ -66,11 +68,26 @@ pub async fn complete_password(
         }
     });
     written.await?;
-    let cleared = app.store.write_session(authz::Scope::Project(project.id), app.now(), |tx| async move {
-        for subject in [LoginSubject::User(id), LoginSubject::Direct(id)] {
-            tx.clear_login_failures(project.id, &subject).await?;
+    forget_failures(app, project.id, id).await
+}
+
+/// The same for a password that is older than the policy lets it be. There may be sessions from before: they end.
+async fn replace_overdue(
+    app: &App,
+    context: &RequestContext,
+    (project, tenant): (&Project, TenantId),
+    user: &User,
+    (old, new): (&Secret<String>, &Secret<String>),
+) -> Result<(), AppError> {
+    let entry = &told("password_changed", project, Some(tenant), user, json!({ "overdue": true }));
+    let replaced = app.store.write_session(Scope::Project(project.id), app.now(), |tx| {
+        let origin = context.origin();
+        async move {
+            let replaced = tx.replace_password(user.id, Replaced::Known(old), new).await?;
+            replaced.ok_or(AppError::CredentialsInvalid)?;
+            Ok::<_, AppError>(tx.record(&oneself(user), &origin, entry).await?)
         }
-        Ok::<_, AppError>(())
     });
-    cleared.await
+    replaced.await?;
+    forget_failures(app, project.id, user.id).await
 }

@@ -14,7 +14,7 @@ use store::{
     read::*,
 };
 
-use super::signing_keys;
+use super::{access_mode::Access, signing_keys};
 use crate::{
     App,
     caller::{Principal, Site},
@@ -91,6 +91,7 @@ pub async fn update_project(
     }
     if let Some(config) = &edit.config {
         templates::of_config(config)?;
+        Access::of_config(config)?;
     }
     app.store
         .write(&by, app.now(), |tx| {

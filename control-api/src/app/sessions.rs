@@ -38,6 +38,9 @@ pub async fn refresh(
     let row = app.store.refresh_token(shown).await?.ok_or(AppError::RefreshInvalid)?;
     let session = app.store.session(row.sid).await?.ok_or(AppError::RefreshInvalid)?;
     let place = place(app, context, door, &session).await?;
+    if is_idle(app, &session).await? {
+        return Err(AppError::RefreshInvalid);
+    }
     let draft = Draft::new(app, &place.project, session.expires_at).await?;
     let holder = Holder {
         user: session.user_id,
@@ -73,6 +76,12 @@ pub async fn refresh(
         }
     });
     told(app, outcome.await?).await
+}
+
+/// Whether a session was not used for longer than its tenant lets it be. It is not refreshed any more.
+async fn is_idle(app: &App, session: &Session) -> Result<bool, AppError> {
+    let most = app.store.login_policy(session.tenant_id).await?.and_then(|policy| policy.idle_s);
+    Ok(most.is_some_and(|secs| session.last_used_at + Duration::from_secs(secs) <= app.now()))
 }
 
 /// Uses a refresh token; answers its session. What refuses is inside: what was written with it is to be committed.

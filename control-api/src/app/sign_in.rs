@@ -18,6 +18,7 @@ use store::{SessionTx, read::*};
 
 use super::{
     login::{Door, default_unit, event, factor, may_sign_in, roles, subject},
+    login_policies,
     tokens::{Draft, Holder, TokenPair, hash, random_token},
 };
 use crate::{
@@ -107,7 +108,7 @@ pub(super) async fn finish_sign_in(
     user: &User,
 ) -> Result<SignedIn, AppError> {
     let FirstFactor { door, method } = first;
-    let life = app.config.sessions.session.get();
+    let life = login_policies::session_life(app, tenant).await?;
     let opening = Opening { door, method, amr: method.amr(), life, proof: Proof::First, event: "login_success" };
     open(app, context, opening, project, tenant, user).await
 }
@@ -147,7 +148,9 @@ pub(super) async fn open(
             }
             let generations = tx.generations(project.id, tenant.id, user.id).await?;
             // What decided above is read again under the lock: a disable or a new password may have come between.
-            let again = tx.user(user.id).await?.filter(|again| again.password_hash == user.password_hash);
+            let again = tx.user(user.id).await?.filter(|again| {
+                again.password_hash == user.password_hash && again.email_verified_at == user.email_verified_at
+            });
             let again = again.ok_or(AppError::CredentialsInvalid)?;
             may_sign_in(project, tenant, &again)?;
             if !tx.bindings(tenant.id, user.id).await?.active {

@@ -14,6 +14,7 @@ use store::{SessionTx, read::*};
 
 use super::{
     login::{Door, default_unit, event, may_sign_in, roles},
+    login_policies,
     sessions::{spend, told},
     tokens::{Draft, Holder, TokenPair, hash},
 };
@@ -45,7 +46,9 @@ pub async fn switch_tenant(
     let user = app.store.user(principal.user).await?.ok_or(AppError::RefreshInvalid)?;
     let tenant = target(app, principal, named).await?;
     may_sign_in(&project, &tenant, &user)?;
-    let draft = Draft::new(app, &project, session.expires_at).await?;
+    login_policies::allows_session(app, tenant.id, session.method).await?;
+    let ends = session.expires_at.min(session.auth_time + login_policies::session_life(app, &tenant).await?);
+    let draft = Draft::new(app, &project, ends).await?;
     let holder = Holder {
         user: user.id,
         username: user.username.clone().or_else(|| user.email.clone()),
@@ -76,7 +79,7 @@ pub async fn switch_tenant(
 
             let generations = tx.generations(project.id, tenant.id, user.id).await?;
             still_a_member(&tx, tenant, user).await?;
-            let new = succeeding(&old, sid, tenant, generations, draft);
+            let new = NewSession { expires_at: ends, ..succeeding(&old, sid, tenant, generations, draft) };
             let opened =
                 tx.open_session(NewSession { ip: origin.source_ip, user_agent: origin.user_agent.clone(), ..new });
             let opened = opened.await?;

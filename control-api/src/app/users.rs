@@ -20,14 +20,13 @@ use store::{
     read::*,
 };
 
-use super::{break_glass, login::event, new_tenant, projects, role_bindings, text};
+use super::{break_glass, login::event, login_policies, new_tenant, projects, role_bindings, text};
 use crate::{
     App,
     caller::{Principal, Site},
     config::ServiceMethod,
     context::new_id,
     error::AppError,
-    passwords,
     service_caller::ServiceCaller,
 };
 
@@ -229,7 +228,10 @@ pub(super) async fn new_user(app: &App, site: Site, draft: &UserDraft) -> Result
     external(draft.external_id.as_deref())?;
     let password_hash = match &draft.password {
         Some(password) => {
-            passwords::acceptable(password.expose(), "/password").map_err(|error| AppError::Invalid(vec![error]))?;
+            let policy = login_policies::passwords_of_tenant(app, site).await?;
+            let names = [draft.email.as_deref(), draft.username.as_deref()].into_iter().flatten();
+            let names: Vec<&str> = names.chain([draft.first_name.as_str(), draft.last_name.as_str()]).collect();
+            app.passwords.check(&policy, password, &names, "/password")?;
             Some(app.passwords.hash(password.clone()).await?)
         }
         None => None,
@@ -366,9 +368,11 @@ pub async fn reset_password(
     must_change: bool,
 ) -> Result<(User, Commit), AppError> {
     let by = principal.may_in::<ManageUsers>(site, "reset-password")?;
-    passwords::acceptable(password.expose(), "/password").map_err(|error| AppError::Invalid(vec![error]))?;
     let user = app.store.within(site.scope()).user_of_tenant(site.tenant, id).await?;
-    unprotected(principal, &user.ok_or(AppError::NotFound("user"))?)?;
+    let user = user.ok_or(AppError::NotFound("user"))?;
+    unprotected(principal, &user)?;
+    let policy = login_policies::passwords_of_tenant(app, site).await?;
+    app.passwords.check(&policy, &password, &login_policies::names(&user), "/password")?;
     wholly_ours(app, principal, id).await?;
     role_bindings::outranks(&app.store.within(site.scope()), principal, site, id).await?;
     let hash = app.passwords.hash(password).await?;

@@ -185,7 +185,8 @@ async fn signing_out_everywhere_ends_everything_in_every_tenant() {
     world.join(&staff, &shared["south"], &eve).await;
     let north = world.try_login("north", "eve", PASSWORD).await.expect(200);
     let (south, ada) = (world.login("south", "eve").await, world.login("acme", "ada").await);
-    let everywhere = post("/v1/me/sign-out-everywhere", &json!({})).bearer(&north.text("access_token"));
+    let everywhere =
+        post("/v1/me/sign-out-everywhere", &json!({ "password": PASSWORD })).bearer(&north.text("access_token"));
     let answer = everywhere.send(&world.admin).await.expect(200);
     assert_eq!(answer.body, json!({ "status": "signed_out" }));
     for token in [&north.text("access_token"), &south] {
@@ -210,7 +211,7 @@ async fn ending_sessions_leaves_facts_and_names_the_gateway_that_has_not_heard()
     for (call, expected) in [
         (call("DELETE", &format!("/v1/me/sessions/{id}")), "session_ended"),
         (post("/v1/me/sessions/revoke-others", &json!({})), "session_ended"),
-        (post("/v1/me/sign-out-everywhere", &json!({})), "user_generation"),
+        (post("/v1/me/sign-out-everywhere", &json!({ "password": PASSWORD })), "user_generation"),
     ] {
         world.login("acme", "ada").await;
         let already = plane.facts_after(before).await.unwrap().len();
@@ -249,6 +250,7 @@ async fn a_frozen_tenants_users_still_end_their_sessions() {
     get("/v1/me").bearer(&ada).send(&world.admin).await.expect(200);
     let others = post("/v1/me/sessions/revoke-others", &json!({})).bearer(&ada).send(&world.admin).await.expect(200);
     assert_eq!(others.body["ended"], 1);
-    let everywhere = post("/v1/me/sign-out-everywhere", &json!({})).bearer(&ada).send(&world.admin).await;
+    let everywhere =
+        post("/v1/me/sign-out-everywhere", &json!({ "password": PASSWORD })).bearer(&ada).send(&world.admin).await;
     everywhere.expect(200);
 }

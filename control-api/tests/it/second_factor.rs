@@ -446,3 +446,29 @@ async fn who_has_no_second_factor_steps_up_with_the_password() {
     assert_eq!((&after["acr"], &after["amr"]), (&json!("aal1"), &json!(["pwd"])));
     assert_eq!(after["auth_time"], it.world.clock.unix_now().secs());
 }
+
+#[tokio::test]
+async fn who_signs_in_by_mail_is_asked_for_the_second_factor_too() {
+    let it = Acme::new(World::new().await).await;
+    let email = format!("ann@{}.example", it.tenant);
+    let (id, project) = {
+        use store::read::*;
+        let user = it.world.app.store.user(it.ann.parse().unwrap()).await.unwrap().unwrap();
+        (user.id, user.project_id)
+    };
+    let address = &email;
+    let proven =
+        it.world.app.store.write_session(authz::Scope::Project(project), it.world.app.now(), |tx| async move {
+            tx.prove_email(id, address, true).await
+        });
+    proven.await.map_err(|error: store::StoreError| error).unwrap().unwrap();
+    let ask = async |path: &str, body: &Value| post(path, body).host("acme.localhost").send(&it.world.admin).await;
+    ask("/v1/auth/otp/request", &json!({ "email": email })).await.expect(202);
+    crate::mail::post_office(&it.world.app).await;
+    let kept = get(&format!("/dev/mailbox?to={email}")).send(&it.world.admin).await.expect(200);
+    let code = kept.body["items"][0]["subject"].as_str().unwrap()[..6].to_owned();
+    let asked = ask("/v1/auth/otp/verify", &json!({ "email": email, "code": code })).await.expect(200);
+    assert!(asked.body.get("access_token").is_none(), "{asked:?}");
+    let challenge = asked.body["second_factor"]["login_challenge_id"].as_str().unwrap().to_owned();
+    it.verify(&challenge, "code", &it.code(0)).await.expect(200);
+}

@@ -221,7 +221,7 @@ async fn nothing_survives_signing_out_everywhere(world: World) {
     let it = shared(world).await;
     for round in 0..10 {
         let (pair, other) = (it.sign_in("north").await, it.sign_in("north").await);
-        let everywhere = post("/v1/me/sign-out-everywhere", &json!({})).bearer(&other.access);
+        let everywhere = post("/v1/me/sign-out-everywhere", &json!({ "password": PASSWORD })).bearer(&other.access);
         let (switched, ended) = tokio::join!(it.switch(&pair, "south"), everywhere.send(&it.world.admin));
         ended.expect(200);
         if switched.status == 200 {

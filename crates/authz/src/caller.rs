@@ -52,6 +52,8 @@ actions! {
     ManageEntitlements = "entitlement";
     /// External issuers.
     ManageIssuers = "issuer";
+    /// How people sign in to a tenant.
+    ManageLoginPolicies = "login-policy";
     /// Menus.
     ManageMenus = "menu";
     /// One's own account; see [`Caller::oneself`](crate::Caller::oneself).
@@ -192,6 +194,15 @@ impl Caller {
     pub fn oneself(&self) -> Authorized<action::ManageOwnAccount> {
         let (actor, origin) = (self.actor.clone(), self.origin.clone());
         Authorized { actor, origin, scope: self.context.reach(), action: PhantomData }
+    }
+
+    /// The same in every tenant of its project: the account is the project's.
+    pub fn own_account(&self) -> Authorized<action::ManageOwnAccount> {
+        let scope = match self.context {
+            Context::Tenant(project, _) => Scope::Project(project),
+            Context::System => Scope::Platform,
+        };
+        Authorized { actor: self.actor.clone(), origin: self.origin.clone(), scope, action: PhantomData }
     }
 
     /// Proof that the caller may manage its own API keys, and nobody else's: it needs no permission. Whose they are, who

@@ -6,7 +6,9 @@
 
 use crate::{
     Store, StoreError, View,
-    aggregate::{api_key, break_glass, certificate, idempotency, outbox, signing_key, totp, upstream, webhook},
+    aggregate::{
+        api_key, break_glass, certificate, idempotency, one_time_code, outbox, signing_key, totp, upstream, webhook,
+    },
     log::{chain, erasure, feed, retention, unsealed},
     value::{Row, Value, values},
 };
@@ -22,7 +24,7 @@ pub(crate) struct SealedColumn {
 }
 
 /// All of them. A test looks for columns that are missing here.
-const COLUMNS: [SealedColumn; 19] = [
+const COLUMNS: [SealedColumn; 20] = [
     signing_key::SEALED,
     certificate::SEALED,
     upstream::SEALED_ACTIVE,
@@ -34,6 +36,7 @@ const COLUMNS: [SealedColumn; 19] = [
     outbox::SEALED,
     totp::SEALED_SECRET,
     totp::SEALED_PEPPER,
+    one_time_code::SEALED,
     webhook::SEALED,
     webhook::SEALED_PREVIOUS,
     feed::SEALED_PENDING,

@@ -11,6 +11,10 @@ pub enum AuthMethod {
     /// With a password.
     #[default]
     Password,
+    /// With a code that was sent by email.
+    EmailCode,
+    /// With a link that was sent by email.
+    MagicLink,
     /// With an emergency administrator's password and a code.
     BreakGlass,
 }
@@ -20,6 +24,8 @@ impl AuthMethod {
     pub const fn amr(self) -> AmrSet {
         match self {
             Self::Password => AmrSet::of(&[Amr::Pwd]),
+            // That an address is read is no word of RFC 8176: `otp` is an authenticator's.
+            Self::EmailCode | Self::MagicLink => AmrSet::of(&[]),
             Self::BreakGlass => AmrSet::of(&[Amr::Pwd, Amr::Otp, Amr::Mfa]),
         }
     }

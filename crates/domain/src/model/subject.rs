@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::{
     ApiKey, Artifact, BoundCertificate, BreakGlass, Certificate, Customer, EmailDomain, Enrolment, Entitlement,
-    ExternalIssuer, Group, GroupMember, Hostname, Invitation, Membership, Menu, OrgUnit, Preferences, Product,
-    ProductRequest, Project, Provisioning, Role, RoleBinding, Route, RouteOwner, Service, Session, SigningKey, Tenant,
-    UnitMember, Upstream, User, Webhook,
+    ExternalIssuer, Group, GroupMember, Hostname, Invitation, LoginPolicy, Membership, Menu, OrgUnit, Preferences,
+    Product, ProductRequest, Project, Provisioning, Role, RoleBinding, Route, RouteOwner, Service, Session, SigningKey,
+    Tenant, UnitMember, Upstream, User, Webhook,
 };
 use crate::{
     ProjectId, TenantId,
@@ -131,6 +131,9 @@ subject!(Hostname, "hostname", it => it.id, it.hostname, Some(it.project_id), it
             "kind": it.kind, "is_primary": it.is_primary, "failure": it.proof.as_ref().and_then(|proof| proof.failure) }));
 subject!(EmailDomain, "email-domain", it => it.id, it.domain, Some(it.project_id), Some(it.tenant_id),
     json!({ "state": it.state, "failure": it.proof.failure }));
+subject!(LoginPolicy, "login-policy", it => it.tenant_id, it.tenant_id, Some(it.project_id), Some(it.tenant_id),
+    json!({ "methods": it.methods, "require_2fa": it.require_2fa, "idle_s": it.idle_s, "absolute_s": it.absolute_s,
+            "lock_after": it.lock_after, "lock_s": it.lock_s, "password": it.password }));
 subject!(Certificate, "certificate", it => it.id, it.fingerprint, it.project_id, None,
     json!({ "names": it.names, "not_after": it.not_after, "source": it.source }));
 subject!(BoundCertificate, "certificate-binding", it => it.id, it.name, Some(it.project_id), Some(it.tenant_id),

@@ -147,7 +147,8 @@ async fn a_day_at_a_front_end() {
     }
     let again = it.sign_in("north").await;
     it.call(Method::GET, "/v1/me", &south, None).await;
-    it.call(Method::POST, "/v1/me/sign-out-everywhere", &south, Some(&json!({}))).await;
+    let sure = json!({ "password": PASSWORD });
+    it.call(Method::POST, "/v1/me/sign-out-everywhere", &south, Some(&sure)).await;
     for pair in [&south, &again] {
         assert_eq!(it.refused(Method::GET, "/v1/me", pair).await, revoked());
         let refresh = it.node.edge(Method::POST, CLOUD, &format!("{AUTH}/refresh"));

@@ -21,6 +21,7 @@ mod framing;
 mod full_disk;
 mod headers;
 mod hostnames;
+mod identity;
 mod installation;
 mod key_rotation;
 mod live_changes;

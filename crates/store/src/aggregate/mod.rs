@@ -5,6 +5,7 @@
 //! have not seen; each write checks that it stays in the scope it was authorized for.
 
 pub(crate) mod access;
+pub(crate) mod account_deletion;
 pub(crate) mod adoption;
 pub(crate) mod api_key;
 pub(crate) mod audit;
@@ -32,10 +33,15 @@ pub(crate) mod issuer_fetch;
 pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod login_challenge;
+pub(crate) mod login_policy;
+pub(crate) mod mail_request;
 pub(crate) mod membership;
 pub(crate) mod menu;
+pub(crate) mod one_time_code;
+pub(crate) mod one_time_token;
 pub(crate) mod org_unit;
 pub(crate) mod outbox;
+pub(crate) mod own_password;
 pub(crate) mod page;
 pub(crate) mod preference;
 pub(crate) mod product;

@@ -50,7 +50,8 @@ const LONG: [(&str, &str); 17] = [
 
 /// Tables with rows of tenants, in the order in which they are emptied: what refers before what is referred to. A test
 /// looks for tables that are missing here. `hostnames` go one by one before, by whoever purges; `audit_events` stay.
-const OF_TENANTS: [&str; 31] = [
+const OF_TENANTS: [&str; 32] = [
+    "login_policies",
     "webhook_deliveries",
     "webhooks",
     "outbox_events",
@@ -85,8 +86,20 @@ const OF_TENANTS: [&str; 31] = [
 ];
 
 /// Tables with rows of projects that are no tenant's, in that order.
-const OF_PROJECTS: [&str; 7] =
-    ["login_failures", "recovery_codes", "totp_secrets", "users", "signing_keys", "issuers", "certificates"];
+const OF_PROJECTS: [&str; 12] = [
+    "login_failures",
+    "one_time_tokens",
+    "one_time_codes",
+    "mail_requests",
+    "password_history",
+    "account_deletions",
+    "recovery_codes",
+    "totp_secrets",
+    "users",
+    "signing_keys",
+    "issuers",
+    "certificates",
+];
 
 /// Every table that a purge empties.
 pub fn purged_tables() -> impl Iterator<Item = &'static str> {

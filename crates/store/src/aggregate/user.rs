@@ -14,7 +14,7 @@ use super::{
     decision::among,
     generation, in_project,
     list::{Filter, Listing, Sortable, Takes, folded, sealed::Cells},
-    needed, one,
+    needed, one, own_password,
     page::Page,
     swap,
 };
@@ -26,7 +26,7 @@ use crate::{
 
 const SELECT: &str = "SELECT users.* FROM users";
 
-fn read(row: &Row) -> Result<User, StoreError> {
+pub(crate) fn read(row: &Row) -> Result<User, StoreError> {
     Ok(User {
         id: row.at("id")?,
         project_id: row.at("project_id")?,
@@ -270,6 +270,7 @@ impl Tx {
         if by.actor().id != Some(id.uuid()) {
             return Err(StoreError::OutOfScope);
         }
+        own_password::keep(&self.work.view, id, self.work.now).await?;
         let sql = "UPDATE users SET password_hash = $3, must_change_password = FALSE, password_changed_at = $4,
                        updated_at = $4, version = version + 1
                    WHERE id = $1 AND password_hash = $2 AND must_change_password RETURNING *";
@@ -292,6 +293,7 @@ impl Tx {
         let before = needed(self.user(id).await?, "user")?;
         self.reaches(by, &before).await?;
         break_glass::keep(&self.work.view, id).await?;
+        own_password::keep(&self.work.view, id, self.work.now).await?;
         let sql = "UPDATE users SET password_hash = $2, must_change_password = $3, password_changed_at = $4,
                        updated_at = $4, version = version + 1
                    WHERE id = $1 RETURNING *";

@@ -32,6 +32,7 @@ mod lists;
 mod log;
 mod menus;
 mod migration;
+mod one_time;
 mod outbox;
 mod products;
 mod reseal;
@@ -234,6 +235,20 @@ conformance! {
     reseal:
         every_sealed_value_is_sealed_anew_in_parts_and_by_two_at_once,
         no_sealed_column_is_forgotten;
+    one_time:
+        a_code_is_not_kept_as_it_is_and_the_next_takes_its_place,
+        a_link_is_good_for_one_thing_and_for_a_while,
+        a_login_policy_is_a_tenants_own,
+        an_account_on_hold_comes_back_or_goes,
+        an_address_is_written_to_at_a_pace,
+        an_address_that_somebody_has_is_nobody_elses,
+        of_fifty_that_show_a_code_at_once_one_has_it,
+        of_fifty_that_show_a_link_at_once_one_has_it,
+        passwords_of_before_are_remembered_and_one_of_many_is_replaced,
+        the_first_proof_of_an_address_voids_what_was_set_before,
+        what_has_expired_is_swept_in_parts,
+        what_is_shown_once_is_invisible_to_other_projects,
+        wrong_codes_lock_an_address_and_guesses_made_at_once_are_counted;
     routes:
         a_hostnames_own_route_wins_without_a_tie,
         a_tie_between_services_of_one_hostname_is_refused,

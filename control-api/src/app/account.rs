@@ -1,0 +1,198 @@
+//! The end of one's own account: asked for, waited for, done; and who signs in meanwhile keeps it. Before that, all that is known of
+//! one can be had.
+
+use std::time::Duration;
+
+use authz::{Authorized, Scope, action::ManageUsers};
+use domain::{
+    ProjectId, Secret, Timestamp, UserId,
+    model::{Membership, Project, Session, User, UserStatus},
+};
+use serde_json::json;
+use store::{Audited, Page, read::*};
+use tokio::time::MissedTickBehavior;
+
+use super::{
+    letters::{oneself, told},
+    own_password, role_bindings,
+};
+use crate::{
+    App,
+    caller::{Principal, Site},
+    context::RequestContext,
+    error::AppError,
+    mail::letter::{Letter, LetterKind},
+    problem,
+};
+
+/// Accounts that are deleted at once.
+const AT_ONCE: u32 = 50;
+
+/// After how long one that could not be deleted is tried again.
+const AGAIN: Duration = Duration::from_secs(3600);
+
+/// Most memberships, and sessions, of an export.
+const MOST: u32 = 500;
+
+/// Puts the caller's account on hold until it is deleted. Every session ends; signing in cancels it.
+///
+/// # Errors
+/// [`AppError::CredentialsInvalid`], [`AppError::LoginLocked`]; [`AppError::Conflict`] (`last_admin`) for who is a tenant's last
+/// administrator, (`user_is_break_glass`).
+pub async fn request_deletion(
+    app: &App,
+    context: &RequestContext,
+    principal: &Principal,
+    password: Option<Secret<String>>,
+) -> Result<Timestamp, AppError> {
+    let (project, user) = own_password::own(app, principal).await?;
+    own_password::sure(app, context, principal, (&project, &user), password).await?;
+    let due = app.now() + app.config.identity.deletion_grace.get();
+    let written = user.email.as_deref().filter(|_| user.email_verified_at.is_some() && app.mail_ready().is_ok());
+    let notice = written.map(|email| {
+        Letter::new(LetterKind::AccountDeletion, email).with("due", due.to_string()).event(app, project.id, None)
+    });
+    let notice = &notice.transpose()?;
+    let places: Vec<Site> = app
+        .store
+        .memberships_of_user(user.id)
+        .await?
+        .into_iter()
+        .map(|it| Site { project: it.project_id, tenant: it.tenant_id })
+        .collect();
+    let by = principal.caller.own_account();
+    let (by, places, project, id) = (&by, &places, &project, user.id);
+    let held = app.store.write(by, app.now(), |tx| async move {
+        let mut administered = Vec::new();
+        for site in places {
+            administered.push((*site, role_bindings::administered(&tx, *site).await?));
+        }
+        let change = tx.begin_account_deletion(by, id, due).await?;
+        for (site, before) in administered {
+            if before && !role_bindings::administered(&tx, site).await? {
+                let detail = "a tenant would be left without an administrator".to_owned();
+                return Err(AppError::Conflict { code: "last_admin", detail });
+            }
+        }
+        if let Some(notice) = notice {
+            tx.leave(notice).await?;
+        }
+        let entry =
+            told("account_deletion_requested", project, Some(principal.tenant), change.peek(), json!({ "due": due }));
+        Ok::<_, AppError>(tx.audit(entry, change).await?.map(|_| ()))
+    });
+    held.await?;
+    Ok(due)
+}
+
+/// The account of who just showed that it is theirs: no longer on hold, if it was.
+pub(super) async fn back(app: &App, context: &RequestContext, project: &Project, user: User) -> Result<User, AppError> {
+    if user.status != UserStatus::PendingDeletion {
+        return Ok(user);
+    }
+    let id = user.id;
+    let back = app.store.write_session(Scope::Project(project.id), app.now(), |tx| {
+        let origin = context.origin();
+        async move {
+            let Some(back) = tx.cancel_account_deletion(id).await? else { return Ok(None) };
+            let entry = told("account_deletion_cancelled", project, None, &back, json!({}));
+            tx.record(&oneself(&back), &origin, &entry).await?;
+            Ok::<_, AppError>(Some(back))
+        }
+    });
+    Ok(back.await?.unwrap_or(user))
+}
+
+/// All that is kept of the caller.
+#[derive(Debug)]
+pub struct Export {
+    /// The account.
+    pub user: User,
+    /// Where they are a member.
+    pub memberships: Vec<Membership>,
+    /// Their open sessions in the tenant.
+    pub sessions: Vec<Session>,
+}
+
+/// All that is kept of the caller.
+pub async fn export(app: &App, principal: &Principal) -> Result<Export, AppError> {
+    let (_, user) = own_password::own(app, principal).await?;
+    let mut memberships = app.store.memberships_of_user(user.id).await?;
+    memberships.truncate(usize::try_from(MOST).unwrap_or(usize::MAX));
+    let site = Site { project: principal.project, tenant: principal.tenant };
+    let page = Page { after: None, limit: MOST };
+    let sessions = app.store.within(site.scope()).open_sessions(site.tenant, user.id, app.now(), page).await?;
+    Ok(Export { user, memberships, sessions })
+}
+
+/// Removes what has expired, and deletes accounts that are due, again and again. Never ends.
+pub(crate) async fn run(app: App) {
+    let mut due = tokio::time::interval(app.config.identity.sweep_every.get());
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        due.tick().await;
+        if let Err(error) = sweep(&app).await {
+            tracing::error!(error = problem::chain(&error), "what has expired was not removed");
+        }
+        if let Err(error) = delete_due(&app).await {
+            tracing::error!(error = problem::chain(&error), "accounts that are due were not deleted");
+        }
+    }
+}
+
+/// Removes one-time secrets that have expired; answers how many.
+///
+/// # Errors
+/// Of the database.
+pub async fn sweep(app: &App) -> Result<u64, AppError> {
+    let config = &app.config.identity;
+    let before = app.now() - config.sweep_grace.get();
+    let mut swept = 0;
+    loop {
+        let some = app.store.write_session(Scope::Platform, app.now(), |tx| async move {
+            Ok::<_, AppError>(tx.sweep_one_time(before, config.sweep_rows).await?)
+        });
+        match some.await? {
+            0 => return Ok(swept),
+            more => swept += more,
+        }
+    }
+}
+
+/// Deletes accounts that are due; answers how many. One that cannot be deleted holds up no other.
+///
+/// # Errors
+/// Of the database.
+pub async fn delete_due(app: &App) -> Result<usize, AppError> {
+    let mut deleted = 0;
+    for (id, project) in app.store.due_account_deletions(app.now(), AT_ONCE).await? {
+        match delete(app, id, project).await {
+            Ok(()) => deleted += 1,
+            Err(error) => {
+                tracing::error!(user.id = %id, error = problem::chain(&error), "an account was not deleted; it is tried again");
+                let until = app.now() + AGAIN;
+                let put_off = app.store.write_session(Scope::Project(project), app.now(), |tx| async move {
+                    Ok::<_, AppError>(tx.put_off_account_deletion(id, until).await?)
+                });
+                put_off.await?;
+            }
+        }
+    }
+    Ok(deleted)
+}
+
+async fn delete(app: &App, id: UserId, project: ProjectId) -> Result<(), AppError> {
+    let by = &Authorized::<ManageUsers>::system("account_deletion");
+    let deleted = app.store.write(by, app.now(), |tx| async move {
+        // Whoever came back meanwhile stays.
+        let due = tx.account_deletion(id).await?.is_some_and(|at| at <= app.now());
+        let waits = tx.user(id).await?.is_some_and(|user| user.status == UserStatus::PendingDeletion);
+        if !due || !waits {
+            return Ok::<_, AppError>(Audited::unchanged(()));
+        }
+        Ok(tx.done("deleted", tx.delete_user(by, id).await?).await?.map(|_| ()))
+    });
+    deleted.await?;
+    tracing::info!(user.id = %id, project.id = %project, "an account was deleted at its holder's wish");
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! How people sign in to a tenant, and what their passwords are: said by the tenant within what the platform asks for, and held to
+//! wherever somebody signs in or chooses a password.
+
+use std::time::Duration;
+
+use authz::action::ManageLoginPolicies;
+use domain::{
+    Secret, TenantId,
+    model::{AuthMethod, LoginMethod, LoginPolicy, PasswordPolicy, Tenant, User, Version},
+};
+use store::{Commit, LockPolicy, read::*};
+
+use super::{projects, site};
+use crate::{
+    App,
+    caller::{Principal, Site},
+    context::RequestContext,
+    error::{AppError, FieldError},
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Longest time that a policy can say: a year, in seconds.
+const MAX_SECS: u64 = 365 * 86_400;
+
+/// What a tenant says, or that it says nothing.
+pub async fn read_login_policy(app: &App, principal: &Principal, tenant: TenantId) -> Result<LoginPolicy, AppError> {
+    let site = principal.site(app, Some(tenant)).await?;
+    principal.may_in::<ManageLoginPolicies>(site, "get")?;
+    of_tenant(app, site).await
+}
+
+/// Says how people sign in to a tenant. `edit` is given what is said now.
+///
+/// # Errors
+/// [`AppError::Invalid`] for what asks for less than the platform does; [`AppError::ManagedByPlatform`] in the shared project.
+pub async fn put_login_policy(
+    app: &App,
+    principal: &Principal,
+    tenant: TenantId,
+    version: Option<Version>,
+    edit: impl Fn(&mut LoginPolicy) + Send + Sync,
+) -> Result<(LoginPolicy, Commit), AppError> {
+    let site = principal.site(app, Some(tenant)).await?;
+    let by = principal.may_in::<ManageLoginPolicies>(site, "update")?;
+    projects::is_tenants_own(app, principal, site).await?;
+    let (by, edit, floor) = (&by, &edit, app.passwords.floor());
+    let sessions = &app.config.sessions;
+    app.store
+        .write(by, app.now(), |tx| async move {
+            let said = tx.login_policy(site.tenant).await?;
+            let mut wanted = said.unwrap_or_else(|| LoginPolicy::unset(site.project, site.tenant, floor));
+            edit(&mut wanted);
+            wanted.version = version.unwrap_or(wanted.version);
+            let lock = LockPolicy { after: sessions.lock_after, lock_for: sessions.lock_for.get() };
+            judge(&wanted, &floor, lock, sessions.session.get())?;
+            Ok(tx.updated(tx.put_login_policy(by, wanted).await?).await?)
+        })
+        .await
+}
+
+/// A tenant says nothing any more.
+///
+/// # Errors
+/// [`AppError::NotFound`]; [`AppError::ManagedByPlatform`] in the shared project.
+pub async fn delete_login_policy(
+    app: &App,
+    principal: &Principal,
+    tenant: TenantId,
+    version: Option<Version>,
+) -> Result<Commit, AppError> {
+    let site = principal.site(app, Some(tenant)).await?;
+    let by = principal.may_in::<ManageLoginPolicies>(site, "delete")?;
+    projects::is_tenants_own(app, principal, site).await?;
+    let by = &by;
+    let deleted = app.store.write(by, app.now(), |tx| async move {
+        Ok::<_, AppError>(tx.deleted(tx.delete_login_policy(by, site.tenant, version).await?).await?)
+    });
+    deleted.await.map(|(_, commit)| commit)
+}
+
+/// What a tenant says; what the platform does where it says nothing.
+pub(super) async fn of_tenant(app: &App, site: Site) -> Result<LoginPolicy, AppError> {
+    let said = app.store.login_policy(site.tenant).await?;
+    Ok(said.unwrap_or_else(|| LoginPolicy::unset(site.project, site.tenant, app.passwords.floor())))
+}
+
+/// Refuses a way to sign in that the tenant does not allow.
+///
+/// # Errors
+/// [`AppError::Restricted`] (`login_method_refused`).
+pub(super) async fn allows(app: &App, tenant: TenantId, method: LoginMethod) -> Result<(), AppError> {
+    let said = app.store.login_policy(tenant).await?;
+    if said.is_none_or(|policy| policy.methods.contains(&method)) {
+        return Ok(());
+    }
+    Err(AppError::Restricted { code: "login_method_refused", detail: "the tenant's people do not sign in this way" })
+}
+
+/// Whether a session that was opened in this way may go on in a tenant.
+pub(super) async fn allows_session(app: &App, tenant: TenantId, method: AuthMethod) -> Result<(), AppError> {
+    match method {
+        AuthMethod::Password => allows(app, tenant, LoginMethod::Password).await,
+        AuthMethod::EmailCode => allows(app, tenant, LoginMethod::EmailCode).await,
+        AuthMethod::MagicLink => allows(app, tenant, LoginMethod::MagicLink).await,
+        // Their own door, whatever a tenant says.
+        AuthMethod::BreakGlass => Ok(()),
+    }
+}
+
+/// What is asked of a password in a tenant.
+pub(super) async fn passwords_of_tenant(app: &App, site: Site) -> Result<PasswordPolicy, AppError> {
+    Ok(of_tenant(app, site).await?.password.and(app.passwords.floor()))
+}
+
+/// What is asked of a user's password: by all tenants they are a member of.
+pub(super) async fn passwords_of_user(app: &App, user: &User) -> Result<PasswordPolicy, AppError> {
+    let said = app.store.login_policies_of_user(user.id).await?;
+    Ok(said.into_iter().fold(app.passwords.floor(), |all, policy| all.and(policy.password)))
+}
+
+/// Judges a new password of a user's, and that they did not have it before.
+///
+/// # Errors
+/// [`AppError::Invalid`] at `pointer`.
+pub(super) async fn judge_password(
+    app: &App,
+    user: &User,
+    policy: &PasswordPolicy,
+    new: &Secret<String>,
+    pointer: &'static str,
+) -> Result<(), AppError> {
+    app.passwords.check(policy, new, &names(user), pointer)?;
+    let earlier = app.store.password_history(user.id, policy.history.saturating_sub(1)).await?;
+    for had in user.password_hash.clone().into_iter().chain(earlier) {
+        if app.passwords.verify(new.clone(), Some(had)).await? {
+            return Err(AppError::field(pointer, "password_same", "was the password before"));
+        }
+    }
+    Ok(())
+}
+
+/// What a user is called: what no password of theirs holds.
+pub(super) fn names(user: &User) -> Vec<&str> {
+    let told = [user.email.as_deref(), user.username.as_deref()].into_iter().flatten();
+    told.chain([user.first_name.as_str(), user.last_name.as_str()]).collect()
+}
+
+/// Whether a user's password is older than their tenants let it be.
+pub(super) async fn is_overdue(app: &App, user: &User) -> Result<bool, AppError> {
+    let Some(set) = user.password_changed_at else { return Ok(false) };
+    let most = passwords_of_user(app, user).await?.max_age_days;
+    Ok(most.is_some_and(|days| set + DAY * days <= app.now()))
+}
+
+/// Refuses to change a password that was changed too short a time ago.
+///
+/// # Errors
+/// [`AppError::Conflict`] (`password_too_young`).
+pub(super) fn old_enough(app: &App, user: &User, policy: &PasswordPolicy) -> Result<(), AppError> {
+    let young = |set: domain::Timestamp| set + DAY * policy.min_age_days > app.now();
+    if user.password_changed_at.is_some_and(young) && !user.must_change_password {
+        let detail = format!("a password is kept for {} days", policy.min_age_days);
+        return Err(AppError::Conflict { code: "password_too_young", detail });
+    }
+    Ok(())
+}
+
+/// After how many failures a name is locked at a hostname: the same for names that nobody has.
+pub(super) async fn lock(app: &App, context: &RequestContext) -> Result<LockPolicy, AppError> {
+    let sessions = &app.config.sessions;
+    let mut lock = LockPolicy { after: sessions.lock_after, lock_for: sessions.lock_for.get() };
+    let tenant = site::realm_of_host(app, context).await?.and_then(|realm| realm.tenant);
+    let said = match tenant {
+        Some(tenant) => app.store.login_policy(tenant).await?,
+        None => None,
+    };
+    if let Some(policy) = said {
+        lock.after = policy.lock_after.map_or(lock.after, |after| after.min(lock.after));
+        lock.lock_for = policy.lock_s.map_or(lock.lock_for, |secs| Duration::from_secs(secs).max(lock.lock_for));
+    }
+    Ok(lock)
+}
+
+/// How long a session of a tenant's lives at most.
+pub(super) async fn session_life(app: &App, tenant: &Tenant) -> Result<Duration, AppError> {
+    let most = app.config.sessions.session.get();
+    let said = app.store.login_policy(tenant.id).await?.and_then(|policy| policy.absolute_s);
+    Ok(said.map_or(most, |secs| Duration::from_secs(secs).min(most)))
+}
+
+fn judge(policy: &LoginPolicy, floor: &PasswordPolicy, lock: LockPolicy, session: Duration) -> Result<(), AppError> {
+    let mut wrong = Vec::new();
+    let mut refuse = |pointer: &str, detail: &str| wrong.push(FieldError::new(pointer, "invalid", detail));
+    let here = [LoginMethod::Password, LoginMethod::EmailCode, LoginMethod::MagicLink];
+    if !here.iter().any(|method| policy.methods.contains(method)) {
+        refuse("/methods", "names no way that there is in this release: nobody could sign in");
+    }
+    if policy.require_2fa {
+        refuse("/require_2fa", "cannot be held to by this release");
+    }
+    if policy.lock_after.is_some_and(|after| after == 0 || after > lock.after) {
+        refuse("/lock_after", "is 0, or more than the platform lets through");
+    }
+    if policy.lock_s.is_some_and(|secs| secs < lock.lock_for.as_secs() || secs > 86_400) {
+        refuse("/lock_s", "is shorter than the platform's, or longer than a day");
+    }
+    for (pointer, secs) in [("/idle_s", policy.idle_s), ("/absolute_s", policy.absolute_s)] {
+        if secs.is_some_and(|secs| !(60..=session.as_secs().min(MAX_SECS)).contains(&secs)) {
+            refuse(pointer, "is less than a minute, or more than the platform allows");
+        }
+    }
+    if let Some((field, why)) = policy.password.weaker_than(floor) {
+        refuse(&format!("/password/{field}"), why);
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(AppError::Invalid(wrong)) }
+}

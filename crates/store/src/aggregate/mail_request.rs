@@ -1,0 +1,64 @@
+//! How often an address is written to, whoever asks for it: what strangers ask for fills nobody's mailbox.
+
+use std::time::Duration;
+
+use domain::{
+    ProjectId, Timestamp,
+    model::{MailPace, MailTurn, fold},
+};
+
+use crate::{
+    SessionTx, StoreError,
+    tx::Work,
+    value::{Row, values},
+};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+struct Kept {
+    last_at: Timestamp,
+    day_began: Timestamp,
+    in_day: u32,
+}
+
+impl SessionTx {
+    /// Notes that something of a kind is to be sent to an address, unless it was asked for too often. Noted whether or not
+    /// somebody reads it: the answer tells nobody who exists.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn take_mail_turn(
+        &self,
+        (project, kind): (ProjectId, &str),
+        address: &str,
+        pace: MailPace,
+    ) -> Result<MailTurn, StoreError> {
+        let Work { view, now, .. } = &self.work;
+        let subject = fold(address);
+        // The row is there before it is looked at, so that who asks at the same time waits here.
+        let sql = "INSERT INTO mail_requests (project_id, kind, email_fold, last_at, day_began, in_day)
+                   VALUES ($1, $2, $3, 0, $4, 0) ON CONFLICT (project_id, kind, email_fold) DO NOTHING";
+        view.execute(sql, values![project, kind, &subject, *now]).await?;
+        let sql = "SELECT last_at, day_began, in_day FROM mail_requests WHERE project_id = $1 AND kind = $2 AND email_fold = $3";
+        let read = |row: &Row| {
+            Ok(Kept { last_at: row.at("last_at")?, day_began: row.at("day_began")?, in_day: row.at("in_day")? })
+        };
+        let key = || values![project, kind, &subject];
+        let found = view.first(&view.locking(sql), key(), read).await?;
+        let Some(kept) = found else { return Err(StoreError::Serialization) };
+        let (began, sent) = if kept.day_began + DAY <= *now { (*now, 0) } else { (kept.day_began, kept.in_day) };
+        if sent >= pace.a_day {
+            return Ok(MailTurn::Wait(began + DAY));
+        }
+        let next = kept.last_at + pace.cooldown;
+        if next > *now {
+            return Ok(MailTurn::Wait(next));
+        }
+        let mut all = key();
+        all.extend(values![*now, began, sent + 1]);
+        let sql = "UPDATE mail_requests SET last_at = $4, day_began = $5, in_day = $6
+                   WHERE project_id = $1 AND kind = $2 AND email_fold = $3";
+        view.execute(sql, all).await?;
+        Ok(MailTurn::Now)
+    }
+}
