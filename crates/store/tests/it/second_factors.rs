@@ -92,7 +92,9 @@ pub(crate) async fn an_authenticator_counts_once_it_is_confirmed_and_is_sealed(d
     };
     change!(store, |tx, break_glass| tx.set_up_break_glass(&system(), break_glass.clone())).unwrap();
     let gus = &store.user(GUS).await.unwrap().unwrap();
-    let refused = store.write_session(SCOPE, NOW, |tx| async move { tx.begin_totp(gus, &secret(1), &secret(2)).await });
+    let theirs = Scope::Tenant(CLOUD, GLOBEX);
+    let refused =
+        store.write_session(theirs, NOW, |tx| async move { tx.begin_totp(gus, &secret(1), &secret(2)).await });
     assert!(matches!(refused.await, Err(StoreError::Rule { code: "user_is_break_glass", .. })));
 
     let dropped = async || write(&store, |tx| async move { tx.drop_totp(ANN).await }).await;
