@@ -50,6 +50,7 @@ fn by_hand(operation: &str, ids: &Ids) -> Option<Value> {
         "POST /api/v1/tenant/users" | "POST /v1/tenants/{id}/users" => {
             json!({ "username": operation.len().to_string() + "-other", "role_ids": [ids["role"]] })
         }
+        "POST /v1/tenants/{id}/users/import" => json!({ "users": [{ "username": "imported" }] }),
         "POST /v1/audit" => json!({
             "action": "order.approved", "crud": "u", "actor": { "id": "emp-7" }, "group": { "id": "eu" },
             "tenant_id": ids["tenant"],
