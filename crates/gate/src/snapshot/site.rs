@@ -73,7 +73,8 @@ pub type Tenants = ArcSwap<TenantMap>;
 #[derive(Clone, Debug, Default)]
 pub struct TenantMap {
     by_id: Chunked<TenantId, Arc<TenantInfo>>,
-    by_slug: Chunked<Box<str>, TenantId>,
+    /// Who holds a name. That is one, but while a change of two rows has come by half.
+    by_slug: Chunked<Box<str>, Arc<[TenantId]>>,
 }
 
 impl TenantMap {
@@ -81,11 +82,15 @@ impl TenantMap {
     pub fn by_id(&self, id: TenantId) -> Option<&Arc<TenantInfo>> {
         self.by_id.get(&id)
     }
-    /// A tenant by its id's text or its slug, as external issuers name it.
+
+    /// A tenant by its id's text or its slug, as external issuers name it. A slug that two hold names nobody.
     pub fn by_name(&self, name: &str) -> Option<&Arc<TenantInfo>> {
         match name.parse() {
             Ok(id) => self.by_id.get(&id),
-            Err(_) => self.by_slug.get(name).and_then(|id| self.by_id.get(id)),
+            Err(_) => match self.by_slug.get(name).map(Arc::as_ref) {
+                Some([id]) => self.by_id.get(id),
+                Some(_) | None => None,
+            },
         }
     }
 
@@ -96,17 +101,23 @@ impl TenantMap {
 
     /// With a tenant, or with what it is now.
     pub(super) fn insert(&mut self, info: Arc<TenantInfo>) {
-        // Of another name before: that name is nobody's, unless somebody else has it by now.
+        // It may have had another name before.
         self.remove(info.id);
-        self.by_slug.insert(info.slug.clone(), info.id);
+        let holders = self.by_slug.get(&*info.slug).into_iter().flat_map(|ids| ids.iter().copied());
+        let holders = holders.chain([info.id]).collect();
+        self.by_slug.insert(info.slug.clone(), holders);
         self.by_id.insert(info.id, info);
     }
 
     /// Without a tenant.
     pub(super) fn remove(&mut self, id: TenantId) {
         let Some(slug) = self.by_id.get(&id).map(|before| before.slug.clone()) else { return };
-        if self.by_slug.get(&*slug) == Some(&id) {
+        let holders = self.by_slug.get(&*slug).into_iter().flat_map(|ids| ids.iter().copied());
+        let others: Arc<[TenantId]> = holders.filter(|holder| *holder != id).collect();
+        if others.is_empty() {
             self.by_slug.remove(&*slug);
+        } else {
+            self.by_slug.insert(slug, others);
         }
         self.by_id.remove(&id);
     }
