@@ -47,11 +47,12 @@ fn collided(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// `INTERNAL_ERROR` is how PostgreSQL says "tuple concurrently updated".
-const COLLISIONS: [SqlState; 9] = [
+const COLLISIONS: [SqlState; 10] = [
     SqlState::UNIQUE_VIOLATION,
     SqlState::DUPLICATE_TABLE,
     SqlState::DUPLICATE_COLUMN,
     SqlState::DUPLICATE_OBJECT,
+    SqlState::UNDEFINED_OBJECT,
     SqlState::DUPLICATE_FUNCTION,
     SqlState::DUPLICATE_SCHEMA,
     SqlState::T_R_SERIALIZATION_FAILURE,
