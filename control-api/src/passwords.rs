@@ -289,10 +289,15 @@ mod tests {
         };
         let floor = passwords.floor();
         assert_eq!(code(&floor, "Tr0ub4dor&3"), None);
+        assert_eq!(
+            code(&floor, &format!("aA1!{}", "\u{1f600}".repeat(124))),
+            None,
+            "characters are counted, not bytes"
+        );
         for (bad, why) in [
             ("Sh0rt1!", "password_length"),
             (&*"aA1!".repeat(33), "password_length"),
-            (&*format!("aA1!{}", "\u{1f600}".repeat(124)), "password_length"),
+            (&*format!("aA1!{}", "\u{1f600}".repeat(125)), "password_length"),
             ("alllowercase1!", "password_weak"),
             ("ALLUPPERCASE1!", "password_weak"),
             ("NoDigits!!", "password_weak"),

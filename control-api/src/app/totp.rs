@@ -171,7 +171,7 @@ pub async fn confirm_totp(
         login::fail(app, context, &place.project, &factor).await?;
         return Err(AppError::CredentialsInvalid);
     };
-    let (recovery_codes, hashes) = new_recovery_codes(app, &seen)?;
+    let (recovery_codes, hashes): (Vec<_>, Vec<_>) = new_recovery_codes(app, &seen)?.into_iter().unzip();
     if let Some(waiting) = &place.waiting {
         let signed_in = waiting.open(app, context, &Second::Enrolled(seen, step, hashes)).await?;
         return Ok(Confirmed { recovery_codes, signed_in: Some(signed_in) });
@@ -243,7 +243,7 @@ pub async fn replace_recovery_codes(
     let (place, second) = sure(app, context, principal, shown).await?;
     let known = app.store.totp(place.user.id).await?.filter(|totp| totp.confirmed_at.is_some());
     let known = known.ok_or_else(not_enabled)?;
-    let (fresh, hashes) = new_recovery_codes(app, &known)?;
+    let (fresh, hashes): (Vec<_>, Vec<_>) = new_recovery_codes(app, &known)?.into_iter().unzip();
     let actor = &principal.caller.actor;
     let (user, tenant, known, hashes, second) = (&place.user, &place.tenant, &known, &hashes, &second);
     let replaced = app.store.write_session(place.scope(), app.now(), |tx| {
@@ -317,11 +317,20 @@ pub(super) fn new_secret() -> Result<Secret<Vec<u8>>, AppError> {
     Ok(Secret::new(random::<SECRET_BYTES>()?.to_vec()))
 }
 
-/// Recovery codes of 50 random bits, such as `k7mq2-x9bdt`, and what is kept of them.
-fn new_recovery_codes(app: &App, totp: &Totp) -> Result<(Vec<Secret<String>>, Vec<[u8; 32]>), AppError> {
-    let codes = (0..app.config.second_factor.recovery_codes).map(|_| recovery_code()).collect::<Result<Vec<_>, _>>()?;
-    let hashes = codes.iter().map(|code| recovery_hash(&totp.pepper, code.expose())).collect();
-    Ok((codes, hashes))
+/// A recovery code, and what is kept of it.
+type RecoveryCode = (Secret<String>, [u8; 32]);
+
+/// Recovery codes of 50 random bits, such as `k7mq2-x9bdt`.
+fn new_recovery_codes(app: &App, totp: &Totp) -> Result<Vec<RecoveryCode>, AppError> {
+    let codes = (0..app.config.second_factor.recovery_codes).map(|_| recovery_code());
+    codes
+        .map(|code| {
+            code.map(|code| {
+                let hash = recovery_hash(&totp.pepper, code.expose());
+                (code, hash)
+            })
+        })
+        .collect()
 }
 
 fn recovery_code() -> Result<Secret<String>, AppError> {

@@ -220,13 +220,13 @@ mod tests {
             let letter = kind
                 .values()
                 .iter()
-                .fold(Letter::new(kind, "a@b.example"), |letter, name| letter.with(name, format!("<{name}>")));
+                .fold(Letter::new(kind, "a@b.example"), |letter, name| letter.with(name, format!("<<{name}>")));
             let mail = sent(&letter, &ProjectMail::default());
             assert!(!mail.subject.is_empty() && !mail.subject.contains('{'), "{}", mail.subject);
             for name in kind.values() {
                 let shown = format!("{}\n{}", mail.subject, mail.text.expose());
-                assert!(shown.contains(&format!("<{name}>")), "{name} in {shown}");
-                assert!(!mail.html.expose().contains(&format!("<{name}>")), "{name} is not escaped in {kind:?}");
+                assert!(shown.contains(&format!("<<{name}>")), "{name} in {shown}");
+                assert!(!mail.html.expose().contains(&format!("<<{name}>")), "{name} is not escaped in {kind:?}");
             }
         }
     }

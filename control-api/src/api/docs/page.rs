@@ -12,7 +12,7 @@ const DEPTH: usize = 3;
 pub(super) fn render(described: &OpenApi) -> String {
     // What cannot be written as JSON is not served as JSON either; the page then says nothing.
     let described = serde_json::to_value(described).unwrap_or_default();
-    let title = escaped(text(&described["info"]["title"]));
+    let title = escaped(at(&described, "/info/title"));
     let by_tag = by_tag(&described);
     let mut body = String::new();
     for (tag, operations) in &by_tag {
@@ -27,8 +27,13 @@ pub(super) fn render(described: &OpenApi) -> String {
          <meta name=\"viewport\" content=\"width=device-width\">\n<link rel=\"stylesheet\" href=\"/docs/style.css\"></head>\n\
          <body><nav><ul>{links}</ul></nav><main><h1>{title} {}</h1>\n\
          <p>The same for programs: <a href=\"/openapi.json\"><code>/openapi.json</code></a>.</p>\n{body}</main></body></html>\n",
-        escaped(text(&described["info"]["version"])),
+        escaped(at(&described, "/info/version")),
     )
+}
+
+/// The text at a pointer, empty where there is none.
+fn at<'v>(value: &'v Value, pointer: &str) -> &'v str {
+    value.pointer(pointer).map_or("", text)
 }
 
 /// An operation and where it is.
@@ -42,7 +47,7 @@ fn by_tag(described: &Value) -> BTreeMap<String, Vec<Operation<'_>>> {
     let mut by_tag: BTreeMap<String, Vec<Operation<'_>>> = BTreeMap::new();
     for (path, item) in described["paths"].as_object().into_iter().flatten() {
         for (method, operation) in item.as_object().into_iter().flatten() {
-            let tag = text(&operation["tags"][0]).to_owned();
+            let tag = at(operation, "/tags/0").to_owned();
             by_tag.entry(tag).or_default().push(Operation { method, path, described: operation });
         }
     }

@@ -33,6 +33,9 @@ impl Named {
     }
 }
 
+/// What was typed: places in the path, the query, members of the body.
+type Typed<'t> = (&'t mut [String], &'t mut [(String, String)], &'t mut Map<String, Value>);
+
 /// Puts ids where slugs were typed.
 ///
 /// # Errors
@@ -40,7 +43,7 @@ impl Named {
 pub(super) async fn resolve(
     session: &SignedIn,
     it: &Operation,
-    (places, query, body): (&mut [String], &mut [(String, String)], &mut Map<String, Value>),
+    (places, query, body): Typed<'_>,
 ) -> anyhow::Result<()> {
     let segments: Vec<&str> = it.path.split('/').collect();
     let before = segments.windows(2).filter_map(|pair| match pair {

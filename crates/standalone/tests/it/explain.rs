@@ -98,7 +98,7 @@ async fn a_refused_request_is_explained_to_its_own_tenants_administrator_and_to_
     let same: Value = serde_json::from_slice(&explain(&node, &[&id, "--json"]).stdout).unwrap();
     assert_eq!(same, seen);
     let missing = explain(&node, &["00000000-0000-7000-8000-000000000000"]);
-    assert_eq!(missing.status.code(), Some(1));
+    assert_eq!(missing.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("404 not_found"));
     assert_eq!(explain(&node, &["no-id"]).status.code(), Some(2));
 }

@@ -76,7 +76,8 @@ fn hostname(n: usize) -> String {
 
 /// Half of the tenants in one project, the others fifty to a project.
 fn declare(file: &std::path::Path, tenants: usize) -> anyhow::Result<()> {
-    let project = |n: usize| if n % 2 == 0 { "shared-load".to_owned() } else { format!("project-{:05}", n / 100) };
+    let project =
+        |n: usize| if n.is_multiple_of(2) { "shared-load".to_owned() } else { format!("project-{:05}", n / 100) };
     let mut projects: Vec<String> = (0..tenants).map(project).collect();
     projects.sort_unstable();
     projects.dedup();
