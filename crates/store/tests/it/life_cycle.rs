@@ -248,8 +248,20 @@ pub(crate) async fn of_many_that_purge_a_tenant_one_does_and_its_chain_is_left(d
 }
 
 /// Tables that a purge empties by project.
-const OF_PROJECTS: [&str; 7] =
-    ["login_failures", "recovery_codes", "totp_secrets", "users", "signing_keys", "issuers", "certificates"];
+const OF_PROJECTS: [&str; 12] = [
+    "login_failures",
+    "one_time_tokens",
+    "one_time_codes",
+    "mail_requests",
+    "password_history",
+    "account_deletions",
+    "recovery_codes",
+    "totp_secrets",
+    "users",
+    "signing_keys",
+    "issuers",
+    "certificates",
+];
 
 pub(crate) async fn a_dedicated_project_goes_with_its_last_tenant(db: Database) {
     let store = world(&db).await;
