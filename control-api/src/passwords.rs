@@ -310,7 +310,7 @@ mod tests {
         }
         let strict = PasswordPolicy { min_length: 12, digits: 3, ..floor };
         assert_eq!(code(&strict, "Tr0ub4dor&3"), Some("password_length"));
-        assert_eq!(code(&strict, "Tr0ub4dor&3-x"), Some("password_weak"));
+        assert_eq!(code(&strict, "Tr0ubador&3-xy"), Some("password_weak"));
         assert_eq!(code(&strict, "Tr0ub4dor&3-42"), None);
     }
 
