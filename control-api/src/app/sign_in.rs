@@ -1,6 +1,6 @@
 //! How a sign-in ends: with a session, or with the question for a second factor.
 //!
-//! However the first factor was shown, [`finish_sign_in`] is the one way on. Whether a second is asked for is read in the
+//! However the first factor was shown, `finish_sign_in` is the one way on. Whether a second is asked for is read in the
 //! transaction that would open the session, so that none is opened beside an authenticator that was confirmed meanwhile.
 //! A sign-in that waits is known by a random id, of which the hash is kept; it ends with its time, after so many attempts,
 //! when it is used, and when the user or the tenant is signed out everywhere, as with a new password.
