@@ -20,12 +20,13 @@ use link::{
     LinkError,
     file::{SecretRef, SecretRefError},
     log::GatewayIdentity,
+    private_file,
     rpc::{RpcClient, Target, TlsFiles, identity, join},
 };
 use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
 use tokio::time::{sleep, timeout};
 
-use crate::{control_tls::ControlTls, private_file};
+use crate::control_tls::ControlTls;
 
 /// How long a start waits for a control API that does not answer.
 const JOIN: Duration = Duration::from_secs(30);

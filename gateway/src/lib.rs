@@ -29,7 +29,6 @@ mod limits;
 mod listen;
 mod metrics;
 mod permissions;
-mod private_file;
 mod proxy;
 mod record;
 mod status;

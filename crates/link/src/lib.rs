@@ -12,6 +12,7 @@
 //! | [`redis_record`] | Redis as the record of revocations, for a gateway on its own |
 //! | [`clock`], [`telemetry`] | what only `main` makes: the real clock, logs and traces |
 //! | [`priority`] | threads that wait for others |
+//! | [`private_file`] | files that hold secrets |
 
 pub mod bindings_cache;
 pub mod clock;
@@ -21,6 +22,7 @@ pub mod foreign_keys;
 pub mod log;
 pub mod nonces;
 pub mod priority;
+pub mod private_file;
 pub mod redis;
 pub mod redis_keys;
 pub mod redis_record;

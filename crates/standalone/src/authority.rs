@@ -5,11 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use link::private_file;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
-
-use crate::private_file;
 
 /// Days a demo certificate is valid. They are made anew at each start.
 const LEAF_DAYS: i64 = 90;

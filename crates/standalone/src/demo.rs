@@ -9,10 +9,9 @@ use std::{
 
 use authn::api_key::{NewKey, RANDOM_BYTES};
 use domain::{ApiKeyScheme, Id, Secret, TenantId};
+use link::private_file;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-use crate::private_file;
 
 /// The hostname of the platform's staff.
 pub const CONSOLE: &str = "console.localhost";

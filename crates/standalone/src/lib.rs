@@ -16,5 +16,3 @@ pub mod node;
 pub mod resources;
 pub mod rpc;
 pub mod seed;
-
-mod private_file;

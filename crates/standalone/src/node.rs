@@ -17,10 +17,11 @@ use gateway::{Edge, EdgeError, EdgeParts, RunningEdge, Source};
 use link::{
     log::{FactCarrier, MemoryCarrier, NoCarrier},
     nonces::MemoryNonces,
+    private_file,
 };
 use store::{Sealer, Store, StoreError, seal};
 
-use crate::{announce::Endpoints, authority::Authority, config::NodeConfig, private_file};
+use crate::{announce::Endpoints, authority::Authority, config::NodeConfig};
 
 /// The database's file in the data folder.
 const DATABASE: &str = "portcullis.db";

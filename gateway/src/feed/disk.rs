@@ -21,9 +21,8 @@ use aws_lc_rs::{
     rand,
 };
 use domain::{BootInstant, Clock, SnapshotVersion, Timestamp, snapshot::Change};
+use link::private_file;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
-use crate::private_file;
 
 /// Names this machine's current boot; the boot clock means nothing in another.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";

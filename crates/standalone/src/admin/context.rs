@@ -14,10 +14,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use domain::Secret;
+use link::private_file;
 use serde::{Deserialize, Serialize};
 
 use super::{Door, Failure, read_url};
-use crate::private_file;
 
 /// The contexts of who runs the command.
 #[derive(Debug, Default, Serialize, Deserialize)]
