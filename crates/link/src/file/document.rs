@@ -12,7 +12,9 @@ use serde_saphyr::Spanned;
 use super::{KeyPath, Mistake, Mistakes};
 
 /// Largest file that is read, in bytes. Bounds what a wrong path (a log, a disk image) costs.
-const MAX_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_BYTES: u64 = 32 * 1024 * 1024;
+/// Values that any file may have. A longer one may have one for each of its bytes, as JSON has at most: more come of aliases only.
+const FEW_NODES: usize = 250_000;
 
 /// A parsed YAML or JSON file.
 #[derive(Clone, Debug)]
@@ -55,7 +57,12 @@ impl Document {
     /// The first place where it is neither.
     pub fn parse(name: &str, text: &str) -> Result<Self, Mistakes> {
         // `off`, `yes` and `no` are words in YAML 1.2; a key that stands twice is an error.
-        let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+        let nodes = text.len().max(FEW_NODES);
+        let options = serde_saphyr::options! {
+            strict_booleans: true,
+            with_snippet: false,
+            budget: serde_saphyr::budget! { max_nodes: nodes, max_events: nodes.saturating_mul(4) },
+        };
         let root: Spanned<Node> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
             Mistakes::from(Mistake {
                 source: name.into(),

@@ -144,6 +144,21 @@ fn what_serde_alone_refuses_has_its_line_too() {
 }
 
 #[test]
+fn a_long_file_may_say_as_much_as_stands_in_it_and_aliases_may_not() {
+    let long = format!("many: [{}]\n", vec!["1"; 260_000].join(","));
+    assert_eq!(Document::parse("test.yaml", &long).unwrap().value()["many"].as_array().unwrap().len(), 260_000);
+
+    // Each line says the one before it ten times: a billion values in two hundred bytes.
+    let mut bomb = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n".to_owned();
+    for n in 1..9 {
+        let before = vec![format!("*a{}", n - 1); 10].join(", ");
+        bomb.push_str(&format!("a{n}: &a{n} [{before}]\n"));
+    }
+    let said = Document::parse("test.yaml", &bomb).unwrap_err().to_string();
+    assert!(said.starts_with("test.yaml:") && said.contains("budget"), "{said}");
+}
+
+#[test]
 fn checks_of_the_caller_collect() {
     let loaded = load::<Config>(Document::parse("test.yaml", "\nlisten:\n  port: 80\n").unwrap(), &Overrides::none());
     let error = loaded
