@@ -10,14 +10,14 @@ use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use domain::{
     OrgUnitId, Permission, ProjectId, RoleId, Seq, SessionId, TenantId, Timestamp, TokenId, UserId,
     audit::{Actor, ActorKind, Origin},
-    model::{KeyPurpose, Project, ProjectStatus, Role, Tenant, UnitRole},
+    model::{AuthMethod, KeyPurpose, Project, ProjectStatus, Role, Tenant, UnitRole},
     snapshot::{self, RoleScope, TenantStatus},
 };
 use http::{HeaderMap, Method, header, request::Parts};
 use serde::Deserialize;
 use store::read::*;
 
-use crate::{App, context::RequestContext, error::AppError};
+use crate::{App, admin_secret, context::RequestContext, error::AppError};
 
 /// Paths a frozen tenant's principals may change something at: they open, extend and end sessions.
 const SESSION_PATHS: [&str; 11] = [
@@ -33,6 +33,10 @@ const SESSION_PATHS: [&str; 11] = [
     "/v1/me/sessions",
     "/v1/me/sign-out-everywhere",
 ];
+
+/// Paths at which people change how they are known and reached. A program has a secret, and nothing beside it that would outlive
+/// its rotation.
+const PEOPLES_PATHS: [&str; 2] = ["/v1/auth", "/v1/me"];
 
 /// An authenticated caller.
 #[derive(Clone, Debug)]
@@ -57,6 +61,8 @@ pub struct Principal {
     pub roles: Vec<Role>,
     /// Roles in one organisational unit.
     pub unit_roles: Vec<(OrgUnitId, RoleId)>,
+    /// Whether it is a program, by a machine client's secret.
+    pub is_program: bool,
 }
 
 /// A tenant with its project: where something is done.
@@ -162,7 +168,10 @@ impl FromRequestParts<App> for Principal {
             return Ok(known.clone());
         }
         let context = RequestContext::from_request_parts(parts, app).await?;
-        let principal = authenticate(app, &context, &parts.headers, &parts.method, parts.uri.path()).await?;
+        let principal = match admin_secret::principal(app, &context, &parts.headers, parts.uri.path()).await? {
+            Some(automation) => automation,
+            None => authenticate(app, &context, &parts.headers, &parts.method, parts.uri.path()).await?,
+        };
         parts.extensions.insert(principal.clone());
         Ok(principal)
     }
@@ -185,6 +194,8 @@ pub(crate) struct Standing {
     pub(crate) claims: AccessClaims,
     pub(crate) project: Project,
     pub(crate) tenant: Tenant,
+    /// How its session was opened.
+    pub(crate) method: AuthMethod,
 }
 
 impl Standing {
@@ -219,7 +230,7 @@ impl Standing {
         if app.store.is_token_refused(claims.jti, app.now()).await? {
             return Err(AppError::TokenRevoked);
         }
-        Ok(Self { claims, project, tenant })
+        Ok(Self { claims, project, tenant, method: session.method })
     }
 
     /// Where it acts.
@@ -237,7 +248,7 @@ impl Standing {
     /// # Errors
     /// [`AppError::PrincipalInactive`].
     pub(crate) async fn principal(self, app: &App, origin: Origin) -> Result<Principal, AppError> {
-        let Self { claims, project, tenant } = self;
+        let Self { claims, project, tenant, method } = self;
         let system = claims.ctx == ContextKind::System;
         let rights = Rights::of(app, Site { project: project.id, tenant: tenant.id }, claims.sub, system).await?;
         if !rights.active {
@@ -260,6 +271,7 @@ impl Standing {
             token_exp: Timestamp::from_secs(claims.exp),
             roles: rights.roles,
             unit_roles: rights.unit_roles,
+            is_program: method == AuthMethod::ClientCredentials,
         })
     }
 }
@@ -316,11 +328,17 @@ async fn authenticate(
 ) -> Result<Principal, AppError> {
     let standing = Standing::of(app, bearer(headers)?).await?;
     bound_to(app, context, &standing.claims, &standing.project).await?;
-    let open = SESSION_PATHS.iter().any(|known| {
-        let below = path.strip_prefix(known);
-        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    });
+    let below_one_of = |known: &[&str]| {
+        let rest = |known: &&str| path.strip_prefix(*known);
+        known.iter().filter_map(rest).any(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let open = below_one_of(&SESSION_PATHS);
     standing.served(open || method.is_safe())?;
+    let is_program = standing.method == AuthMethod::ClientCredentials;
+    if is_program && below_one_of(&PEOPLES_PATHS) && !method.is_safe() {
+        let detail = "a program has its secret and no other way to sign in";
+        return Err(AppError::Restricted { code: "not_for_programs", detail });
+    }
     standing.principal(app, context.origin()).await
 }
 

@@ -620,6 +620,8 @@ pub struct BootstrapConfig {
     pub admin_username: String,
     /// Their password, by reference; none: one is made by `control-api bootstrap` and printed once.
     pub admin_password: Option<SecretRef>,
+    /// What automation acts with on `admin`, as `X-Admin-Secret`, by reference; at least 32 bytes. None: nothing does (501).
+    pub admin_secret: Option<SecretRef>,
 }
 
 impl Default for BootstrapConfig {
@@ -631,6 +633,7 @@ impl Default for BootstrapConfig {
             cloud_issuer: None,
             admin_username: "platform-admin".into(),
             admin_password: None,
+            admin_secret: None,
         }
     }
 }
@@ -659,7 +662,7 @@ impl Config {
         let file = |path: &mut PathBuf| *path = base.join(&*path);
         self.database.master_key.iter_mut().for_each(secret);
         self.database.older_master_keys.iter_mut().for_each(secret);
-        self.bootstrap.admin_password.iter_mut().for_each(secret);
+        self.bootstrap.admin_password.iter_mut().chain(&mut self.bootstrap.admin_secret).for_each(secret);
         self.internal.service_keys.iter_mut().map(|key| &mut key.key).for_each(secret);
         self.database.ca.iter_mut().for_each(file);
         self.signing.keys_file.iter_mut().for_each(file);

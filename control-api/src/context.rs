@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use aws_lc_rs::hmac;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use domain::{Clock, HostName, Id, RequestId, Secret, TenantId, audit::Origin, model::AssertionKeys};
+use domain::{Clock, HostName, Id, ProjectId, RequestId, Secret, TenantId, audit::Origin, model::AssertionKeys};
 use http::{HeaderMap, header, request::Parts};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -67,8 +67,8 @@ pub struct RequestContext {
     pub user_agent: Option<String>,
     /// The hostname it was sent to.
     pub host: Option<HostName>,
-    /// `X-Project-Key`: slug or id of a project. `admin` only.
-    pub project_key: Option<String>,
+    /// The project that `X-Project-Key` names: the hostname's, where that names one.
+    pub project: Option<ProjectId>,
     /// What the edge says of it; on `public` only, and there always.
     pub asserted: Option<Asserted>,
 }
@@ -93,7 +93,7 @@ impl RequestContext {
             client: peer,
             user_agent: user_agent(&parts.headers),
             host: host.and_then(|host| without_port(host).parse().ok()),
-            project_key: text(&parts.headers, "x-project-key").map(Into::into),
+            project: None,
             asserted: None,
         }
     }
@@ -106,7 +106,7 @@ impl RequestContext {
             client: link::rpc::address_of(&parts.extensions).map(|address| address.ip()),
             user_agent: user_agent(&parts.headers),
             host: None,
-            project_key: None,
+            project: None,
             asserted: None,
         }
     }
@@ -129,7 +129,7 @@ impl RequestContext {
             client: claims.cip,
             user_agent: user_agent(&parts.headers),
             host: Some(claims.host),
-            project_key: None,
+            project: None,
             asserted: Some(Asserted { tenant: claims.tid, subject: claims.sub.filter(|sub| !sub.is_empty()) }),
         })
     }

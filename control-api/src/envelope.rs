@@ -17,6 +17,7 @@ use utoipa::openapi::{Content, Ref, Response as ApiResponse, ResponseBuilder};
 
 use crate::{
     App,
+    app::site,
     bootstrap::CONTROL_API,
     context::{Listener, RequestContext, new_id},
     error::AppError,
@@ -120,12 +121,12 @@ async fn context(app: &App, listener: Listener, parts: &http::request::Parts) ->
         Listener::Public if !matches!(parts.uri.path(), "/healthz" | "/readyz") => {
             let upstream = app.store.upstream_by_name(CONTROL_API).await?.ok_or(AppError::AssertionInvalid)?;
             let keys = app.store.upstream_assertion_keys(upstream.id).await?;
-            RequestContext::at_public(parts, &keys, &*app.clock)
+            let context = RequestContext::at_public(parts, &keys, &*app.clock)?;
+            site::keyed(app, context, &parts.headers).await
         }
         Listener::Internal => Ok(RequestContext::at_internal(parts, &*app.clock)),
-        Listener::Public | Listener::Admin => {
-            Ok(RequestContext { listener, ..RequestContext::at_admin(parts, &*app.clock) })
-        }
+        Listener::Admin => site::keyed(app, RequestContext::at_admin(parts, &*app.clock), &parts.headers).await,
+        Listener::Public => Ok(RequestContext { listener, ..RequestContext::at_admin(parts, &*app.clock) }),
     }
 }
 

@@ -145,6 +145,18 @@ pub enum AppError {
     /// The token of a link is unknown, used, too old, or for something else.
     #[error("the link is not good any more")]
     LinkInvalid,
+    /// The project key names no project, or is shown twice.
+    #[error("the project key is not known")]
+    ProjectKeyInvalid,
+    /// The project key and the hostname name two projects.
+    #[error("the project key is another project's than the hostname")]
+    ProjectMismatch,
+    /// There is no admin secret.
+    #[error("no admin secret is set here")]
+    AdminSecretUnset,
+    /// It is another.
+    #[error("the admin secret is not right")]
+    AdminSecretInvalid,
     /// The password must be changed before a session opens.
     #[error("the password must be changed first")]
     PasswordChangeRequired,
@@ -241,6 +253,10 @@ impl AppError {
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::SendCooldown { .. } => (StatusCode::TOO_MANY_REQUESTS, "send_cooldown"),
             Self::LinkInvalid => (StatusCode::UNAUTHORIZED, "link_invalid"),
+            Self::ProjectKeyInvalid => (StatusCode::UNAUTHORIZED, "project_key_invalid"),
+            Self::ProjectMismatch => (StatusCode::FORBIDDEN, "project_mismatch"),
+            Self::AdminSecretUnset => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
+            Self::AdminSecretInvalid => (StatusCode::UNAUTHORIZED, "admin_secret_invalid"),
             Self::PasswordChangeRequired => (StatusCode::FORBIDDEN, "password_change_required"),
             Self::TenantRequired { .. } => (StatusCode::CONFLICT, "tenant_required"),
             Self::RefreshInvalid => (StatusCode::UNAUTHORIZED, "refresh_invalid"),

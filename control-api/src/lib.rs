@@ -42,6 +42,7 @@ pub mod signer;
 pub mod totp;
 pub mod webhooks;
 
+mod admin_secret;
 mod listeners;
 mod mutual_tls;
 mod state;

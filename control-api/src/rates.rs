@@ -30,6 +30,8 @@ pub enum Rate {
     Verify,
     /// To sign in without a password.
     Passwordless,
+    /// With wrong credentials of a program.
+    Machine,
 }
 
 impl Rate {
@@ -39,6 +41,7 @@ impl Rate {
             Self::Reset => config.reset,
             Self::Verify => config.verify,
             Self::Passwordless => config.passwordless,
+            Self::Machine => config.machine,
         }
     }
 }

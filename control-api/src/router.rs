@@ -23,11 +23,11 @@ use crate::{
         access_log, account, api_keys, apply, audit, audit_export, auth_rpc, break_glass, catalog, certificates,
         client_certificates, customer_states, customers, decisions, docs, email_domains, entitlements,
         extract::{MAX_BODY, header_parameter},
-        gateways, groups, health, hostnames, idempotency, invitations, issuers, keycloak, login_policies, mailbox, me,
-        members, menus, my_units, navigation, org_units, own_email, own_password, passwordless, permissions, products,
-        projects, realm, resources, role_bindings, roles, routes as route_api, schema, services, sessions,
-        signing_keys, tenant_users, tenants, totp, unit_members, upstreams, user_import, user_lookup, users, webhooks,
-        well_known,
+        gateways, groups, health, hostnames, idempotency, invitations, issuers, keycloak, login_policies,
+        machine_clients, mailbox, me, members, menus, my_units, navigation, oauth, org_units, own_email, own_password,
+        passwordless, permissions, products, project_credentials, projects, realm, resources, role_bindings, roles,
+        routes as route_api, schema, services, sessions, signing_keys, tenant_users, tenants, totp, unit_members,
+        upstreams, user_import, user_lookup, users, webhooks, well_known,
     },
     envelope,
     error::AppError,
@@ -138,6 +138,12 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(api_keys::enable_api_key))
         .routes(routes!(api_keys::disable_api_key))
         .routes(routes!(api_keys::rotate_api_key))
+        .routes(routes!(machine_clients::list_machine_clients, machine_clients::create_machine_client))
+        .routes(routes!(machine_clients::read_machine_client, machine_clients::delete_machine_client))
+        .routes(routes!(machine_clients::rotate_machine_client))
+        .routes(routes!(oauth::issue_client_token))
+        .routes(routes!(oauth::introspect_token))
+        .routes(routes!(oauth::revoke_client_token))
         .routes(routes!(entitlements::list_entitlements))
         .routes(routes!(entitlements::read_usage))
         .routes(routes!(catalog::list_catalog))
@@ -177,6 +183,9 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(break_glass::enable_break_glass))
         .routes(routes!(projects::list_projects, projects::create_project))
         .routes(routes!(projects::read_project, projects::update_project))
+        .routes(routes!(projects::read_project_config, projects::put_project_config))
+        .routes(routes!(project_credentials::list_project_credentials, project_credentials::create_project_credential))
+        .routes(routes!(project_credentials::revoke_project_credential))
         .routes(routes!(tenants::list_tenants, tenants::create_tenant))
         .routes(routes!(tenants::read_tenant, tenants::update_tenant, tenants::delete_tenant))
         .routes(routes!(tenants::read_tenant_by_slug))

@@ -7,12 +7,13 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use domain::{Clock, Timestamp};
+use domain::{Clock, Secret, Timestamp};
 use link::log::FactCarrier;
 use store::Store;
 use tokio::sync::Semaphore;
 
 use crate::{
+    admin_secret,
     app::{
         proofs::ASKED_AT_ONCE,
         upstreams::{same_door, same_socket},
@@ -51,6 +52,8 @@ pub struct Parts {
     pub dns: Arc<dyn Dns>,
     /// Password hashing.
     pub passwords: Passwords,
+    /// SHA-256 of the admin secret, where there is one.
+    pub(crate) admin_secret: Option<Secret<[u8; 32]>>,
     /// Keys of services on the `internal` listener.
     pub service_keys: ServiceKeys,
     /// What Prometheus is told.
@@ -112,6 +115,7 @@ impl App {
         let passwords =
             Passwords::new(config.sessions.password_hashers.unwrap_or(processors.div_ceil(2)), &config.passwords)?;
         let service_keys = ServiceKeys::read(&config.internal.service_keys)?;
+        let admin_secret = admin_secret::read(config.bootstrap.admin_secret.as_ref())?;
         let metrics = Metrics::new()?;
         #[cfg(feature = "kms-aws")]
         let kms = config.signing.kms_aws.as_ref().map(crate::signer::kms_aws::Kms::new).transpose();
@@ -129,6 +133,7 @@ impl App {
             kms,
             dns,
             passwords,
+            admin_secret,
             service_keys,
             metrics,
             idempotency: Turns::default(),

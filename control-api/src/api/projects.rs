@@ -81,7 +81,23 @@ pub struct UpdateProject {
     config: Option<serde_json::Value>,
 }
 
-wire!(ProjectView, CreateProject, UpdateProject);
+/// A project's settings.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ProjectConfig")]
+pub struct ProjectConfigView {
+    /// Settings: `access` (who may get an account), `mail` (its own letters).
+    config: serde_json::Value,
+}
+
+/// A project's settings, in the place of all there were.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PutProjectConfig {
+    /// Settings: `access` (who may get an account), `mail` (its own letters).
+    config: serde_json::Map<String, serde_json::Value>,
+}
+
+wire!(ProjectView, CreateProject, UpdateProject, ProjectConfigView, PutProjectConfig);
 
 /// Lists projects.
 #[utoipa::path(get, path = "/v1/projects", tag = "projects", params(ListQuery<ProjectList>),
@@ -153,4 +169,33 @@ pub async fn update_project(
     let edit = ProjectEdit { name: body.name, status: body.status, audiences: body.audiences, config: body.config };
     let (changed, commit) = app::projects::update_project(&app, &principal, id, version, edit).await?;
     Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes })
+}
+
+/// Reads a project's settings.
+#[utoipa::path(get, path = "/v1/projects/{id}/config", tag = "projects", params(("id" = String, Path)),
+    responses((status = 200, body = ProjectConfigView)), security(("bearer" = [])))]
+pub async fn read_project_config(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<ProjectId>,
+) -> Result<One<ProjectConfigView>, AppError> {
+    let found = app::projects::read_project(&app, &principal, id).await?;
+    Ok(One { version: found.version, body: ProjectConfigView { config: found.config } })
+}
+
+/// Replaces a project's settings: all of them.
+#[utoipa::path(put, path = "/v1/projects/{id}/config", tag = "projects",
+    params(("id" = String, Path), WaitQuery, IfMatch), request_body = PutProjectConfig,
+    responses((status = 200, body = ProjectConfigView)), security(("bearer" = [])))]
+pub async fn put_project_config(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<ProjectId>,
+    IfMatch(version): IfMatch,
+    Body(body): Body<PutProjectConfig>,
+) -> Result<Changed<ProjectConfigView>, AppError> {
+    let edit = ProjectEdit { config: Some(serde_json::Value::Object(body.config)), ..ProjectEdit::default() };
+    let (changed, commit) = app::projects::update_project(&app, &principal, id, version, edit).await?;
+    let body = ProjectConfigView { config: changed.config };
+    Ok(Changed { version: Some(changed.version), body, commit, revokes: false })
 }

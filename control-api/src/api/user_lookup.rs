@@ -1,15 +1,28 @@
 //! `/v1/internal/users/lookup`: which of a tenant's users have these emails, for services.
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::{FromRequestParts, State},
+};
 use domain::{
     TenantId, UserId,
     model::{MembershipStatus, UserStatus},
 };
+use http::request::Parts;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{extract::Body, schema::wire};
-use crate::{App, app, app::users::Known, error::AppError, service_caller::ServiceCaller};
+use crate::{
+    App, app,
+    app::{
+        project_credentials,
+        users::{DirectoryReader, Known},
+    },
+    context::RequestContext,
+    error::AppError,
+    service_caller::ServiceCaller,
+};
 
 /// Whose emails, and in which tenant.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -64,11 +77,30 @@ impl From<Known> for FoundUser {
     }
 }
 
-/// Which of a tenant's users have these emails.
+/// By a key to a project's directory, or as a service. Two credentials are two readings.
+impl FromRequestParts<App> for DirectoryReader {
+    type Rejection = AppError;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, AppError> {
+        let mut keys = parts.headers.get_all("x-directory-key").iter();
+        let key = match (keys.next(), keys.next()) {
+            (None, _) => return ServiceCaller::from_request_parts(parts, app).await.map(Self::Service),
+            (Some(key), None) => key.to_str().map_err(|_| AppError::ProjectKeyInvalid)?.to_owned(),
+            (Some(_), Some(_)) => return Err(AppError::ProjectKeyInvalid),
+        };
+        if ServiceCaller::from_request_parts(parts, app).await.is_ok() {
+            return Err(AppError::ProjectKeyInvalid);
+        }
+        let context = RequestContext::from_request_parts(parts, app).await?;
+        project_credentials::directory_of_key(app, &context, &key).await.map(Self::Project)
+    }
+}
+
+/// Which of a tenant's users have these emails. Beside service keys, a project's directory key (`X-Directory-Key`) may ask about
+/// tenants of its project.
 #[utoipa::path(post, path = "/v1/internal/users/lookup", tag = "internal", request_body = LookupUsers,
     responses((status = 200, body = FoundUsers)), security(("service_key" = [])))]
 pub async fn lookup_users(
-    by: ServiceCaller,
+    by: DirectoryReader,
     State(app): State<App>,
     Body(body): Body<LookupUsers>,
 ) -> Result<Json<FoundUsers>, AppError> {

@@ -106,6 +106,10 @@ pub async fn create_api_key(
 ) -> Result<(ApiKey, Secret<String>, Commit), AppError> {
     let owner = wish.owner.unwrap_or(principal.user);
     let by = allowed(principal, site, owner, "create")?;
+    if principal.is_program && owner == principal.user {
+        let detail = "a program has its secret, and no key that would outlive it";
+        return Err(AppError::Restricted { code: "not_for_programs", detail });
+    }
     let reader = app.store.within(site.scope());
     // Another's key is another's rights.
     outranks(&reader, principal, site, owner).await?;

@@ -92,7 +92,10 @@ impl Link {
 /// [`AppError::RateLimited`]; [`AppError::Invalid`] where neither hostname nor key name a project.
 pub(super) async fn place(app: &App, context: &RequestContext, rate: Rate) -> Result<Realm, AppError> {
     app.rates.take(&app.config.identity.rates, rate, context.client, app.now())?;
-    let realm = site::realm(app, context).await?;
+    let realm = match site::realm(app, context).await? {
+        Some(realm) => Some(realm),
+        None => site::default_realm(app, context).await?,
+    };
     let realm = realm.ok_or_else(|| AppError::field("!host", "required", "the hostname is nobody's here"))?;
     // Whoever reads the mailbox of one of the platform's staff is not the platform's staff by that.
     if realm.project.is_root() && matches!(rate, Rate::Reset | Rate::Passwordless) {

@@ -100,7 +100,10 @@ async fn realm(app: &App, context: &RequestContext, door: Door, credentials: &Cr
             let named = credentials.tenant.as_deref().filter(|_| context.listener == Listener::Admin);
             let named = match named {
                 Some(slug) => site::realm_of_tenant(app, slug).await?,
-                None => return Err(AppError::field("/tenant", "required", "neither hostname nor body name a tenant")),
+                None => {
+                    let nowhere = || AppError::field("/tenant", "required", "neither hostname nor body name a tenant");
+                    return site::default_realm(app, context).await?.ok_or_else(nowhere);
+                }
             };
             // A tenant nobody has: as a name nobody has, in a project where nothing is found.
             Ok(named.map_or(Realm { project: root, tenant: None }, |(project, tenant)| Realm {

@@ -14,7 +14,7 @@ use store::{
     read::*,
 };
 
-use super::{access_mode::Access, signing_keys};
+use super::{access_mode::Access, signing_keys, text};
 use crate::{
     App,
     caller::{Principal, Site},
@@ -90,6 +90,7 @@ pub async fn update_project(
         return Err(AppError::field("/audiences", "required", "a token for anybody would be accepted"));
     }
     if let Some(config) = &edit.config {
+        text::settings("/config", config)?;
         templates::of_config(config)?;
         Access::of_config(config)?;
     }

@@ -153,6 +153,10 @@ pub(super) async fn open(
             });
             let again = again.ok_or(AppError::CredentialsInvalid)?;
             may_sign_in(project, tenant, &again)?;
+            // What a program acts as is nobody to sign in as, whatever was put beside it.
+            if tx.is_of_machine(user.id).await? {
+                return Err(AppError::CredentialsInvalid);
+            }
             if !tx.bindings(tenant.id, user.id).await?.active {
                 return Err(AppError::CredentialsInvalid);
             }

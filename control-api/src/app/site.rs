@@ -4,8 +4,10 @@ use domain::{
     HostName, TenantId,
     model::{Project, Tenant, VerifyState},
 };
+use http::HeaderMap;
 use store::read::*;
 
+use super::project_credentials;
 use crate::{
     App,
     caller::Site,
@@ -22,23 +24,42 @@ pub struct Realm {
     pub tenant: Option<TenantId>,
 }
 
-/// The realm of a verified hostname; on `admin`, else of `X-Project-Key`. None when nothing names one.
+/// The realm of a verified hostname, else of `X-Project-Key`. None when nothing names one.
 pub async fn realm(app: &App, context: &RequestContext) -> Result<Option<Realm>, AppError> {
     if let Some(realm) = realm_of_host(app, context).await? {
         return Ok(Some(realm));
     }
-    let Some(key) = context.project_key.as_deref().filter(|_| context.listener == Listener::Admin) else {
-        return Ok(None);
-    };
-    let by_id = match key.parse() {
-        Ok(id) => app.store.project(id).await?,
-        Err(_) => None,
-    };
-    let project = match by_id {
-        Some(project) => Some(project),
-        None => app.store.project_by_slug(key).await?,
-    };
+    let Some(id) = context.project else { return Ok(None) };
+    let project = app.store.project(id).await?.ok_or(AppError::ProjectKeyInvalid)?;
+    Ok(Some(Realm { project, tenant: None }))
+}
+
+/// The realm of requests that nothing names one for, where the configuration does; on `admin` only: at the edge the hostname
+/// always says it.
+pub async fn default_realm(app: &App, context: &RequestContext) -> Result<Option<Realm>, AppError> {
+    let slug = app.config.identity.default_project.as_ref().filter(|_| context.listener == Listener::Admin);
+    let Some(slug) = slug else { return Ok(None) };
+    let project = app.store.project_by_slug(slug.as_str()).await?;
     Ok(project.map(|project| Realm { project, tenant: None }))
+}
+
+/// The same request with the project that its `X-Project-Key` names.
+///
+/// # Errors
+/// [`AppError::ProjectKeyInvalid`] for a key that names none, or for two; [`AppError::ProjectMismatch`] where the hostname names
+/// another.
+pub(crate) async fn keyed(app: &App, context: RequestContext, headers: &HeaderMap) -> Result<RequestContext, AppError> {
+    let mut keys = headers.get_all("x-project-key").iter();
+    let key = match (keys.next(), keys.next()) {
+        (None, _) => return Ok(context),
+        (Some(key), None) => key.to_str().map_err(|_| AppError::ProjectKeyInvalid)?,
+        (Some(_), Some(_)) => return Err(AppError::ProjectKeyInvalid),
+    };
+    let project = project_credentials::project_of_key(app, &context, key).await?;
+    match realm_of_host(app, &context).await? {
+        Some(realm) if realm.project.id != project => Err(AppError::ProjectMismatch),
+        _ => Ok(RequestContext { project: Some(project), ..context }),
+    }
 }
 
 /// The realm of a request's hostname. An unverified hostname has none.

@@ -38,3 +38,18 @@ pub fn check(pointer: &str, text: &str, lengths: RangeInclusive<usize>) -> Resul
     let (least, most) = (lengths.start(), lengths.end());
     Err(AppError::field(pointer, "invalid", format!("{least} to {most} characters, none of control")))
 }
+
+/// Most bytes of settings that are kept as they are written.
+const SETTINGS: usize = 64 * 1024;
+
+/// Refuses settings that are too much, or hold what no database keeps.
+///
+/// # Errors
+/// [`AppError::Invalid`] at `pointer`.
+pub fn settings(pointer: &str, value: &serde_json::Value) -> Result<(), AppError> {
+    let text = value.to_string();
+    if !value.is_object() || text.len() > SETTINGS || text.contains("\\u0000") {
+        return Err(AppError::field(pointer, "invalid", "an object of 64 KiB at most, without NUL"));
+    }
+    Ok(())
+}

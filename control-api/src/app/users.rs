@@ -10,8 +10,8 @@ use domain::{
     ProjectId, RoleId, Secret, SessionId, TenantId, UserId,
     audit::{AuditEntry, Crud},
     model::{
-        Membership, MembershipSource, MembershipStatus, NewRoleBinding, NewUser, RoleSubject, Session, Subject, User,
-        UserStatus, Version,
+        Membership, MembershipSource, MembershipStatus, NewRoleBinding, NewUser, RoleSubject, Session, Subject, Tenant,
+        User, UserStatus, Version,
     },
 };
 use store::{
@@ -90,6 +90,15 @@ pub struct Known {
     pub membership: MembershipStatus,
 }
 
+/// Who looks up emails.
+#[derive(Clone, Debug)]
+pub enum DirectoryReader {
+    /// A service, or a gateway.
+    Service(ServiceCaller),
+    /// Who has a key to a project's directory.
+    Project(ProjectId),
+}
+
 /// Most emails that are looked up at once.
 const MAX_EMAILS: usize = 100;
 
@@ -99,15 +108,21 @@ const MAX_EMAILS: usize = 100;
 /// [`AppError::NotFound`] without such a tenant; [`AppError::Invalid`] for none or more than 100.
 pub async fn lookup_users(
     app: &App,
-    by: &ServiceCaller,
+    by: &DirectoryReader,
     tenant: TenantId,
     emails: &[String],
 ) -> Result<Vec<Known>, AppError> {
-    by.may(ServiceMethod::LookupUsers)?;
+    if let DirectoryReader::Service(service) = by {
+        service.may(ServiceMethod::LookupUsers)?;
+    }
     if !(1..=MAX_EMAILS).contains(&emails.len()) {
         return Err(AppError::field("/emails", "range", format!("1 to {MAX_EMAILS} are allowed")));
     }
-    let tenant = app.store.tenant(tenant).await?.ok_or(AppError::NotFound("tenant"))?;
+    let reads = |tenant: &Tenant| match by {
+        DirectoryReader::Service(_) => true,
+        DirectoryReader::Project(project) => tenant.project_id == *project,
+    };
+    let tenant = app.store.tenant(tenant).await?.filter(reads).ok_or(AppError::NotFound("tenant"))?;
     let site = Site { project: tenant.project_id, tenant: tenant.id };
     let found = app.store.within(site.scope()).users_by_email(site.tenant, emails).await?;
     Ok(found.into_iter().map(|(user, membership)| Known { user, membership }).collect())

@@ -6,7 +6,7 @@ use std::{
 };
 
 use domain::{
-    HumanDuration,
+    HumanDuration, Slug,
     model::{GuessPolicy, MailPace, PasswordPolicy},
 };
 use link::file::Checks;
@@ -74,6 +74,8 @@ pub struct IdentityConfig {
     pub sends_a_day: u32,
     /// An account whose holder asked for it is deleted after this long, 0 s to 365 d; signing in cancels that. Default 30 d.
     pub deletion_grace: HumanDuration,
+    /// The project of sign-ins on `admin` that name none, by hostname, key or tenant: its slug. Default none: they are refused.
+    pub default_project: Option<Slug>,
     /// What has expired is removed, and what is due deleted, this often, 1 s to 1 h. Default 5 m.
     pub sweep_every: HumanDuration,
     /// At most so many rows of each table at once, 1 to 10,000. Default 500.
@@ -98,6 +100,7 @@ impl Default for IdentityConfig {
             send_cooldown: HumanDuration::from_secs(60),
             sends_a_day: 20,
             deletion_grace: HumanDuration::from_secs(30 * DAY),
+            default_project: None,
             sweep_every: HumanDuration::from_secs(300),
             sweep_rows: 500,
             sweep_grace: HumanDuration::from_secs(60),
@@ -118,11 +121,13 @@ pub struct RatesConfig {
     pub verify: u32,
     /// For a code or link to sign in with, or to sign in with one. Default 5.
     pub passwordless: u32,
+    /// With wrong credentials of a program: a machine client's, a project's key, the admin secret. Default 30.
+    pub machine: u32,
 }
 
 impl Default for RatesConfig {
     fn default() -> Self {
-        Self { signup: 10, reset: 5, verify: 20, passwordless: 5 }
+        Self { signup: 10, reset: 5, verify: 20, passwordless: 5, machine: 30 }
     }
 }
 

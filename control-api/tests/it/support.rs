@@ -88,6 +88,10 @@ impl Call {
         self.body = Some(body.to_string());
         self.header("content-type", "application/json")
     }
+    pub(crate) fn form(mut self, body: &str) -> Self {
+        self.body = Some(body.into());
+        self.header("content-type", "application/x-www-form-urlencoded")
+    }
     pub(crate) fn raw(mut self, body: &str) -> Self {
         self.body = Some(body.into());
         self.header("content-type", "application/json")

@@ -54,6 +54,8 @@ actions! {
     ManageIssuers = "issuer";
     /// How people sign in to a tenant.
     ManageLoginPolicies = "login-policy";
+    /// Machine clients.
+    ManageMachineClients = "machine-client";
     /// Menus.
     ManageMenus = "menu";
     /// One's own account; see [`Caller::oneself`](crate::Caller::oneself).
@@ -76,6 +78,8 @@ actions! {
     ManageProducts = "product";
     /// Projects.
     ManageProjects = "project";
+    /// What names projects.
+    ManageProjectCredentials = "project-credential";
     /// Role bindings.
     ManageRoleBindings = "role-binding";
     /// Roles.

@@ -99,7 +99,7 @@ pub fn is_action_part(part: &str) -> bool {
 }
 
 /// The kinds of things that our own actions begin with. What has no dot in it, such as `logout`, is ours as well.
-const OWN: [&str; 46] = [
+const OWN: [&str; 48] = [
     "access-log",
     "api-key",
     "artifact",
@@ -122,6 +122,7 @@ const OWN: [&str; 46] = [
     "issuer",
     "keycloak",
     "login-policy",
+    "machine-client",
     "membership",
     "menu",
     "org-unit",
@@ -135,6 +136,7 @@ const OWN: [&str; 46] = [
     "product",
     "product-request",
     "project",
+    "project-credential",
     "provisioning",
     "role",
     "role-binding",

@@ -150,6 +150,8 @@ kinds! {
     Issuer => IssuerId;
     /// A user's membership in a tenant.
     Membership => MembershipId;
+    /// A program that gets tokens of its own.
+    MachineClient => MachineClientId;
     /// An entry of a menu.
     Menu => MenuId;
     /// An organisational unit of a tenant.
@@ -162,6 +164,8 @@ kinds! {
     ProductRequest => ProductRequestId;
     /// An identity shard.
     Project => ProjectId;
+    /// What names a project.
+    ProjectCredential => ProjectCredentialId;
     /// One request at the edge.
     Request => RequestId;
     /// A role.

@@ -23,11 +23,12 @@ pub(super) struct Operation {
 }
 
 /// Which ids stand behind which part of a path.
-const KINDS: [(&str, &str); 30] = [
+const KINDS: [(&str, &str); 32] = [
     ("api-keys", "api_key"),
     ("audit", "event"),
     ("by-slug", "slug"),
     ("certificate-bindings", "certificate_binding"),
+    ("credentials", "project_credential"),
     ("customers", "customer"),
     ("decisions", "decision"),
     ("domains", "domain"),
@@ -37,6 +38,7 @@ const KINDS: [(&str, &str); 30] = [
     ("hostnames", "hostname"),
     ("invitations", "invitation"),
     ("issuers", "issuer"),
+    ("machine-clients", "machine_client"),
     ("members", "user"),
     ("menus", "menu"),
     ("org-units", "org_unit"),

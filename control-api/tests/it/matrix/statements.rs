@@ -105,6 +105,9 @@ async fn grow(world: &World, [token, staff]: [&str; 2], ids: &Ids) {
             "hostname_id": ids["hostname"], "kind": "dns", "value": format!("{name}.example"), "user_id": user,
         });
         make(token, "/v1/certificate-bindings", binding).await;
+        make(token, "/v1/machine-clients", json!({ "name": name })).await;
+        let credential = json!({ "kind": "publishable", "name": name });
+        make(staff, &format!("/v1/projects/{}/credentials", ids["project"]), credential).await;
         platform(&make, staff, ids, &name).await;
         let product = format!("p-{name}");
         put("/v1/entitlements", json!({ "tenant_id": tenant, "product": product, "source": "sale" })).await;

@@ -65,6 +65,9 @@ async fn platform(staff: &Maker<'_>, slug: &str, ids: &mut Ids) {
     let path = format!("/v1/hostnames/{}/client-certificates", ids["hostname"]);
     let asks = call("PUT", &path).json(&examples::client_certificates()).bearer(&staff.token);
     asks.send(&staff.world.admin).await.expect(200);
+    let path = format!("/v1/projects/{}/credentials", ids["project"]);
+    let credential = json!({ "kind": "publishable", "name": "pages" });
+    ids.insert("project_credential", staff.make(&path, credential).await);
     let keys = format!("/v1/signing-keys?project_id={}", ids["project"]);
     ids.insert("signing_key", staff.first(&keys, "kid").await);
     let upstream = json!({ "name": format!("{slug}-up"), "peers": ["127.0.0.1:3000"], "plaintext": true });
@@ -106,6 +109,7 @@ async fn own(mine: &Maker<'_>, slug: &str, ids: &mut Ids) {
     ids.insert("domain", mine.make(&path, json!({ "domain": format!("{slug}-mail.example") })).await);
     let binding = json!({ "hostname_id": ids["hostname"], "kind": "dns", "value": "robot.example", "user_id": user });
     ids.insert("certificate_binding", mine.make("/v1/certificate-bindings", binding).await);
+    ids.insert("machine_client", mine.make("/v1/machine-clients", json!({ "name": "billing" })).await);
 }
 
 /// A product that the tenant has and one that it asked for; both are there for all tenants.

@@ -15,6 +15,8 @@ pub enum AuthMethod {
     EmailCode,
     /// With a link that was sent by email.
     MagicLink,
+    /// With a machine client's secret.
+    ClientCredentials,
     /// With an emergency administrator's password and a code.
     BreakGlass,
 }
@@ -26,6 +28,8 @@ impl AuthMethod {
             Self::Password => AmrSet::of(&[Amr::Pwd]),
             // That an address is read is no word of RFC 8176: `otp` is an authenticator's.
             Self::EmailCode | Self::MagicLink => AmrSet::of(&[]),
+            // Nobody was there.
+            Self::ClientCredentials => AmrSet::of(&[]),
             Self::BreakGlass => AmrSet::of(&[Amr::Pwd, Amr::Otp, Amr::Mfa]),
         }
     }

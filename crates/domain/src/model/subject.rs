@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::{
     ApiKey, Artifact, BoundCertificate, BreakGlass, Certificate, Customer, EmailDomain, Enrolment, Entitlement,
-    ExternalIssuer, Group, GroupMember, Hostname, Invitation, LoginPolicy, Membership, Menu, OrgUnit, Preferences,
-    Product, ProductRequest, Project, Provisioning, Role, RoleBinding, Route, RouteOwner, Service, Session, SigningKey,
-    Tenant, UnitMember, Upstream, User, Webhook,
+    ExternalIssuer, Group, GroupMember, Hostname, Invitation, LoginPolicy, MachineClient, Membership, Menu, OrgUnit,
+    Preferences, Product, ProductRequest, Project, ProjectCredential, Provisioning, Role, RoleBinding, Route,
+    RouteOwner, Service, Session, SigningKey, Tenant, UnitMember, Upstream, User, Webhook,
 };
 use crate::{
     ProjectId, TenantId,
@@ -123,6 +123,8 @@ subject!(Provisioning, "keycloak", it => it.tenant_id, it.tenant_id, Some(it.pro
     json!({ "steps": it.steps, "attempts": it.attempts }));
 subject!(Project, "project", it => it.id, it.slug, Some(it.id), None,
     json!({ "kind": it.kind, "status": it.status, "issuer": it.issuer }));
+subject!(ProjectCredential, "project-credential", it => it.id, it.name, Some(it.project_id), None,
+    json!({ "kind": it.kind, "public_id": it.public_id }));
 subject!(Tenant, "tenant", it => it.id, it.slug, Some(it.project_id), Some(it.id),
     json!({ "status": it.status, "plan": it.plan, "generation": it.generation }));
 subject!(Hostname, "hostname", it => it.id, it.hostname, Some(it.project_id), it.tenant_id,
@@ -146,6 +148,8 @@ subject!(Service, "service", it => it.id, it.name, None, None, json!({ "upstream
 subject!(Route, "route", it => it.rule.id, it.rule.path, None, None,
     json!({ "methods": it.rule.methods, "access": it.rule.access, "enabled": it.enabled,
             "owner": match it.owner { RouteOwner::Service(id) => id.uuid(), RouteOwner::Hostname(id) => id.uuid() } }));
+subject!(MachineClient, "machine-client", it => it.id, it.name, Some(it.project_id), Some(it.tenant_id),
+    json!({ "user_id": it.user_id }));
 subject!(User, "user", it => it.id, it.display_name(), Some(it.project_id), None, json!({ "status": it.status }));
 subject!(Membership, "membership", it => it.id, it.user_id, Some(it.project_id), Some(it.tenant_id),
     json!({ "user_id": it.user_id, "status": it.status }));

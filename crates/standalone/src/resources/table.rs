@@ -272,6 +272,18 @@ pub(super) const TABLE: &[Resource] = &[
         ],
     },
     Resource {
+        name: "machine-clients",
+        about: "Programs that get tokens of their own",
+        columns: &["id", "name", "user_id", "last_used_at", "created_at"],
+        verbs: &[
+            ("list", "list_machine_clients"),
+            ("get", "read_machine_client"),
+            ("create", "create_machine_client"),
+            ("rotate", "rotate_machine_client"),
+            ("delete", "delete_machine_client"),
+        ],
+    },
+    Resource {
         name: "products",
         about: "What tenants can be entitled to",
         columns: &["id", "key", "name", "requestable", "trialable", "trial_days"],

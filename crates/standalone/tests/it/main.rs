@@ -25,6 +25,7 @@ mod identity;
 mod installation;
 mod key_rotation;
 mod live_changes;
+mod machine_clients;
 mod node;
 mod operator;
 mod policies;

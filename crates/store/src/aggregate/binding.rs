@@ -142,7 +142,8 @@ pub trait RoleBindings: Reader {
                  JOIN users ON users.id = memberships.user_id
                  WHERE role_bindings.tenant_id = $1 AND role_bindings.ou_id IS NULL
                      AND (roles.admin AND roles.scope = 'tenant' OR roles.super_admin)
-                     AND memberships.status = 'active' AND users.status = 'active' AND NOT users.is_break_glass";
+                     AND memberships.status = 'active' AND users.status = 'active' AND NOT users.is_break_glass
+                     AND NOT EXISTS (SELECT 1 FROM machine_clients WHERE machine_clients.user_id = users.id)";
             let administers = match who {
                 Administrators::Any => administers.to_owned(),
                 Administrators::WithPassword => {

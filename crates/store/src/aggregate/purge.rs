@@ -50,7 +50,7 @@ const LONG: [(&str, &str); 17] = [
 
 /// Tables with rows of tenants, in the order in which they are emptied: what refers before what is referred to. A test
 /// looks for tables that are missing here. `hostnames` go one by one before, by whoever purges; `audit_events` stay.
-const OF_TENANTS: [&str; 32] = [
+const OF_TENANTS: [&str; 33] = [
     "login_policies",
     "webhook_deliveries",
     "webhooks",
@@ -71,6 +71,7 @@ const OF_TENANTS: [&str; 32] = [
     "product_requests",
     "entitlements",
     "decisions",
+    "machine_clients",
     "login_challenges",
     "refresh_tokens",
     "sessions",
@@ -86,7 +87,7 @@ const OF_TENANTS: [&str; 32] = [
 ];
 
 /// Tables with rows of projects that are no tenant's, in that order.
-const OF_PROJECTS: [&str; 12] = [
+const OF_PROJECTS: [&str; 13] = [
     "login_failures",
     "one_time_tokens",
     "one_time_codes",
@@ -96,6 +97,7 @@ const OF_PROJECTS: [&str; 12] = [
     "recovery_codes",
     "totp_secrets",
     "users",
+    "project_credentials",
     "signing_keys",
     "issuers",
     "certificates",

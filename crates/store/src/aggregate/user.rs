@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     SessionTx, StoreError, Tx, Unaudited,
-    tx::Reader,
+    tx::{Reader, Work},
     value::{Row, Value, values},
 };
 
@@ -313,12 +313,7 @@ impl Tx {
         if user.is_break_glass {
             return Err(StoreError::rule("user_is_break_glass", "the emergency administrator cannot be deleted"));
         }
-        generation::raise_everywhere(&self.work, id).await?;
-        generation::bindings_changed_everywhere(&self.work, id).await?;
-        let view = &self.work.view;
-        let sql = "DELETE FROM role_bindings WHERE subject_kind = 'user' AND subject_id = $1";
-        view.execute(sql, values![id]).await?;
-        one(view, "user", "DELETE FROM users WHERE id = $1", values![id]).await?;
+        remove(&self.work, id).await?;
         Ok(self.unaudited(user))
     }
 
@@ -330,6 +325,16 @@ impl Tx {
             None => Ok(()),
         }
     }
+}
+
+/// Deletes a user, with every token, session and right.
+pub(crate) async fn remove(work: &Work, id: UserId) -> Result<(), StoreError> {
+    generation::raise_everywhere(work, id).await?;
+    generation::bindings_changed_everywhere(work, id).await?;
+    let view = &work.view;
+    let sql = "DELETE FROM role_bindings WHERE subject_kind = 'user' AND subject_id = $1";
+    view.execute(sql, values![id]).await?;
+    one(view, "user", "DELETE FROM users WHERE id = $1", values![id]).await
 }
 
 impl SessionTx {

@@ -30,6 +30,7 @@ mod keys;
 mod life_cycle;
 mod lists;
 mod log;
+mod machine_clients;
 mod menus;
 mod migration;
 mod one_time;
@@ -208,6 +209,10 @@ conformance! {
         applying_the_changes_gives_the_snapshot,
         facts_are_numbered_without_gaps_while_everybody_writes,
         what_narrows_raises_the_lowest_revision;
+    machine_clients:
+        a_client_that_is_rotated_or_deleted_leaves_facts_for_its_user,
+        machine_clients_are_invisible_to_other_tenants,
+        of_many_that_rotate_a_client_at_once_one_does;
     menus:
         a_menu_is_invisible_to_other_tenants,
         a_tree_takes_no_cycle_no_stranger_and_no_ninth_level,

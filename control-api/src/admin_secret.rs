@@ -1,0 +1,118 @@
+//! The admin secret: what automation acts with before there are people, or without any.
+//!
+//! It is read on `admin` alone, compared in constant time, and named in the audit trail as an actor of its own. It makes
+//! and keeps customers, projects, tenants and their names; accounts, keys of people, and what only staff may give it does not reach.
+
+use std::path::Path;
+
+use authz::{Caller, Context, PermissionSet};
+use domain::{
+    Id, Secret,
+    audit::{Actor, ActorKind},
+};
+use http::{HeaderMap, header};
+use link::file::SecretRef;
+use store::read::*;
+use uuid::Uuid;
+
+use crate::{
+    App,
+    app::tokens::hash,
+    bootstrap::ROOT,
+    caller::Principal,
+    context::{Listener, RequestContext},
+    error::AppError,
+    problem,
+    rates::Rate,
+};
+
+/// The header it comes in.
+const HEADER: &str = "x-admin-secret";
+
+/// Shortest secret, in bytes.
+const MIN_BYTES: usize = 32;
+
+/// The name in the audit trail.
+const ACTOR: &str = "admin-secret";
+
+/// What it may do.
+const PERMISSIONS: [&str; 9] = [
+    "platform:customer:*",
+    "platform:project:*",
+    "platform:project-credential:*",
+    "platform:signing-key:*",
+    "platform:tenant:*",
+    "platform:hostname:*",
+    "platform:email-domain:*",
+    "platform:login-policy:*",
+    "platform:issuer:*",
+];
+
+/// Where people act for themselves: it is nobody there.
+const PEOPLES: [&str; 4] = ["/api/", "/v1/auth/", "/v1/me", "/v1/break-glass/"];
+
+/// What is kept of the secret that the configuration refers to; none where it names none.
+///
+/// # Errors
+/// [`AppError::Internal`] for one that is not there or short.
+pub(crate) fn read(configured: Option<&SecretRef>) -> Result<Option<Secret<[u8; 32]>>, AppError> {
+    let Some(reference) = configured else { return Ok(None) };
+    let failed = |reason: String| AppError::internal("the admin secret cannot be used", reason);
+    let text = reference.resolve(Path::new(".")).map_err(|error| failed(problem::chain(&error)))?;
+    if text.expose().len() < MIN_BYTES {
+        return Err(failed(format!("it is shorter than {MIN_BYTES} bytes")));
+    }
+    Ok(Some(Secret::new(hash(text.expose()))))
+}
+
+/// Automation, where a request on `admin` carries the secret; none where it carries none.
+///
+/// # Errors
+/// [`AppError::AdminSecretUnset`] where there is none; [`AppError::AdminSecretInvalid`]; [`AppError::RateLimited`] after many of those.
+pub(crate) async fn principal(
+    app: &App,
+    context: &RequestContext,
+    headers: &HeaderMap,
+    path: &str,
+) -> Result<Option<Principal>, AppError> {
+    let mut shown = headers.get_all(HEADER).iter();
+    let (first, more) = (shown.next(), shown.next());
+    let Some(first) = first.filter(|_| context.listener == Listener::Admin) else { return Ok(None) };
+    let kept = app.admin_secret.as_ref().ok_or(AppError::AdminSecretUnset)?;
+    let right = more.is_none() && Secret::new(hash(&String::from_utf8_lossy(first.as_bytes()))) == *kept;
+    if !right {
+        let counted = app.rates.take(&app.config.identity.rates, Rate::Machine, context.client, app.now());
+        return Err(counted.err().unwrap_or(AppError::AdminSecretInvalid));
+    }
+    // Two credentials are two readings.
+    if headers.contains_key(header::AUTHORIZATION) {
+        return Err(AppError::field("!x-admin-secret", "invalid", "stands beside a bearer token"));
+    }
+    if PEOPLES.iter().any(|prefix| path.starts_with(prefix)) && !path.starts_with("/v1/menus") {
+        return Err(AppError::ContextMismatch);
+    }
+    let tenant = app.store.tenant_by_slug(ROOT).await?.ok_or(AppError::NotFound("tenant"))?;
+    let permissions: Result<Vec<_>, _> = PERMISSIONS.iter().map(|code| code.parse()).collect();
+    let permissions = permissions.map_err(|error| AppError::internal("the admin secret's rights", error))?;
+    let nobody = Uuid::nil();
+    Ok(Some(Principal {
+        caller: Caller {
+            actor: Actor { kind: ActorKind::Service, id: None, name: ACTOR.into() },
+            origin: context.origin(),
+            context: Context::System,
+            permissions: PermissionSet::new(&permissions),
+            is_admin: true,
+            is_super_admin: false,
+        },
+        user: Id::new(nobody),
+        username: None,
+        project: tenant.project_id,
+        tenant: tenant.id,
+        session: Id::new(nobody),
+        token: Id::new(nobody),
+        token_exp: app.now(),
+        roles: Vec::new(),
+        unit_roles: Vec::new(),
+        is_program: true,
+    }))
+}
