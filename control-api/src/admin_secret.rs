@@ -81,7 +81,7 @@ pub(crate) async fn principal(
     let kept = app.admin_secret.as_ref().ok_or(AppError::AdminSecretUnset)?;
     let right = more.is_none() && Secret::new(hash(&String::from_utf8_lossy(first.as_bytes()))) == *kept;
     if !right {
-        let counted = app.rates.take(&app.config.identity.rates, Rate::Machine, context.client, app.now());
+        let counted = app.admit_address(Rate::Machine, context).await;
         return Err(counted.err().unwrap_or(AppError::AdminSecretInvalid));
     }
     // Two credentials are two readings.

@@ -12,6 +12,7 @@ use std::{
 use domain::{HostName, HumanDuration, TenantId};
 use link::{
     file::{Checks, Document, Mistakes, Overrides, SecretRef},
+    redis::same_instance,
     telemetry::TelemetryConfig,
 };
 use schemars::JsonSchema;
@@ -215,11 +216,14 @@ pub struct RedisConfig {
     /// What keys begin with by which other services refuse tokens; the rest of such a key's name is the token's `jti`.
     /// They are taken over into the log within two seconds. Empty: none are. Default `bl:jti:`, as S3's services write.
     pub foreign_prefix: String,
+    /// Where control APIs count together what `identity.rates` bounds; may evict, and is another instance than `revocation` outside `dev`.
+    /// None: each counts for itself.
+    pub cache: Option<String>,
 }
 
 impl Default for RedisConfig {
     fn default() -> Self {
-        Self { revocation: None, foreign_prefix: "bl:jti:".into() }
+        Self { revocation: None, foreign_prefix: "bl:jti:".into(), cache: None }
     }
 }
 
@@ -739,6 +743,13 @@ impl Config {
         }
         if !within(self.enrolment.certificate, 3600, 7 * 86_400) {
             checks.refuse("/enrolment/certificate", "is not within 1h and 7d");
+        }
+        if let (Some(revocation), Some(cache)) = (&self.redis.revocation, &self.redis.cache)
+            && self.environment != Environment::Dev
+            && same_instance(revocation, cache)
+        {
+            checks
+                .refuse("/redis/cache", "is the instance of `redis.revocation`; one may evict and the other must not");
         }
         self.second_factor.check(checks);
         self.signing.check(self.environment, checks);

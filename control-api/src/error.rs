@@ -130,8 +130,8 @@ pub enum AppError {
     /// The session has not shown a second factor, and this needs one.
     #[error("this needs a session with a second factor")]
     StepUp,
-    /// Too many requests of one kind from one address.
-    #[error("too many such requests from that address")]
+    /// Too many requests of one kind from one address, or for one account.
+    #[error("too many such requests, from one address or for one account")]
     RateLimited {
         /// Seconds until there may be more.
         retry_after: u64,

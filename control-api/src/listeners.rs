@@ -97,6 +97,8 @@ pub enum StartError {
     Rpc(#[source] LinkError),
     #[error("the control API cannot be put together")]
     Setup(#[source] AppError),
+    #[error("`redis.cache` cannot be used")]
+    Rates(#[source] LinkError),
 }
 
 impl ControlApi {
@@ -118,6 +120,7 @@ impl ControlApi {
             Hub::start(feed_store, store.clone(), Arc::clone(&clock), carrier)
         };
         let app = App::over(config, store, hub, clock).map_err(StartError::Setup)?;
+        app.share_rates().await.map_err(StartError::Rates)?;
         let fetcher = Arc::new(Fetcher::new(&app.config.issuers)?);
         let sender = Arc::new(Sender::new(&app.config.webhooks).map_err(StartError::Webhooks)?);
         let taken = |role, address: &ListenAddress| Some(address.clone()).filter(|_| roles.contains(&role));

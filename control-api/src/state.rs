@@ -8,7 +8,7 @@ use std::{
 };
 
 use domain::{Clock, Secret, Timestamp};
-use link::log::FactCarrier;
+use link::{LinkError, log::FactCarrier, redis, shared_rates::SharedRates};
 use store::Store;
 use tokio::sync::Semaphore;
 
@@ -146,6 +146,22 @@ impl App {
             looks: Semaphore::new(ASKED_AT_ONCE),
             doors,
         })))
+    }
+
+    /// Counts what `identity.rates` bounds together with the other control APIs, where `redis.cache` is set. A Redis that does not answer
+    /// yet is no reason to wait.
+    ///
+    /// # Errors
+    /// [`LinkError`] for a URL that is none, or a Redis that refuses what counting takes.
+    pub async fn share_rates(&self) -> Result<(), LinkError> {
+        let Some(url) = &self.config.redis.cache else { return Ok(()) };
+        let shared = SharedRates::new(redis::connect_late(url, redis::Role::Cache).await?);
+        match shared.check_rights().await {
+            Err(error) if error.is_unreachable() => {}
+            checked => checked?,
+        }
+        self.rates.share(shared);
+        Ok(())
     }
 
     /// Notes a door that no upstream may lead to.

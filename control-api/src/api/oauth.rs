@@ -182,7 +182,7 @@ impl<T: DeserializeOwned> FromRequest<App> for FromClient<T> {
         let in_form: InForm = serde_urlencoded::from_bytes(&bytes).map_err(|_| wrong())?;
         let known = match credentials(&parts, in_form).map_err(IntoResponse::into_response)? {
             Some(shown) => oauth::known_client(app, &context, &shown).await,
-            None => Err(oauth::refused(app, &context)),
+            None => Err(oauth::refused(app, &context).await),
         };
         let known = known.map_err(refusal)?;
         let body = serde_urlencoded::from_bytes(&bytes).map_err(|_| {

@@ -91,7 +91,7 @@ impl Link {
 /// # Errors
 /// [`AppError::RateLimited`]; [`AppError::Invalid`] where neither hostname nor key name a project.
 pub(super) async fn place(app: &App, context: &RequestContext, rate: Rate) -> Result<Realm, AppError> {
-    app.rates.take(&app.config.identity.rates, rate, context.client, app.now())?;
+    app.admit_address(rate, context).await?;
     let realm = match site::realm(app, context).await? {
         Some(realm) => Some(realm),
         None => site::default_realm(app, context).await?,

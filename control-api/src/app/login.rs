@@ -23,6 +23,7 @@ use crate::{
     context::{Listener, RequestContext},
     error::AppError,
     passwords,
+    rates::Rate,
     turns::Turn,
 };
 
@@ -57,6 +58,7 @@ pub async fn login(
     door: Door,
     credentials: Credentials,
 ) -> Result<SignedIn, AppError> {
+    app.admit_address(Rate::Login, context).await?;
     let realm = realm(app, context, door, &credentials).await?;
     let user = authenticate(app, context, &realm.project, &credentials).await?;
     let tenant = tenant(app, &realm, &user, credentials.tenant.as_deref()).await?;
@@ -78,6 +80,7 @@ pub(super) async fn known(
     context: &RequestContext,
     credentials: &Credentials,
 ) -> Result<(Project, Tenant, User), AppError> {
+    app.admit_address(Rate::Login, context).await?;
     let realm = realm(app, context, Door::Tenant, credentials).await?;
     let user = authenticate(app, context, &realm.project, credentials).await?;
     let tenant = tenant(app, &realm, &user, credentials.tenant.as_deref()).await?;
@@ -126,6 +129,7 @@ pub(super) async fn authenticate(
         Some(user) => subject(context, user),
         None => LoginSubject::Name(credentials.username.chars().take(256).collect()),
     };
+    app.admit_account(Rate::Login, context, (project.id, &subject.key())).await?;
     knows(app, context, (project, &subject), user, credentials.password.clone()).await
 }
 

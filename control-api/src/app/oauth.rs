@@ -63,14 +63,14 @@ pub async fn known_client(
     shown: &ClientCredentials,
 ) -> Result<KnownClient, AppError> {
     match recognized(app, context, shown).await {
-        Err(AppError::CredentialsInvalid) => Err(refused(app, context)),
+        Err(AppError::CredentialsInvalid) => Err(refused(app, context).await),
         known => known,
     }
 }
 
 /// What credentials that are no client's are answered.
-pub fn refused(app: &App, context: &RequestContext) -> AppError {
-    let counted = app.rates.take(&app.config.identity.rates, Rate::Machine, context.client, app.now());
+pub async fn refused(app: &App, context: &RequestContext) -> AppError {
+    let counted = app.admit_address(Rate::Machine, context).await;
     counted.err().unwrap_or(AppError::CredentialsInvalid)
 }
 

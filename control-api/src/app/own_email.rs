@@ -33,7 +33,8 @@ use crate::{
 /// [`AppError::Conflict`] (`email_missing`, `email_verified`, `mail_unavailable`); [`AppError::SendCooldown`],
 /// [`AppError::RateLimited`].
 pub async fn send_verification(app: &App, context: &RequestContext, principal: &Principal) -> Result<(), AppError> {
-    app.rates.take(&app.config.identity.rates, Rate::Verify, context.client, app.now())?;
+    app.admit_address(Rate::Verify, context).await?;
+    app.admit_account(Rate::Verify, context, (principal.project, &principal.user.to_string())).await?;
     app.mail_ready()?;
     let (project, user) = own_password::own(app, principal).await?;
     let conflict = |code, detail: &str| Err(AppError::Conflict { code, detail: detail.to_owned() });
@@ -131,7 +132,8 @@ pub async fn request_email_change(
     principal: &Principal,
     (email, password): (&str, Secret<String>),
 ) -> Result<(), AppError> {
-    app.rates.take(&app.config.identity.rates, Rate::Verify, context.client, app.now())?;
+    app.admit_address(Rate::Verify, context).await?;
+    app.admit_account(Rate::Verify, context, (principal.project, &principal.user.to_string())).await?;
     app.mail_ready()?;
     let email = letters::address(email)?;
     let (project, user) = own_password::own(app, principal).await?;

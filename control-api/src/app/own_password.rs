@@ -131,6 +131,7 @@ pub async fn request_password_reset(app: &App, context: &RequestContext, email: 
     enabled(app)?;
     app.mail_ready()?;
     let email = letters::address(email)?;
+    app.admit_account(Rate::Reset, context, (realm.project.id, email)).await?;
     let user = letters::reader(&app.store, realm.project.id, email).await?;
     let about = |user: Option<&User>| About {
         kind: TokenKind::Reset,

@@ -183,6 +183,7 @@ async fn asked<'e>(
     let realm = letters::place(app, context, Rate::Passwordless).await?;
     app.mail_ready()?;
     let email = letters::address(email)?;
+    app.admit_account(Rate::Passwordless, context, (realm.project.id, email)).await?;
     allowed(app, &realm, method).await?;
     Ok((realm, email))
 }

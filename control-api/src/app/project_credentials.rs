@@ -124,7 +124,7 @@ pub(crate) async fn project_of_key(app: &App, context: &RequestContext, shown: &
             return Ok(project.id);
         }
     }
-    Err(refused(app, context))
+    Err(refused(app, context).await)
 }
 
 /// The project whose directory `X-Directory-Key` may read.
@@ -133,11 +133,14 @@ pub(crate) async fn project_of_key(app: &App, context: &RequestContext, shown: &
 /// [`AppError::ProjectKeyInvalid`]; [`AppError::RateLimited`] after many of those.
 pub(crate) async fn directory_of_key(app: &App, context: &RequestContext, shown: &str) -> Result<ProjectId, AppError> {
     let found = known(app, shown, &[Kind::DirectoryReader]).await?;
-    found.ok_or_else(|| refused(app, context))
+    match found {
+        Some(project) => Ok(project),
+        None => Err(refused(app, context).await),
+    }
 }
 
-fn refused(app: &App, context: &RequestContext) -> AppError {
-    let counted = app.rates.take(&app.config.identity.rates, Rate::Machine, context.client, app.now());
+async fn refused(app: &App, context: &RequestContext) -> AppError {
+    let counted = app.admit_address(Rate::Machine, context).await;
     counted.err().unwrap_or(AppError::ProjectKeyInvalid)
 }
 

@@ -72,6 +72,7 @@ pub async fn sign_up(app: &App, context: &RequestContext, draft: SignupDraft) ->
     }
     app.mail_ready()?;
     let email = letters::address(&draft.email)?;
+    app.admit_account(Rate::Signup, context, (realm.project.id, email)).await?;
     let site = home(&realm)?;
     access_mode::admits(&realm.project, email)?;
     users::personal(Some(&draft.first_name), Some(&draft.last_name), None)?;

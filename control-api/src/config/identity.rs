@@ -72,6 +72,10 @@ pub struct IdentityConfig {
     /// Nor more often than this within 24 h, 1 to 1000. Default 20.
     #[schemars(range(min = 1, max = 1000))]
     pub sends_a_day: u32,
+    /// Nor is anything that strangers may ask for, of whatever kind and project, more often than this within 24 h, 1 to 10,000. What tells
+    /// the holder of an account that it was changed is not counted. Default 60.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub all_sends_a_day: u32,
     /// An account whose holder asked for it is deleted after this long, 0 s to 365 d; signing in cancels that. Default 30 d.
     pub deletion_grace: HumanDuration,
     /// The project of sign-ins on `admin` that name none, by hostname, key or tenant: its slug. Default none: they are refused.
@@ -83,7 +87,7 @@ pub struct IdentityConfig {
     pub sweep_rows: u32,
     /// What has expired is kept for this long yet, 0 s to 1 d. Default 60 s.
     pub sweep_grace: HumanDuration,
-    /// How often one address may ask.
+    /// How often may be asked for what costs a mail or a guess.
     pub rates: RatesConfig,
 }
 
@@ -99,6 +103,7 @@ impl Default for IdentityConfig {
             code_lock: HumanDuration::from_secs(900),
             send_cooldown: HumanDuration::from_secs(60),
             sends_a_day: 20,
+            all_sends_a_day: 60,
             deletion_grace: HumanDuration::from_secs(30 * DAY),
             default_project: None,
             sweep_every: HumanDuration::from_secs(300),
@@ -109,25 +114,40 @@ impl Default for IdentityConfig {
     }
 }
 
-/// How often one client address (of IPv6, one /64) may ask within a minute, of each process. 0 for as often as it likes.
+/// How often one client address (of IPv6, one /64) may ask within a minute, and how often it may be asked for one account, whoever asks.
+/// Each control API counts for itself, and all of them together where `redis.cache` is set. 0 to 1,000,000; 0 for as often as one likes.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RatesConfig {
+    /// To sign in with a password, through the edge. Default 30.
+    #[schemars(range(max = 1_000_000))]
+    pub login: u32,
     /// To make an account. Default 10.
+    #[schemars(range(max = 1_000_000))]
     pub signup: u32,
     /// For a new password, or to set it by a link. Default 5.
+    #[schemars(range(max = 1_000_000))]
     pub reset: u32,
     /// To prove or change an address. Default 20.
+    #[schemars(range(max = 1_000_000))]
     pub verify: u32,
     /// For a code or link to sign in with, or to sign in with one. Default 5.
+    #[schemars(range(max = 1_000_000))]
     pub passwordless: u32,
+    /// For a code to a telephone, or to show one. Default 5.
+    #[schemars(range(max = 1_000_000))]
+    pub phone: u32,
+    /// To be the first administrator. Default 5.
+    #[schemars(range(max = 1_000_000))]
+    pub bootstrap: u32,
     /// With wrong credentials of a program: a machine client's, a project's key, the admin secret. Default 30.
+    #[schemars(range(max = 1_000_000))]
     pub machine: u32,
 }
 
 impl Default for RatesConfig {
     fn default() -> Self {
-        Self { signup: 10, reset: 5, verify: 20, passwordless: 5, machine: 30 }
+        Self { login: 30, signup: 10, reset: 5, verify: 20, passwordless: 5, phone: 5, bootstrap: 5, machine: 30 }
     }
 }
 
@@ -139,7 +159,7 @@ impl IdentityConfig {
 
     /// How often an address is written to.
     pub(crate) fn pace(&self) -> MailPace {
-        MailPace { cooldown: self.send_cooldown.get(), a_day: self.sends_a_day }
+        MailPace { cooldown: self.send_cooldown.get(), a_day: self.sends_a_day, all_a_day: self.all_sends_a_day }
     }
 
     pub(super) fn check(&self, checks: &mut Checks<'_>) {

@@ -24,7 +24,6 @@ const MARGIN: Duration = Duration::from_secs(20);
 pub struct MailConfig {
     /// A server as `smtps://USER:PASSWORD@HOST:PORT` (TLS from the first byte) or `smtp://…` (STARTTLS; `?tls=none` to this
     /// machine), tried before `servers`; for `SMTP_URL`. In a file, name servers below: their passwords stand elsewhere.
-    #[schemars(with = "Option<String>")]
     pub url: Option<Secret<String>>,
     /// Servers, tried in this order until one takes a letter; at most 5. Default none.
     pub servers: Vec<MailServer>,

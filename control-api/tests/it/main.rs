@@ -56,6 +56,7 @@ mod permission_cache;
 mod products;
 mod project_keys;
 mod provisioning;
+mod rates;
 mod receiver;
 mod refresh;
 mod second_factor;

@@ -249,6 +249,17 @@ impl World {
 
     /// The assertion the edge would send with a request.
     pub(crate) async fn assertion(&self, method: &str, path: &str, host: &str, tenant: Option<&str>) -> String {
+        self.assertion_for("192.0.2.7", (method, path), host, tenant).await
+    }
+
+    /// The same for a client of that address.
+    pub(crate) async fn assertion_for(
+        &self,
+        client: &str,
+        (method, path): (&str, &str),
+        host: &str,
+        tenant: Option<&str>,
+    ) -> String {
         use store::read::*;
         let upstream = self.app.store.upstream_by_name(bootstrap::CONTROL_API).await.unwrap().unwrap();
         let AssertionKey { kid, key } = self.app.store.upstream_assertion_keys(upstream.id).await.unwrap().active;
@@ -256,7 +267,7 @@ impl World {
         let header = json!({ "alg": "HS256", "typ": "assertion+jwt", "kid": kid });
         let mut claims = json!({
             "iss": "portcullis-edge", "aud": "control-api", "iat": now, "exp": now + 60, "htm": method, "htu": path,
-            "host": host, "rid": uuid::Uuid::from_u128(77), "cip": "192.0.2.7",
+            "host": host, "rid": uuid::Uuid::from_u128(77), "cip": client,
         });
         if let Some(tenant) = tenant {
             claims["tid"] = json!(tenant);

@@ -6,7 +6,7 @@
 //! | [`declarative`] | the declarative file of hostnames, routes and roles, read from disk |
 //! | [`log`] | the gateway's side of the log of restrictions: proof, carriage, lease |
 //! | [`rpc`] | the same over gRPC |
-//! | [`redis`], [`redis_keys`], [`bindings_cache`], [`shared_limits`] | Redis: connections, names of keys, the shared cache of bindings, limits of a fleet |
+//! | [`redis`], [`redis_keys`], [`bindings_cache`], [`shared_limits`], [`shared_rates`] | Redis: connections, names of keys, the shared cache of bindings, limits of a fleet, rates of the control APIs |
 //! | [`nonces`] | nonces of signed requests, each used once |
 //! | [`foreign_keys`] | what other services refuse in Redis, on its way into the log |
 //! | [`redis_record`] | Redis as the record of revocations, for a gateway on its own |
@@ -28,6 +28,7 @@ pub mod redis_keys;
 pub mod redis_record;
 pub mod rpc;
 pub mod shared_limits;
+pub mod shared_rates;
 pub mod shared_usage;
 pub mod telemetry;
 

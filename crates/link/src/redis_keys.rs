@@ -67,6 +67,11 @@ pub fn limit_gateways(fleet: &FleetName) -> String {
     format!("{{rl:{fleet}}}:gateways")
 }
 
+/// How often somebody asked a control API for something of late; all of them lie on one node.
+pub fn rate(name: &str) -> String {
+    format!("{{rate}}:{name}")
+}
+
 /// What a tenant used of a product in a day or month; all of them lie on one node.
 pub fn usage(tenant: TenantId, span: Span, product: &str) -> String {
     // The product last: of a declarative file it may be any text.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use control_api::config::{ServiceKey, ServiceMethod};
+use control_api::config::{RatesConfig, ServiceKey, ServiceMethod};
 use gateway::config::ListenAddress as EdgeAddress;
 use link::{
     clock::SystemClock,
@@ -344,6 +344,11 @@ impl Dev {
             methods: ServiceMethod::ALL.to_vec(),
             tenants: Vec::new(),
         }];
+        let rates = &mut config.control_api.identity.rates;
+        // All clients of a developer's machine are one address. Who tries the limit out sets another than the default.
+        if rates.login == RatesConfig::default().login {
+            rates.login = 0;
+        }
         let bootstrap = &mut config.control_api.bootstrap;
         bootstrap.console_hostname = Some(CONSOLE.parse()?);
         bootstrap.cloud_hostname = Some(CLOUD.parse()?);

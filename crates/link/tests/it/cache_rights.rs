@@ -1,5 +1,5 @@
 //! The access rules that `docs/redis.md` gives for the role `cache`, tried against a real Redis: they are enough for
-//! everything a gateway does there, each of them is needed, and nothing else is allowed.
+//! everything that gateways and control APIs do there, each of them is needed, and nothing else is allowed.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use link::{
     bindings_cache::BindingsCache,
     redis::{Redis, Role, connect},
     shared_limits::{Cost, SharedLimits},
+    shared_rates::SharedRates,
     shared_usage::UsageEntry,
 };
 
@@ -23,11 +24,20 @@ use crate::{
 
 const DOCS: &str = include_str!("../../../../docs/redis.md");
 
-/// The one rule of the docs, with a password.
-fn rule() -> Vec<String> {
+/// The rule of the docs for a user, with a password.
+fn rule_of(user: &str) -> Vec<String> {
     let rules: Vec<&str> = DOCS.lines().filter_map(|line| line.strip_prefix("user ")).collect();
-    let [rule] = rules[..] else { panic!("{rules:?}") };
-    rule.split_whitespace().map(|word| word.replace(">…", ">secret")).collect()
+    let rules: Vec<Vec<String>> = rules
+        .iter()
+        .map(|rule| rule.split_whitespace().map(|word| word.replace(">…", ">secret")).collect())
+        .filter(|rule: &Vec<String>| rule.first().is_some_and(|name| name == user))
+        .collect();
+    let [rule] = &rules[..] else { panic!("{rules:?}") };
+    rule.clone()
+}
+
+fn rule() -> Vec<String> {
+    rule_of("gateway")
 }
 
 async fn limited(rule: &[String]) -> Server {
@@ -127,5 +137,58 @@ async fn a_gateway_does_nothing_else_in_the_cache() {
         &["EVAL", "return redis.call('GET', KEYS[1])", "1", "somebody-else"],
     ] {
         assert!(refused(&server, "gateway", command).await, "{command:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_control_api_counts_with_the_rights_that_the_docs_give_and_needs_each() {
+    let server = limited(&rule_of("control-api")).await;
+    let connected = async || {
+        let redis = connect(&server.url_of("control-api").await, Role::Cache).await.unwrap();
+        SharedRates::new(redis)
+    };
+    let rates = connected().await;
+    rates.check_rights().await.unwrap();
+    let minute = Duration::from_secs(60);
+    assert_eq!(rates.count("login:a:192.0.2.1", minute).await.unwrap().times, 1);
+    let again = rates.count("login:a:192.0.2.1", minute).await.unwrap();
+    assert!(again.times == 2 && again.left <= minute && again.left > Duration::ZERO, "{again:?}");
+    assert_eq!(rates.count("login:a:192.0.2.2", minute).await.unwrap().times, 1, "another name");
+    let client = ::redis::Client::open(server.url().await).unwrap();
+    let mut admin = client.get_multiplexed_async_connection().await.unwrap();
+    // A window that somebody left without an end gets one.
+    ::redis::cmd("PERSIST").arg("{rate}:login:a:192.0.2.1").query_async::<i64>(&mut admin).await.unwrap();
+    let ended = rates.count("login:a:192.0.2.1", minute).await.unwrap();
+    assert_eq!((ended.times, ended.left), (3, minute));
+    let mut setuser = async |words: &[String]| {
+        ::redis::cmd("ACL").arg("SETUSER").arg("control-api").arg(words).query_async::<()>(&mut admin).await.unwrap();
+    };
+    for word in rule_of("control-api").into_iter().filter(|word| word.starts_with('+') && *word != "+@connection") {
+        let name = word.trim_start_matches('+');
+        setuser(&[format!("-{name}")]).await;
+        let said = connected().await.check_rights().await.unwrap_err();
+        assert!(matches!(said, LinkError::Unfit { .. }), "{word}: {said}");
+        assert!(said.to_string().contains(&format!("'{name}'")) && said.to_string().contains("{rate}:*"), "{said}");
+        setuser(&[word]).await;
+    }
+    setuser(&["resetkeys".to_owned()]).await;
+    let said = connected().await.check_rights().await.unwrap_err();
+    assert!(said.to_string().contains("{rate}:*"), "{said}");
+}
+
+#[tokio::test]
+async fn a_control_api_does_nothing_else_in_the_cache() {
+    let server = limited(&rule_of("control-api")).await;
+    for command in [
+        &["GET", "{rate}:login:a:192.0.2.1"][..],
+        &["DEL", "{rate}:login:a:192.0.2.1"],
+        &["INCR", "pb:x:y"],
+        &["INCR", "{rl:default}:tenant:a"],
+        &["KEYS", "*"],
+        &["FLUSHALL"],
+        &["SCRIPT", "FLUSH"],
+        &["EVAL", "return redis.call('INCR', KEYS[1])", "1", "{rate}:x"],
+    ] {
+        assert!(refused(&server, "control-api", command).await, "{command:?}");
     }
 }

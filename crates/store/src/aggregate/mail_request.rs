@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use domain::{
     ProjectId, Timestamp,
     model::{MailPace, MailTurn, fold},
@@ -54,11 +55,35 @@ impl SessionTx {
         if next > *now {
             return Ok(MailTurn::Wait(next));
         }
+        if let Some(until) = self.count_letter(&subject, pace.all_a_day).await? {
+            return Ok(MailTurn::Wait(until));
+        }
         let mut all = key();
         all.extend(values![*now, began, sent + 1]);
         let sql = "UPDATE mail_requests SET last_at = $4, day_began = $5, in_day = $6
                    WHERE project_id = $1 AND kind = $2 AND email_fold = $3";
         view.execute(sql, all).await?;
         Ok(MailTurn::Now)
+    }
+
+    /// Counts one more letter to an address, of whatever project and kind; says until when there were enough. The address itself is not
+    /// kept: this is no project's.
+    async fn count_letter(&self, subject: &str, most: u32) -> Result<Option<Timestamp>, StoreError> {
+        let Work { view, now, .. } = &self.work;
+        let digest = digest(&SHA256, subject.as_bytes()).as_ref().to_vec();
+        let sql = "INSERT INTO mail_addresses (address_digest, day_began, in_day) VALUES ($1, $2, 0)
+                   ON CONFLICT (address_digest) DO NOTHING";
+        view.execute(sql, values![digest.clone(), *now]).await?;
+        let sql = "SELECT day_began, in_day FROM mail_addresses WHERE address_digest = $1";
+        let read = |row: &Row| Ok((row.at("day_began")?, row.at("in_day")?));
+        let found: Option<(Timestamp, u32)> = view.first(&view.locking(sql), values![digest.clone()], read).await?;
+        let Some((began, sent)) = found else { return Err(StoreError::Serialization) };
+        let (began, sent) = if began + DAY <= *now { (*now, 0) } else { (began, sent) };
+        if sent >= most {
+            return Ok(Some(began + DAY));
+        }
+        let sql = "UPDATE mail_addresses SET day_began = $2, in_day = $3 WHERE address_digest = $1";
+        view.execute(sql, values![digest, began, sent + 1]).await?;
+        Ok(None)
     }
 }

@@ -144,6 +144,7 @@ impl SessionTx {
                 before,
             ),
             ("mail_requests", "project_id, kind, email_fold", "last_at < $1", day),
+            ("mail_addresses", "address_digest", "day_began < $1", day),
         ] {
             let sql = format!(
                 "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {condition} ORDER BY {key} LIMIT $2)"
