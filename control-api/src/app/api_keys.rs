@@ -113,7 +113,6 @@ pub async fn create_api_key(
     let reader = app.store.within(site.scope());
     // Another's key is another's rights.
     outranks(&reader, principal, site, owner).await?;
-    break_glass::without_credentials(&reader, owner).await?;
     checked(app, &wish)?;
     let live = live(app, site, owner)
         .await?
@@ -140,6 +139,7 @@ pub async fn create_api_key(
     let (key, commit) = app
         .store
         .write(by, app.now(), |tx| async move {
+            break_glass::without_credentials(&tx, owner).await?;
             Ok::<_, AppError>(tx.created(tx.insert_api_key(by, new.clone()).await?).await?)
         })
         .await?;
@@ -156,12 +156,15 @@ pub async fn set_api_key_disabled(
     let verb = if disabled { "disable" } else { "enable" };
     let (by, key) = found(app, principal, id, verb).await?;
     if !disabled {
-        break_glass::without_credentials(&app.store, key.owner_id).await?;
         outranks(&app.store.within(site_of(&key).scope()), principal, site_of(&key), key.owner_id).await?;
     }
     let (by, done) = (&by, if disabled { "disabled" } else { "enabled" });
     app.store
         .write(by, app.now(), |tx| async move {
+            break_glass::spare(&tx, principal, key.owner_id).await?;
+            if !disabled {
+                break_glass::without_credentials(&tx, key.owner_id).await?;
+            }
             Ok::<_, AppError>(tx.done(done, tx.set_api_key_disabled(by, id, disabled).await?).await?)
         })
         .await
@@ -180,7 +183,6 @@ pub async fn rotate_api_key(
 ) -> Result<(ApiKey, Secret<String>, Commit), AppError> {
     let (by, key) = found(app, principal, id, "rotate").await?;
     // Who rotates a key has it.
-    break_glass::without_credentials(&app.store, key.owner_id).await?;
     outranks(&app.store.within(site_of(&key).scope()), principal, site_of(&key), key.owner_id).await?;
     let overlap = overlap.unwrap_or(OVERLAP);
     if overlap > MAX_OVERLAP {
@@ -193,6 +195,7 @@ pub async fn rotate_api_key(
     let (key, commit) = app
         .store
         .write(by, now, |tx| async move {
+            break_glass::without_credentials(&tx, key.owner_id).await?;
             let rotated = tx.rotate_api_key(by, which, verifier, now + overlap).await?;
             Ok::<_, AppError>(tx.done("rotated", rotated).await?)
         })
@@ -202,9 +205,11 @@ pub async fn rotate_api_key(
 
 /// Ends a key for good.
 pub async fn revoke_api_key(app: &App, principal: &Principal, id: ApiKeyId) -> Result<Commit, AppError> {
-    let (by, _) = found(app, principal, id, "delete").await?;
+    let (by, key) = found(app, principal, id, "delete").await?;
     let by = &by;
     let revoked = app.store.write(by, app.now(), |tx| async move {
+        // Who may look may not touch.
+        break_glass::spare(&tx, principal, key.owner_id).await?;
         Ok::<_, AppError>(tx.done("revoked", tx.revoke_api_key(by, id).await?).await?)
     });
     revoked.await.map(|(_, commit)| commit)
@@ -283,10 +288,6 @@ async fn found(
     let of_caller = |key: &ApiKey| principal.is_system() || key.tenant_id == principal.tenant;
     let key = reader.api_key(id).await?.filter(of_caller).ok_or(AppError::NotFound("api-key"))?;
     let by = allowed(principal, site_of(&key), key.owner_id, verb)?;
-    // Who may look may not touch.
-    if verb != "get" {
-        break_glass::spare(&reader, principal, key.owner_id).await?;
-    }
     Ok((by, key))
 }
 

@@ -101,13 +101,15 @@ pub async fn create_certificate_binding(
 ) -> Result<(BoundCertificate, Commit), AppError> {
     let by = principal.may_in::<ManageCertificateBindings>(site, "create")?;
     outranks(&app.store.within(site.scope()), principal, site, user_id).await?;
-    break_glass::without_credentials(&app.store, user_id).await?;
     let id = new_id(&*app.clock);
     let new = NewBoundCertificate { id, project_id: site.project, tenant_id: site.tenant, hostname_id, name, user_id };
     app.store
         .write(&by, app.now(), |tx| {
             let (by, new) = (by.clone(), new.clone());
-            async move { Ok(tx.created(tx.insert_certificate_binding(&by, new).await?).await?) }
+            async move {
+                break_glass::without_credentials(&tx, user_id).await?;
+                Ok(tx.created(tx.insert_certificate_binding(&by, new).await?).await?)
+            }
         })
         .await
 }
@@ -121,10 +123,12 @@ pub async fn delete_certificate_binding(
 ) -> Result<Commit, AppError> {
     let by = principal.may_in::<ManageCertificateBindings>(site, "delete")?;
     let found = bound(app, site, id).await?;
-    break_glass::spare(&app.store, principal, found.user_id).await?;
     let deleted = app.store.write(&by, app.now(), |tx| {
         let by = by.clone();
-        async move { Ok::<_, AppError>(tx.deleted(tx.delete_certificate_binding(&by, id).await?).await?) }
+        async move {
+            break_glass::spare(&tx, principal, found.user_id).await?;
+            Ok::<_, AppError>(tx.deleted(tx.delete_certificate_binding(&by, id).await?).await?)
+        }
     });
     deleted.await.map(|(_, commit)| commit)
 }

@@ -50,13 +50,15 @@ pub async fn create_role_binding(
     }
     // The platform's roles are given by its staff, with the whole platform as their reach.
     let by = if role.scope == RoleScope::Platform { principal.may::<ManageRoleBindings>("create")? } else { by };
-    spare_subject(&app.store, principal, site, subject).await?;
     let id = new_id(&*app.clock);
     let new = NewRoleBinding { id, role_id, subject, project_id: site.project, tenant_id: site.tenant, ou_id };
     app.store
         .write(&by, app.now(), |tx| {
             let (by, new) = (by.clone(), new.clone());
-            async move { Ok(tx.created(tx.insert_role_binding(&by, new).await?).await?) }
+            async move {
+                spare_subject(&tx, principal, site, subject).await?;
+                Ok(tx.created(tx.insert_role_binding(&by, new).await?).await?)
+            }
         })
         .await
 }

@@ -475,10 +475,10 @@ pub async fn reset_staff_password(app: &App, job: &'static str, username: &str) 
 /// Refuses every token and session of a user in a tenant.
 pub async fn sign_out_user(app: &App, principal: &Principal, site: Site, id: UserId) -> Result<Commit, AppError> {
     let by = principal.may_in::<ManageSessions>(site, "delete")?;
-    break_glass::spare(&app.store, principal, id).await?;
     let signed_out = app.store.write(&by, app.now(), |tx| {
         let by = by.clone();
         async move {
+            break_glass::spare(&tx, principal, id).await?;
             subordinate(&tx, principal, site, id).await?;
             Ok::<_, AppError>(tx.done("signed_out", tx.sign_out_member(&by, site.tenant, id).await?).await?)
         }
@@ -514,10 +514,10 @@ pub async fn end_session(
     let by = principal.may_in::<ManageSessions>(site, "delete")?;
     let store = app.store.within(site.scope());
     store.user_of_tenant(site.tenant, id).await?.ok_or(AppError::NotFound("user"))?;
-    break_glass::spare(&app.store, principal, id).await?;
-    role_bindings::outranks(&store, principal, site, id).await?;
     let by = &by;
     let ended = app.store.write_session(site.scope(), app.now(), |tx| async move {
+        break_glass::spare(&tx, principal, id).await?;
+        role_bindings::outranks(&tx, principal, site, id).await?;
         let theirs = |session: &Session| session.user_id == id && session.tenant_id == site.tenant;
         tx.session(sid).await?.filter(theirs).ok_or(AppError::NotFound("session"))?;
         let ended = tx.end_session(sid, "ended_by_admin").await?.ok_or(AppError::NotFound("session"))?;

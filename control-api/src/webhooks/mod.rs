@@ -106,7 +106,8 @@ pub async fn announce_due(app: &App) -> Result<(), AppError> {
     }
 }
 
-async fn announce(app: &App, id: WebhookId) -> Result<(), AppError> {
+/// The same of one webhook, some events at a time.
+pub(crate) async fn announce(app: &App, id: WebhookId) -> Result<(), AppError> {
     let announced = app.store.write_session(Scope::Platform, app.now(), |tx| async move { tx.announce(id).await });
     match announced.await.map_err(|error: StoreError| error)? {
         Announced::Made(_) | Announced::Gone => Ok(()),
