@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How long anything here waits before the test fails. Generous: it is only ever used up by a failure.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks `condition` again and again until it holds.
 ///
