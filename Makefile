@@ -9,10 +9,11 @@
 #   make tenants-load  100,000 tenants through `portcullis apply`: how long it takes, and how quick all is with them   TENANTS=5000
 #   make foreign-load        wrk, h2load and slowhttptest against the real binary
 #   make foreign-clients     gRPC and WebSocket clients that nobody here wrote, through the real binary
+#   make fuzz-api   every operation of the control API, asked with good and bad input (schemathesis)   SEED=1 EXAMPLES=30
 #   make ladder   what the edge costs beside bare Pingora, nginx, HAProxy and Envoy, in one run
 #   make bench    what a decision, the mirror and a permission check cost
 
-.PHONY: dev test check bless load revocation-report soak tenants-load noisy-neighbour foreign-load foreign-clients ladder bench audit fmt docs clean
+.PHONY: dev test check bless load revocation-report soak tenants-load noisy-neighbour foreign-load foreign-clients fuzz-api ladder bench audit fmt docs clean
 
 dev:
 	@scripts/dev.sh $(ARGS)
@@ -46,6 +47,9 @@ foreign-load:
 
 foreign-clients:
 	@scripts/foreign-clients.sh
+
+fuzz-api:
+	@scripts/fuzz-api.sh $(ARGS)
 
 ladder:
 	@scripts/ladder.sh $(ARGS)

@@ -49,7 +49,6 @@ pub struct ImportedUser {
     /// Id in another system, unique in the project.
     external_id: Option<String>,
     /// Hash of the password: Argon2id as a PHC string, or bcrypt, which becomes Argon2id when they first sign in.
-    #[schemars(with = "Option<String>")]
     password_hash: Option<Secret<String>>,
     /// Whether the password must be changed before a session opens.
     #[serde(default)]
@@ -81,7 +80,7 @@ pub struct ImportedUserFate {
     detail: Option<String>,
     /// Which members are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<serde_json::Value>")]
+    #[schemars(default, with = "Vec<serde_json::Value>")]
     errors: Vec<FieldError>,
 }
 

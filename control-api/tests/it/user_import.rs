@@ -68,6 +68,13 @@ async fn who_was_imported_signs_in_with_the_password_they_had() {
     assert_eq!(done.body["results"][1]["id"], json!(it.users[0]));
     let after = it.send(&it.staff, "GET", &trail, None).await.expect(200).body["items"].as_array().unwrap().len();
     assert_eq!(after, before + 3, "each has its row in the trail");
+    // Whoever was made has no mistakes to tell of; the description promises no more than is there.
+    let described = serde_json::to_value(control_api::router::openapi()).unwrap();
+    let fate = &described["components"]["schemas"]["UsersImported"]["properties"]["results"]["items"];
+    for needed in fate["required"].as_array().unwrap() {
+        let missing = |it: &&Value| it.get(needed.as_str().unwrap()).is_none();
+        assert!(!done.body["results"].as_array().unwrap().iter().any(|it| missing(&it)), "{needed}: {done:?}");
+    }
 
     it.world.try_login("acme", "IKE@acme.example", PASSWORD).await.expect(200);
     it.world.try_login("acme", "ike", "Another-pass-1").await.refused(401, "credentials_invalid");
