@@ -59,7 +59,6 @@ struct Entry {
     project: Slug,
     not_before: Timestamp,
     expires_at: Option<Timestamp>,
-    #[schemars(with = "String")]
     private_key_pem: Secret<String>,
 }
 

@@ -27,7 +27,6 @@ use crate::{App, app, caller::Principal, context::RequestContext, error::AppErro
 #[serde(deny_unknown_fields)]
 pub struct Sure {
     /// It. Who has none signed in within the last five minutes.
-    #[schemars(with = "Option<String>")]
     pub(super) password: Option<Secret<String>>,
 }
 

@@ -88,7 +88,6 @@ pub struct ShownApiKey {
     key: ApiKeyView,
     /// Its text: of scheme `bearer` to be sent, of scheme `hmac` to sign with.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     secret: Secret<String>,
     /// Gateways that have not heard of it yet, where that was waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,7 +137,6 @@ pub struct RotateApiKey {
 #[serde(deny_unknown_fields)]
 pub struct VerifyApiKey {
     /// Its text.
-    #[schemars(with = "String")]
     key: Secret<String>,
     /// A tenant.
     tenant_id: Option<TenantId>,

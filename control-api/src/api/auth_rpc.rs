@@ -33,7 +33,6 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct VerifyToken {
     /// The token.
-    #[schemars(with = "String")]
     token: Secret<String>,
     /// A tenant.
     tenant_id: Option<TenantId>,
@@ -48,7 +47,6 @@ pub struct VerifyToken {
 #[serde(deny_unknown_fields)]
 pub struct RefreshToken {
     /// As it was given.
-    #[schemars(with = "String")]
     refresh_token: Secret<String>,
     /// A tenant.
     tenant_id: Option<TenantId>,
@@ -61,7 +59,6 @@ pub struct RefreshToken {
 #[serde(deny_unknown_fields)]
 pub struct InvalidateToken {
     /// The token.
-    #[schemars(with = "String")]
     token: Secret<String>,
     /// A tenant.
     tenant_id: Option<TenantId>,

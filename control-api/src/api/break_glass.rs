@@ -26,10 +26,8 @@ pub struct EmergencyLogin {
     /// Code of the customer; `root` for the platform's own.
     customer: String,
     /// The password that the command gave.
-    #[schemars(with = "String")]
     password: Secret<String>,
     /// The authenticator's six digits.
-    #[schemars(with = "String")]
     code: Secret<String>,
 }
 

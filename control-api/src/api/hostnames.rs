@@ -158,7 +158,6 @@ pub struct UploadCertificate {
     /// PEM, leaf first.
     chain_pem: String,
     /// PEM, PKCS #8, PKCS #1 or SEC 1.
-    #[schemars(with = "String")]
     key_pem: Secret<String>,
 }
 

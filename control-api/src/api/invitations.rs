@@ -88,10 +88,8 @@ pub struct MadeInvitation {
 #[serde(deny_unknown_fields)]
 pub struct AcceptInvitation {
     /// The invitation's token.
-    #[schemars(with = "String")]
     token: Secret<String>,
     /// The password of the account that has the address; without one, the first of the account that is made.
-    #[schemars(with = "String")]
     password: Secret<String>,
     /// User name of a new account.
     username: Option<String>,

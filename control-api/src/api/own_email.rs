@@ -19,10 +19,8 @@ use crate::{App, app, caller::Principal, context::RequestContext, error::AppErro
 #[serde(deny_unknown_fields)]
 pub struct VerifyEmail {
     /// The token of the link.
-    #[schemars(with = "String")]
     token: Secret<String>,
     /// The account's password, or the one that was chosen for it: without it, nobody knows who set that, and it is void.
-    #[schemars(with = "Option<String>")]
     password: Option<Secret<String>>,
 }
 
@@ -33,7 +31,6 @@ pub struct ChangeEmail {
     /// It.
     email: String,
     /// The account's password.
-    #[schemars(with = "String")]
     password: Secret<String>,
 }
 
@@ -42,7 +39,6 @@ pub struct ChangeEmail {
 #[serde(deny_unknown_fields)]
 pub struct ConfirmEmail {
     /// The token of the link.
-    #[schemars(with = "String")]
     token: Secret<String>,
 }
 

@@ -20,7 +20,6 @@ pub struct Signup {
     /// Their address.
     email: String,
     /// The password it is to have, as the tenant's policy asks for.
-    #[schemars(with = "String")]
     password: Secret<String>,
     /// First name.
     #[serde(default)]
@@ -43,10 +42,8 @@ pub struct Address {
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {
     /// The present one.
-    #[schemars(with = "String")]
     current_password: Secret<String>,
     /// The new one.
-    #[schemars(with = "String")]
     new_password: Secret<String>,
 }
 
@@ -55,10 +52,8 @@ pub struct ChangePassword {
 #[serde(deny_unknown_fields)]
 pub struct ResetPassword {
     /// The token of the link.
-    #[schemars(with = "String")]
     token: Secret<String>,
     /// The new password.
-    #[schemars(with = "String")]
     new_password: Secret<String>,
 }
 

@@ -20,7 +20,6 @@ pub struct ShowCode {
     /// The address it was sent to.
     email: String,
     /// Its six digits.
-    #[schemars(with = "String")]
     code: Secret<String>,
     /// Slug of the tenant, where the hostname does not say it.
     tenant: Option<String>,
@@ -31,7 +30,6 @@ pub struct ShowCode {
 #[serde(deny_unknown_fields)]
 pub struct RedeemLink {
     /// Its token.
-    #[schemars(with = "String")]
     token: Secret<String>,
     /// Slug of the tenant, where the hostname does not say it.
     tenant: Option<String>,

@@ -36,7 +36,6 @@ pub struct Login {
     /// User name or email.
     username: String,
     /// Password.
-    #[schemars(with = "String")]
     password: Secret<String>,
     /// Slug of the tenant, where the hostname does not say it.
     tenant: Option<String>,
@@ -47,7 +46,6 @@ pub struct Login {
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
     /// As it was given.
-    #[schemars(with = "String")]
     refresh_token: Secret<String>,
 }
 
@@ -58,10 +56,8 @@ pub struct CompletePassword {
     /// User name or email.
     username: String,
     /// The one-time password.
-    #[schemars(with = "String")]
     password: Secret<String>,
     /// The user's own: 8 to 128 characters, lower-case and upper-case letters, digits and others.
-    #[schemars(with = "String")]
     new_password: Secret<String>,
     /// Slug of the tenant, where the hostname does not say it.
     tenant: Option<String>,
@@ -72,11 +68,9 @@ pub struct CompletePassword {
 pub struct Tokens {
     /// For `Authorization: Bearer`.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     access_token: Secret<String>,
     /// Used once, for the next pair.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     refresh_token: Secret<String>,
     /// `Bearer`.
     token_type: &'static str,
@@ -102,7 +96,6 @@ pub enum SignIn {
 pub struct SecondFactor {
     /// Names the sign-in that waits; good once.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     login_challenge_id: Secret<String>,
     /// What is taken: `totp` and `recovery_code`, or `totp_setup` of who has to set an authenticator up first.
     methods: &'static [&'static str],
@@ -117,7 +110,6 @@ pub struct Switch {
     /// Slug or id of one of the user's tenants in the same project.
     tenant: String,
     /// The refresh token of the session that asks.
-    #[schemars(with = "String")]
     refresh_token: Secret<String>,
 }
 

@@ -146,7 +146,6 @@ pub struct OneTimeCredential {
     username: String,
     /// Password.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     password: Secret<String>,
 }
 

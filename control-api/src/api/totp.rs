@@ -34,7 +34,6 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct SetUpTotp {
     /// The sign-in that waits for it, as it was answered.
-    #[schemars(with = "Option<String>")]
     login_challenge_id: Option<Secret<String>>,
 }
 
@@ -43,15 +42,12 @@ pub struct SetUpTotp {
 pub struct NewTotp {
     /// The secret in base32, to be typed.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     secret: Secret<String>,
     /// The same with whose it is: `otpauth://totp/…`.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     otpauth_url: Secret<String>,
     /// That as a QR code: an SVG image as a `data:` URL.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     qr_code: Secret<String>,
 }
 
@@ -60,13 +56,10 @@ pub struct NewTotp {
 #[serde(deny_unknown_fields)]
 pub struct ConfirmTotp {
     /// Six digits.
-    #[schemars(with = "String")]
     code: Secret<String>,
     /// The caller's password, with a bearer token of a sign-in that was longer ago. With it, the session has shown both.
-    #[schemars(with = "Option<String>")]
     password: Option<Secret<String>>,
     /// The sign-in that waits for it; none with a bearer token.
-    #[schemars(with = "Option<String>")]
     login_challenge_id: Option<Secret<String>>,
 }
 
@@ -75,7 +68,6 @@ pub struct ConfirmTotp {
 pub struct RecoveryCodes {
     /// The codes.
     #[serde(serialize_with = "each_exposed")]
-    #[schemars(with = "Vec<String>")]
     recovery_codes: Vec<Secret<String>>,
     /// The first tokens of the session.
     #[serde(flatten)]
@@ -87,13 +79,10 @@ pub struct RecoveryCodes {
 #[serde(deny_unknown_fields)]
 pub struct VerifyTotp {
     /// The sign-in that waits for it, as it was answered.
-    #[schemars(with = "String")]
     login_challenge_id: Secret<String>,
     /// Six digits of the authenticator.
-    #[schemars(with = "Option<String>")]
     code: Option<Secret<String>>,
     /// One of the codes for when it is lost.
-    #[schemars(with = "Option<String>")]
     recovery_code: Option<Secret<String>>,
 }
 
@@ -102,13 +91,10 @@ pub struct VerifyTotp {
 #[serde(deny_unknown_fields)]
 pub struct OwnPassword {
     /// Password.
-    #[schemars(with = "String")]
     password: Secret<String>,
     /// Six digits.
-    #[schemars(with = "Option<String>")]
     code: Option<Secret<String>>,
     /// A recovery code in their place.
-    #[schemars(with = "Option<String>")]
     recovery_code: Option<Secret<String>>,
 }
 
@@ -117,16 +103,12 @@ pub struct OwnPassword {
 #[serde(deny_unknown_fields)]
 pub struct StepUp {
     /// Password.
-    #[schemars(with = "String")]
     password: Secret<String>,
     /// Six digits, of who has an authenticator.
-    #[schemars(with = "Option<String>")]
     code: Option<Secret<String>>,
     /// A recovery code in its place.
-    #[schemars(with = "Option<String>")]
     recovery_code: Option<Secret<String>>,
     /// The refresh token of the session that asks.
-    #[schemars(with = "String")]
     refresh_token: Secret<String>,
 }
 

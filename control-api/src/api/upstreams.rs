@@ -115,7 +115,6 @@ pub struct AssertionKey {
     kid: String,
     /// 32 bytes, base64url.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     key: Secret<String>,
     /// The other valid key.
     other: Option<OtherAssertionKey>,
@@ -130,7 +129,6 @@ pub struct OtherAssertionKey {
     kid: String,
     /// 32 bytes, base64url.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     key: Secret<String>,
 }
 

@@ -84,7 +84,6 @@ pub struct CreateUser {
     /// Id in another system, unique in the project.
     external_id: Option<String>,
     /// First password: 8 to 128 characters with lower and upper case, digits and others.
-    #[schemars(with = "Option<String>")]
     password: Option<Secret<String>>,
     /// Whether it must be changed before a session opens.
     #[serde(default)]
@@ -146,7 +145,6 @@ impl From<UpdateUser> for UserEdit {
 #[serde(deny_unknown_fields)]
 pub struct ResetPassword {
     /// The new password.
-    #[schemars(with = "String")]
     pub(super) password: Secret<String>,
     /// Whether it must be changed before a session opens. Default true.
     #[serde(default = "yes")]

@@ -75,7 +75,6 @@ pub struct ShownWebhook {
     webhook: WebhookView,
     /// What its deliveries are signed with: `whsec_` and base64.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     secret: Secret<String>,
     /// Gateways that have not heard of it yet, where that was waited for.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,8 @@
 //! Values that must not be printed, logged or compared in variable time.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
@@ -51,6 +52,21 @@ impl<T: Zeroize + AsRef<[u8]>> Eq for Secret<T> {}
 impl<'de, T: Zeroize + serde::Deserialize<'de>> serde::Deserialize<'de> for Secret<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         T::deserialize(deserializer).map(Self)
+    }
+}
+
+/// Described as what it holds, with `format: password`: whoever reads the description knows that it is not to be shown.
+impl<T: Zeroize + JsonSchema> JsonSchema for Secret<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        format!("Secret_{}", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = T::json_schema(generator);
+        schema.insert("format".into(), "password".into());
+        schema
     }
 }
 

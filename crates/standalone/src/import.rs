@@ -1,6 +1,7 @@
 //! `portcullis users import`: users of another system, one JSON object a line, with the hashes of their passwords.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::{self, BufRead, BufReader},
     path::PathBuf,
@@ -9,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use control_api::app::user_import::MOST;
-use domain::Clock;
+use domain::{Clock, model::fold};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -83,6 +84,22 @@ struct Tally {
     created: u64,
     present: u64,
     refused: u64,
+    /// In a dry run, folded names of who would have been made: of two lines for one user the second finds them there.
+    made: Option<HashSet<String>>,
+}
+
+impl Tally {
+    /// One who was made, or would have been.
+    fn made(&mut self, user: &Value) {
+        let names = ["username", "email"].iter().filter_map(|name| Some(fold(user.get(*name)?.as_str()?)));
+        match &mut self.made {
+            Some(made) if names.clone().any(|name| made.contains(&name)) => self.present += 1,
+            made => {
+                made.iter_mut().for_each(|made| made.extend(names.clone()));
+                self.created += 1;
+            }
+        }
+    }
 }
 
 /// Imports, and gives back what there is to print and whether everybody was taken.
@@ -99,7 +116,8 @@ pub async fn run(Users::Import(it): Users, clock: &dyn Clock) -> anyhow::Result<
     let session = it.connection.sign_in(clock).await?;
     let tenant = resources::tenant(&session, &it.tenant).await?;
     let path = format!("/v1/tenants/{tenant}/users/import");
-    let (mut tally, mut batch) = (Tally::default(), Batch::default());
+    let mut tally = Tally { made: it.dry_run.then(HashSet::new), ..Tally::default() };
+    let mut batch = Batch::default();
     for (number, line) in (1_u64..).zip(lines.lines()) {
         let line = line.context("the file cannot be read")?;
         if line.trim().is_empty() {
@@ -117,7 +135,7 @@ pub async fn run(Users::Import(it): Users, clock: &dyn Clock) -> anyhow::Result<
     if !batch.users.is_empty() {
         send(&session, &path, batch, it.dry_run, &mut tally).await?;
     }
-    let Tally { created, present, refused } = tally;
+    let Tally { created, present, refused, .. } = tally;
     let would = if it.dry_run { "dry run: would be " } else { "" };
     Ok((format!("{would}{created} created, {present} present, {refused} refused"), refused == 0))
 }
@@ -127,9 +145,9 @@ async fn send(session: &SignedIn, path: &str, batch: Batch, dry_run: bool, tally
     let (first, last) = (numbers.first().copied().unwrap_or_default(), numbers.last().copied().unwrap_or_default());
     let ask = session.ask(Method::POST, path).json(&json!({ "users": users, "dry_run": dry_run }));
     let done: Imported = answer(ask, &format!("import of lines {first} to {last}")).await?;
-    for (number, fate) in numbers.iter().zip(&done.results) {
+    for ((number, user), fate) in numbers.iter().zip(&users).zip(&done.results) {
         match fate.outcome {
-            Outcome::Created => tally.created += 1,
+            Outcome::Created => tally.made(user),
             Outcome::Present => tally.present += 1,
             Outcome::Refused => {
                 tally.refused += 1;
@@ -144,4 +162,19 @@ async fn send(session: &SignedIn, path: &str, batch: Batch, dry_run: bool, tally
 #[expect(clippy::print_stderr, reason = "what an operator reads")]
 fn complain(text: &str) {
     eprintln!("portcullis: {text}");
+}
+
+#[test]
+fn of_two_lines_for_one_user_a_dry_run_makes_one() {
+    let mut tally = Tally { made: Some(HashSet::new()), ..Tally::default() };
+    for user in [
+        json!({ "username": "ike", "email": "ike@acme.example" }),
+        json!({ "email": " IKE@acme.example" }),
+        json!({ "username": "Ike" }),
+        json!({ "username": "ike@acme.example" }),
+        json!({ "username": "ina" }),
+    ] {
+        tally.made(&user);
+    }
+    assert_eq!((tally.created, tally.present), (2, 3));
 }

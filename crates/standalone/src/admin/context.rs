@@ -1,13 +1,13 @@
 //! Contexts: places that an operator comes back to, and the sessions kept for them.
 //!
-//! They are one file, readable by its owner only; one that others could read is refused, as it may hold tokens. Where it
-//! is: PORTCULLIS_CONTEXT_FILE, else `portcullis/contexts.json` in XDG_CONFIG_HOME, else in `~/.config`.
+//! They are one file, readable by its owner only; one that others could read, or that is another user's, is refused, as it
+//! may hold tokens and says where passwords are sent. Where it is: PORTCULLIS_CONTEXT_FILE, else `portcullis/contexts.json` in XDG_CONFIG_HOME, else in `~/.config`.
 
 use std::{
     collections::BTreeMap,
     fs::{self, File},
     io,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -94,12 +94,13 @@ impl Contexts {
     }
 
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
-        let mode = match fs::metadata(path) {
-            Ok(found) => found.permissions().mode(),
+        let found = match fs::metadata(path) {
+            Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(error).with_context(|| format!("`{}` cannot be read", path.display())),
         };
-        if mode & 0o077 != 0 {
+        owned_by(path, found.uid(), rustix::process::geteuid().as_raw())?;
+        if found.permissions().mode() & 0o077 != 0 {
             bail!("`{}` can be read by others, and may hold tokens: chmod 600", path.display());
         }
         let text = fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
@@ -114,6 +115,14 @@ impl Contexts {
         let written = private_file::write(&locked.path, &serde_json::to_string_pretty(self)?);
         written.with_context(|| format!("`{}` cannot be written", locked.path.display()))
     }
+}
+
+/// Refuses a file of somebody else's: who wrote it says where our passwords are sent.
+fn owned_by(path: &Path, owner: u32, us: u32) -> anyhow::Result<()> {
+    if owner != us {
+        bail!("`{}` belongs to another user ({owner}), and says where passwords are sent", path.display());
+    }
+    Ok(())
 }
 
 /// The file, with nobody else who changes it.
@@ -251,5 +260,8 @@ mod tests {
         assert!(contexts.named(Some("b")).is_err());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(format!("{:#}", Contexts::read(&path).unwrap_err()).contains("chmod 600"));
+        let refused = owned_by(&path, 1001, 1000).unwrap_err().to_string();
+        assert!(refused.contains("another user (1001)"), "{refused}");
+        owned_by(&path, 1000, 1000).unwrap();
     }
 }

@@ -112,11 +112,24 @@ fn written(it: &Refusal) -> String {
 
 /// A text of others as a terminal may be shown it: what would move its cursor, colour it or turn it around is written out.
 pub fn text(text: &str) -> String {
-    let hostile = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let write = |c: char| if hostile(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    let write = |c: char| if moves_a_cursor(c) { c.escape_unicode().to_string() } else { c.to_string() };
     text.chars().map(write).collect()
+}
+
+/// The same of a text in JSON, which stays the same JSON: C0 is escaped there already, but for the line feeds between its members.
+pub(crate) fn json_text(text: &str) -> String {
+    let write = |c: char| match c {
+        '\n' => c.to_string(),
+        c if moves_a_cursor(c) => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    text.chars().map(write).collect()
+}
+
+/// Controls, C1 too, and what turns the direction of what is written. All of them take four digits.
+fn moves_a_cursor(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Sends a request. What is no success is a [`Failure`] in the problem's own words. `key` is its idempotency key.
@@ -183,5 +196,17 @@ mod tests {
     #[test]
     fn what_others_wrote_moves_no_cursor() {
         assert_eq!(text("a\u{1b}[2Jb\nc\u{202e}d é"), "a\\u{1b}[2Jb\\u{a}c\\u{202e}d é");
+        assert_eq!(text("\u{9b}2J\u{61c}"), "\\u{9b}2J\\u{61c}");
+    }
+
+    #[test]
+    fn json_on_a_terminal_moves_no_cursor_and_says_the_same() {
+        let value = serde_json::json!({ "name": "a\u{1b}\u{7f}\u{9b}2J\u{202e}é", "list": [1, "\u{2066}"] });
+        for written in [value.to_string(), format!("{value:#}")] {
+            let shown = json_text(&written);
+            assert!(shown.chars().all(|c| c == '\n' || !moves_a_cursor(c)), "{shown:?}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+            assert_eq!(shown.lines().count(), written.lines().count());
+        }
     }
 }

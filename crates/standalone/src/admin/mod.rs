@@ -12,7 +12,7 @@ mod context;
 mod failure;
 mod session;
 
-pub(crate) use self::failure::send;
+pub(crate) use self::failure::{json_text, send};
 pub use self::{
     context::ContextCommand,
     failure::{Failure, answer, text},

@@ -1,13 +1,17 @@
 //! Signing in: for one command, or kept in a context between commands.
 
-use std::fs;
+use std::{
+    fs,
+    io::{self, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use domain::{Clock, Secret};
 use reqwest::{Client, Method, RequestBuilder, Url, redirect::Policy};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Connection, Place, STAFF,
@@ -39,13 +43,21 @@ struct Opened {
     #[serde(default)]
     expires_in: i64,
     #[serde(default)]
-    second_factor: Option<Value>,
+    second_factor: Option<SecondFactor>,
+}
+
+/// That it waits for a second factor.
+#[derive(Deserialize)]
+struct SecondFactor {
+    login_challenge_id: Secret<String>,
+    #[serde(default)]
+    methods: Vec<String>,
 }
 
 impl Opened {
     fn tokens(self, clock: &dyn Clock) -> anyhow::Result<Tokens> {
         if self.second_factor.is_some() {
-            bail!("sign-in asks for a second factor: sign in elsewhere, and give the access token by --token-file");
+            bail!("sign-in asks for a second factor: `portcullis login` asks for its code, and keeps the session");
         }
         let missing = "sign-in gave no tokens";
         Ok(Tokens {
@@ -123,9 +135,47 @@ fn join(base: &Url, path: &str) -> Url {
 }
 
 async fn open(place: &Place, username: &str, password: &Secret<String>, clock: &dyn Clock) -> anyhow::Result<Tokens> {
+    begun(place, username, password).await?.tokens(clock)
+}
+
+async fn begun(place: &Place, username: &str, password: &Secret<String>) -> anyhow::Result<Opened> {
     let login = json!({ "username": username, "password": password.expose() });
     let ask = client(place)?.post(join(&place.url, &format!("{}/login", place.door.path()))).json(&login);
-    answer::<Opened>(ask, "sign-in").await?.tokens(clock)
+    answer(ask, "sign-in").await
+}
+
+/// Shows a sign-in that waits for it its second factor.
+async fn shown(place: &Place, waits: SecondFactor, code: &Secret<String>) -> anyhow::Result<Opened> {
+    // Nothing else than the code of an authenticator is six digits.
+    let is_code = code.expose().len() == 6 && code.expose().bytes().all(|byte| byte.is_ascii_digit());
+    let name = if is_code { "code" } else { "recovery_code" };
+    let body = json!({ "login_challenge_id": waits.login_challenge_id.expose(), name: code.expose() });
+    answer(client(place)?.post(join(&place.url, "/v1/auth/totp/verify")).json(&body), "the second factor").await
+}
+
+/// The code that a sign-in waits for: from where it was said to come from, else of whoever sits at the terminal.
+fn asked_for(waits: &SecondFactor, from: Option<&Path>) -> anyhow::Result<Secret<String>> {
+    if !waits.methods.iter().any(|method| method == "totp" || method == "recovery_code") {
+        let methods = waits.methods.join(", ");
+        bail!("sign-in asks for what cannot be given here ({}): sign in elsewhere first", super::text(&methods));
+    }
+    let code = match from {
+        Some(file) => read_secret(file)?,
+        None if io::stdin().is_terminal() => {
+            prompt("code of the authenticator, or a recovery code: ")?;
+            let mut line = String::new();
+            io::stdin().read_line(&mut line).context("the terminal cannot be read")?;
+            Secret::new(line)
+        }
+        None => bail!("sign-in asks for a second factor: give its code by --code-from, or sign in at a terminal"),
+    };
+    Ok(Secret::new(code.expose().trim().to_owned()))
+}
+
+fn prompt(text: &str) -> io::Result<()> {
+    let mut to = io::stderr();
+    to.write_all(text.as_bytes())?;
+    to.flush()
 }
 
 fn client(place: &Place) -> anyhow::Result<Client> {
@@ -149,6 +199,10 @@ fn client(place: &Place) -> anyhow::Result<Client> {
 /// What `portcullis login` is told.
 #[derive(Args, Debug)]
 pub struct Login {
+    /// File that holds the code of an authenticator, or a recovery code, `-` for the standard input; read once the sign-in asks for it.
+    /// Without it, it is asked for at the terminal.
+    #[arg(long, value_name = "FILE")]
+    code_from: Option<PathBuf>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -166,7 +220,7 @@ pub struct Logout {
 /// # Errors
 /// What the control API answers, and of the file of contexts.
 pub async fn login(login: Login, clock: &dyn Clock) -> anyhow::Result<String> {
-    let it = login.connection;
+    let Login { code_from, connection: it } = login;
     let contexts = Contexts::open()?;
     let known = match it.context.as_deref() {
         Some(name) => contexts.named(Some(name)).ok().flatten(),
@@ -181,7 +235,12 @@ pub async fn login(login: Login, clock: &dyn Clock) -> anyhow::Result<String> {
         Some(password) => password,
         None => read_secret(&file.clone().context("no password: give --password-file, or set PORTCULLIS_PASSWORD")?)?,
     };
-    let tokens = open(&place, &username, &password, clock).await?;
+    let mut opened = begun(&place, &username, &password).await?;
+    if let Some(waits) = opened.second_factor.take() {
+        let code = asked_for(&waits, code_from.as_deref())?;
+        opened = shown(&place, waits, &code).await?;
+    }
+    let tokens = opened.tokens(clock)?;
     let ca = place.ca.as_ref().map(std::path::absolute).transpose()?;
     let kept = Context {
         url: place.url.to_string(),

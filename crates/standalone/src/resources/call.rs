@@ -140,7 +140,15 @@ fn takes(it: &Operation, name: &str) -> bool {
 fn value(field: &Field, typed: &ArgMatches) -> anyhow::Result<Option<Value>> {
     if field.from_file {
         let Some(path) = typed.get_one::<PathBuf>(&field.key) else { return Ok(None) };
-        return Ok(Some(read_secret(path)?.expose().as_str().into()));
+        let text = read_secret(path)?;
+        // What serde says of a mistake could quote what stands there.
+        return Ok(Some(match field.shape {
+            Shape::Texts | Shape::Json => serde_json::from_str(text.expose()).map_err(|error| {
+                let (line, column) = (error.line(), error.column());
+                Failure::usage(format!("--{} is no JSON: line {line}, column {column}", field.flag))
+            })?,
+            Shape::Text | Shape::Words(_) | Shape::Integer | Shape::Boolean => text.expose().as_str().into(),
+        }));
     }
     let text = || typed.get_one::<String>(&field.key);
     Ok(match field.shape {
@@ -211,7 +219,7 @@ async fn copy(what: &str, session: &SignedIn, url: &Url, wish: &Wish, mut printe
     while let Some(part) = response.chunk().await.map_err(broke_off)? {
         printer.raw(&part)?;
     }
-    Ok(())
+    Ok(printer.end_raw()?)
 }
 
 async fn one(

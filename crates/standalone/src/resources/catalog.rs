@@ -6,22 +6,11 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use reqwest::Method;
 use serde_json::{Map, Value};
 
-/// Members that are secret or long: they come from a file, and are no argument.
-const FROM_FILES: [&str; 13] = [
-    "password",
-    "new_password",
-    "current_password",
-    "password_hash",
-    "secret",
-    "client_secret",
-    "recovery_code",
-    "login_challenge_id",
-    "token",
-    "refresh_token",
-    "chain_pem",
-    "key_pem",
-    "ca",
-];
+/// Members that are long: they come from a file, too. What is secret is marked in the description (`format: password`).
+const LONG: [&str; 2] = ["chain_pem", "ca"];
+
+/// How deep a description is followed in search of secrets.
+const DEEPEST: u8 = 8;
 
 /// Flags that every verb may have of its own.
 const RESERVED: [&str; 14] = [
@@ -155,7 +144,7 @@ impl<'a> Book<'a> {
                     let required = parameter.get("required") == Some(&Value::Bool(true));
                     let schema = self.follow(parameter.get("schema")?);
                     let about = parameter.get("description").and_then(Value::as_str).unwrap_or_default();
-                    fields.push(field(name, about, schema, (true, false), required));
+                    fields.push(self.field(name, about, schema, (true, false), required));
                 }
                 _ => {}
             }
@@ -174,7 +163,7 @@ impl<'a> Book<'a> {
             }
             let schema = self.follow(schema);
             let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
-            fields.push(field(name.clone(), about, schema, (false, true), required));
+            fields.push(self.field(name.clone(), about, schema, (false, true), required));
         }
         let (answers, members) = self.answers(it, paged);
         let beside = at.get("get").map(|read| self.answers(read, false).0);
@@ -215,32 +204,57 @@ impl<'a> Book<'a> {
         }
     }
 
+    fn field(
+        &self,
+        name: String,
+        about: &str,
+        schema: &Value,
+        (in_query, in_body): (bool, bool),
+        required: bool,
+    ) -> Field {
+        let shape = shape(schema);
+        let from_file = in_body && (LONG.contains(&&*name) || self.is_secret(schema, DEEPEST));
+        let mut flag = name.replace('_', "-");
+        if from_file {
+            flag.push_str("-from");
+        } else if RESERVED.contains(&&*flag) {
+            flag.insert_str(0, "its-");
+        }
+        Field {
+            key: format!("field:{name}"),
+            about: one_line(about),
+            name,
+            flag,
+            shape,
+            in_query,
+            in_body,
+            required,
+            from_file,
+        }
+    }
+
+    /// Whether a value of it is a secret, or holds one. What is described too deep to be looked at counts as one.
+    fn is_secret(&self, schema: &Value, deepest: u8) -> bool {
+        let schema = self.reference(schema).unwrap_or(schema);
+        if schema.get("format").is_some_and(|it| it == "password") {
+            return true;
+        }
+        let parts = ["items", "additionalProperties"].iter().filter_map(|name| schema.get(*name));
+        let choices = ["anyOf", "oneOf", "allOf"].iter().filter_map(|name| schema.get(*name)?.as_array()).flatten();
+        let mut inner = parts.chain(choices).chain(members(schema.get("properties")).map(|(_, it)| it)).peekable();
+        match deepest.checked_sub(1) {
+            Some(deepest) => inner.any(|inner| self.is_secret(inner, deepest)),
+            None => inner.peek().is_some(),
+        }
+    }
+
+    fn reference(&self, schema: &Value) -> Option<&'a Value> {
+        schema.get("$ref").and_then(Value::as_str).and_then(|it| self.0.pointer(it.strip_prefix('#')?))
+    }
+
     /// What a schema refers to.
     fn follow(&self, schema: &'a Value) -> &'a Value {
-        let target = schema.get("$ref").and_then(Value::as_str).and_then(|it| self.0.pointer(it.strip_prefix('#')?));
-        target.unwrap_or(schema)
-    }
-}
-
-fn field(name: String, about: &str, schema: &Value, (in_query, in_body): (bool, bool), required: bool) -> Field {
-    let shape = shape(schema);
-    let from_file = shape == Shape::Text && in_body && FROM_FILES.contains(&&*name);
-    let mut flag = name.replace('_', "-");
-    if from_file {
-        flag.push_str("-from");
-    } else if RESERVED.contains(&&*flag) {
-        flag.insert_str(0, "its-");
-    }
-    Field {
-        key: format!("field:{name}"),
-        about: one_line(about),
-        name,
-        flag,
-        shape,
-        in_query,
-        in_body,
-        required,
-        from_file,
+        self.reference(schema).unwrap_or(schema)
     }
 }
 
@@ -324,5 +338,47 @@ mod tests {
         assert!(operation("replace_role").unwrap().readable);
         assert!(!operation("put_entitlement").unwrap().readable, "what is there is a list");
         assert!(operation("create_user").unwrap().fields.iter().any(|field| field.flag == "password-from"));
+    }
+
+    /// By names as well as by marks: a secret that somebody forgot to mark is found here.
+    #[test]
+    fn no_secret_is_an_argument() {
+        const NAMES: [&str; 7] = ["password", "secret", "token", "private", "key_pem", "recovery_code", "challenge"];
+        let described = serde_json::to_value(control_api::router::openapi()).unwrap();
+        let book = Book(&described);
+        let mut secrets = Vec::new();
+        for (path, at) in members(described.get("paths")) {
+            for (method, it) in members(Some(at)) {
+                let Ok(method) = method.to_ascii_uppercase().parse::<Method>() else { continue };
+                let Some(operation) = book.operation(path, at, method, it) else { continue };
+                for field in &operation.fields {
+                    let is_text = matches!(field.shape, Shape::Text | Shape::Texts | Shape::Json);
+                    let named = is_text && NAMES.iter().any(|name| field.name.contains(name));
+                    assert!(field.from_file || !named, "{}: --{} is an argument", operation.id, field.flag);
+                    assert!(!field.in_query || !field.from_file, "{}: {} is in an address", operation.id, field.name);
+                    secrets.extend(field.from_file.then(|| format!("{} {}", operation.id, field.name)));
+                }
+            }
+        }
+        for known in
+            ["create_user password", "import_users users", "upload_certificate key_pem", "accept_invitation token"]
+        {
+            assert!(secrets.iter().any(|it| it == known), "{known}: {secrets:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_found_wherever_it_lies() {
+        let described = serde_json::json!({"components": {"schemas": {
+            "Inner": {"properties": {"key": {"type": ["string", "null"], "format": "password"}}},
+            "Round": {"properties": {"next": {"$ref": "#/components/schemas/Round"}}},
+        }}});
+        let book = Book(&described);
+        let is_secret = |text: &str| book.is_secret(&serde_json::from_str(text).unwrap(), DEEPEST);
+        assert!(is_secret(r#"{"type": "string", "format": "password"}"#));
+        assert!(is_secret(r##"{"type": "array", "items": {"$ref": "#/components/schemas/Inner"}}"##));
+        assert!(is_secret(r##"{"anyOf": [{"type": "null"}, {"$ref": "#/components/schemas/Inner"}]}"##));
+        assert!(!is_secret(r#"{"type": "object", "properties": {"a": {"type": "string", "format": "uuid"}}}"#));
+        assert!(is_secret(r##"{"$ref": "#/components/schemas/Round"}"##), "nobody has looked at all of it");
     }
 }

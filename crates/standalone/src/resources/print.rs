@@ -1,6 +1,6 @@
 //! What was answered, on the standard output: for people as a table, for programs as JSON.
 
-use std::io::{self, BufWriter, StdoutLock, Write as _};
+use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write as _};
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -38,11 +38,24 @@ pub(super) struct Printer {
     columns: &'static [&'static str],
     rows: Vec<Vec<String>>,
     items: Vec<Value>,
+    /// Whether somebody reads it on a terminal; programs are given what was answered, byte by byte.
+    is_read_by_people: bool,
+    /// The beginning of a line of a text whose end has not come yet.
+    begun: Vec<u8>,
 }
 
 impl Printer {
     pub(super) fn new(output: Output, columns: &'static [&'static str]) -> Self {
-        Self { to: BufWriter::new(io::stdout().lock()), output, columns, rows: Vec::new(), items: Vec::new() }
+        let stdout = io::stdout();
+        Self {
+            is_read_by_people: stdout.is_terminal(),
+            to: BufWriter::new(stdout.lock()),
+            output,
+            columns,
+            rows: Vec::new(),
+            items: Vec::new(),
+            begun: Vec::new(),
+        }
     }
 
     /// Some items of a list.
@@ -50,7 +63,7 @@ impl Printer {
         for item in items {
             match (self.output.quiet, self.output.output) {
                 (true, _) => writeln!(self.to, "{}", cell(&id(&item, self.columns)))?,
-                (false, Format::Jsonl) => writeln!(self.to, "{item}")?,
+                (false, Format::Jsonl) => self.json(&item.to_string())?,
                 (false, Format::Json) => self.items.push(item),
                 (false, Format::Table) => self.row(&item),
             }
@@ -72,7 +85,7 @@ impl Printer {
             (true, _) | (false, Format::Jsonl) => {}
             (false, Format::Json) => {
                 let list = Value::Array(std::mem::take(&mut self.items));
-                writeln!(self.to, "{list:#}")?;
+                self.json(&format!("{list:#}"))?;
             }
             (false, Format::Table) if self.columns.is_empty() => {
                 for item in std::mem::take(&mut self.items) {
@@ -89,17 +102,39 @@ impl Printer {
     pub(super) fn one(mut self, value: &Value) -> io::Result<()> {
         match (self.output.quiet, self.output.output) {
             (true, _) => writeln!(self.to, "{}", cell(&id(value, self.columns)))?,
-            (false, Format::Json) => writeln!(self.to, "{value:#}")?,
-            (false, Format::Jsonl) => writeln!(self.to, "{value}")?,
+            (false, Format::Json) => self.json(&format!("{value:#}"))?,
+            (false, Format::Jsonl) => self.json(&value.to_string())?,
             (false, Format::Table) => self.members(value)?,
         }
         self.to.flush()
     }
 
-    /// Bytes as they come.
+    /// Lines of JSON as they come.
     pub(super) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.to.write_all(bytes)?;
+        if !self.is_read_by_people {
+            self.to.write_all(bytes)?;
+            return self.to.flush();
+        }
+        self.begun.extend_from_slice(bytes);
+        // A character may be cut in two, a line feed is none.
+        let whole = self.begun.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let lines: Vec<u8> = self.begun.drain(..whole).collect();
+        self.to.write_all(admin::json_text(&String::from_utf8_lossy(&lines)).as_bytes())?;
         self.to.flush()
+    }
+
+    /// What is left of such lines.
+    pub(super) fn end_raw(mut self) -> io::Result<()> {
+        let rest = std::mem::take(&mut self.begun);
+        self.to.write_all(admin::json_text(&String::from_utf8_lossy(&rest)).as_bytes())?;
+        self.to.flush()
+    }
+
+    fn json(&mut self, text: &str) -> io::Result<()> {
+        match self.is_read_by_people {
+            true => writeln!(self.to, "{}", admin::json_text(text)),
+            false => writeln!(self.to, "{text}"),
+        }
     }
 
     fn table(&mut self) -> io::Result<()> {

@@ -33,7 +33,7 @@ impl<'n> Operator<'n> {
     }
 
     /// Somebody who is known only by what stands in the file of contexts.
-    fn unknown(node: &'n Node) -> Self {
+    pub(crate) fn unknown(node: &'n Node) -> Self {
         Self { node, variables: Vec::new() }
     }
 
@@ -57,7 +57,7 @@ impl<'n> Operator<'n> {
     }
 
     /// With a text on its standard input.
-    fn run_with(&self, arguments: &[&str], input: &str) -> Done {
+    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Done {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

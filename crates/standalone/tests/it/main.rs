@@ -7,6 +7,7 @@ mod api_keys;
 mod assertions;
 mod certificates;
 mod cli;
+mod cli_login;
 mod clients;
 mod conf;
 mod database;

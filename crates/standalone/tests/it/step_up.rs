@@ -10,7 +10,7 @@ use crate::node::{Node, echo, problem};
 const ACME: &str = "acme.localhost";
 
 /// RFC 4648 §6.
-fn unbase32(text: &str) -> Vec<u8> {
+pub(crate) fn unbase32(text: &str) -> Vec<u8> {
     let bits: String = text
         .bytes()
         .map(|c| format!("{:05b}", if c.is_ascii_uppercase() { c - b'A' } else { c - b'2' + 26 }))
@@ -21,11 +21,11 @@ fn unbase32(text: &str) -> Vec<u8> {
         .collect()
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     crate::world::unix_now()
 }
 
-async fn answer(request: RequestBuilder) -> Value {
+pub(crate) async fn answer(request: RequestBuilder) -> Value {
     let answer = request.send().await.unwrap();
     let status = answer.status();
     let body: Value = answer.json().await.unwrap();
