@@ -77,7 +77,7 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(sessions::system_userinfo))
         .routes(routes!(navigation::system_menus))
         .routes(routes!(me::read_me, me::update_me))
-        .routes(routes!(account::request_deletion))
+        .routes(routes!(account::request_deletion, account::cancel_deletion))
         .routes(routes!(account::export_me))
         .routes(routes!(me::list_my_sessions))
         .routes(routes!(me::end_my_session))

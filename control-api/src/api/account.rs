@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    answer::settling,
+    answer::{ShownOnce, settling},
     extract::Body,
     me::{ENDS, MySessionView},
     schema::wire,
@@ -35,6 +35,19 @@ pub struct Sure {
 pub struct Deletion {
     /// When it will be. Signing in before cancels it.
     due_at: Timestamp,
+    /// What cancels it, too. Shown once; the letter holds it.
+    #[serde(serialize_with = "domain::secret::exposed")]
+    #[schemars(with = "String")]
+    token: Secret<String>,
+}
+
+/// That an account is kept.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeepAccount {
+    /// What was answered to who asked that it be deleted, or stands behind `#token=` in the letter's link.
+    #[schemars(with = "String")]
+    token: Secret<String>,
 }
 
 /// Where one is a member.
@@ -64,7 +77,7 @@ pub struct Export {
     sessions: Vec<MySessionView>,
 }
 
-wire!(Sure, Deletion, OwnMembership, Export);
+wire!(Sure, Deletion, KeepAccount, OwnMembership, Export);
 
 /// Has one's own account deleted when its grace is over. Every session ends; signing in before cancels it.
 #[utoipa::path(post, path = "/v1/me/deletion", tag = "me", request_body = Sure,
@@ -75,8 +88,20 @@ pub async fn request_deletion(
     State(app): State<App>,
     Body(body): Body<Sure>,
 ) -> Result<Response, AppError> {
-    let due_at = app::account::request_deletion(&app, &context, &principal, body.password).await?;
-    Ok(settling((StatusCode::ACCEPTED, Json(Deletion { due_at })).into_response(), ENDS))
+    let held = app::account::request_deletion(&app, &context, &principal, body.password).await?;
+    let body = Json(Deletion { due_at: held.due, token: held.token });
+    Ok(settling(ShownOnce((StatusCode::ACCEPTED, body)).into_response(), ENDS))
+}
+
+/// Keeps an account that waits to be deleted. It signs nobody in.
+#[utoipa::path(delete, path = "/v1/me/deletion", tag = "me", request_body = KeepAccount, responses((status = 204)))]
+pub async fn cancel_deletion(
+    context: RequestContext,
+    State(app): State<App>,
+    Body(body): Body<KeepAccount>,
+) -> Result<StatusCode, AppError> {
+    app::account::cancel_deletion(&app, &context, &body.token).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// All that is kept of one, as JSON.

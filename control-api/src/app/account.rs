@@ -1,20 +1,22 @@
-//! The end of one's own account: asked for, waited for, done; and who signs in meanwhile keeps it. Before that, all that is known of
-//! one can be had.
+//! The end of one's own account: asked for, waited for, done; and who signs in meanwhile, or shows the token that was given for that,
+//! keeps it. Before that, all that is known of one can be had.
 
 use std::time::Duration;
 
 use authz::{Authorized, Scope, action::ManageUsers};
 use domain::{
     ProjectId, Secret, Timestamp, UserId,
-    model::{Membership, Project, Session, User, UserStatus},
+    audit::Origin,
+    model::{Membership, OneTimeToken, Project, ProjectKind, Session, TokenKind, User, UserStatus},
 };
 use serde_json::json;
-use store::{Audited, Page, read::*};
+use store::{Audited, Page, SessionTx, read::*};
 use tokio::time::MissedTickBehavior;
 
 use super::{
-    letters::{oneself, told},
-    own_password, role_bindings,
+    letters::{self, oneself, told},
+    links, own_password, role_bindings,
+    tokens::{hash, random_token},
 };
 use crate::{
     App,
@@ -23,6 +25,7 @@ use crate::{
     error::AppError,
     mail::letter::{Letter, LetterKind},
     problem,
+    rates::Rate,
 };
 
 /// Accounts that are deleted at once.
@@ -34,7 +37,17 @@ const AGAIN: Duration = Duration::from_secs(3600);
 /// Most memberships, and sessions, of an export.
 const MOST: u32 = 500;
 
-/// Puts the caller's account on hold until it is deleted. Every session ends; signing in cancels it.
+/// An account that waits to be deleted.
+#[derive(Debug)]
+pub struct Deletion {
+    /// When it will be.
+    pub due: Timestamp,
+    /// Keeps it until then.
+    pub token: Secret<String>,
+}
+
+/// Puts the caller's account on hold until it is deleted. Every session ends; signing in cancels it, and so does the token, which
+/// the letter holds, too.
 ///
 /// # Errors
 /// [`AppError::CredentialsInvalid`], [`AppError::LoginLocked`]; [`AppError::Conflict`] (`last_admin`) for who is a tenant's last
@@ -44,15 +57,31 @@ pub async fn request_deletion(
     context: &RequestContext,
     principal: &Principal,
     password: Option<Secret<String>>,
-) -> Result<Timestamp, AppError> {
+) -> Result<Deletion, AppError> {
     let (project, user) = own_password::own(app, principal).await?;
     own_password::sure(app, context, principal, (&project, &user), password).await?;
     let due = app.now() + app.config.identity.deletion_grace.get();
+    let token = random_token()?;
+    let kept = OneTimeToken {
+        hash: hash(token.expose()),
+        project_id: project.id,
+        kind: TokenKind::Deletion,
+        user_id: Some(user.id),
+        email: user.email.clone().unwrap_or_default(),
+        payload: json!({}),
+        expires_at: due,
+    };
     let written = user.email.as_deref().filter(|_| user.email_verified_at.is_some() && app.mail_ready().is_ok());
-    let notice = written.map(|email| {
-        Letter::new(LetterKind::AccountDeletion, email).with("due", due.to_string()).event(app, project.id, None)
-    });
-    let notice = &notice.transpose()?;
+    let notice = match written {
+        Some(email) => {
+            let own = Some(principal.tenant).filter(|_| project.kind == ProjectKind::Dedicated);
+            let url = links::link(app, &project, own, "/account/keep", &token).await?;
+            let letter = Letter::new(LetterKind::AccountDeletion, email).with("due", due.to_string());
+            Some(letter.with("url", url.expose()).event(app, project.id, None)?)
+        }
+        None => None,
+    };
+    let (kept, notice) = (&kept, &notice);
     let places: Vec<Site> = app
         .store
         .memberships_of_user(user.id)
@@ -74,6 +103,7 @@ pub async fn request_deletion(
                 return Err(AppError::Conflict { code: "last_admin", detail });
             }
         }
+        tx.insert_one_time_token(kept).await?;
         if let Some(notice) = notice {
             tx.leave(notice).await?;
         }
@@ -82,25 +112,56 @@ pub async fn request_deletion(
         Ok::<_, AppError>(tx.audit(entry, change).await?.map(|_| ()))
     });
     held.await?;
-    Ok(due)
+    Ok(Deletion { due, token })
 }
 
-/// The account of who just showed that it is theirs: no longer on hold, if it was.
-pub(super) async fn back(app: &App, context: &RequestContext, project: &Project, user: User) -> Result<User, AppError> {
+/// Keeps an account that waits to be deleted, by the token that was given for that. It signs nobody in.
+///
+/// # Errors
+/// [`AppError::LinkInvalid`] for a token that is not good, whyever.
+pub async fn cancel_deletion(app: &App, context: &RequestContext, token: &Secret<String>) -> Result<(), AppError> {
+    let realm = letters::place(app, context, Rate::Verify).await?;
+    let (project, shown) = (&realm.project, hash(token.expose()));
+    let cancelled = app.store.write_session(Scope::Project(project.id), app.now(), |tx| {
+        let origin = context.origin();
+        async move {
+            let used = tx.use_one_time_token(TokenKind::Deletion, shown).await?;
+            let used = used.filter(|used| used.project_id == project.id).and_then(|used| used.user_id);
+            let user = tx.user(used.ok_or(AppError::LinkInvalid)?).await?.ok_or(AppError::LinkInvalid)?;
+            if user.status != UserStatus::PendingDeletion {
+                return Err(AppError::LinkInvalid);
+            }
+            back(&tx, project, &origin, user).await.map(drop)
+        }
+    });
+    cancelled.await
+}
+
+/// An account as it will be once its holder has signed in: one that waits to be deleted waits no more.
+pub(super) fn if_back(user: &User) -> User {
+    let status = if user.status == UserStatus::PendingDeletion { UserStatus::Active } else { user.status };
+    User { status, ..user.clone() }
+}
+
+/// Takes an account off hold, if it waits to be deleted, in the transaction of what shows that it is kept: with a sign-in that is
+/// refused after all it stays as it was.
+///
+/// # Errors
+/// [`AppError::PrincipalInactive`] for one that is due already.
+pub(super) async fn back(
+    tx: &SessionTx,
+    project: &Project,
+    origin: &Origin,
+    user: User,
+) -> Result<User, AppError> {
     if user.status != UserStatus::PendingDeletion {
         return Ok(user);
     }
-    let id = user.id;
-    let back = app.store.write_session(Scope::Project(project.id), app.now(), |tx| {
-        let origin = context.origin();
-        async move {
-            let Some(back) = tx.cancel_account_deletion(id).await? else { return Ok(None) };
-            let entry = told("account_deletion_cancelled", project, None, &back, json!({}));
-            tx.record(&oneself(&back), &origin, &entry).await?;
-            Ok::<_, AppError>(Some(back))
-        }
-    });
-    Ok(back.await?.unwrap_or(user))
+    let back = tx.cancel_account_deletion(user.id).await?.ok_or(AppError::PrincipalInactive)?;
+    tx.drop_one_time_tokens(back.id, TokenKind::Deletion).await?;
+    let entry = told("account_deletion_cancelled", project, None, &back, json!({}));
+    tx.record(&oneself(&back), origin, &entry).await?;
+    Ok(back)
 }
 
 /// All that is kept of the caller.

@@ -14,7 +14,7 @@ use serde_json::json;
 use store::{LoginSubject, StoreError, read::*};
 
 use super::{
-    account, email_domains, login_policies,
+    email_domains, login_policies,
     sign_in::{FirstFactor, SignedIn, finish_sign_in},
     site::{self, Realm},
 };
@@ -66,7 +66,6 @@ pub async fn login(
     if login_policies::is_overdue(app, &user).await? {
         return Err(AppError::PasswordChangeRequired);
     }
-    let user = account::back(app, context, &realm.project, user).await?;
     let first = FirstFactor { door, method: AuthMethod::Password };
     finish_sign_in(app, context, first, &realm.project, &tenant, &user).await
 }
@@ -223,7 +222,7 @@ pub(super) async fn fail(
     project: &Project,
     subject: &LoginSubject,
 ) -> Result<(), AppError> {
-    let policy = login_policies::lock(app, context).await?;
+    let policy = login_policies::lock(app, project.id).await?;
     let actor = Actor { kind: ActorKind::Anonymous, id: None, name: String::new() };
     let origin = context.origin();
     // A name nobody has may be a password typed into the wrong field: it is not kept.

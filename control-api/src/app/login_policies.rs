@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use authz::action::ManageLoginPolicies;
 use domain::{
-    Secret, TenantId,
+    ProjectId, Secret, TenantId,
     model::{AuthMethod, LoginMethod, LoginPolicy, PasswordPolicy, Tenant, User, Version},
 };
 use store::{Commit, LockPolicy, read::*};
 
-use super::{projects, site};
+use super::projects;
 use crate::{
     App,
     caller::{Principal, Site},
-    context::RequestContext,
     error::{AppError, FieldError},
 };
 
@@ -166,20 +165,17 @@ pub(super) fn old_enough(app: &App, user: &User, policy: &PasswordPolicy) -> Res
     Ok(())
 }
 
-/// After how many failures a name is locked at a hostname: the same for names that nobody has.
-pub(super) async fn lock(app: &App, context: &RequestContext) -> Result<LockPolicy, AppError> {
+/// After how many failures a name is locked in a project: what is strictest of all that its tenants say. An account's failures are
+/// counted over all of the project's hostnames, so it is held to whatever one of its tenants asks for; and names that nobody has are
+/// held to the same, or the count would tell who is a member where.
+pub(super) async fn lock(app: &App, project: ProjectId) -> Result<LockPolicy, AppError> {
     let sessions = &app.config.sessions;
-    let mut lock = LockPolicy { after: sessions.lock_after, lock_for: sessions.lock_for.get() };
-    let tenant = site::realm_of_host(app, context).await?.and_then(|realm| realm.tenant);
-    let said = match tenant {
-        Some(tenant) => app.store.login_policy(tenant).await?,
-        None => None,
-    };
-    if let Some(policy) = said {
-        lock.after = policy.lock_after.map_or(lock.after, |after| after.min(lock.after));
-        lock.lock_for = policy.lock_s.map_or(lock.lock_for, |secs| Duration::from_secs(secs).max(lock.lock_for));
-    }
-    Ok(lock)
+    let (after, lock_for) = (sessions.lock_after, sessions.lock_for.get());
+    let said = app.store.strictest_lock(project).await?;
+    Ok(LockPolicy {
+        after: said.after.map_or(after, |said| said.min(after)),
+        lock_for: said.lock_for.map_or(lock_for, |said| said.max(lock_for)),
+    })
 }
 
 /// How long a session of a tenant's lives at most.

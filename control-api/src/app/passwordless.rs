@@ -11,7 +11,7 @@ use serde_json::json;
 use store::{SessionTx, read::*};
 
 use super::{
-    access_mode, account,
+    access_mode,
     letters::{self, About, Link},
     login::{self, Door},
     login_policies, own_email,
@@ -238,7 +238,6 @@ async fn finish(
     let tenant = login::tenant(app, realm, &user, tenant).await?;
     let way = if method == AuthMethod::MagicLink { LoginMethod::MagicLink } else { LoginMethod::EmailCode };
     login_policies::allows(app, tenant.id, way).await?;
-    let user = account::back(app, context, &realm.project, user).await?;
     let first = FirstFactor { door: Door::Tenant, method };
     finish_sign_in(app, context, first, &realm.project, &tenant, &user).await
 }

@@ -3,7 +3,8 @@
 //! However the first factor was shown, `finish_sign_in` is the one way on. Whether a second is asked for is read in the
 //! transaction that would open the session, so that none is opened beside an authenticator that was confirmed meanwhile.
 //! A sign-in that waits is known by a random id, of which the hash is kept; it ends with its time, after so many attempts,
-//! when it is used, and when the user or the tenant is signed out everywhere, as with a new password.
+//! when it is used, and when the user or the tenant is signed out everywhere, as with a new password. An account that waits to be
+//! deleted is kept by the session that is opened, and by nothing before it.
 
 use std::time::Duration;
 
@@ -11,12 +12,16 @@ use authz::Scope;
 use domain::{
     AmrSet, Secret, SessionId, Timestamp,
     audit::{Actor, ActorKind, AuditEntry, Crud, Target},
-    model::{AuthMethod, BreakGlass, ChallengePurpose, LoginChallenge, NewSession, Project, Tenant, Totp, User},
+    model::{
+        AuthMethod, BreakGlass, ChallengePurpose, LoginChallenge, MembershipStatus, NewSession, Project, Tenant, Totp,
+        User, UserStatus,
+    },
 };
 use serde_json::{Value, json};
 use store::{SessionTx, read::*};
 
 use super::{
+    account,
     login::{Door, default_unit, event, factor, may_sign_in, roles, subject},
     login_policies,
     tokens::{Draft, Holder, TokenPair, hash, random_token},
@@ -122,7 +127,7 @@ pub(super) async fn open(
     tenant: &Tenant,
     user: &User,
 ) -> Result<SignedIn, AppError> {
-    may_sign_in(project, tenant, user)?;
+    may_sign_in(project, tenant, &account::if_back(user))?;
     let Opening { door, method, amr, life, proof, event: happened } = opening;
     let now = app.now();
     let expires_at = now + life;
@@ -139,7 +144,9 @@ pub(super) async fn open(
     let sid: SessionId = new_id(&*app.clock);
     let actor = as_actor(user);
     let (draft, holder, waiting, actor) = (&draft, &holder, &waiting, &actor);
-    let scope = Scope::Tenant(project.id, tenant.id);
+    // Whoever comes back does so in all their tenants.
+    let returns = user.status == UserStatus::PendingDeletion;
+    let scope = if returns { Scope::Project(project.id) } else { Scope::Tenant(project.id, tenant.id) };
     let opened = app.store.write_session(scope, now, |tx| {
         let origin = context.origin();
         async move {
@@ -152,17 +159,27 @@ pub(super) async fn open(
                 again.password_hash == user.password_hash && again.email_verified_at == user.email_verified_at
             });
             let again = again.ok_or(AppError::CredentialsInvalid)?;
+            let missing = match proof {
+                Proof::First => asked(&tx, amr, user).await?,
+                Proof::BreakGlass(..) | Proof::Second(..) => None,
+            };
+            let again = match missing {
+                _ if !returns => again,
+                Some(_) => account::if_back(&again),
+                None => account::back(&tx, project, &origin, again).await?,
+            };
             may_sign_in(project, tenant, &again)?;
             // What a program acts as is nobody to sign in as, whatever was put beside it.
             if tx.is_of_machine(user.id).await? {
                 return Err(AppError::CredentialsInvalid);
             }
-            if !tx.bindings(tenant.id, user.id).await?.active {
+            let member = tx.membership(tenant.id, user.id).await?;
+            if member.is_none_or(|member| member.status != MembershipStatus::Active) {
                 return Err(AppError::CredentialsInvalid);
             }
             match proof {
                 Proof::First => {
-                    if let Some(purpose) = asked(&tx, amr, user).await? {
+                    if let Some(purpose) = missing {
                         let challenge = waiting.challenge(purpose, (door, method), (tenant, user), generations, now);
                         tx.insert_login_challenge(&challenge).await?;
                         tx.record(actor, &origin, &told("login_second_factor_asked", tenant, user, json!({}))).await?;

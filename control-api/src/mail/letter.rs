@@ -51,7 +51,7 @@ pub enum LetterKind {
     LoginCode,
     /// A link to sign in with: `url`, `expires`.
     MagicLink,
-    /// The account will be deleted: `due`.
+    /// The account will be deleted: `due`, and `url`, which keeps it.
     AccountDeletion,
     /// Anything else: `title`, one line, and `text`.
     Notice,
@@ -102,7 +102,7 @@ impl LetterKind {
                 &["url", "expires"]
             }
             Self::LoginCode => &["code", "expires"],
-            Self::AccountDeletion => &["due"],
+            Self::AccountDeletion => &["due", "url"],
             Self::Notice => &["title", "text"],
             Self::AccountExists | Self::EmailChangeNotice | Self::EmailChanged | Self::PasswordChanged => &[],
         }

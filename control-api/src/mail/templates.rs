@@ -86,6 +86,10 @@ pub fn render(
     let kind = letter.kind();
     let mut values = letter.values().clone();
     values.insert("project".into(), project.into());
+    if kind == LetterKind::AccountDeletion {
+        // One that an older release left has no link.
+        values.entry("url".into()).or_default();
+    }
     for (name, value) in &mut values {
         if NAMES.contains(&name.as_str()) {
             *value = plain(value, MAX_NAME);

@@ -8,6 +8,7 @@
     reason = "tests: a step that fails is a test that fails, and says where"
 )]
 
+mod account;
 mod adoption;
 mod api_keys;
 mod apply;

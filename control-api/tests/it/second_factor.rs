@@ -76,7 +76,7 @@ impl Acme {
     }
 
     /// Signs `ann` in with the password; answers what the sign-in waits for.
-    async fn asked(&self) -> String {
+    pub(crate) async fn asked(&self) -> String {
         let answer = self.world.try_login("acme", "ann", PASSWORD).await.expect(200);
         assert!(answer.body.get("access_token").is_none() && answer.body.get("refresh_token").is_none(), "{answer:?}");
         assert_eq!(answer.body["second_factor"]["methods"], json!(["totp", "recovery_code"]));
@@ -85,7 +85,7 @@ impl Acme {
         answer.body["second_factor"]["login_challenge_id"].as_str().unwrap().to_owned()
     }
 
-    async fn verify(&self, challenge: &str, member: &str, code: &str) -> Answer {
+    pub(crate) async fn verify(&self, challenge: &str, member: &str, code: &str) -> Answer {
         let body = json!({ "login_challenge_id": challenge, member: code });
         post("/v1/auth/totp/verify", &body).host("acme.localhost").send(&self.world.admin).await
     }
@@ -101,7 +101,7 @@ impl Acme {
         post(path, &json!({ "password": password })).bearer(token).send(&self.world.admin).await
     }
 
-    async fn events(&self) -> Vec<String> {
+    pub(crate) async fn events(&self) -> Vec<String> {
         let path = format!("/v1/audit?tenant_id={}&limit=500", self.tenant);
         let trail = get(&path).bearer(&self.staff).send(&self.world.admin).await.expect(200);
         texts_of(&trail.body["items"], "action")

@@ -34,6 +34,7 @@ pub use aggregate::{
     idempotency::{Claim, StoredResponse},
     issuer_fetch::{Fetched, IssuerFetch, MIN_INTERVAL as MIN_FETCH_INTERVAL, no_keys},
     login::{LockPolicy, LoginFailures, LoginSubject},
+    login_policy::StrictestLock,
     own_password::Replaced,
     page::Page,
     proof::{Look, Noted},

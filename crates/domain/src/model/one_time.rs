@@ -20,6 +20,8 @@ pub enum TokenKind {
     Reset,
     /// To sign in.
     Magic,
+    /// To keep an account that waits to be deleted.
+    Deletion,
 }
 
 /// A link's token, of which the hash is kept.

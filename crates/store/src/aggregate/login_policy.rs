@@ -1,8 +1,10 @@
 //! How people sign in to tenants.
 
+use std::time::Duration;
+
 use authz::{Authorized, Scope, action::ManageLoginPolicies};
 use domain::{
-    TenantId, UserId,
+    ProjectId, TenantId, UserId,
     model::{LoginPolicy, Version},
 };
 
@@ -24,6 +26,15 @@ fn read(row: &Row) -> Result<LoginPolicy, StoreError> {
     })
 }
 
+/// When sign-in is locked, as far as anybody says more than the platform.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct StrictestLock {
+    /// After so few failures.
+    pub after: Option<u32>,
+    /// For so long.
+    pub lock_for: Option<Duration>,
+}
+
 /// Reads of login policies.
 pub trait LoginPolicies: Reader {
     /// A tenant's; none where it never said.
@@ -31,6 +42,20 @@ pub trait LoginPolicies: Reader {
         async move {
             let sql = "SELECT * FROM login_policies WHERE tenant_id = $1";
             self.view().await?.first(sql, values![tenant], read).await
+        }
+    }
+
+    /// What is strictest of what a project's tenants say of locks.
+    fn strictest_lock(&self, project: ProjectId) -> impl Future<Output = Result<StrictestLock, StoreError>> + Send {
+        async move {
+            let sql = "SELECT MIN(CAST(body->>'lock_after' AS BIGINT)) AS lock_after,
+                           MAX(CAST(body->>'lock_s' AS BIGINT)) AS lock_s
+                       FROM login_policies WHERE project_id = $1";
+            let read = |row: &Row| {
+                let lock_for = row.at::<Option<u64>>("lock_s")?.map(Duration::from_secs);
+                Ok(StrictestLock { after: row.at("lock_after")?, lock_for })
+            };
+            Ok(self.view().await?.first(sql, values![project], read).await?.unwrap_or_default())
         }
     }
 

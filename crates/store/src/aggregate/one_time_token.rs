@@ -1,7 +1,7 @@
 //! Links that were sent to addresses: of a token its hash is kept, and of those who show it at once one has it.
 
 use domain::{
-    UserId,
+    Timestamp, UserId,
     model::{OneTimeToken, TokenKind, fold},
 };
 
@@ -43,13 +43,31 @@ async fn take(
     view: &View,
     kind: TokenKind,
     hash: [u8; 32],
-    now: domain::Timestamp,
+    now: Timestamp,
 ) -> Result<Option<OneTimeToken>, StoreError> {
     let sql = "DELETE FROM one_time_tokens WHERE hash = $1 AND kind = $2 AND expires_at > $3 RETURNING *";
     view.first(sql, vec![hash.into(), Value::word(&kind), now.into()], read).await
 }
 
+async fn insert(view: &View, new: &OneTimeToken, now: Timestamp) -> Result<(), StoreError> {
+    let mut all = values![new.hash, new.project_id, new.user_id, &new.email, fold(&new.email)];
+    all.extend([Value::word(&new.kind), Value::json(&new.payload)?]);
+    all.extend(values![new.expires_at, now]);
+    let sql = "INSERT INTO one_time_tokens (hash, project_id, user_id, email, email_fold, kind, payload, expires_at,
+                   created_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    view.execute(sql, all).await.map(|_| ())
+}
+
 impl Tx {
+    /// Keeps a token.
+    ///
+    /// # Errors
+    /// [`StoreError::Reference`] without its project or user.
+    pub async fn insert_one_time_token(&self, new: &OneTimeToken) -> Result<(), StoreError> {
+        insert(&self.work.view, new, self.work.now).await
+    }
+
     /// Uses a token up: of those who show it at once, one. None for one that is unknown, used, of another kind or too old.
     ///
     /// # Errors
@@ -69,14 +87,7 @@ impl SessionTx {
     /// # Errors
     /// [`StoreError::Reference`] without its project or user.
     pub async fn insert_one_time_token(&self, new: &OneTimeToken) -> Result<(), StoreError> {
-        let mut all = values![new.hash, new.project_id, new.user_id, &new.email, fold(&new.email)];
-        all.extend([Value::word(&new.kind), Value::json(&new.payload)?]);
-        all.extend(values![new.expires_at, self.work.now]);
-        let sql =
-            "INSERT INTO one_time_tokens (hash, project_id, user_id, email, email_fold, kind, payload, expires_at,
-                       created_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-        self.work.view.execute(sql, all).await.map(|_| ())
+        insert(&self.work.view, new, self.work.now).await
     }
 
     /// As [`Tx::use_one_time_token`].
