@@ -1,6 +1,9 @@
 //! What is done on the machine when nobody can sign in: the commands `break-glass` and `reset-password`, of `control-api`
-//! and `portcullis` alike. They need the database and its master key, and nothing that runs.
+//! and `portcullis` alike; and what nobody may do from elsewhere. They need the database and its master key, and nothing that
+//! runs.
 
+use authz::{Authorized, action::AppendAudit};
+use domain::audit::{AuditEntry, Crud, Target};
 use serde_json::{Value, json};
 
 use crate::{
@@ -34,4 +37,34 @@ pub async fn reset_password(app: &App, username: Option<&str>) -> Result<Value, 
     let username = username.unwrap_or(&app.config.bootstrap.admin_username);
     let password = users::reset_staff_password(app, "reset-password", username).await?;
     Ok(json!({ "username": username, "password": password.expose() }))
+}
+
+/// Heads of audit chains that are listed to be sealed, and that nobody vouched for. With the digest of the list, vouches for it and
+/// seals them.
+///
+/// # Errors
+/// [`AppError`]; another digest than the list's vouches for nothing.
+pub async fn unsealed_heads(app: &App, digest: Option<&str>) -> Result<Value, AppError> {
+    let Some(digest) = digest else {
+        let list = app.store.unvouched_heads().await?;
+        return Ok(
+            json!({ "unsealed": list.map(|it| json!({ "chains": it.chains, "digest": it.digest, "heads": it.lines })) }),
+        );
+    };
+    let by = &Authorized::<AppendAudit>::system("audit-vouch");
+    let vouched = app.store.write(by, app.now(), |tx| async move {
+        let change = tx.vouch_for_heads(by, digest).await?;
+        let entry = AuditEntry {
+            action: "audit.heads_vouched".into(),
+            crud: Crud::U,
+            target: Target { kind: "audit_chain".into(), id: "all".into(), name: String::new() },
+            project_id: None,
+            tenant_id: None,
+            is_failure: false,
+            fields: json!({ "chains": change.peek().chains, "digest": digest }),
+        };
+        Ok::<_, AppError>(tx.audit(entry, change).await?)
+    });
+    vouched.await?;
+    Ok(json!({ "sealed": app.store.seal_heads().await? }))
 }

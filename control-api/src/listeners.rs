@@ -34,7 +34,7 @@ use tokio::{
 
 use crate::{
     App,
-    app::{access_log, account, key_schedule, life_cycle, org_units, second_factor},
+    app::{access_log, account, key_schedule, life_cycle, names, org_units, second_factor},
     audit_upkeep,
     authority::{Authority, AuthorityError},
     bootstrap::{self, Bootstrapped, WayIn},
@@ -237,6 +237,7 @@ async fn upkeep(app: App, fetcher: Arc<Fetcher>, sender: Arc<Sender>) {
         webhooks::run(app.clone(), sender),
         mail::run(app.clone()),
         account::run(app.clone()),
+        names::run(app.clone()),
     );
 }
 

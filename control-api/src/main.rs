@@ -73,6 +73,9 @@ enum Command {
     /// The log of restrictions.
     #[command(subcommand)]
     Log(Log),
+    /// The audit trail.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Set a customer's emergency administrator up, or up anew: prints password and authenticator secret as JSON, once.
     /// Needs nothing but the database.
     BreakGlass {
@@ -93,6 +96,17 @@ enum Command {
 enum Log {
     /// After a restored backup, before anything serves: let gateways forget what the database has forgotten.
     NewHistory,
+}
+
+#[derive(Debug, Subcommand)]
+enum Audit {
+    /// After an upgrade that was cut off: say which heads wait to be sealed and are under no key (the first thousand), and by the
+    /// digest of all vouch for them. Compare them with your logs, or a backup of before the upgrade, first.
+    Unsealed {
+        /// SHA-256 of the list, as this command prints it without: seals its heads.
+        #[arg(long, value_name = "DIGEST")]
+        vouch: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -181,6 +195,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Some(Command::Check { .. }) => Ok(()),
             Some(Command::Migrate(step)) => migrate(&config, step).await,
             Some(Command::Log(Log::NewHistory)) => new_history(&config).await,
+            Some(Command::Audit(Audit::Unsealed { vouch })) => {
+                say(&emergency::unsealed_heads(&alone(config).await?, vouch.as_deref()).await?.to_string())
+            }
             Some(Command::Bootstrap) => ensure(config).await,
             Some(Command::Keys(Keys::Rotate { project, assertions, now })) => {
                 rotate(config, &project, if assertions { KeyPurpose::Assertions } else { KeyPurpose::Tokens }, now)

@@ -4,14 +4,15 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::model::Version;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use store::{Commit, Page, list::Slice};
 use uuid::Uuid;
 
-use super::extract::cursor;
-use crate::envelope::Settle;
+use super::extract::{Names, cursor};
+use crate::{app::permissions::PermissionContext, envelope::Settle};
 
 /// One page of a list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -41,6 +42,35 @@ impl<T> List<T> {
         items.sort_by_key(&id);
         items.truncate(usize::try_from(page.limit).unwrap_or(usize::MAX));
         Self::page(items, page, id, view)
+    }
+
+    /// Those of a list of names that were asked for. `named` says what an item is called, once in each context, and where it
+    /// counts.
+    pub fn named<R>(
+        items: impl IntoIterator<Item = R>,
+        asked: &Names,
+        named: impl Fn(&R) -> (String, PermissionContext),
+        view: impl Fn(R) -> T,
+    ) -> Self {
+        let mut found: Vec<(String, R)> = Vec::new();
+        for item in items {
+            let (name, context) = named(&item);
+            let wanted = asked.context.is_none_or(|wanted| wanted == context)
+                && asked.search.as_ref().is_none_or(|part| name.to_lowercase().contains(part));
+            // No name holds a space.
+            let place = format!("{name} {}", context.name());
+            let beyond =
+                asked.after.as_ref().is_none_or(|after| (place < *after) == asked.descending && place != *after);
+            if wanted && beyond {
+                found.push((place, item));
+            }
+        }
+        found.sort_by(|(a, _), (b, _)| if asked.descending { b.cmp(a) } else { a.cmp(b) });
+        let more = found.len() > asked.limit;
+        found.truncate(asked.limit);
+        let last = found.last().filter(|_| more);
+        let next_cursor = last.map(|(place, _)| URL_SAFE_NO_PAD.encode(place));
+        Self { items: found.into_iter().map(|(_, item)| view(item)).collect(), next_cursor }
     }
 
     /// All there is, where that is little and bounded.
@@ -153,4 +183,31 @@ fn tagged(mut response: Response, version: Version) -> Response {
         response.headers_mut().insert(header::ETAG, tag);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_names_is_searched_and_paged_either_way() {
+        use PermissionContext::{Sys, Tenant};
+        let all = [("b:x:get", Tenant), ("a:x:get", Sys), ("a:x:get", Tenant), ("c:y:get", Tenant)];
+        let page = |asked: &Names| List::named(all, asked, |it| (it.0.to_owned(), it.1), |it| it);
+        for (descending, mut order) in [
+            (false, vec![("a:x:get", Sys), ("a:x:get", Tenant), ("b:x:get", Tenant), ("c:y:get", Tenant)]),
+            (true, vec![("c:y:get", Tenant), ("b:x:get", Tenant), ("a:x:get", Tenant), ("a:x:get", Sys)]),
+        ] {
+            let mut asked = Names { limit: 1, descending, ..Names::default() };
+            while !order.is_empty() {
+                let found = page(&asked);
+                assert_eq!(found.items, [order.remove(0)]);
+                assert_eq!(found.next_cursor.is_none(), order.is_empty(), "the last page says so");
+                asked.after =
+                    found.next_cursor.map(|it| String::from_utf8(URL_SAFE_NO_PAD.decode(it).unwrap()).unwrap());
+            }
+        }
+        let some = Names { limit: 9, search: Some(":x:".into()), context: Some(Tenant), ..Names::default() };
+        assert_eq!(page(&some).items, [("a:x:get", Tenant), ("b:x:get", Tenant)]);
+    }
 }

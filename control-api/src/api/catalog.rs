@@ -7,12 +7,12 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::list::CatalogList;
+use store::list::{CatalogList, ProductRequestList};
 
 use super::{
     answer::{Changed, Created, List},
     entitlements::EntitlementView,
-    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, PageQuery, Paging, TenantQuery, WaitQuery},
+    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, TenantQuery, WaitQuery},
     products::ProductView,
     schema::wire,
 };
@@ -142,16 +142,15 @@ pub async fn try_product(
 }
 
 /// Lists what tenants asked for: one, or all.
-#[utoipa::path(get, path = "/v1/catalog/requests", tag = "catalog", params(TenantQuery, PageQuery),
+#[utoipa::path(get, path = "/v1/catalog/requests", tag = "catalog", params(ListQuery<ProductRequestList>),
     responses((status = 200, body = List<ProductRequestView>)), security(("bearer" = [])))]
 pub async fn list_product_requests(
     principal: Principal,
     State(app): State<App>,
-    Asked(query): Asked<TenantQuery>,
-    Paging(page): Paging,
+    Listed(asked): Listed<ProductRequestList>,
 ) -> Result<Json<List<ProductRequestView>>, AppError> {
-    let rows = app::products::list_product_requests(&app, &principal, query.tenant_id, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::products::list_product_requests(&app, &principal, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Says what became of a request. What the tenant gets, `PUT /v1/entitlements` says.

@@ -7,10 +7,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::Serialize;
+use store::list::CertificateList;
 
 use super::{
     answer::List,
-    extract::{PageQuery, Paging},
+    extract::{ListQuery, Listed},
     schema::wire,
 };
 use crate::{App, app, caller::Principal, error::AppError};
@@ -50,13 +51,13 @@ impl From<Certificate> for CertificateView {
 wire!(CertificateView);
 
 /// Lists certificates.
-#[utoipa::path(get, path = "/v1/certificates", tag = "hostnames", params(PageQuery),
+#[utoipa::path(get, path = "/v1/certificates", tag = "hostnames", params(ListQuery<CertificateList>),
     responses((status = 200, body = List<CertificateView>)), security(("bearer" = [])))]
 pub async fn list_certificates(
     principal: Principal,
     State(app): State<App>,
-    Paging(page): Paging,
+    Listed(asked): Listed<CertificateList>,
 ) -> Result<Json<List<CertificateView>>, AppError> {
-    let rows = app::certificates::list_certificates(&app, &principal, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::certificates::list_certificates(&app, &principal, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }

@@ -7,10 +7,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::CertificateBindingList;
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{Asked, At, Body, IfMatch, PageQuery, Paging, TenantQuery, WaitQuery},
+    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, TenantQuery, WaitQuery},
     schema::wire,
 };
 use crate::{App, app, caller::Principal, error::AppError};
@@ -128,17 +129,17 @@ pub async fn delete_client_certificates(
 }
 
 /// Lists as whom the holders of client certificates act in a tenant.
-#[utoipa::path(get, path = "/v1/certificate-bindings", tag = "hostnames", params(TenantQuery, PageQuery),
+#[utoipa::path(get, path = "/v1/certificate-bindings", tag = "hostnames", params(TenantQuery, ListQuery<CertificateBindingList>),
     responses((status = 200, body = List<CertificateBindingView>)), security(("bearer" = [])))]
 pub async fn list_certificate_bindings(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<TenantQuery>,
-    Paging(page): Paging,
+    Listed(asked): Listed<CertificateBindingList>,
 ) -> Result<Json<List<CertificateBindingView>>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
-    let rows = app::client_certificates::list_certificate_bindings(&app, &principal, site, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::client_certificates::list_certificate_bindings(&app, &principal, site, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Binds the client certificates of a name to a user.

@@ -7,10 +7,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::EmailDomainList;
 
 use super::{
     answer::{Changed, Created, Gone, List},
-    extract::{At, Body, PageQuery, Paging, WaitQuery},
+    extract::{At, Body, ListQuery, Listed, WaitQuery},
     proofs::ProofView,
     schema::wire,
 };
@@ -68,16 +69,16 @@ wire!(EmailDomainView, CreateEmailDomain);
 
 /// Lists the domains that a tenant claims.
 #[utoipa::path(get, path = "/v1/tenants/{id}/domains", tag = "email domains",
-    params(("id" = String, Path), PageQuery), responses((status = 200, body = List<EmailDomainView>)),
+    params(("id" = String, Path), ListQuery<EmailDomainList>), responses((status = 200, body = List<EmailDomainView>)),
     security(("bearer" = [])))]
 pub async fn list_email_domains(
     principal: Principal,
     State(app): State<App>,
     At(tenant): At<TenantId>,
-    Paging(page): Paging,
+    Listed(asked): Listed<EmailDomainList>,
 ) -> Result<Json<List<EmailDomainView>>, AppError> {
-    let rows = app::email_domains::list_email_domains(&app, &principal, tenant, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::email_domains::list_email_domains(&app, &principal, tenant, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Claims a domain. The answer says what has to stand in DNS before it can be verified.

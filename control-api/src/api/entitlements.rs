@@ -9,10 +9,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::EntitlementList;
 
 use super::{
     answer::{Changed, Gone, List},
-    extract::{Asked, At, Body, PageQuery, Paging, TenantQuery, WaitQuery, given},
+    extract::{Asked, At, Body, ListQuery, Listed, PageQuery, Paging, TenantQuery, WaitQuery, given},
     products::checked_quota,
     schema::wire,
 };
@@ -204,18 +205,18 @@ impl UnitUsageQuery {
 wire!(EntitlementView, PutEntitlement, UsageView, UnitUsageView, AnyUsage);
 
 /// Lists a tenant's entitlements, whatever became of them.
-#[utoipa::path(get, path = "/v1/entitlements", tag = "entitlements", params(TenantQuery, PageQuery),
+#[utoipa::path(get, path = "/v1/entitlements", tag = "entitlements", params(TenantQuery, ListQuery<EntitlementList>),
     responses((status = 200, body = List<EntitlementView>)), security(("bearer" = [])))]
 pub async fn list_entitlements(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<TenantQuery>,
-    Paging(page): Paging,
+    Listed(asked): Listed<EntitlementList>,
 ) -> Result<Json<List<EntitlementView>>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
-    let rows = app::products::list_entitlements(&app, &principal, site, page).await?;
+    let found = app::products::list_entitlements(&app, &principal, site, &asked).await?;
     let now = app.now();
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), |it| EntitlementView::at(it, now))))
+    Ok(Json(List::of(found, |it| EntitlementView::at(it, now))))
 }
 
 /// Says what a tenant used of the products it may use, in this day and month; with `group_by=org_unit`, what each of its

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::{
     App,
+    app::permissions::PermissionContext,
     error::{AppError, FieldError},
 };
 
@@ -186,6 +187,87 @@ fn taken(takes: Takes) -> ObjectBuilder {
         Takes::Flag => ObjectBuilder::new().schema_type(Type::Boolean),
         Takes::Time => text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))),
     }
+}
+
+/// The part of a list of names that is asked for. Names are all there is to such a list: it is sorted by them.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// At most so many.
+    pub limit: usize,
+    /// The last of the page before.
+    pub after: Option<String>,
+    /// A part of the name.
+    pub search: Option<String>,
+    /// Where it counts.
+    pub context: Option<PermissionContext>,
+    /// The other way round.
+    pub descending: bool,
+}
+
+/// Query parameters of lists of names.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct NamesQuery {
+    /// At most so many items, 1 to 500. Default 50.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before, which was asked for alike.
+    cursor: Option<String>,
+    /// What it is sorted by: `name`, or `-name` for the other way round. By name where nothing is said.
+    #[param(inline)]
+    sort: Option<NameOrder>,
+    /// Whose name holds this, in any case.
+    search: Option<String>,
+    /// Of this context: `tenant` or `sys`.
+    #[param(inline)]
+    context: Option<PermissionContext>,
+}
+
+/// In which order names are listed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, utoipa::ToSchema)]
+pub enum NameOrder {
+    /// From a to z.
+    #[default]
+    #[serde(rename = "name")]
+    Name,
+    /// From z to a.
+    #[serde(rename = "-name")]
+    Backwards,
+}
+
+impl FromRequestParts<App> for Names {
+    type Rejection = AppError;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, AppError> {
+        let Asked(query) = Asked::<NamesQuery>::from_request_parts(parts, app).await?;
+        let limit = query.limit.unwrap_or(Page::FIRST.limit);
+        if !(1..=MOST).contains(&limit) {
+            return Err(AppError::parameter("limit", "range", "1 to 500 are allowed"));
+        }
+        if let Some(search) = &query.search {
+            if search.chars().any(char::is_control) {
+                return Err(AppError::parameter("search", "invalid", "holds control characters"));
+            }
+            if !(1..=MAX_SEARCH).contains(&search.chars().count()) {
+                return Err(AppError::parameter(
+                    "search",
+                    "range",
+                    format!("1 to {MAX_SEARCH} characters are allowed"),
+                ));
+            }
+        }
+        Ok(Self {
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            after: query.cursor.map(|cursor| after(&cursor)).transpose()?,
+            search: query.search.map(|search| search.to_lowercase()),
+            context: query.context,
+            descending: query.sort == Some(NameOrder::Backwards),
+        })
+    }
+}
+
+/// The name that a cursor of a list of names holds.
+fn after(cursor: &str) -> Result<String, AppError> {
+    let name = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    name.ok_or_else(|| AppError::parameter("cursor", "invalid", "is no `next_cursor` of a page"))
 }
 
 /// Query parameters. One that cannot be read is 400 and named.

@@ -7,11 +7,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::list::GroupList;
+use store::list::{GroupList, GroupMemberList};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, PageQuery, Paging, TenantQuery, WaitQuery},
+    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, TenantQuery, WaitQuery},
     schema::wire,
 };
 use crate::{App, app, app::groups::GroupEdit, caller::Principal, error::AppError};
@@ -166,18 +166,18 @@ pub async fn delete_group(
 
 /// Lists who is in a group.
 #[utoipa::path(get, path = "/v1/groups/{id}/members", tag = "groups",
-    params(("id" = String, Path), TenantQuery, PageQuery), responses((status = 200, body = List<GroupMemberView>)),
+    params(("id" = String, Path), TenantQuery, ListQuery<GroupMemberList>), responses((status = 200, body = List<GroupMemberView>)),
     security(("bearer" = [])))]
 pub async fn list_group_members(
     principal: Principal,
     State(app): State<App>,
     At(id): At<GroupId>,
     Asked(query): Asked<TenantQuery>,
-    Paging(page): Paging,
+    Listed(asked): Listed<GroupMemberList>,
 ) -> Result<Json<List<GroupMemberView>>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
-    let rows = app::groups::list_group_members(&app, &principal, site, (id, page)).await?;
-    Ok(Json(List::page(rows, page, |it| it.user_id.uuid(), Into::into)))
+    let found = app::groups::list_group_members(&app, &principal, site, (id, &asked)).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Brings a member of the tenant into a group: they hold what is bound to it.

@@ -194,6 +194,7 @@ pub async fn create_hostname(
     State(app): State<App>,
     Body(body): Body<CreateHostname>,
 ) -> Result<Created<HostnameView>, AppError> {
+    app::hostnames::may_create(&principal)?;
     checked(Some(&body.admission), Some(&body.cors))?;
     let (made, commit) = if principal.is_system() {
         let new = drafted(&app, body).await?;

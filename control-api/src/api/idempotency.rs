@@ -11,6 +11,10 @@
 //! Kept for 24 h per principal, path and query. The key with another body is a mistake: 422. What an answer shows once is
 //! not kept: who asks again is told so (409 `shown_once`). Where the first has made its change and not answered yet, or
 //! never will, the second is told that: 409 `idempotency_unanswered`. Within this process it waits for its turn.
+//!
+//! What is kept of one principal is bounded: beyond so many keys another one is refused (409 `idempotency_keys_exhausted`),
+//! before anything is done; beyond so many bytes an answer is kept as one that is shown once. Both are looked at when the request
+//! comes, so what one principal asks at once may go beyond by as much.
 
 use axum::{
     body::{Body, Bytes, to_bytes},
@@ -29,6 +33,7 @@ use crate::{
     caller::Principal,
     envelope::{Settle, is_shown_once},
     error::AppError,
+    key_caller::Reporter,
     problem::Raised,
 };
 
@@ -37,6 +42,12 @@ const MAX_KEY: usize = 255;
 
 /// Longest answer that is kept, in bytes.
 const MAX_KEPT: usize = 64 * 1024;
+
+/// Most keys that are kept of one principal.
+const MAX_KEYS: u64 = 10_000;
+
+/// Most bytes of answers that are kept of one principal.
+const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Longest path and query that a key is kept for, in bytes.
 const MAX_TARGET: usize = 1024;
@@ -64,12 +75,11 @@ async fn keyed(app: &App, key: &HeaderValue, request: Request, next: Next) -> Re
     let key = key.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len())).ok_or_else(invalid)?;
     let (mut parts, body) = request.into_parts();
     // Who signs in is no principal yet.
-    let Ok(principal) = Principal::from_request_parts(&mut parts, app).await else {
+    let Ok(reporter) = Reporter::from_request_parts(&mut parts, app).await else {
         return Ok(next.run(Request::from_parts(parts, body)).await);
     };
+    let who = name(&reporter);
     let body = to_bytes(body, MAX_BODY).await.map_err(|_| AppError::TooLarge)?;
-    // The query says where (`tenant_id`), the context as whom: another of either is another request.
-    let who = format!("{} {} {}", principal.user, principal.tenant, principal.is_system());
     let path = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
     if path.len() > MAX_TARGET {
         return Err(AppError::field("!idempotency-key", "invalid", "is for paths of at most 1024 bytes"));
@@ -78,6 +88,11 @@ async fn keyed(app: &App, key: &HeaderValue, request: Request, next: Next) -> Re
     // Who waited is looked at again.
     parts.extensions.remove::<Principal>();
     let claim = Claim::new(&who, &path, key, hash(&body));
+    let kept = app.store.kept_of(&claim).await?;
+    if kept.keys >= MAX_KEYS && !kept.this {
+        let detail = format!("{MAX_KEYS} are kept, each for a day; without one the request can be made");
+        return Err(AppError::Conflict { code: "idempotency_keys_exhausted", detail });
+    }
     let answer = claim.during(next.run(Request::from_parts(parts, Body::from(body)))).await;
     if was_claimed(&answer) {
         return match app.store.stored_response(&claim).await? {
@@ -96,7 +111,15 @@ async fn keyed(app: &App, key: &HeaderValue, request: Request, next: Next) -> Re
         app.store.release_claim(&claim, app.now()).await?;
         return Ok(answer);
     }
-    keep(app, &claim, answer).await
+    keep(app, &claim, answer, kept.bytes < MAX_BYTES).await
+}
+
+/// Whose key it is. The query says where (`tenant_id`), the context as whom: another of either is another request.
+fn name(reporter: &Reporter) -> String {
+    match reporter {
+        Reporter::Principal(it) => format!("{} {} {}", it.user, it.tenant, it.is_system()),
+        Reporter::Key { site, prefix, .. } => format!("key {prefix} {}", site.tenant),
+    }
 }
 
 /// Whether a request with this key and body made its change before.
@@ -105,8 +128,8 @@ fn was_claimed(answer: &Response) -> bool {
     raised.is_some_and(|raised| matches!(*raised.0, AppError::Store(StoreError::Claimed { alike: true })))
 }
 
-async fn keep(app: &App, claim: &Claim, answer: Response) -> Result<Response, AppError> {
-    // What is shown once is not kept, nor what is very long: whoever asks again is told that it was shown.
+async fn keep(app: &App, claim: &Claim, answer: Response, has_room: bool) -> Result<Response, AppError> {
+    // What is shown once is not kept, nor what is very long or too much: whoever asks again is told that it was shown.
     let once = is_shown_once(&answer);
     let (parts, body) = answer.into_parts();
     let bytes = to_bytes(body, usize::MAX).await;
@@ -114,7 +137,11 @@ async fn keep(app: &App, claim: &Claim, answer: Response) -> Result<Response, Ap
     let kept = Kept {
         location: text(&parts.headers, &header::LOCATION),
         etag: text(&parts.headers, &header::ETAG),
-        body: if once || bytes.len() > MAX_KEPT { None } else { Some(String::from_utf8_lossy(&bytes).into_owned()) },
+        body: if once || !has_room || bytes.len() > MAX_KEPT {
+            None
+        } else {
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        },
     };
     let kept = serde_json::to_vec(&kept).map_err(|error| AppError::internal("an answer cannot be kept", error))?;
     let status = u32::from(parts.status.as_u16());

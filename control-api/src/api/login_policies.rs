@@ -96,7 +96,7 @@ pub async fn read_login_policy(
 
 /// Says how people sign in to a tenant: more strictly than the platform does, never less.
 #[utoipa::path(put, path = "/v1/tenants/{id}/login-policy", tag = "login policies",
-    params(("id" = String, Path), WaitQuery), request_body = PutLoginPolicy,
+    params(("id" = String, Path), WaitQuery, IfMatch), request_body = PutLoginPolicy,
     responses((status = 200, body = LoginPolicyView)), security(("bearer" = [])))]
 pub async fn put_login_policy(
     principal: Principal,
@@ -115,7 +115,7 @@ pub async fn put_login_policy(
 
 /// A tenant says nothing any more: neither how people sign in nor what passwords are.
 #[utoipa::path(delete, path = "/v1/tenants/{id}/login-policy", tag = "login policies",
-    params(("id" = String, Path), WaitQuery), responses((status = 204)), security(("bearer" = [])))]
+    params(("id" = String, Path), WaitQuery, IfMatch), responses((status = 204)), security(("bearer" = [])))]
 pub async fn delete_login_policy(
     principal: Principal,
     State(app): State<App>,
@@ -139,7 +139,7 @@ pub async fn read_password_policy(
 
 /// Says what passwords are in a tenant: more than the platform asks for, never less. Present ones stay until they are changed.
 #[utoipa::path(put, path = "/v1/tenants/{id}/password-policy", tag = "login policies",
-    params(("id" = String, Path), WaitQuery), request_body = PasswordPolicyView,
+    params(("id" = String, Path), WaitQuery, IfMatch), request_body = PasswordPolicyView,
     responses((status = 200, body = PasswordPolicyView)), security(("bearer" = [])))]
 pub async fn put_password_policy(
     principal: Principal,

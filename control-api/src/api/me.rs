@@ -11,11 +11,12 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::SessionList;
 
 use super::{
     account::Sure,
     answer::{Changed, Gone, List, One, settling},
-    extract::{At, Body, IfMatch, PageQuery, Paging, WaitQuery},
+    extract::{At, Body, IfMatch, ListQuery, Listed, WaitQuery},
     schema::wire,
     sessions::SignedOut,
     users::UserView,
@@ -109,15 +110,15 @@ pub async fn update_me(
 }
 
 /// Lists one's own open sessions in the tenant.
-#[utoipa::path(get, path = "/v1/me/sessions", tag = "me", params(PageQuery),
+#[utoipa::path(get, path = "/v1/me/sessions", tag = "me", params(ListQuery<SessionList>),
     responses((status = 200, body = List<MySessionView>)), security(("bearer" = [])))]
 pub async fn list_my_sessions(
     principal: Principal,
     State(app): State<App>,
-    Paging(page): Paging,
+    Listed(asked): Listed<SessionList>,
 ) -> Result<Json<List<MySessionView>>, AppError> {
-    let rows = app::me::list_my_sessions(&app, &principal, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.sid.uuid(), |it| MySessionView::of(it, &principal))))
+    let found = app::me::list_my_sessions(&app, &principal, &asked).await?;
+    Ok(Json(List::of(found, |it| MySessionView::of(it, &principal))))
 }
 
 /// Ends one of one's own sessions in the tenant.

@@ -7,10 +7,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::Serialize;
+use store::list::MemberList;
 
 use super::{
     answer::{Changed, Gone, List},
-    extract::{At, PageQuery, Paging, WaitQuery},
+    extract::{At, ListQuery, Listed, WaitQuery},
     schema::wire,
 };
 use crate::{App, app, caller::Principal, error::AppError};
@@ -42,16 +43,16 @@ impl From<Membership> for MemberView {
 wire!(MemberView);
 
 /// Lists a tenant's members.
-#[utoipa::path(get, path = "/v1/tenants/{id}/members", tag = "members", params(("id" = String, Path), PageQuery),
+#[utoipa::path(get, path = "/v1/tenants/{id}/members", tag = "members", params(("id" = String, Path), ListQuery<MemberList>),
     responses((status = 200, body = List<MemberView>)), security(("bearer" = [])))]
 pub async fn list_members(
     principal: Principal,
     State(app): State<App>,
     At(tenant): At<TenantId>,
-    Paging(page): Paging,
+    Listed(asked): Listed<MemberList>,
 ) -> Result<Json<List<MemberView>>, AppError> {
-    let rows = app::members::list_members(&app, &principal, tenant, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::members::list_members(&app, &principal, tenant, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Makes a user of the tenant's project a member, or an inactive member active again.

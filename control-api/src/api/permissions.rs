@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     answer::{Gone, List},
-    extract::{Asked, TenantQuery, WaitQuery},
+    extract::{Asked, Names, NamesQuery, TenantQuery, WaitQuery},
     schema::wire,
 };
 use crate::{App, app, app::permissions::PermissionContext, caller::Principal, error::AppError};
@@ -32,15 +32,16 @@ pub async fn drop_permission_cache(principal: Principal, State(app): State<App>)
 }
 
 /// Lists the permissions that routes ask for.
-#[utoipa::path(get, path = "/v1/permissions", tag = "roles", params(TenantQuery),
+#[utoipa::path(get, path = "/v1/permissions", tag = "roles", params(TenantQuery, NamesQuery),
     responses((status = 200, body = List<PermissionView>)), security(("bearer" = [])))]
 pub async fn list_permissions(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<TenantQuery>,
+    asked: Names,
 ) -> Result<Json<List<PermissionView>>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
     let found = app::permissions::list_permissions(&app, &principal, site).await?;
-    let views = found.into_iter().map(|(code, context)| PermissionView { code, context });
-    Ok(Json(List::whole(views.collect())))
+    let named = |(code, context): &(Permission, PermissionContext)| (code.as_str().to_owned(), *context);
+    Ok(Json(List::named(found, &asked, named, |(code, context)| PermissionView { code, context })))
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     answer::List,
-    extract::{Asked, TenantQuery},
+    extract::{Asked, Names, NamesQuery, TenantQuery},
     schema::wire,
 };
 use crate::{
@@ -37,14 +37,15 @@ impl From<Resource> for ResourceView {
 }
 
 /// Lists what can be done to what, by the routes there are. Staff sees what is the platform's, too.
-#[utoipa::path(get, path = "/v1/resources", tag = "roles", params(TenantQuery),
+#[utoipa::path(get, path = "/v1/resources", tag = "roles", params(TenantQuery, NamesQuery),
     responses((status = 200, body = List<ResourceView>)), security(("bearer" = [])))]
 pub async fn list_resources(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<TenantQuery>,
+    asked: Names,
 ) -> Result<Json<List<ResourceView>>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
     let found = app::resources::list_resources(&app, &principal, site).await?;
-    Ok(Json(List::whole(found.into_iter().map(Into::into).collect())))
+    Ok(Json(List::named(found, &asked, |it| (it.name.clone(), it.context), Into::into)))
 }

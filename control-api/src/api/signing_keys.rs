@@ -9,11 +9,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::read::*;
+use store::{list::SigningKeyList, read::*};
 
 use super::{
     answer::{Changed, Created, List},
-    extract::{Asked, At, Body, WaitQuery},
+    extract::{Asked, At, Body, ListQuery, Listed, WaitQuery},
     schema::wire,
 };
 use crate::{App, app, caller::Principal, error::AppError};
@@ -99,15 +99,16 @@ pub struct ProjectQuery {
 wire!(SigningKeyView, CreateSigningKey, RotateSigningKey);
 
 /// Lists a project's signing keys.
-#[utoipa::path(get, path = "/v1/signing-keys", tag = "keys", params(ProjectQuery),
+#[utoipa::path(get, path = "/v1/signing-keys", tag = "keys", params(ProjectQuery, ListQuery<SigningKeyList>),
     responses((status = 200, body = List<SigningKeyView>)), security(("bearer" = [])))]
 pub async fn list_signing_keys(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<ProjectQuery>,
+    Listed(asked): Listed<SigningKeyList>,
 ) -> Result<Json<List<SigningKeyView>>, AppError> {
-    let rows = app::signing_keys::list_signing_keys(&app, &principal, query.project_id).await?;
-    Ok(Json(List::whole(rows.into_iter().map(Into::into).collect())))
+    let found = app::signing_keys::list_signing_keys(&app, &principal, query.project_id, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Makes a signing key.

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use domain::{SessionId, UserId};
-use store::list::UserList;
+use store::list::{SessionList, UserList};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
@@ -172,17 +172,17 @@ pub async fn logout_tenant_user(
 
 /// Lists the open sessions of a user of the tenant.
 #[utoipa::path(get, path = "/api/v1/tenant/users/{id}/sessions", tag = "tenant users",
-    params(("id" = String, Path), PageQuery), responses((status = 200, body = List<SessionView>)),
+    params(("id" = String, Path), ListQuery<SessionList>), responses((status = 200, body = List<SessionView>)),
     security(("bearer" = [])))]
 pub async fn list_tenant_user_sessions(
     principal: Principal,
     State(app): State<App>,
     At(id): At<UserId>,
-    Paging(page): Paging,
+    Listed(asked): Listed<SessionList>,
 ) -> Result<Json<List<SessionView>>, AppError> {
     let site = principal.own_site()?;
-    let rows = app::users::list_sessions(&app, &principal, site, id, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.sid.uuid(), Into::into)))
+    let found = app::users::list_sessions(&app, &principal, site, id, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Lists the organisational units in which a user of the tenant holds a role.

@@ -7,10 +7,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::UnitMemberList;
 
 use super::{
     answer::{Changed, Created, Gone, List},
-    extract::{Asked, At, Body, PageQuery, Paging, TenantQuery, WaitQuery},
+    extract::{Asked, At, Body, ListQuery, Listed, TenantQuery, WaitQuery},
     schema::wire,
 };
 use crate::{App, app, app::unit_members::Known, caller::Principal, error::AppError};
@@ -67,18 +68,18 @@ wire!(UnitMemberView, CreateUnitMember, PutUnitMember);
 
 /// Lists who is in an organisational unit.
 #[utoipa::path(get, path = "/v1/org-units/{ou}/members", tag = "org units",
-    params(("ou" = String, Path), TenantQuery, PageQuery), responses((status = 200, body = List<UnitMemberView>)),
+    params(("ou" = String, Path), TenantQuery, ListQuery<UnitMemberList>), responses((status = 200, body = List<UnitMemberView>)),
     security(("bearer" = [])))]
 pub async fn list_unit_members(
     principal: Principal,
     State(app): State<App>,
     At(unit): At<OrgUnitId>,
     Asked(query): Asked<TenantQuery>,
-    Paging(page): Paging,
+    Listed(asked): Listed<UnitMemberList>,
 ) -> Result<Json<List<UnitMemberView>>, AppError> {
     let site = principal.site(&app, query.tenant_id).await?;
-    let rows = app::unit_members::list_unit_members(&app, &principal, site, (unit, page)).await?;
-    Ok(Json(List::page(rows, page, |it| it.user_id.uuid(), Into::into)))
+    let found = app::unit_members::list_unit_members(&app, &principal, site, (unit, &asked)).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Brings a member of the tenant into an organisational unit.

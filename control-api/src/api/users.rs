@@ -7,7 +7,7 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::list::UserList;
+use store::list::{SessionList, UserList};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
@@ -329,17 +329,17 @@ pub async fn logout_user(
 
 /// Lists the open sessions of a user in a tenant.
 #[utoipa::path(get, path = "/v1/tenants/{id}/users/{uid}/sessions", tag = "users",
-    params(("id" = String, Path), ("uid" = String, Path), PageQuery),
+    params(("id" = String, Path), ("uid" = String, Path), ListQuery<SessionList>),
     responses((status = 200, body = List<SessionView>)), security(("bearer" = [])))]
 pub async fn list_user_sessions(
     principal: Principal,
     State(app): State<App>,
     At((tenant, id)): At<(TenantId, UserId)>,
-    Paging(page): Paging,
+    Listed(asked): Listed<SessionList>,
 ) -> Result<Json<List<SessionView>>, AppError> {
     let site = site(&app, &principal, tenant).await?;
-    let rows = app::users::list_sessions(&app, &principal, site, id, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.sid.uuid(), Into::into)))
+    let found = app::users::list_sessions(&app, &principal, site, id, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Lists the organisational units in which a user of a tenant holds a role.

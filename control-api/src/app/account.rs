@@ -148,12 +148,7 @@ pub(super) fn if_back(user: &User) -> User {
 ///
 /// # Errors
 /// [`AppError::PrincipalInactive`] for one that is due already.
-pub(super) async fn back(
-    tx: &SessionTx,
-    project: &Project,
-    origin: &Origin,
-    user: User,
-) -> Result<User, AppError> {
+pub(super) async fn back(tx: &SessionTx, project: &Project, origin: &Origin, user: User) -> Result<User, AppError> {
     if user.status != UserStatus::PendingDeletion {
         return Ok(user);
     }

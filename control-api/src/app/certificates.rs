@@ -9,15 +9,22 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
-use store::{Page, read::*};
+use store::{
+    list::{CertificateList, Selection, Slice},
+    read::*,
+};
 use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
 
 use crate::{App, caller::Principal, context::new_id, error::AppError};
 
 /// A page of certificates.
-pub async fn list_certificates(app: &App, principal: &Principal, page: Page) -> Result<Vec<Certificate>, AppError> {
+pub async fn list_certificates(
+    app: &App,
+    principal: &Principal,
+    asked: &Selection<CertificateList>,
+) -> Result<Slice<Certificate>, AppError> {
     principal.may::<ManageCertificates>("list")?;
-    Ok(app.store.certificates(page).await?)
+    Ok(app.store.list((), asked).await?)
 }
 
 /// Reads an uploaded certificate for a hostname.

@@ -6,7 +6,11 @@ use domain::{
     CertificateBindingId, CertificateName, ClientCertificates, HostnameId, Timestamp, UserId,
     model::{BoundCertificate, Hostname, NewBoundCertificate, Version},
 };
-use store::{Commit, Page, read::*};
+use store::{
+    Commit,
+    list::{CertificateBindingList, Selection, Slice},
+    read::*,
+};
 
 use super::{break_glass, role_bindings::outranks};
 use crate::{
@@ -75,10 +79,10 @@ pub async fn list_certificate_bindings(
     app: &App,
     principal: &Principal,
     site: Site,
-    page: Page,
-) -> Result<Vec<BoundCertificate>, AppError> {
+    asked: &Selection<CertificateBindingList>,
+) -> Result<Slice<BoundCertificate>, AppError> {
     principal.may_in::<ManageCertificateBindings>(site, "list")?;
-    Ok(app.store.within(site.scope()).certificate_bindings(site.tenant, page).await?)
+    Ok(app.store.within(site.scope()).list(site.tenant, asked).await?)
 }
 
 /// One binding of a tenant.

@@ -19,7 +19,11 @@ use domain::{
         NewRoleBinding, Project, ProjectKind, ProofSubject, RoleSubject, Tenant, User, VerifyState, builtin, domain_of,
     },
 };
-use store::{Audited, Commit, Page, Tx, read::*};
+use store::{
+    Audited, Commit, Page, Tx,
+    list::{EmailDomainList, Selection, Slice},
+    read::*,
+};
 
 use super::{hostnames::few, proofs};
 use crate::{
@@ -64,11 +68,11 @@ pub async fn list_email_domains(
     app: &App,
     principal: &Principal,
     tenant: TenantId,
-    page: Page,
-) -> Result<Vec<EmailDomain>, AppError> {
+    asked: &Selection<EmailDomainList>,
+) -> Result<Slice<EmailDomain>, AppError> {
     let site = principal.site(app, Some(tenant)).await?;
     principal.may_in::<ManageEmailDomains>(site, "list")?;
-    Ok(app.store.within(site.scope()).email_domains(tenant, page).await?)
+    Ok(app.store.within(site.scope()).list(tenant, asked).await?)
 }
 
 /// Claims a domain for a tenant.

@@ -7,8 +7,8 @@ use domain::{
     model::{Group, GroupMember, NewGroup, Version},
 };
 use store::{
-    Commit, Page, Tx,
-    list::{GroupList, Selection, Slice},
+    Commit, Tx,
+    list::{GroupList, GroupMemberList, Selection, Slice},
     read::*,
 };
 
@@ -114,12 +114,12 @@ pub async fn list_group_members(
     app: &App,
     principal: &Principal,
     site: Site,
-    (id, page): (GroupId, Page),
-) -> Result<Vec<GroupMember>, AppError> {
+    (id, asked): (GroupId, &Selection<GroupMemberList>),
+) -> Result<Slice<GroupMember>, AppError> {
     principal.may_in::<ManageGroups>(site, "list")?;
     let store = app.store.within(site.scope());
     store.group(site.tenant, id).await?.ok_or(AppError::NotFound("group"))?;
-    Ok(store.group_members((site.tenant, id), page).await?)
+    Ok(store.list((site.tenant, id), asked).await?)
 }
 
 /// Brings a member of the tenant into a group.

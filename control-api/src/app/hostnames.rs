@@ -99,6 +99,18 @@ async fn own(
     Ok((found.ok_or(AppError::NotFound("hostname"))?, by))
 }
 
+/// Whether the caller may make a hostname where it acts: judged before what it asks for is looked at.
+///
+/// # Errors
+/// [`AppError::Forbidden`].
+pub fn may_create(principal: &Principal) -> Result<(), AppError> {
+    let judged: Result<Authorized<ManageHostnames>, AppError> = match principal.is_system() {
+        true => principal.may("create"),
+        false => principal.may_in(principal.own_site()?, "create"),
+    };
+    judged.map(drop)
+}
+
 /// Makes a hostname as staff asks for it: the platform's own is verified at once, a customer's once it is proven.
 ///
 /// # Errors

@@ -19,6 +19,12 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// Fewest failures after which a tenant has names locked: what it says holds in its project, for whoever mistypes there.
+const FEWEST: u32 = 3;
+
+/// Longest time for which it has.
+const LONGEST_LOCK: Duration = Duration::from_secs(3600);
+
 /// Longest time that a policy can say: a year, in seconds.
 const MAX_SECS: u64 = 365 * 86_400;
 
@@ -195,11 +201,12 @@ fn judge(policy: &LoginPolicy, floor: &PasswordPolicy, lock: LockPolicy, session
     if policy.require_2fa {
         refuse("/require_2fa", "cannot be held to by this release");
     }
-    if policy.lock_after.is_some_and(|after| after == 0 || after > lock.after) {
-        refuse("/lock_after", "is 0, or more than the platform lets through");
+    if policy.lock_after.is_some_and(|after| after < FEWEST.min(lock.after) || after > lock.after) {
+        refuse("/lock_after", "is less than 3, or more than the platform lets through");
     }
-    if policy.lock_s.is_some_and(|secs| secs < lock.lock_for.as_secs() || secs > 86_400) {
-        refuse("/lock_s", "is shorter than the platform's, or longer than a day");
+    let longest = LONGEST_LOCK.max(lock.lock_for);
+    if policy.lock_s.map(Duration::from_secs).is_some_and(|said| said < lock.lock_for || said > longest) {
+        refuse("/lock_s", "is shorter than the platform's, or longer than an hour");
     }
     for (pointer, secs) in [("/idle_s", policy.idle_s), ("/absolute_s", policy.absolute_s)] {
         if secs.is_some_and(|secs| !(60..=session.as_secs().min(MAX_SECS)).contains(&secs)) {

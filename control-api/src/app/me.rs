@@ -10,7 +10,11 @@ use domain::{
     model::{Session, User, Version},
 };
 use serde_json::json;
-use store::{Commit, Page, StoreError, read::*};
+use store::{
+    Commit, StoreError,
+    list::{Selection, SessionList, Slice},
+    read::*,
+};
 
 use super::{login::event, own_password, users};
 use crate::{
@@ -63,9 +67,13 @@ pub async fn update_me(
 }
 
 /// The caller's open sessions in its tenant.
-pub async fn list_my_sessions(app: &App, principal: &Principal, page: Page) -> Result<Vec<Session>, AppError> {
+pub async fn list_my_sessions(
+    app: &App,
+    principal: &Principal,
+    asked: &Selection<SessionList>,
+) -> Result<Slice<Session>, AppError> {
     let store = app.store.within(site(principal).scope());
-    Ok(store.open_sessions(principal.tenant, principal.user, app.now(), page).await?)
+    Ok(store.list((principal.tenant, principal.user, app.now()), asked).await?)
 }
 
 /// Ends one of the caller's own sessions in its tenant. Anybody else's does not exist.

@@ -5,7 +5,11 @@ use domain::{
     TenantId, UserId,
     model::{Membership, MembershipSource, MembershipStatus},
 };
-use store::{Commit, Page, read::*};
+use store::{
+    Commit,
+    list::{MemberList, Selection, Slice},
+    read::*,
+};
 
 use super::role_bindings;
 use crate::{
@@ -15,16 +19,16 @@ use crate::{
     error::AppError,
 };
 
-/// A page of a tenant's members.
+/// A tenant's members.
 pub async fn list_members(
     app: &App,
     principal: &Principal,
     tenant: TenantId,
-    page: Page,
-) -> Result<Vec<Membership>, AppError> {
+    asked: &Selection<MemberList>,
+) -> Result<Slice<Membership>, AppError> {
     let site = site(app, principal, tenant).await?;
     principal.may_in::<ManageUsers>(site, "list")?;
-    Ok(app.store.within(site.scope()).memberships(tenant, page).await?)
+    Ok(app.store.within(site.scope()).list(tenant, asked).await?)
 }
 
 /// Makes a user of the tenant's project an active member, or leaves one as it is.

@@ -30,6 +30,7 @@ pub mod me;
 pub mod members;
 pub mod menus;
 pub mod my_units;
+pub mod names;
 pub mod navigation;
 pub mod new_tenant;
 pub mod oauth;

@@ -17,13 +17,35 @@ use crate::{
 };
 
 /// Where a permission counts.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Serialize, schemars::JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Eq,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    serde::Deserialize,
+    serde::Serialize,
+    schemars::JsonSchema,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum PermissionContext {
     /// For a tenant's principals.
     Tenant,
     /// For the platform's staff.
     Sys,
+}
+
+impl PermissionContext {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::Sys => "sys",
+        }
+    }
 }
 
 /// Drops every gateway's cached bindings.

@@ -12,8 +12,8 @@ use domain::{
     quota::Span,
 };
 use store::{
-    Commit, Page,
-    list::{CatalogList, ProductList, Selection, Slice},
+    Commit,
+    list::{CatalogList, EntitlementList, ProductList, ProductRequestList, Selection, Slice},
     read::*,
 };
 
@@ -95,15 +95,15 @@ pub async fn list_catalog(
     Ok(app.store.within(site.scope()).list((), asked).await?)
 }
 
-/// A page of a tenant's entitlements, whatever became of them.
+/// A tenant's entitlements, whatever became of them.
 pub async fn list_entitlements(
     app: &App,
     principal: &Principal,
     site: Site,
-    page: Page,
-) -> Result<Vec<Entitlement>, AppError> {
+    asked: &Selection<EntitlementList>,
+) -> Result<Slice<Entitlement>, AppError> {
     principal.may_in::<ManageEntitlements>(site, "list")?;
-    Ok(app.store.within(site.scope()).entitlements(site.tenant, page).await?)
+    Ok(app.store.within(site.scope()).list(site.tenant, asked).await?)
 }
 
 /// The names of the products that a tenant may use now, sorted.
@@ -272,11 +272,10 @@ pub async fn try_product(
 pub async fn list_product_requests(
     app: &App,
     principal: &Principal,
-    tenant: Option<TenantId>,
-    page: Page,
-) -> Result<Vec<ProductRequest>, AppError> {
+    asked: &Selection<ProductRequestList>,
+) -> Result<Slice<ProductRequest>, AppError> {
     principal.may::<ManageProductRequests>("list")?;
-    Ok(app.store.product_requests(tenant, page).await?)
+    Ok(app.store.list((), asked).await?)
 }
 
 /// Says what became of a request. What the tenant gets, [`put_entitlement`] says.

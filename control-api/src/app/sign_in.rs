@@ -168,7 +168,8 @@ pub(super) async fn open(
                 Some(_) => account::if_back(&again),
                 None => account::back(&tx, project, &origin, again).await?,
             };
-            may_sign_in(project, tenant, &again)?;
+            let there = tx.tenant(tenant.id).await?.ok_or(AppError::CredentialsInvalid)?;
+            may_sign_in(project, &there, &again)?;
             // What a program acts as is nobody to sign in as, whatever was put beside it.
             if tx.is_of_machine(user.id).await? {
                 return Err(AppError::CredentialsInvalid);

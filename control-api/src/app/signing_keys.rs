@@ -12,20 +12,25 @@ use domain::{
     snapshot::Algorithm,
 };
 use serde_json::{Value, json};
-use store::{Audited, Commit, Tx, read::*};
+use store::{
+    Audited, Commit, Tx,
+    list::{Selection, SigningKeyList, Slice},
+    read::*,
+};
 
 use super::key_schedule::Policy;
 use crate::{App, caller::Principal, context::new_id, error::AppError, internal::Ticked};
 
-/// All keys of a project.
+/// The keys of a project.
 pub async fn list_signing_keys(
     app: &App,
     principal: &Principal,
     project: ProjectId,
-) -> Result<Vec<SigningKey>, AppError> {
+    asked: &Selection<SigningKeyList>,
+) -> Result<Slice<SigningKey>, AppError> {
     principal.may::<ManageSigningKeys>("list")?;
     app.store.project(project).await?.ok_or(AppError::NotFound("project"))?;
-    Ok(app.store.signing_keys(project).await?)
+    Ok(app.store.list(project, asked).await?)
 }
 
 /// Makes a key, pending: published, so that verifiers know it before it signs.

@@ -6,7 +6,11 @@ use domain::{
     OrgUnitId, UserId,
     model::{UnitMember, UnitRole},
 };
-use store::{Audited, Commit, Page, Tx, read::*};
+use store::{
+    Audited, Commit, Tx,
+    list::{Selection, Slice, UnitMemberList},
+    read::*,
+};
 
 use super::{break_glass, role_bindings::may_give_in_unit};
 use crate::{
@@ -16,19 +20,19 @@ use crate::{
     error::AppError,
 };
 
-/// A page of who is in a unit.
+/// Who is in a unit.
 pub async fn list_unit_members(
     app: &App,
     principal: &Principal,
     site: Site,
-    (unit, page): (OrgUnitId, Page),
-) -> Result<Vec<UnitMember>, AppError> {
+    (unit, asked): (OrgUnitId, &Selection<UnitMemberList>),
+) -> Result<Slice<UnitMember>, AppError> {
     if !principal.reads_unit(unit) {
         principal.may_in::<ManageUnitMembers>(site, "list")?;
     }
     let store = app.store.within(site.scope());
     store.org_unit(site.tenant, unit).await?.ok_or(AppError::NotFound("org-unit"))?;
-    Ok(store.unit_members((site.tenant, unit), page).await?)
+    Ok(store.list((site.tenant, unit), asked).await?)
 }
 
 /// What becomes of who is in the unit already.

@@ -15,8 +15,8 @@ use domain::{
     },
 };
 use store::{
-    Audited, Commit, LoginSubject, Page, StoreError, Tx,
-    list::{Selection, Slice, UserList},
+    Audited, Commit, LoginSubject, StoreError, Tx,
+    list::{Selection, SessionList, Slice, UserList},
     read::*,
 };
 
@@ -492,12 +492,12 @@ pub async fn list_sessions(
     principal: &Principal,
     site: Site,
     id: UserId,
-    page: Page,
-) -> Result<Vec<Session>, AppError> {
+    asked: &Selection<SessionList>,
+) -> Result<Slice<Session>, AppError> {
     principal.may_in::<ManageSessions>(site, "list")?;
     let store = app.store.within(site.scope());
     store.user_of_tenant(site.tenant, id).await?.ok_or(AppError::NotFound("user"))?;
-    Ok(store.open_sessions(site.tenant, id, app.now(), page).await?)
+    Ok(store.list((site.tenant, id, app.now()), asked).await?)
 }
 
 /// Ends one of a user's sessions in a tenant.

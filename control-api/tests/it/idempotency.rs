@@ -190,3 +190,75 @@ async fn what_was_done_and_never_answered_is_not_done_again() {
     })
     .await;
 }
+
+/// A program's key is as good as a person's, and its own.
+#[tokio::test]
+async fn an_event_that_a_program_reports_with_one_key_is_one() {
+    let it = Made::new().await;
+    let program = async |name: &str| {
+        let key = json!({ "name": name, "scopes": ["tenant:audit:create"] });
+        let made = post("/v1/api-keys", &key).bearer(&it.ada).send(&it.world.admin).await.expect(201);
+        (made.id(), made.text("secret"))
+    };
+    let ((id, one), (_, other)) = (program("one").await, program("other").await);
+    let event =
+        |action: &str| json!({ "action": action, "crud": "u", "group": { "id": "eu" }, "actor": { "id": "emp-7" } });
+    let report = async |bearer: &str, action: &str| {
+        let call = post("/v1/audit", &event(action)).bearer(bearer).header("idempotency-key", "k1");
+        call.send(&it.world.admin).await
+    };
+    let first = report(&one, "order.approved").await.expect(201);
+    let again = report(&one, "order.approved").await.expect(201);
+    assert_eq!((again.id(), &again.headers["idempotency-replayed"]), (first.id(), &"true".parse().unwrap()));
+    report(&one, "order.declined").await.refused(422, "idempotency_key_reused");
+    for bearer in [&other, &it.ada] {
+        assert_ne!(report(bearer, "order.approved").await.expect(201).id(), first.id(), "it is each one's own");
+    }
+    while it.world.app.store.chain_audit(100).await.unwrap() > 0 {}
+    let trail = get("/v1/audit?action=order.approved").bearer(&it.ada).send(&it.world.admin).await.expect(200);
+    assert_eq!(trail.body["items"].as_array().unwrap().len(), 3);
+    let path = format!("/v1/api-keys/{id}");
+    call("DELETE", &path).bearer(&it.ada).send(&it.world.admin).await.expect(204);
+    let refused = report(&one, "order.approved").await;
+    assert_eq!(refused.status, 401, "{refused:?}");
+    assert!(!refused.body.to_string().contains(&first.id()));
+}
+
+/// Of one principal so many keys are kept and so many bytes, whatever it asks; of others none the less.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_of_one_principal_is_bounded() {
+    on_postgres_beside(|world, client| async move {
+        let staff = world.staff().await;
+        let create = async |code: &str, key: &str| {
+            let body = json!({ "code": code, "name": code });
+            post("/v1/customers", &body).bearer(&staff).header("idempotency-key", key).send(&world.admin).await
+        };
+        let made = create("first", "k1").await.expect(201);
+        let fill = "INSERT INTO idempotency_keys (principal, path, key, body_hash, status, response_enc, at)
+                    SELECT principal, path, 'more-' || n, body_hash, status, response_enc, at
+                    FROM idempotency_keys, generate_series(2, 10000) AS n WHERE key = 'k1'";
+        assert_eq!(client.execute(fill, &[]).await.unwrap(), 9_999);
+        create("second", "k2").await.refused(409, "idempotency_keys_exhausted");
+        assert_eq!(create("first", "k1").await.expect(201).id(), made.id(), "what is kept is answered");
+        let body = json!({ "code": "second", "name": "second" });
+        post("/v1/customers", &body).bearer(&staff).send(&world.admin).await.expect(201);
+        client.execute("DELETE FROM idempotency_keys WHERE key LIKE 'more-%'", &[]).await.unwrap();
+
+        let large = "INSERT INTO idempotency_keys (principal, path, key, body_hash, status, response_enc, at)
+                     SELECT principal, path, 'large', body_hash, status, decode(repeat('00', 8388608), 'hex'), at
+                     FROM idempotency_keys WHERE key = 'k1'";
+        client.execute(large, &[]).await.unwrap();
+        let third = create("third", "k3").await.expect(201);
+        let again = create("third", "k3").await.refused(409, "shown_once");
+        assert!(again.text("detail").contains(&third.id()), "it says where: {again:?}");
+        let tenant = world.tenant(&staff, "acme").await;
+        world.user(&staff, &tenant, "ada", &["owner"]).await;
+        let ada = world.login("acme", "ada").await;
+        let role = json!({ "name": "clerk", "permissions": ["orders:order:list"] });
+        for _ in 0..2 {
+            let call = post("/v1/roles", &role).bearer(&ada).header("idempotency-key", "k1");
+            call.send(&world.admin).await.expect(201);
+        }
+    })
+    .await;
+}

@@ -102,3 +102,113 @@ async fn hostnames_of_others_are_found_by_no_filter() {
     let both = both.send(&world.admin).await.expect(200);
     assert!(both.body["items"].as_array().unwrap().len() >= 2);
 }
+
+/// What is listed since lists are filtered and sorted alike, by what only fits one of two.
+#[tokio::test]
+async fn every_list_of_a_tenants_is_filtered_and_sorted() {
+    let world = World::new().await;
+    let staff = world.staff().await;
+    let tenant = world.tenant(&staff, "acme").await;
+    world.user(&staff, &tenant, "ada", &["owner"]).await;
+    let mia = world.user(&staff, &tenant, "mia", &["member"]).await;
+    let ada = world.login("acme", "ada").await;
+    for path in ["stock", "orders"] {
+        let product = json!({ "key": path, "name": path, "requestable": true });
+        post("/v1/products", &product).bearer(&staff).send(&world.admin).await.expect(201);
+        let given = json!({ "tenant_id": tenant, "product": path, "source": "sale" });
+        call("PUT", "/v1/entitlements").json(&given).bearer(&staff).send(&world.admin).await.expect(200);
+    }
+    for domain in ["b-mail.example", "a-mail.example"] {
+        let claim = post(&format!("/v1/tenants/{tenant}/domains"), &json!({ "domain": domain }));
+        claim.bearer(&ada).send(&world.admin).await.expect(201);
+    }
+    let group = json!({ "name": "night shift" });
+    let group = post("/v1/groups", &group).bearer(&ada).send(&world.admin).await.expect(201).id();
+    let members = format!("/v1/groups/{group}/members");
+    post(&members, &json!({ "user_id": mia })).bearer(&ada).send(&world.admin).await.expect(201);
+    world.clock.advance(std::time::Duration::from_secs(60));
+    world.login("acme", "ada").await;
+    let list = async |bearer: &str, path: &str, member: &str| -> Vec<Value> {
+        let answer = get(path).bearer(bearer).send(&world.admin).await.expect(200);
+        answer.body["items"].as_array().unwrap().iter().map(|it| it[member].clone()).collect()
+    };
+    let domains = format!("/v1/tenants/{tenant}/domains");
+    let of_tenant = format!("/v1/tenants/{tenant}/members");
+    for (bearer, path, member, found) in [
+        (&ada, "/v1/entitlements?product=stock", "product", vec![json!("stock")]),
+        (&ada, "/v1/entitlements?sort=product", "product", vec![json!("orders"), json!("stock")]),
+        (&ada, "/v1/entitlements?revoked=true", "product", vec![]),
+        (&ada, &format!("{domains}?sort=-domain"), "domain", vec![json!("b-mail.example"), json!("a-mail.example")]),
+        (&ada, &format!("{domains}?search=B-"), "domain", vec![json!("b-mail.example")]),
+        (&ada, &format!("{domains}?state=verified"), "domain", vec![]),
+        (&ada, &format!("{members}?user_id={mia}"), "user_id", vec![json!(mia)]),
+        (&ada, &format!("{members}?search=nobody"), "user_id", vec![]),
+        (&staff, &format!("{of_tenant}?search=MIA"), "user_id", vec![json!(mia)]),
+        (&staff, &format!("{of_tenant}?status=inactive"), "user_id", vec![]),
+        (&staff, "/v1/catalog/requests?status=open", "product", vec![]),
+        (&staff, "/v1/certificates?source=upload", "id", vec![]),
+    ] {
+        assert_eq!(list(bearer, path, member).await, found, "{path}");
+    }
+    let sessions = list(&ada, "/v1/me/sessions?sort=created_at", "auth_time").await;
+    let mut backwards = list(&ada, "/v1/me/sessions?sort=-created_at", "auth_time").await;
+    assert_eq!(sessions.len(), 2);
+    assert_ne!(sessions, backwards);
+    backwards.reverse();
+    assert_eq!(sessions, backwards);
+    assert_eq!(list(&ada, "/v1/me/sessions?method=magic_link", "id").await, Vec::<Value>::new());
+    // Another tenant's request is not found by its name, nor is a filter of another's taken for one's own.
+    let theirs = get(&format!("/v1/entitlements?tenant_id={}", uuid::Uuid::from_u128(7))).bearer(&ada);
+    theirs.send(&world.admin).await.refused(404, "not_found");
+}
+
+/// Who asks as before gets the first page, and where the next begins.
+#[tokio::test]
+async fn permissions_resources_and_signing_keys_come_in_pages() {
+    let world = World::new().await;
+    let staff = world.staff().await;
+    let tenant = world.tenant(&staff, "acme").await;
+    let read = get(&format!("/v1/tenants/{tenant}")).bearer(&staff).send(&world.admin).await.expect(200);
+    let project = read.text("project_id");
+    let keys = post("/v1/signing-keys", &json!({ "project_id": project }));
+    keys.bearer(&staff).send(&world.admin).await.expect(201);
+    for (path, name) in [
+        (format!("/v1/permissions?tenant_id={tenant}&sort=-name"), "code"),
+        (format!("/v1/permissions?tenant_id={tenant}"), "code"),
+        (format!("/v1/resources?tenant_id={tenant}"), "resource"),
+        (format!("/v1/signing-keys?project_id={project}"), "kid"),
+    ] {
+        let page =
+            async |more: &str| get(&format!("{path}{more}")).bearer(&staff).send(&world.admin).await.expect(200).body;
+        let whole = page("&limit=500").await;
+        assert_eq!(whole["next_cursor"], Value::Null, "{path}");
+        let whole = whole["items"].as_array().unwrap().clone();
+        let first = page("").await;
+        assert_eq!(first["items"].as_array().unwrap()[..], whole[..whole.len().min(50)], "{path}");
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let next = page(&format!("&limit=1{cursor}")).await;
+            seen.extend(next["items"].as_array().unwrap().clone());
+            match next["next_cursor"].as_str() {
+                Some(place) => cursor = format!("&cursor={place}"),
+                None => break,
+            }
+            assert!(seen.len() <= whole.len(), "{path} does not end");
+        }
+        assert_eq!(seen, whole, "{path}");
+        assert!(whole.len() > 1, "{path}: {whole:?}");
+        let mut names: Vec<&str> = whole.iter().map(|it| it[name].as_str().unwrap()).collect();
+        if path.contains("-name") {
+            names.reverse();
+        }
+        assert!(name == "kid" || names.is_sorted(), "{path}: {names:?}");
+    }
+    let found = get(&format!("/v1/permissions?tenant_id={tenant}&search=TENANT:USER:LI&context=tenant"));
+    let found = found.bearer(&staff).send(&world.admin).await.expect(200);
+    assert_eq!(found.body["items"], json!([{ "code": "tenant:user:list", "context": "tenant" }]));
+    for wrong in ["limit=0", "sort=code", "cursor=%21", "search=", "context=all"] {
+        let answer = get(&format!("/v1/resources?tenant_id={tenant}&{wrong}")).bearer(&staff).send(&world.admin).await;
+        let answer = answer.refused(400, "parameter_invalid");
+        assert_eq!(answer.body["errors"][0]["pointer"], format!("?{}", wrong.split('=').next().unwrap()), "{answer:?}");
+    }
+}

@@ -101,7 +101,7 @@ impl Acme {
         post(path, &json!({ "password": password })).bearer(token).send(&self.world.admin).await
     }
 
-    pub(crate) async fn events(&self) -> Vec<String> {
+    async fn events(&self) -> Vec<String> {
         let path = format!("/v1/audit?tenant_id={}&limit=500", self.tenant);
         let trail = get(&path).bearer(&self.staff).send(&self.world.admin).await.expect(200);
         texts_of(&trail.body["items"], "action")

@@ -15,7 +15,10 @@ use domain::{
 };
 use link::log::NoCarrier;
 use serde_json::json;
-use store::read::*;
+use store::{
+    list::{Selection, SigningKeyList},
+    read::*,
+};
 use testkit::{FixedClock, TestKey};
 
 use crate::support::{World, on_postgres, post};
@@ -30,7 +33,8 @@ fn config() -> Config {
 
 /// The keys of the shared project's tokens, oldest first.
 async fn keys(app: &App) -> Vec<(SigningKeyId, KeyState)> {
-    let all = app.store.signing_keys(cloud(app).await).await.unwrap();
+    let oldest_first = Selection::<SigningKeyList>::read([("sort", "created_at")]).unwrap();
+    let all = app.store.list(cloud(app).await, &oldest_first).await.unwrap().rows;
     all.into_iter().map(|key| (key.kid, key.state)).collect()
 }
 

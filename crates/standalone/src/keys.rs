@@ -55,10 +55,9 @@ pub async fn run(keys: Keys, clock: &dyn Clock) -> anyhow::Result<String> {
         Keys::List(list) => {
             let admin = list.admin.sign_in(clock).await?;
             let project = resources::project(&admin, &list.project).await?;
-            let path = format!("/v1/signing-keys?project_id={project}");
-            let found: Value = answer(admin.ask(Method::GET, &path), "keys").await?;
-            let lines = items(&found).map(ToString::to_string);
-            Ok(lines.collect::<Vec<_>>().join("\n"))
+            let path = format!("/v1/signing-keys?project_id={project}&sort=created_at");
+            let found = resources::all(&admin, "keys", &path).await?;
+            Ok(found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         }
         Keys::Rotate(rotate) => {
             let admin = rotate.admin.sign_in(clock).await?;
@@ -72,8 +71,4 @@ pub async fn run(keys: Keys, clock: &dyn Clock) -> anyhow::Result<String> {
             Ok(made.to_string())
         }
     }
-}
-
-fn items(list: &Value) -> impl Iterator<Item = &Value> {
-    list.get("items").and_then(Value::as_array).into_iter().flatten()
 }

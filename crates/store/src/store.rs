@@ -91,7 +91,7 @@ impl Store {
             0 => {}
             sealed => tracing::warn!(audit.chains = sealed, "heads of audit chains of an older release were sealed"),
         }
-        self.fold_names().await
+        self.end_sealing().await
     }
 
     /// The schema's version; 0 for an empty database.

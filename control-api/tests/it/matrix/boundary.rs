@@ -1,10 +1,11 @@
 //! M1: a tenant's administrator asks every operation about another tenant's things, by each of their ids, in path, query
-//! and body. The answer is that there are none, or that it is not allowed, and the same as for an id that nobody has;
-//! and nothing of the other tenant has changed.
+//! and body: by token on this machine and through the edge, and by API key. The answer is that there are none, or that it is
+//! not allowed, and the same as for an id that nobody has; it names nothing of the other tenant's, whatever its status; and
+//! nothing of the other tenant has changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use super::{
@@ -12,10 +13,37 @@ use super::{
     operations::{Operation, all},
     tenant::{Ids, populated},
 };
-use crate::support::{Answer, World, call, on_postgres_beside};
+use crate::support::{Answer, Call, World, call, on_postgres_beside, post};
 
 /// What there is for all tenants: a product in the catalog is nobody's, and its name may hold a slug.
 const OF_ALL: [&str; 2] = ["product", "slug"];
+
+/// What is called something that only the other tenant knows, as it would stand in an answer.
+const NAMES: [&str; 10] = [
+    "\"gus\"",
+    "gus-2",
+    "gus-3",
+    "gus@",
+    "@globex.example",
+    "globex.localhost",
+    "globex-up",
+    "globex-svc",
+    "globex-mail",
+    "id.globex",
+];
+
+/// How somebody of `acme` asks.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Door {
+    /// An owner by token, on this machine.
+    Admin,
+    /// The same through the edge, at the tenant's own hostname.
+    Public,
+    /// A program with an API key, through the edge.
+    Key,
+}
+
+const DOORS: [Door; 3] = [Door::Admin, Door::Public, Door::Key];
 
 /// Both tenants, each with one of everything.
 struct Two {
@@ -26,6 +54,8 @@ struct Two {
     nobody: Ids,
     /// An owner of `acme`.
     ada: String,
+    /// An API key of hers, good for all that takes one.
+    key: String,
 }
 
 impl Two {
@@ -39,11 +69,33 @@ impl Two {
             *id = if is_uuid { uuid::Uuid::from_u128(0xabc_0000 + place as u128).to_string() } else { "nobody".into() };
         }
         let ada = world.login("acme", "ada").await;
-        Self { world, acme, globex, nobody, ada }
+        let key = json!({ "name": "program", "scopes": ["tenant:audit:create"] });
+        let key = post("/v1/api-keys", &key).bearer(&ada).send(&world.admin).await.expect(201).text("secret");
+        Self { world, acme, globex, nobody, ada, key }
     }
 
-    async fn ask(&self, operation: &Operation, target: &str, body: Option<&Value>) -> Answer {
-        operation.request(target, body).bearer(&self.ada).send(&self.world.admin).await
+    async fn ask(&self, door: Door, operation: &Operation, target: &str, body: Option<&Value>) -> Answer {
+        let request = operation.request(target, body);
+        match door {
+            Door::Admin => request.bearer(&self.ada).send(&self.world.admin).await,
+            Door::Public => {
+                self.through_edge(request.bearer(&self.ada), (operation, target), ("acme", &self.acme)).await
+            }
+            Door::Key => self.through_edge(request.bearer(&self.key), (operation, target), ("acme", &self.acme)).await,
+        }
+    }
+
+    /// Sends a request as the edge would that decided it for a tenant, at its hostname.
+    async fn through_edge(
+        &self,
+        request: Call,
+        (operation, target): (&Operation, &str),
+        (slug, of): (&str, &Ids),
+    ) -> Answer {
+        let path = target.split('?').next().unwrap();
+        let host = format!("{slug}.localhost");
+        let assertion = self.world.assertion(&operation.method, path, &host, Some(&of["tenant"])).await;
+        request.header("x-md-global-assertion", &assertion).send(&self.world.public).await
     }
 
     /// An answer without what is new in each, and without the id that was asked about.
@@ -62,12 +114,16 @@ impl Two {
         theirs.status.as_u16()
     }
 
-    /// Whether an answer names anything that is the other tenant's.
+    /// Whether an answer, whatever it is, names anything that is the other tenant's but what was `asked` about.
     fn shows_none(&self, name: &str, asked: &str, answer: &Answer) {
-        let text = answer.body.to_string();
+        let headers = answer.headers.values().filter_map(|value| value.to_str().ok());
+        let text = headers.chain([answer.body.to_string().as_str()]).collect::<Vec<_>>().join("\n");
         let theirs = self.globex.iter().filter(|(kind, id)| id.as_str() != asked && !OF_ALL.contains(*kind));
         for (kind, id) in theirs {
-            assert!(!answer.status.is_success() || !text.contains(id.as_str()), "{name} shows a {kind}: {text}");
+            assert!(!text.contains(id.as_str()), "{name} shows a {kind}: {text}");
+        }
+        for theirs in NAMES {
+            assert!(!text.contains(theirs), "{name} shows what is called {theirs}: {text}");
         }
     }
 }
@@ -114,38 +170,73 @@ async fn m1_no_operation_reaches_another_tenant_by_any_of_its_ids() {
         assert!(before.len() > 60, "{} rows are looked at", before.len());
         let mut found = BTreeMap::new();
         for operation in all() {
-            let answers = Answers {
-                path: by_path(&two, &operation).await,
-                query: by_query(&two, &operation).await,
-                body: by_body(&two, &operation).await,
-            };
+            for door in DOORS {
+                let answers = Answers {
+                    path: by_path(&two, door, &operation).await,
+                    query: by_query(&two, door, &operation).await,
+                    body: by_body(&two, door, &operation).await,
+                };
+                found.insert((operation.name(), door), answers);
+            }
             let after = dump(&client, &two.globex, &two.acme).await;
             let changed: Vec<&String> = before.symmetric_difference(&after).collect();
             assert!(changed.is_empty(), "{} changed {changed:#?}", operation.name());
-            found.insert(operation.name(), answers);
         }
         golden("cross-tenant.txt", &report(&found));
     })
     .await;
 }
 
-/// Each foreign id in each place of the path, own ones in the others.
-async fn by_path(two: &Two, operation: &Operation) -> BTreeSet<u16> {
+/// A token or key of one tenant, shown at another's hostname, with ids of either: it is not known there.
+#[tokio::test(flavor = "multi_thread")]
+async fn m1_no_credential_of_one_tenant_is_good_at_anothers_hostname() {
+    on_postgres_beside(|world, client| async move {
+        let two = Two::of(world).await;
+        let before = dump(&client, &two.globex, &two.acme).await;
+        for operation in all() {
+            for (credential, ids) in [(&two.ada, &two.globex), (&two.ada, &two.acme), (&two.key, &two.globex)] {
+                let (target, body) = (operation.within(ids), operation.body(ids));
+                let request = operation.request(&target, body.as_ref()).bearer(credential);
+                let answer = two.through_edge(request, (&operation, &target), ("globex", &two.globex)).await;
+                let refused = matches!(
+                    (answer.status.as_u16(), answer.code()),
+                    (401 | 403, _) | (404 | 405, "route_not_found" | "method_not_allowed")
+                );
+                assert!(refused, "{}: {answer:?}", operation.name());
+                two.shows_none(&operation.name(), "", &answer);
+            }
+        }
+        let after = dump(&client, &two.globex, &two.acme).await;
+        let changed: Vec<&String> = before.symmetric_difference(&after).collect();
+        assert!(changed.is_empty(), "{changed:#?}");
+    })
+    .await;
+}
+
+/// Whether a status says that there is nothing, or that it is not allowed. Most operations take no API key at all.
+fn is_refusal(door: Door, status: u16) -> bool {
+    // What is not served through the edge may share its path with what is.
+    matches!((door, status), (_, 403 | 404) | (Door::Public | Door::Key, 405) | (Door::Key, 401))
+}
+
+/// Each foreign id in each place of the path, own ones in the others; on this machine also ids of other kinds than the place's.
+async fn by_path(two: &Two, door: Door, operation: &Operation) -> BTreeSet<u16> {
     let (places, mut statuses) = (operation.places(), BTreeSet::new());
     let body = operation.body(&two.acme);
     for place in 0..places.len() {
-        for kind in two.globex.keys() {
+        for kind in two.globex.keys().filter(|kind| door == Door::Admin || **kind == places[place]) {
             let with = |ids: &Ids| {
                 let mut all: Vec<&str> = places.iter().map(|kind| two.acme[kind].as_str()).collect();
                 let id = ids[kind].clone();
                 all[place] = &id;
                 operation.at(&all)
             };
-            let theirs = two.ask(operation, &with(&two.globex), body.as_ref()).await;
+            let theirs = two.ask(door, operation, &with(&two.globex), body.as_ref()).await;
             let status = theirs.status.as_u16();
-            assert!(matches!(status, 403 | 404), "{} at a {kind}: {theirs:?}", operation.name());
+            assert!(is_refusal(door, status), "{door:?} {} at a {kind}: {theirs:?}", operation.name());
+            two.shows_none(&operation.name(), &two.globex[kind], &theirs);
             if *kind == places[place] {
-                let nowhere = two.ask(operation, &with(&two.nobody), body.as_ref()).await;
+                let nowhere = two.ask(door, operation, &with(&two.nobody), body.as_ref()).await;
                 two.same(&operation.name(), kind, &theirs, &nowhere);
             }
             statuses.insert(status);
@@ -155,17 +246,17 @@ async fn by_path(two: &Two, operation: &Operation) -> BTreeSet<u16> {
 }
 
 /// Each foreign id as the query parameter that takes one. A filter that finds nothing is an answer.
-async fn by_query(two: &Two, operation: &Operation) -> BTreeSet<u16> {
+async fn by_query(two: &Two, door: Door, operation: &Operation) -> BTreeSet<u16> {
     let mut statuses = BTreeSet::new();
     let body = operation.body(&two.acme);
     for name in &operation.query {
         let Some(kind) = kind_of(name, &two.globex) else { continue };
         let with = |ids: &Ids| format!("{}?{name}={}", operation.within(&two.acme), ids[kind]);
-        let theirs = two.ask(operation, &with(&two.globex), body.as_ref()).await;
-        let nowhere = two.ask(operation, &with(&two.nobody), body.as_ref()).await;
+        let theirs = two.ask(door, operation, &with(&two.globex), body.as_ref()).await;
+        let nowhere = two.ask(door, operation, &with(&two.nobody), body.as_ref()).await;
         two.shows_none(&operation.name(), &two.globex[kind], &theirs);
         let status = two.same(&operation.name(), kind, &theirs, &nowhere);
-        assert!(name != "tenant_id" || matches!(status, 403 | 404), "{}: {theirs:?}", operation.name());
+        assert!(name != "tenant_id" || is_refusal(door, status), "{door:?} {}: {theirs:?}", operation.name());
         assert!(status < 500 && (operation.method == "GET" || status >= 400), "{}: {theirs:?}", operation.name());
         statuses.insert(status);
     }
@@ -173,7 +264,7 @@ async fn by_query(two: &Two, operation: &Operation) -> BTreeSet<u16> {
 }
 
 /// Each foreign id in a body that would do with own ones.
-async fn by_body(two: &Two, operation: &Operation) -> BTreeSet<u16> {
+async fn by_body(two: &Two, door: Door, operation: &Operation) -> BTreeSet<u16> {
     let mut statuses = BTreeSet::new();
     let Some(body) = operation.body(&two.acme) else { return statuses };
     let target = operation.within(&two.acme);
@@ -183,11 +274,13 @@ async fn by_body(two: &Two, operation: &Operation) -> BTreeSet<u16> {
         if theirs == body {
             continue;
         }
-        let answer = two.ask(operation, &target, Some(&theirs)).await;
-        let nowhere = two.ask(operation, &target, Some(&with(&two.nobody))).await;
-        two.shows_none(&operation.name(), "", &answer);
+        let answer = two.ask(door, operation, &target, Some(&theirs)).await;
+        let nowhere = two.ask(door, operation, &target, Some(&with(&two.nobody))).await;
+        // A problem may repeat what was asked.
+        let asked = if answer.status.is_success() { "" } else { &two.globex[kind] };
+        two.shows_none(&operation.name(), asked, &answer);
         let status = two.same(&operation.name(), kind, &answer, &nowhere);
-        assert!((400..500).contains(&status), "{} with a {kind}: {answer:?}", operation.name());
+        assert!((400..500).contains(&status), "{door:?} {} with a {kind}: {answer:?}", operation.name());
         statuses.insert(status);
     }
     statuses
@@ -214,19 +307,23 @@ fn replaced(value: &Value, from: &str, to: &str) -> Value {
     }
 }
 
-fn report(found: &BTreeMap<String, Answers>) -> String {
+fn report(found: &BTreeMap<(String, Door), Answers>) -> String {
     let mut text = String::from(
         "# What the owner of one tenant is answered who asks about another's things: by each of their ids in each place of\n\
          # the path, in the query and in the body. The same is answered to ids that nobody has, and in no case anything\n\
-         # of the other tenant changed. A 200 by query is a filter that found nothing.\n",
+         # of the other tenant changed or is named. A 200 by query is a filter that found nothing. `Admin` is by token on\n\
+         # this machine, `Public` the same through the edge, `Key` an API key through the edge.\n",
     );
     let list = |statuses: &BTreeSet<u16>| {
         let all: Vec<String> = statuses.iter().map(u16::to_string).collect();
         if all.is_empty() { "-".to_owned() } else { all.join(",") }
     };
-    for (name, answers) in found {
+    for ((name, door), answers) in found {
         let (path, query, body) = (list(&answers.path), list(&answers.query), list(&answers.body));
-        text.push_str(&format!("{name:<60} path {path:<8} query {query:<12} body {body}\n"));
+        if [&path, &query, &body].into_iter().any(|it| it != "-") {
+            let door = format!("{door:?}");
+            text.push_str(&format!("{name:<60} {door:<6} path {path:<8} query {query:<12} body {body}\n"));
+        }
     }
     text
 }

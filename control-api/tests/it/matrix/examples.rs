@@ -45,7 +45,7 @@ fn by_hand(operation: &str, ids: &Ids) -> Option<Value> {
         "PUT /v1/me/default-org-unit" => json!({ "ou_id": ids["org_unit"] }),
         "PUT /v1/me/preferences" => json!({ "values": { "theme": "dark" } }),
         "POST /v1/menus" => json!({ "key": "other", "title": "Other", "order": 2 }),
-        "PUT /v1/menus/{id}" => json!({ "key": "orders", "title": "Other", "order": 2 }),
+        "PUT /v1/menus/{id}" => json!({ "key": "orders", "title": "Other", "path": "/orders", "order": 2 }),
         "POST /api/v1/tenant/auth/favorite" => json!({ "menu_key": "orders", "favorite": true }),
         "POST /api/v1/tenant/users" | "POST /v1/tenants/{id}/users" => {
             json!({ "username": operation.len().to_string() + "-other", "role_ids": [ids["role"]] })

@@ -39,7 +39,7 @@ const KINDS: [(&str, &str); 32] = [
     ("invitations", "invitation"),
     ("issuers", "issuer"),
     ("machine-clients", "machine_client"),
-    ("members", "user"),
+    ("members", "member"),
     ("menus", "menu"),
     ("org-units", "org_unit"),
     ("products", "product"),
@@ -71,10 +71,13 @@ pub(super) fn all() -> Vec<Operation> {
     let rank = |it: &Operation| match it.method.as_str() {
         "GET" => 0,
         // What ends the caller's own session comes after all else.
-        _ if it.path.contains("/auth/logout") || it.path.ends_with("/sign-out-everywhere") => 4,
-        "DELETE" => 3,
-        _ if it.path.contains("/auth/") || it.path.starts_with("/v1/me/") => 2,
-        _ => 1,
+        _ if it.path.contains("/auth/logout") || it.path.ends_with("/sign-out-everywhere") => 6,
+        // One of somebody's sessions before all of them, and what is given to somebody before them.
+        "DELETE" if it.path.ends_with("/sessions/{sid}") => 1,
+        "DELETE" if it.path.contains("-bindings/") => 4,
+        "DELETE" => 5,
+        _ if it.path.contains("/auth/") || it.path.starts_with("/v1/me/") => 3,
+        _ => 2,
     };
     // Of deletions, those of parts before those of the whole.
     let depth = |it: &Operation| if it.method == "DELETE" { usize::MAX - it.path.matches('/').count() } else { 0 };

@@ -40,10 +40,11 @@ pub(super) async fn populated(world: &World, staff: &str, slug: &'static str, ow
     world.user(staff, &tenant, owner, &["owner"]).await;
     let second = format!("{owner}-2");
     let user = world.user(staff, &tenant, &second, &["member"]).await;
+    let member = world.user(staff, &tenant, &format!("{owner}-3"), &["member"]).await;
     let mine = Maker { world, token: world.login(slug, owner).await };
     world.login(slug, &second).await;
     let staff = Maker { world, token: staff.to_owned() };
-    let mut ids = BTreeMap::from([("tenant", tenant), ("user", user), ("slug", slug.to_owned())]);
+    let mut ids = BTreeMap::from([("tenant", tenant), ("user", user), ("member", member), ("slug", slug.to_owned())]);
     platform(&staff, slug, &mut ids).await;
     own(&mine, slug, &mut ids).await;
     requested(&staff, &mine, slug, &mut ids).await;
@@ -87,22 +88,27 @@ async fn platform(staff: &Maker<'_>, slug: &str, ids: &mut Ids) {
 
 /// What an owner makes.
 async fn own(mine: &Maker<'_>, slug: &str, ids: &mut Ids) {
-    let (tenant, user) = (ids["tenant"].clone(), ids["user"].clone());
+    let (tenant, user, among) = (ids["tenant"].clone(), ids["user"].clone(), ids["member"].clone());
     let role = json!({ "name": "clerk", "permissions": ["orders:order:list"] });
     ids.insert("role", mine.make("/v1/roles", role).await);
     let binding = json!({ "role_id": ids["role"], "user_id": user });
     ids.insert("role_binding", mine.make("/v1/role-bindings", binding).await);
-    ids.insert("menu", mine.make("/v1/menus", json!({ "key": "orders", "title": "Orders", "order": 1 })).await);
+    ids.insert(
+        "menu",
+        mine.make("/v1/menus", json!({ "key": "orders", "title": "Orders", "path": "/orders", "order": 1 })).await,
+    );
     ids.insert("api_key", mine.make("/v1/api-keys", json!({ "name": "k", "scopes": [] })).await);
     let hook = json!({ "url": "https://example.com/x", "events": ["*"] });
     ids.insert("webhook", mine.make("/v1/webhooks", hook).await);
     ids.insert("org_unit", mine.make("/v1/org-units", json!({ "name": "north" })).await);
-    let member = json!({ "user_id": user, "role": "ou_default" });
     let path = format!("/v1/org-units/{}/members", ids["org_unit"]);
-    post(&path, &member).bearer(&mine.token).send(&mine.world.admin).await.expect(201);
+    for who in [&user, &among] {
+        let member = json!({ "user_id": who, "role": "ou_default" });
+        post(&path, &member).bearer(&mine.token).send(&mine.world.admin).await.expect(201);
+    }
     ids.insert("group", mine.make("/v1/groups", json!({ "name": "night shift" })).await);
     let path = format!("/v1/groups/{}/members", ids["group"]);
-    post(&path, &json!({ "user_id": user })).bearer(&mine.token).send(&mine.world.admin).await.expect(201);
+    post(&path, &json!({ "user_id": among })).bearer(&mine.token).send(&mine.world.admin).await.expect(201);
     let path = format!("/v1/tenants/{tenant}/invitations");
     ids.insert("invitation", mine.make(&path, json!({ "email": format!("new@{slug}.example") })).await);
     let path = format!("/v1/tenants/{tenant}/domains");

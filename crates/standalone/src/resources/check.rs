@@ -7,10 +7,7 @@ use clap::{Args, Subcommand};
 use domain::{Clock, HumanDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{
-    pages::Pages,
-    print::{Output, Printer},
-};
+use super::print::{Output, Printer};
 use crate::admin::{Connection, SignedIn};
 
 const COLUMNS: &[&str] = &["severity", "finding", "subject", "detail"];
@@ -96,7 +93,7 @@ pub async fn routes(Routes::Lint(it): Routes, clock: &dyn Clock) -> anyhow::Resu
 }
 
 async fn list(session: &SignedIn, path: &str) -> anyhow::Result<Vec<Value>> {
-    Pages::all(session, path.trim_start_matches("/v1/"), path).rest().await
+    super::all(session, path.trim_start_matches("/v1/"), path).await
 }
 
 fn print(findings: &[Finding], output: Output) -> anyhow::Result<()> {

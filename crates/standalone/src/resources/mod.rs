@@ -21,11 +21,22 @@ pub(crate) use self::names::{project, tenant};
 
 use clap::ArgMatches;
 use domain::Clock;
+use serde_json::Value;
 
 use self::{
     catalog::operation,
+    pages::Pages,
     table::{OTHERS, TABLE},
 };
+use crate::admin::SignedIn;
+
+/// All of a list at a path, filters included.
+///
+/// # Errors
+/// What the control API answers.
+pub(crate) async fn all(session: &SignedIn, what: &str, path: &str) -> anyhow::Result<Vec<Value>> {
+    Pages::all(session, what, path).rest().await
+}
 
 /// A verb of a resource, as it was typed.
 pub struct Asked<'a> {

@@ -78,7 +78,8 @@ impl Listing for ApiKeyList {
     const FILTERS: &'static [Filter] = &[
         Filter::search(
             "Whose name or prefix holds this, in any case.",
-            "(LOWER(prefix) LIKE ? ESCAPE '!' OR name_fold LIKE ? ESCAPE '!')",
+            "(LOWER(prefix) LIKE ? ESCAPE '!' OR name_fold LIKE ? ESCAPE '!'
+                 OR name_fold = '' AND LOWER(name) LIKE ? ESCAPE '!')",
         ),
         Filter::new("owner_id", "Of this user.", Takes::Id, "owner_id = ?"),
         Filter::new(

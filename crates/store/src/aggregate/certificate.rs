@@ -6,7 +6,10 @@ use domain::{
     model::{Certificate, NewCertificate},
 };
 
-use super::{needed, one, page::Page, scope_of, within};
+use super::{
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    needed, one, scope_of, within,
+};
 use crate::{
     StoreError, Tx, Unaudited, View,
     log::publish::{self, Effect},
@@ -48,6 +51,32 @@ pub(crate) async fn key(view: &View, id: CertificateId) -> Result<Secret<String>
     String::from_utf8(plain.expose().clone()).map(Secret::new).map_err(|_| StoreError::corrupt("key_enc", "not UTF-8"))
 }
 
+/// The list of certificates.
+#[derive(Debug)]
+pub enum CertificateList {}
+
+impl Listing for CertificateList {
+    type Item = Certificate;
+    type Of = ();
+    const FILTERS: &'static [Filter] = &[
+        Filter::search("For a name that holds this, in any case.", "CAST(names AS TEXT) LIKE ? ESCAPE '!'"),
+        Filter::new("project_id", "Of this project.", Takes::Id, "project_id = ?"),
+        Filter::new("source", "From there.", Takes::Word(&["upload", "acme", "development"]), "source = ?"),
+        Filter::new("fingerprint", "Whose leaf has this fingerprint.", Takes::Text, "fingerprint = ?"),
+        Filter::new("expires_until", "That expire before this instant.", Takes::Time, "not_after < ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] =
+        &[Sortable::time("not_after", "not_after"), Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("{SELECT} WHERE TRUE")
+    }
+    fn item(row: &Cells<'_>) -> Result<Certificate, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of certificates.
 pub trait Certificates: Reader {
     /// The certificate of this id.
@@ -63,14 +92,6 @@ pub trait Certificates: Reader {
         async move {
             let sql = format!("{SELECT} WHERE fingerprint = $1 ORDER BY id DESC LIMIT 1");
             self.view().await?.first(&sql, values![fingerprint], read).await
-        }
-    }
-
-    /// Certificates.
-    fn certificates(&self, page: Page) -> impl Future<Output = Result<Vec<Certificate>, StoreError>> + Send {
-        async move {
-            let sql = format!("{SELECT} WHERE id > $1 ORDER BY id LIMIT $2");
-            self.view().await?.all(&sql, values![page.start(), page.limit()], read).await
         }
     }
 }

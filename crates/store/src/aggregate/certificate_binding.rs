@@ -7,7 +7,12 @@ use domain::{
     model::{BoundCertificate, NewBoundCertificate},
 };
 
-use super::{hostname::Hostnames, membership::Memberships, needed, one, page::Page, within};
+use super::{
+    hostname::Hostnames,
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    membership::Memberships,
+    needed, one, within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     log::publish::{self, Effect},
@@ -31,6 +36,35 @@ fn read(row: &Row) -> Result<BoundCertificate, StoreError> {
     })
 }
 
+/// The list of a tenant's bound certificates.
+#[derive(Debug)]
+pub enum CertificateBindingList {}
+
+impl Listing for CertificateBindingList {
+    type Item = BoundCertificate;
+    type Of = TenantId;
+    const FILTERS: &'static [Filter] = &[
+        Filter::new("hostname_id", "At this hostname.", Takes::Id, "hostname_id = ?"),
+        Filter::new("user_id", "To this user.", Takes::Id, "user_id = ?"),
+        Filter::new(
+            "kind",
+            "By a name of this kind.",
+            Takes::Word(&["uri", "dns", "email", "subject", "sha256"]),
+            "kind = ?",
+        ),
+        Filter::new("value", "By this name, exactly.", Takes::Text, "value = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("{SELECT} WHERE tenant_id = $1")
+    }
+    fn item(row: &Cells<'_>) -> Result<BoundCertificate, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of bound certificates.
 pub trait CertificateBindings: Reader {
     /// The binding of this id.
@@ -39,18 +73,6 @@ pub trait CertificateBindings: Reader {
         id: CertificateBindingId,
     ) -> impl Future<Output = Result<Option<BoundCertificate>, StoreError>> + Send {
         async move { self.view().await?.first(&format!("{SELECT} WHERE id = $1"), values![id], read).await }
-    }
-
-    /// Bindings in a tenant.
-    fn certificate_bindings(
-        &self,
-        tenant: TenantId,
-        page: Page,
-    ) -> impl Future<Output = Result<Vec<BoundCertificate>, StoreError>> + Send {
-        async move {
-            let sql = format!("{SELECT} WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3");
-            self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
-        }
     }
 
     /// All bindings of a hostname.

@@ -55,7 +55,8 @@ impl Listing for CustomerList {
     const FILTERS: &'static [Filter] = &[
         Filter::search(
             "Whose code or name holds this, in any case.",
-            "(LOWER(code) LIKE ? ESCAPE '!' OR name_fold LIKE ? ESCAPE '!')",
+            "(LOWER(code) LIKE ? ESCAPE '!' OR name_fold LIKE ? ESCAPE '!'
+                 OR name_fold = '' AND LOWER(name) LIKE ? ESCAPE '!')",
         ),
         Filter::new("kind", "Of this kind.", Takes::Word(&["company", "person"]), "kind = ?"),
         Filter::new("tenancy", "Of this tenancy.", Takes::Word(&["dedicated", "shared"]), "tenancy = ?"),

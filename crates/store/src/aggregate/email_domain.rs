@@ -15,9 +15,9 @@ use domain::{
 };
 
 use super::{
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
     membership::{self, Memberships},
     needed, one,
-    page::Page,
     proof::{self, Look, Noted},
     swap, within,
 };
@@ -51,23 +51,33 @@ fn read(row: &Row) -> Result<EmailDomain, StoreError> {
     })
 }
 
+/// The list of the domains that a tenant claims.
+#[derive(Debug)]
+pub enum EmailDomainList {}
+
+impl Listing for EmailDomainList {
+    type Item = EmailDomain;
+    type Of = TenantId;
+    const FILTERS: &'static [Filter] = &[
+        Filter::search("That hold this, in any case.", "domain LIKE ? ESCAPE '!'"),
+        Filter::new("state", "In this state.", Takes::Word(&["pending", "verified", "failed"]), "state = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[Sortable::new("domain", "domain"), Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("{SELECT} WHERE tenant_id = $1")
+    }
+    fn item(row: &Cells<'_>) -> Result<EmailDomain, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of email domains.
 pub trait EmailDomains: Reader {
     /// The domain of this id.
     fn email_domain(&self, id: EmailDomainId) -> impl Future<Output = Result<Option<EmailDomain>, StoreError>> + Send {
         async move { self.view().await?.first(&format!("{SELECT} WHERE id = $1"), values![id], read).await }
-    }
-
-    /// Domains that a tenant claims.
-    fn email_domains(
-        &self,
-        tenant: TenantId,
-        page: Page,
-    ) -> impl Future<Output = Result<Vec<EmailDomain>, StoreError>> + Send {
-        async move {
-            let sql = format!("{SELECT} WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3");
-            self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
-        }
     }
 
     /// Tenants with members who came by a domain that the tenant does not hold, and have no other role.

@@ -9,7 +9,10 @@ use domain::{
     model::{Entitlement, EntitlementSource, NewEntitlement, Version},
 };
 
-use super::{needed, page::Page, swap, within};
+use super::{
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    needed, swap, within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     log::publish::{self, Effect},
@@ -39,6 +42,31 @@ fn read(row: &Row) -> Result<Entitlement, StoreError> {
     })
 }
 
+/// The list of a tenant's entitlements, whatever became of them.
+#[derive(Debug)]
+pub enum EntitlementList {}
+
+impl Listing for EntitlementList {
+    type Item = Entitlement;
+    type Of = TenantId;
+    const FILTERS: &'static [Filter] = &[
+        Filter::new("product", "To the product of this key.", Takes::Text, "product = ?"),
+        Filter::new("source", "By a sale, or a trial.", Takes::Word(&["sale", "trial"]), "source = ?"),
+        Filter::new("revoked", "Taken back, or not.", Takes::Flag, "(revoked_at IS NOT NULL) = ?"),
+        Filter::new("ends_until", "That end before this instant.", Takes::Time, "ends_at < ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] =
+        &[Sortable::new("product", "product"), Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("SELECT * FROM ({SELECT}) AS entitled WHERE tenant_id = $1")
+    }
+    fn item(row: &Cells<'_>) -> Result<Entitlement, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of entitlements.
 pub trait Entitlements: Reader {
     /// The entitlement of this id.
@@ -55,20 +83,6 @@ pub trait Entitlements: Reader {
         async move {
             let sql = format!("{SELECT} WHERE entitlements.tenant_id = $1 AND entitlements.product_id = $2");
             self.view().await?.first(&sql, values![tenant, product], read).await
-        }
-    }
-
-    /// A tenant's entitlements, whatever became of them.
-    fn entitlements(
-        &self,
-        tenant: TenantId,
-        page: Page,
-    ) -> impl Future<Output = Result<Vec<Entitlement>, StoreError>> + Send {
-        async move {
-            let sql = format!(
-                "{SELECT} WHERE entitlements.tenant_id = $1 AND entitlements.id > $2 ORDER BY entitlements.id LIMIT $3"
-            );
-            self.view().await?.all(&sql, values![tenant, page.start(), page.limit()], read).await
         }
     }
 

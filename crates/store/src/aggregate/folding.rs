@@ -1,5 +1,10 @@
-//! Folded names of rows that an older release wrote. SQL folds what the database's locale says, so it is done here: at a
-//! start, in batches, from where it was left when it was cut off.
+//! Folded names of rows that an older release wrote. SQL folds what the database's locale says, so it is done here: while others
+//! are served, in batches, from where it was left.
+//!
+//! Until a row is folded, lists find it by its name in the lower case of the database, and sort it before all that are. How far a
+//! table is done stands in `foldings`: rows without a name are looked at once, not each time. What a replica of an older
+//! release still writes has a later id, and is found by the next look, or an id that it was given, and is found when all is
+//! looked at anew.
 
 use uuid::Uuid;
 
@@ -9,7 +14,7 @@ use crate::{
     value::{Row, Value, values},
 };
 
-/// Tables whose `name_fold` is of these columns, joined by a space.
+/// Tables whose `name_fold` is of these columns, joined by a space. Each has its row in `foldings`.
 const NAMED: [(&str, &[&str]); 8] = [
     ("api_keys", &["name"]),
     ("customers", &["name"]),
@@ -25,35 +30,64 @@ const NAMED: [(&str, &[&str]); 8] = [
 const BATCH: u32 = 500;
 
 impl Store {
-    /// Folds what is not folded. Nothing to do, one look at each table.
-    pub(crate) async fn fold_names(&self) -> Result<(), StoreError> {
-        for (table, columns) in NAMED {
-            let mut after = Uuid::nil();
-            loop {
-                let view = self.begin_state().await?;
-                let rows = unfolded(&view, (table, columns), after).await?;
-                if !rows.is_empty() {
-                    fold(&view, table, &rows).await?;
-                }
-                view.commit().await?;
-                match rows.last() {
-                    Some((last, _)) => after = *last,
-                    None => break,
-                }
+    /// Has all tables looked at from the beginning by what folds next.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn fold_anew(&self) -> Result<(), StoreError> {
+        let view = self.begin_state().await?;
+        view.execute("UPDATE foldings SET folded_to = $1", values![Uuid::nil()]).await?;
+        view.commit().await
+    }
+
+    /// Folds some of what is not folded, in one short transaction, and says how many rows that were: 0 when nothing is left, by
+    /// one look at each table.
+    ///
+    /// # Errors
+    /// Of the database. What was folded before stays.
+    pub async fn fold_names(&self) -> Result<usize, StoreError> {
+        let mut attempt = 0;
+        loop {
+            let view = self.begin_state().await?;
+            let outcome = match batch(&view).await {
+                Ok(rows) => view.commit().await.map(|()| rows),
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Err(error) if view.conflicted() => self.again(&mut attempt, error).await?,
+                settled => return settled,
             }
         }
-        Ok(())
     }
+}
+
+/// The next rows of the first table that has any.
+async fn batch(view: &View) -> Result<usize, StoreError> {
+    for (table, columns) in NAMED {
+        // Held, so that replicas that fold at once take turns, and go on where the other left it.
+        let sql = view.locking("SELECT folded_to FROM foldings WHERE kind = $1");
+        let after = view.first(&sql, values![table], |row| row.at::<Uuid>("folded_to")).await?;
+        let after = after.ok_or_else(|| StoreError::corrupt("foldings", table))?;
+        let rows = unfolded(view, (table, columns), after).await?;
+        let Some((last, _)) = rows.last() else { continue };
+        fold(view, table, &rows).await?;
+        view.execute("UPDATE foldings SET folded_to = $2 WHERE kind = $1", values![table, *last]).await?;
+        return Ok(rows.len());
+    }
+    Ok(0)
 }
 
 /// Folds a batch, in one statement.
 async fn fold(view: &View, table: &str, rows: &[(Uuid, String)]) -> Result<(), StoreError> {
     let (mut all, mut cases, mut ids) = (Vec::new(), String::new(), Vec::new());
-    for (id, name) in rows {
+    for (id, name) in rows.iter().filter(|(_, name)| !name.trim().is_empty()) {
         all.extend([Value::from(*id), folded(name)]);
         let (id, name) = (all.len() - 1, all.len());
         cases.push_str(&format!(" WHEN ${id} THEN ${name}"));
         ids.push(format!("${id}"));
+    }
+    if ids.is_empty() {
+        return Ok(());
     }
     let sql = format!("UPDATE {table} SET name_fold = CASE id{cases} END WHERE id IN ({})", ids.join(", "));
     view.execute(&sql, all).await.map(|_| ())
@@ -65,7 +99,7 @@ async fn unfolded(
     (table, columns): (&str, &[&str]),
     after: Uuid,
 ) -> Result<Vec<(Uuid, String)>, StoreError> {
-    // Held, so that replicas that start at once take turns, and find folded what another folded.
+    // Held: nobody renames what is being folded.
     let sql = view.locking(&format!(
         "SELECT id, {} FROM {table} WHERE name_fold = '' AND id > $1 ORDER BY id LIMIT {BATCH}",
         columns.join(", ")

@@ -8,11 +8,9 @@ use domain::{
 
 use super::{
     binding,
-    list::{Filter, Listing, Sortable, folded, sealed::Cells},
+    list::{Filter, Listing, Sortable, Takes, folded, sealed::Cells},
     membership::Memberships,
-    needed, one,
-    page::Page,
-    swap, within,
+    needed, one, swap, within,
 };
 use crate::{
     StoreError, Tx, Unaudited,
@@ -53,7 +51,10 @@ impl Listing for GroupList {
     type Item = Group;
     type Of = TenantId;
     const FILTERS: &'static [Filter] = &[
-        Filter::search("Whose name holds this, in any case.", "name_fold LIKE ? ESCAPE '!'"),
+        Filter::search(
+            "Whose name holds this, in any case.",
+            "(name_fold LIKE ? ESCAPE '!' OR name_fold = '' AND LOWER(name) LIKE ? ESCAPE '!')",
+        ),
         Filter::since("created_at >= ?"),
         Filter::until("created_at < ?"),
     ];
@@ -67,6 +68,37 @@ impl Listing for GroupList {
     }
 }
 
+/// The list of who is in a group.
+#[derive(Debug)]
+pub enum GroupMemberList {}
+
+impl Listing for GroupMemberList {
+    type Item = GroupMember;
+    type Of = (TenantId, GroupId);
+    const FILTERS: &'static [Filter] = &[
+        Filter::search(
+            "Whose email, user name, first or last name holds this, in any case.",
+            "(users.email_fold LIKE ? ESCAPE '!' OR users.username_fold LIKE ? ESCAPE '!'
+                 OR users.name_fold LIKE ? ESCAPE '!' OR users.name_fold = ''
+                     AND LOWER(users.first_name || ' ' || users.last_name) LIKE ? ESCAPE '!')",
+        ),
+        Filter::new("user_id", "This user.", Takes::Id, "group_members.user_id = ?"),
+        Filter::since("group_members.added_at >= ?"),
+        Filter::until("group_members.added_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] =
+        &[Sortable::new("name", "users.name_fold"), Sortable::time("created_at", "group_members.added_at")];
+    const ID: &'static str = "group_members.user_id";
+    fn sql() -> String {
+        "SELECT group_members.*, users.name_fold FROM group_members JOIN users ON users.id = group_members.user_id
+         WHERE group_members.tenant_id = $1 AND group_members.group_id = $2"
+            .into()
+    }
+    fn item(row: &Cells<'_>) -> Result<GroupMember, StoreError> {
+        read_member(row.0)
+    }
+}
+
 /// Reads of groups.
 pub trait Groups: Reader {
     /// A tenant's group.
@@ -74,19 +106,6 @@ pub trait Groups: Reader {
         async move {
             let sql = format!("{SELECT} WHERE tenant_id = $1 AND id = $2");
             self.view().await?.first(&sql, values![tenant, id], read).await
-        }
-    }
-
-    /// Members of a group, by user.
-    fn group_members(
-        &self,
-        (tenant, group): (TenantId, GroupId),
-        page: Page,
-    ) -> impl Future<Output = Result<Vec<GroupMember>, StoreError>> + Send {
-        async move {
-            let sql = "SELECT * FROM group_members WHERE tenant_id = $1 AND group_id = $2 AND user_id > $3
-                       ORDER BY user_id LIMIT $4";
-            self.view().await?.all(sql, values![tenant, group, page.start(), page.limit()], read_member).await
         }
     }
 

@@ -128,8 +128,33 @@ pub(crate) const SEALED: SealedColumn = SealedColumn {
     },
 };
 
+/// What is kept of a claim's principal.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct KeptClaims {
+    /// How many keys.
+    pub keys: u64,
+    /// Bytes of their answers.
+    pub bytes: u64,
+    /// Whether this claim is one of them.
+    pub this: bool,
+}
+
 /// Reads of stored answers.
 pub trait Responses: Reader {
+    /// What is kept of a claim's principal.
+    fn kept_of(&self, claim: &Claim) -> impl Future<Output = Result<KeptClaims, StoreError>> + Send {
+        async move {
+            let sql = "SELECT COUNT(*) AS keys, COALESCE(SUM(LENGTH(response_enc)), 0) AS bytes,
+                           COUNT(CASE WHEN path = $2 AND key = $3 THEN 1 END) AS this
+                       FROM idempotency_keys WHERE principal = $1";
+            let read = |row: &Row| {
+                Ok(KeptClaims { keys: row.at("keys")?, bytes: row.at("bytes")?, this: row.at::<u64>("this")? > 0 })
+            };
+            let all = values![&claim.principal, &claim.path, &claim.key];
+            Ok(self.view().await?.first(sql, all, read).await?.unwrap_or_default())
+        }
+    }
+
     /// What was answered to who claimed it; none while that is not known.
     fn stored_response(
         &self,

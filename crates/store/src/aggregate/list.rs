@@ -16,7 +16,7 @@
 use std::marker::PhantomData;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use domain::{CustomerId, ProjectId, TenantId, Timestamp, model::fold};
+use domain::{CustomerId, GroupId, ProjectId, TenantId, Timestamp, UserId, model::fold};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -199,16 +199,23 @@ impl sealed::Owner for () {
 impl Owner for () {}
 
 macro_rules! owners {
-    ($($owner:ty),*) => {$(
+    ($($owner:ty: $it:pat => $($value:expr),*;)*) => {$(
         impl sealed::Owner for $owner {
             fn values(self) -> sealed::Values {
-                sealed::Values(values![self])
+                let $it = self;
+                sealed::Values(values![$($value),*])
             }
         }
         impl Owner for $owner {}
     )*};
 }
-owners!(TenantId, CustomerId, ProjectId);
+owners! {
+    TenantId: tenant => tenant;
+    CustomerId: customer => customer;
+    ProjectId: project => project;
+    (TenantId, GroupId): (tenant, group) => tenant, group;
+    (TenantId, UserId, Timestamp): (tenant, user, now) => tenant, user, now;
+}
 
 /// The folded form of a name, as lists are searched and sorted by it. As much of it as an index holds.
 pub(crate) fn folded(name: &str) -> Value {

@@ -48,9 +48,8 @@ pub trait LoginPolicies: Reader {
     /// What is strictest of what a project's tenants say of locks.
     fn strictest_lock(&self, project: ProjectId) -> impl Future<Output = Result<StrictestLock, StoreError>> + Send {
         async move {
-            let sql = "SELECT MIN(CAST(body->>'lock_after' AS BIGINT)) AS lock_after,
-                           MAX(CAST(body->>'lock_s' AS BIGINT)) AS lock_s
-                       FROM login_policies WHERE project_id = $1";
+            let sql = "SELECT (SELECT MIN(lock_after) FROM login_policies WHERE project_id = $1) AS lock_after,
+                           (SELECT MAX(lock_s) FROM login_policies WHERE project_id = $1) AS lock_s";
             let read = |row: &Row| {
                 let lock_for = row.at::<Option<u64>>("lock_s")?.map(Duration::from_secs);
                 Ok(StrictestLock { after: row.at("lock_after")?, lock_for })
@@ -91,10 +90,12 @@ impl Tx {
         let kept = LoginPolicy { updated_at: Some(self.work.now), version: Version(found.0 + 1), ..wanted };
         let mut all = values![kept.tenant_id, kept.project_id, self.work.now, kept.version.0];
         all.push(Value::json(&kept)?);
-        let sql = "INSERT INTO login_policies (tenant_id, project_id, updated_at, version, body)
-                   VALUES ($1, $2, $3, $4, $5)
+        all.extend(values![kept.lock_after, kept.lock_s]);
+        let sql = "INSERT INTO login_policies (tenant_id, project_id, updated_at, version, body, lock_after, lock_s)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7)
                    ON CONFLICT (tenant_id) DO UPDATE
-                       SET body = excluded.body, updated_at = excluded.updated_at, version = excluded.version";
+                       SET body = excluded.body, updated_at = excluded.updated_at, version = excluded.version,
+                           lock_after = excluded.lock_after, lock_s = excluded.lock_s";
         self.work.view.execute(sql, all).await?;
         Ok(self.unaudited(kept))
     }

@@ -6,7 +6,13 @@ use domain::{
     model::{Membership, MembershipStatus},
 };
 
-use super::{api_key, break_glass, certificate_binding, generation, needed, one, page::Page, within};
+use super::{
+    api_key, break_glass, certificate_binding, generation,
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    needed, one,
+    page::Page,
+    within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     tx::{Reader, Work},
@@ -26,6 +32,49 @@ fn read(row: &Row) -> Result<Membership, StoreError> {
         default_ou_id: row.at("default_ou_id")?,
         created_at: row.at("created_at")?,
     })
+}
+
+/// The list of a tenant's members.
+#[derive(Debug)]
+pub enum MemberList {}
+
+impl Listing for MemberList {
+    type Item = Membership;
+    type Of = TenantId;
+    const FILTERS: &'static [Filter] = &[
+        Filter::search(
+            "Whose email, user name, first or last name holds this, in any case.",
+            "(users.email_fold LIKE ? ESCAPE '!' OR users.username_fold LIKE ? ESCAPE '!'
+                 OR users.name_fold LIKE ? ESCAPE '!' OR users.name_fold = ''
+                     AND LOWER(users.first_name || ' ' || users.last_name) LIKE ? ESCAPE '!')",
+        ),
+        Filter::new("user_id", "This user.", Takes::Id, "memberships.user_id = ?"),
+        Filter::new(
+            "status",
+            "In this state.",
+            Takes::Word(&["active", "pending", "inactive"]),
+            "memberships.status = ?",
+        ),
+        Filter::new(
+            "source",
+            "Who came in this way.",
+            Takes::Word(&["domain", "invited", "added", "bootstrap"]),
+            "memberships.source = ?",
+        ),
+        Filter::since("memberships.created_at >= ?"),
+        Filter::until("memberships.created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] =
+        &[Sortable::new("name", "users.name_fold"), Sortable::time("created_at", "memberships.created_at")];
+    const ID: &'static str = "memberships.id";
+    fn sql() -> String {
+        "SELECT memberships.*, users.name_fold FROM memberships JOIN users ON users.id = memberships.user_id
+         WHERE memberships.tenant_id = $1"
+            .into()
+    }
+    fn item(row: &Cells<'_>) -> Result<Membership, StoreError> {
+        read(row.0)
+    }
 }
 
 /// Reads of memberships.

@@ -41,7 +41,10 @@ fn read(row: &Row) -> Result<OrgUnit, StoreError> {
 }
 
 const FILTERS: &[Filter] = &[
-    Filter::search("Whose name holds this, in any case.", "name_fold LIKE ? ESCAPE '!'"),
+    Filter::search(
+        "Whose name holds this, in any case.",
+        "(name_fold LIKE ? ESCAPE '!' OR name_fold = '' AND LOWER(name) LIKE ? ESCAPE '!')",
+    ),
     Filter::since("created_at >= ?"),
     Filter::until("created_at < ?"),
 ];

@@ -36,7 +36,8 @@ fn read(row: &Row) -> Result<Product, StoreError> {
 
 const SEARCH: Filter = Filter::search(
     "Whose key or name holds this, in any case.",
-    "(LOWER(key) LIKE ? ESCAPE '!' OR name_fold LIKE ? ESCAPE '!')",
+    "(LOWER(key) LIKE ? ESCAPE '!' OR name_fold LIKE ? ESCAPE '!'
+                 OR name_fold = '' AND LOWER(name) LIKE ? ESCAPE '!')",
 );
 const SORTS: &[Sortable] =
     &[Sortable::new("name", "name_fold"), Sortable::new("key", "key"), Sortable::time("created_at", "created_at")];

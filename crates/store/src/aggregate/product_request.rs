@@ -2,11 +2,14 @@
 
 use authz::{Authorized, Scope, action::ManageProductRequests};
 use domain::{
-    ProductRequestId, TenantId,
+    ProductRequestId,
     model::{NewProductRequest, ProductRequest, ProductRequestStatus, Version},
 };
 
-use super::{needed, page::Page, swap, within};
+use super::{
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    needed, swap, within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     tx::Reader,
@@ -34,6 +37,31 @@ fn read(row: &Row) -> Result<ProductRequest, StoreError> {
     })
 }
 
+/// The list of what tenants asked for.
+#[derive(Debug)]
+pub enum ProductRequestList {}
+
+impl Listing for ProductRequestList {
+    type Item = ProductRequest;
+    type Of = ();
+    const FILTERS: &'static [Filter] = &[
+        Filter::new("tenant_id", "Of this tenant.", Takes::Id, "tenant_id = ?"),
+        Filter::new("product", "For the product of this key.", Takes::Text, "product = ?"),
+        Filter::new("kind", "A request, or a trial.", Takes::Word(&["request", "trial"]), "kind = ?"),
+        Filter::new("status", "In this state.", Takes::Word(&["open", "approved", "declined"]), "status = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] =
+        &[Sortable::new("product", "product"), Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("SELECT * FROM ({SELECT}) AS requested WHERE TRUE")
+    }
+    fn item(row: &Cells<'_>) -> Result<ProductRequest, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of product requests.
 pub trait ProductRequests: Reader {
     /// The request of this id.
@@ -42,30 +70,6 @@ pub trait ProductRequests: Reader {
         id: ProductRequestId,
     ) -> impl Future<Output = Result<Option<ProductRequest>, StoreError>> + Send {
         async move { self.view().await?.first(&format!("{SELECT} WHERE product_requests.id = $1"), values![id], read).await }
-    }
-
-    /// The requests of one tenant, or of all.
-    fn product_requests(
-        &self,
-        tenant: Option<TenantId>,
-        page: Page,
-    ) -> impl Future<Output = Result<Vec<ProductRequest>, StoreError>> + Send {
-        async move {
-            let view = self.view().await?;
-            match tenant {
-                Some(tenant) => {
-                    let sql = format!(
-                        "{SELECT} WHERE product_requests.tenant_id = $1 AND product_requests.id > $2
-                         ORDER BY product_requests.id LIMIT $3"
-                    );
-                    view.all(&sql, values![tenant, page.start(), page.limit()], read).await
-                }
-                None => {
-                    let sql = format!("{SELECT} WHERE product_requests.id > $1 ORDER BY product_requests.id LIMIT $2");
-                    view.all(&sql, values![page.start(), page.limit()], read).await
-                }
-            }
-        }
     }
 }
 impl<R: Reader> ProductRequests for R {}

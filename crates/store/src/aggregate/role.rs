@@ -50,7 +50,10 @@ impl Listing for RoleList {
     type Item = Role;
     type Of = TenantId;
     const FILTERS: &'static [Filter] = &[
-        Filter::search("Whose name holds this, in any case.", "name_fold LIKE ? ESCAPE '!'"),
+        Filter::search(
+            "Whose name holds this, in any case.",
+            "(name_fold LIKE ? ESCAPE '!' OR name_fold = '' AND LOWER(name) LIKE ? ESCAPE '!')",
+        ),
         Filter::new("scope", "Of this scope.", Takes::Word(&["platform", "tenant", "ou"]), "scope = ?"),
         Filter::new("builtin", "Built in, or the tenant's own.", Takes::Flag, "builtin = ?"),
         Filter::since("created_at >= ?"),

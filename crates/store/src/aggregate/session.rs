@@ -6,7 +6,12 @@ use domain::{
     model::{AuthMethod, NewSession, Session},
 };
 
-use super::{needed, one, page::Page, within};
+use super::{
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    needed, one,
+    page::Page,
+    within,
+};
 use crate::{
     SessionTx, StoreError, Tx, Unaudited,
     tx::{Reader, Work},
@@ -40,6 +45,33 @@ fn read(row: &Row) -> Result<Session, StoreError> {
         ended_at: row.at("ended_at")?,
         end_reason: row.at("end_reason")?,
     })
+}
+
+/// The list of a user's open sessions in a tenant at an instant.
+#[derive(Debug)]
+pub enum SessionList {}
+
+impl Listing for SessionList {
+    type Item = Session;
+    type Of = (TenantId, UserId, Timestamp);
+    const FILTERS: &'static [Filter] = &[
+        Filter::new("method", "Opened in this way, such as `password`.", Takes::Text, "method = ?"),
+        Filter::new("ip", "Opened from this address.", Takes::Text, "ip = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[
+        Sortable::time("created_at", "created_at"),
+        Sortable::time("last_used_at", "last_used_at"),
+        Sortable::time("expires_at", "expires_at"),
+    ];
+    const ID: &'static str = "sid";
+    fn sql() -> String {
+        format!("{SELECT} WHERE tenant_id = $1 AND user_id = $2 AND ended_at IS NULL AND expires_at > $3")
+    }
+    fn item(row: &Cells<'_>) -> Result<Session, StoreError> {
+        read(row.0)
+    }
 }
 
 /// Reads of sessions.

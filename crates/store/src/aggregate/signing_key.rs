@@ -7,7 +7,12 @@ use domain::{
     model::{ASSERTION_KEY_LEAD, KeyPurpose, KeyState, NewSigningKey, SigningKey},
 };
 
-use super::{needed, one, project::Projects, within};
+use super::{
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    needed, one,
+    project::Projects,
+    within,
+};
 use crate::{
     StoreError, Tx, Unaudited, View,
     log::publish::{self, Effect},
@@ -56,19 +61,36 @@ pub(crate) async fn fleet_key(view: &View) -> Result<(SigningKeyId, Secret<Strin
     Ok((key.kid, Secret::new(URL_SAFE_NO_PAD.encode(private.expose()))))
 }
 
+/// The list of a project's signing keys.
+#[derive(Debug)]
+pub enum SigningKeyList {}
+
+impl Listing for SigningKeyList {
+    type Item = SigningKey;
+    type Of = ProjectId;
+    const FILTERS: &'static [Filter] = &[
+        Filter::new("purpose", "That sign this.", Takes::Word(&["tokens", "assertions"]), "purpose = ?"),
+        Filter::new("state", "In this state.", Takes::Word(&["pending", "active", "retiring", "retired"]), "state = ?"),
+        Filter::new("algorithm", "Of this algorithm.", Takes::Word(&["ES256", "RS256", "EdDSA"]), "algorithm = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] =
+        &[Sortable::time("created_at", "created_at"), Sortable::time("changed_at", "changed_at")];
+    const ID: &'static str = "kid";
+    fn sql() -> String {
+        format!("{SELECT} WHERE project_id = $1")
+    }
+    fn item(row: &Cells<'_>) -> Result<SigningKey, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of signing keys.
 pub trait SigningKeys: Reader {
     /// The key of this id.
     fn signing_key(&self, kid: SigningKeyId) -> impl Future<Output = Result<Option<SigningKey>, StoreError>> + Send {
         async move { self.view().await?.first(&format!("{SELECT} WHERE kid = $1"), values![kid], read).await }
-    }
-
-    /// All keys of a project, oldest first.
-    fn signing_keys(&self, project: ProjectId) -> impl Future<Output = Result<Vec<SigningKey>, StoreError>> + Send {
-        async move {
-            let sql = format!("{SELECT} WHERE project_id = $1 ORDER BY created_at, kid");
-            self.view().await?.all(&sql, values![project], read).await
-        }
     }
 
     /// The keys that stand in a project's key set: all but the retired, oldest first.

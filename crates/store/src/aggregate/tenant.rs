@@ -51,7 +51,8 @@ fn read(row: &Row) -> Result<Tenant, StoreError> {
 const FILTERS: &[Filter] = &[
     Filter::search(
         "Whose slug or name holds this, in any case.",
-        "(slug LIKE ? ESCAPE '!' OR name_fold LIKE ? ESCAPE '!')",
+        "(slug LIKE ? ESCAPE '!' OR name_fold LIKE ? ESCAPE '!'
+                 OR name_fold = '' AND LOWER(name) LIKE ? ESCAPE '!')",
     ),
     Filter::new("status", "In this state.", Takes::Word(&["trial", "active", "frozen", "suspended"]), "status = ?"),
     Filter::new(

@@ -7,7 +7,13 @@ use domain::{
     model::{OrgUnit, UnitMember, UnitRole},
 };
 
-use super::{membership::Memberships, needed, org_unit::OrgUnits, page::Page, within};
+use super::{
+    list::{Filter, Listing, Owner, Sortable, Takes, sealed},
+    membership::Memberships,
+    needed,
+    org_unit::OrgUnits,
+    within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     tx::Reader,
@@ -16,6 +22,7 @@ use crate::{
 
 /// `$1` and `$2` are the tenant and the unit, `$3` to `$5` the roles from the strongest on: their ids sort that way.
 const SELECT: &str = "SELECT users.id, users.username, users.email, users.first_name, users.last_name,
+        users.username_fold, users.email_fold, users.name_fold,
         role_bindings.tenant_id, role_bindings.project_id, role_bindings.ou_id,
         MIN(CAST(role_bindings.role_id AS TEXT)) AS role_id, MIN(role_bindings.created_at) AS since
     FROM role_bindings JOIN users ON users.id = role_bindings.subject_id
@@ -23,6 +30,7 @@ const SELECT: &str = "SELECT users.id, users.username, users.email, users.first_
         AND role_bindings.role_id IN ($3, $4, $5)";
 
 const GROUP: &str = "GROUP BY users.id, users.username, users.email, users.first_name, users.last_name,
+        users.username_fold, users.email_fold, users.name_fold,
         role_bindings.tenant_id, role_bindings.project_id, role_bindings.ou_id";
 
 fn read(row: &Row) -> Result<UnitMember, StoreError> {
@@ -47,22 +55,46 @@ fn place(tenant: TenantId, unit: OrgUnitId) -> Vec<Value> {
     all
 }
 
+impl sealed::Owner for (TenantId, OrgUnitId) {
+    fn values(self) -> sealed::Values {
+        sealed::Values(place(self.0, self.1))
+    }
+}
+impl Owner for (TenantId, OrgUnitId) {}
+
+/// The list of who is what in a unit.
+#[derive(Debug)]
+pub enum UnitMemberList {}
+
+impl Listing for UnitMemberList {
+    type Item = UnitMember;
+    type Of = (TenantId, OrgUnitId);
+    const FILTERS: &'static [Filter] = &[
+        Filter::search(
+            "Whose email, user name, first or last name holds this, in any case.",
+            "(email_fold LIKE ? ESCAPE '!' OR username_fold LIKE ? ESCAPE '!' OR name_fold LIKE ? ESCAPE '!'
+                 OR name_fold = '' AND LOWER(first_name || ' ' || last_name) LIKE ? ESCAPE '!')",
+        ),
+        Filter::new(
+            "role",
+            "Who is this in it.",
+            Takes::Word(&["ou_admin", "ou_auditor", "ou_default"]),
+            "role_id IN (SELECT CAST(roles.id AS TEXT) FROM roles WHERE roles.builtin AND roles.name = ?)",
+        ),
+        Filter::since("since >= ?"),
+        Filter::until("since < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[Sortable::new("name", "name_fold"), Sortable::time("created_at", "since")];
+    fn sql() -> String {
+        format!("SELECT * FROM ({SELECT} {GROUP}) AS members WHERE TRUE")
+    }
+    fn item(row: &sealed::Cells<'_>) -> Result<UnitMember, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of who is in a unit.
 pub trait UnitMembers: Reader {
-    /// Who is what in a unit.
-    fn unit_members(
-        &self,
-        (tenant, unit): (TenantId, OrgUnitId),
-        page: Page,
-    ) -> impl Future<Output = Result<Vec<UnitMember>, StoreError>> + Send {
-        async move {
-            let sql = format!("{SELECT} AND users.id > $6 {GROUP} ORDER BY users.id LIMIT $7");
-            let mut all = place(tenant, unit);
-            all.extend(values![page.start(), page.limit()]);
-            self.view().await?.all(&sql, all, read).await
-        }
-    }
-
     /// What a user is in a unit.
     fn unit_member(
         &self,

@@ -60,7 +60,8 @@ impl Listing for UserList {
         Filter::search(
             "Whose email, user name, first or last name holds this, in any case.",
             "(users.email_fold LIKE ? ESCAPE '!' OR users.username_fold LIKE ? ESCAPE '!'
-                 OR users.name_fold LIKE ? ESCAPE '!')",
+                 OR users.name_fold LIKE ? ESCAPE '!' OR users.name_fold = ''
+                     AND LOWER(users.first_name || ' ' || users.last_name) LIKE ? ESCAPE '!')",
         ),
         Filter::new(
             "status",

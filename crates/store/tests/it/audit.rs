@@ -59,6 +59,7 @@ pub(crate) async fn a_list_of_heads_to_be_sealed_that_is_not_ours_seals_none(db:
     let store = world(&db).await;
     chain_all(&store).await;
     db.behind(&format!("UPDATE audit_chains SET proof_enc = NULL WHERE chain = '{ACME}'")).await;
+    db.behind("DELETE FROM unsealed_heads_proof").await;
     let list = "INSERT INTO unsealed_heads (chain, seq, hash) SELECT chain, seq, hash FROM audit_chains";
     db.behind(&format!("{list} WHERE proof_enc IS NULL")).await;
     for proof in ["", "'x'"] {

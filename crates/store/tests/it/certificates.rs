@@ -9,7 +9,7 @@ use domain::{
     snapshot::{Change, Entity, Hostname},
 };
 use futures::future::join_all;
-use store::{Page, Store, StoreError, read::*};
+use store::{Store, StoreError, list::CertificateBindingList, read::*};
 
 use crate::{
     harness::{Database, NOW},
@@ -81,8 +81,8 @@ pub(crate) async fn a_name_is_one_user_of_the_hostnames_tenant(db: Database) {
     assert!(matches!(stranger, StoreError::Rule { .. }), "{stranger:?}");
     let elsewhere = bind(&store, new(GLOBEX_HOST, ACME, ANN, "spiffe://acme/other")).await.unwrap_err();
     assert!(matches!(elsewhere, StoreError::NotFound { what: "hostname" }), "{elsewhere:?}");
-    assert_eq!(store.certificate_bindings(ACME, Page::FIRST).await.unwrap(), [bound]);
-    assert_eq!(store.certificate_bindings(GLOBEX, Page::FIRST).await.unwrap().len(), 1);
+    assert_eq!(listed::<CertificateBindingList>(&store, ACME).await, [bound]);
+    assert_eq!(listed::<CertificateBindingList>(&store, GLOBEX).await.len(), 1);
     // What belongs to another tenant from now on is bound to nobody of the old one.
     let mut host = store.hostname(ACME_HOST).await.unwrap().unwrap();
     host.tenant_id = Some(GLOBEX);

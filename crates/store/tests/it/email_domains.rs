@@ -7,7 +7,7 @@ use domain::{
     EmailDomainId, Fact, TenantId, Timestamp,
     model::{Challenge, Finding, Membership, MembershipSource, NewEmailDomain, ProofFailure, Verdict, VerifyState},
 };
-use store::{Audited, Look, Noted, Page, Store, StoreError, read::*};
+use store::{Audited, Look, Noted, Store, StoreError, list::EmailDomainList, read::*};
 
 use crate::{
     harness::{Database, NOW},
@@ -116,7 +116,7 @@ pub(crate) async fn domains_and_their_proofs_are_invisible_to_other_tenants(db: 
     let store = world(&db).await;
     let acme = claimed(&store, ACME, 1).await;
     claimed(&store, GLOBEX, 2).await;
-    let listed = store.email_domains(ACME, Page::FIRST).await.unwrap();
+    let listed = listed::<EmailDomainList>(&store, ACME).await;
     assert_eq!(listed.iter().map(|it| it.id).collect::<Vec<_>>(), [acme]);
     let Some(client) = db.postgres().await else { return };
     assert!(store.within(Scope::Tenant(CLOUD, GLOBEX)).email_domain(acme).await.unwrap().is_none());

@@ -6,8 +6,8 @@ use domain::{
     model::{NewGroup, NewRoleBinding, RoleSubject, builtin},
 };
 use store::{
-    Administrators, Audited, Page, Store, StoreError,
-    list::{GroupList, Selection},
+    Administrators, Audited, Store, StoreError,
+    list::{GroupList, GroupMemberList, Selection},
     read::*,
 };
 
@@ -120,7 +120,7 @@ pub(crate) async fn who_leaves_a_tenant_leaves_its_groups(db: Database) {
     let given = bound(group, builtin::AUDITOR);
     change!(store, |tx, given| tx.insert_role_binding(&system(), given.clone())).unwrap();
     change!(store, |tx| tx.delete_membership(&system(), ACME, ANN)).unwrap();
-    assert!(store.group_members((ACME, group), Page::FIRST).await.unwrap().is_empty());
+    assert!(listed::<GroupMemberList>(&store, (ACME, group)).await.is_empty());
     change!(store, |tx| tx.insert_membership(&system(), membership(ACME, ANN))).unwrap();
     assert!(roles(&store).await.is_empty(), "old roles do not come back");
 }
@@ -137,7 +137,7 @@ pub(crate) async fn groups_are_invisible_to_other_tenants_and_take_their_own_mem
     if db.postgres().await.is_some() {
         let globex = store.within(authz::Scope::Tenant(CLOUD, GLOBEX));
         assert!(globex.list::<GroupList>(ACME, &Selection::default()).await.unwrap().rows.is_empty());
-        assert!(globex.group_members((ACME, group), Page::FIRST).await.unwrap().is_empty());
+        assert!(listed::<GroupMemberList>(&globex, (ACME, group)).await.is_empty());
     }
     let platform = bound(group, builtin::PLATFORM_ADMIN);
     let refused = change!(store, |tx, platform| tx.insert_role_binding(&system(), platform.clone()));

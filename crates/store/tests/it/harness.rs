@@ -43,10 +43,20 @@ pub(crate) async fn on_sqlite<F: Future<Output = ()>>(case: impl FnOnce(Database
 }
 
 pub(crate) async fn on_postgres<F: Future<Output = ()>>(case: impl FnOnce(Database) -> F) {
+    on_postgres_made("", case).await;
+}
+
+/// The same in a database of a locale of ICU's.
+pub(crate) async fn on_postgres_of<F: Future<Output = ()>>(locale: &str, case: impl FnOnce(Database) -> F) {
+    let how = format!("TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE '{locale}'");
+    on_postgres_made(&how, case).await;
+}
+
+async fn on_postgres_made<F: Future<Output = ()>>(how: &str, case: impl FnOnce(Database) -> F) {
     let server =
         std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: run `make test`, which starts PostgreSQL");
     let name = format!("portcullis_test_{}", Uuid::new_v4().simple());
-    execute(&server, &format!("CREATE DATABASE {name}")).await;
+    execute(&server, &format!("CREATE DATABASE {name} {how}")).await;
     let url = with_database(&server, &name);
     let outcome = AssertUnwindSafe(async {
         let mut config = PostgresConfig::new(Secret::new(url.clone()));

@@ -8,7 +8,7 @@ use domain::{
     snapshot::{Algorithm, Entity, EntityKind, ExternalBinding, TenantBinding},
 };
 use serde_json::json;
-use store::{Store, StoreError, read::*};
+use store::{Store, StoreError, list::SigningKeyList, read::*};
 
 use crate::{
     harness::{Database, NOW},
@@ -48,7 +48,7 @@ pub(crate) async fn of_two_activations_at_once_one_key_is_active(db: Database) {
     for activation in activations {
         activation.await.unwrap().unwrap();
     }
-    let states: Vec<_> = store.signing_keys(CLOUD).await.unwrap().iter().map(|key| key.state).collect();
+    let states: Vec<_> = listed::<SigningKeyList>(&store, CLOUD).await.iter().map(|key| key.state).collect();
     assert!(states.contains(&KeyState::Active) && states.contains(&KeyState::Retiring), "{states:?}");
     let (active, private) = store.active_key(CLOUD, KeyPurpose::Tokens).await.unwrap().unwrap();
     assert_eq!((active.state, private.expose().as_slice()), (KeyState::Active, &[1, 2, 3][..]));
@@ -110,7 +110,7 @@ pub(crate) async fn of_many_successors_made_at_once_one_is_stored(db: Database) 
             Err(error) => assert!(error.is_conflict("signing_keys", "project_id"), "{error:?}"),
         }
     }
-    assert_eq!((made, store.signing_keys(CLOUD).await.unwrap().len()), (1, 1));
+    assert_eq!((made, listed::<SigningKeyList>(&store, CLOUD).await.len()), (1, 1));
 }
 
 pub(crate) async fn keys_in_motion_are_those_something_may_be_due_for(db: Database) {

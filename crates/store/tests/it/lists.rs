@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use domain::{TenantId, model::NewGroup};
+use futures::future::join_all;
 use store::{
     Store, StoreError,
-    list::{CustomerList, GroupList, Listing, Selection, TenantList, UserList},
+    list::{CustomerList, GroupList, Listing, Selection, TenantList, UpstreamList, UserList},
     read::*,
 };
 
 use crate::{
-    harness::{Database, NOW},
+    harness::{Database, NOW, on_postgres_of},
     world::*,
 };
 
@@ -124,17 +125,97 @@ pub(crate) async fn filters_leave_what_fits_and_only_the_tenants_own(db: Databas
     assert!(asked::<UserList>(&[]).only("tenant_id", "x").is_err(), "what is no filter leaves nothing out");
 }
 
-/// Rows of an older release have no folded name: a start gives them one, as often as it is asked.
-pub(crate) async fn names_of_an_older_release_are_folded_at_a_start(db: Database) {
+/// Rows of an older release have no folded name. Until they have, they are found by what the database makes of them; and a row
+/// without a name is looked at once.
+pub(crate) async fn names_of_an_older_release_are_found_before_they_are_folded_and_after(db: Database) {
     let store = world(&db).await;
+    group(&store, ACME, "Plain Name").await;
     group(&store, ACME, "Équipe").await;
     db.behind("UPDATE user_groups SET name_fold = ''").await;
-    db.behind("UPDATE users SET name_fold = ''").await;
-    assert!(names(&store, &[("search", "équipe")]).await.is_empty());
-    for _ in 0..2 {
-        store.migrate().await.unwrap();
-        assert_eq!(names(&store, &[("search", "équipe")]).await, ["Équipe"]);
+    db.behind("UPDATE users SET name_fold = '', first_name = '', last_name = ''").await;
+    for table in ["user_groups", "users"] {
+        assert!(db.number(&format!("SELECT COUNT(*) FROM {table} WHERE name_fold = ''")).await > 1);
     }
+    assert_eq!(names(&store, &[("search", "pLAIN")]).await, ["Plain Name"]);
+    store.migrate().await.unwrap();
+    assert_eq!(db.number("SELECT COUNT(*) FROM user_groups WHERE name_fold = ''").await, 2, "no start waits for them");
+    let folded = join_all((0..4).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut rows = 0;
+            loop {
+                match store.fold_names().await.unwrap() {
+                    0 => break rows,
+                    some => rows += some,
+                }
+            }
+        })
+    }));
+    let folded: usize = folded.await.into_iter().map(Result::unwrap).sum();
+    let users = usize::try_from(db.number("SELECT COUNT(*) FROM users").await).unwrap();
+    assert_eq!(folded, 2 + users, "of several that fold at once each row has one");
+    assert_eq!(names(&store, &[("search", "équipe")]).await, ["Équipe"]);
+    assert_eq!(names(&store, &[("sort", "name")]).await, ["Plain Name", "Équipe"]);
+    assert_eq!(store.fold_names().await.unwrap(), 0);
+}
+
+/// What a locale sorts otherwise: in Danish `aa` is a letter behind `z`.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_sort_as_bytes_do_in_a_database_of_another_locale() {
+    on_postgres_of("da", async |db| {
+        let store = world(&db).await;
+        let sorted = async |sql: &str| {
+            db.text(&format!("SELECT string_agg(x, ' ' {sql}) FROM (VALUES ('aarhus'), ('zoo')) AS t(x)")).await
+        };
+        assert_eq!(sorted("ORDER BY x").await, "zoo aarhus", "the database is Danish");
+        let all = ["aarhus", "ab", "zoo"];
+        for name in all {
+            change!(store, |tx| tx.insert_upstream(&system(), upstream(fresh(), name))).unwrap();
+        }
+        for (sort, expected) in [("name", all.to_vec()), ("-name", all.into_iter().rev().collect())] {
+            let (mut seen, mut cursor) = (Vec::new(), None::<String>);
+            loop {
+                let mut query = vec![("sort", sort), ("limit", "1")];
+                query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+                let page = store.list::<UpstreamList>((), &asked(&query)).await.unwrap();
+                seen.extend(
+                    page.rows.into_iter().map(|it| it.name.to_string()).filter(|it| all.contains(&it.as_str())),
+                );
+                match page.next {
+                    Some(next) => cursor = Some(next),
+                    None => break,
+                }
+            }
+            assert_eq!(seen, expected, "{sort}");
+        }
+        // Every text that a list is sorted by, in the column itself: so in its indexes, too.
+        for (table, column) in [
+            ("api_keys", "name_fold"),
+            ("customers", "code"),
+            ("customers", "name_fold"),
+            ("email_domains", "domain"),
+            ("hostnames", "hostname"),
+            ("issuers", "issuer"),
+            ("org_units", "name_fold"),
+            ("products", "key"),
+            ("products", "name_fold"),
+            ("projects", "slug"),
+            ("roles", "name_fold"),
+            ("services", "name"),
+            ("tenants", "name_fold"),
+            ("tenants", "slug"),
+            ("upstreams", "name"),
+            ("user_groups", "name_fold"),
+            ("users", "name_fold"),
+        ] {
+            let sql = format!(
+                "SELECT collation_name::text FROM information_schema.columns
+                 WHERE table_schema = current_schema() AND table_name = '{table}' AND column_name = '{column}'"
+            );
+            assert_eq!(db.text(&sql).await, "C", "{table}.{column}");
+        }
+    })
+    .await;
 }
 
 /// Every list there is can be asked for by each of its filters and sorted by each of its columns.
@@ -151,10 +232,12 @@ pub(crate) async fn every_list_takes_what_it_says_it_takes(db: Database) {
         )*};
     }
     each! {
-        ApiKeyList: ACME, CatalogList: (), CustomerList: (), CustomerTenantList: fresh(), DeletedOrgUnitList: ACME,
-        GroupList: ACME, InvitationList: ACME, IssuerList: CLOUD, OrgUnitList: ACME, ProductList: (), ProjectList: (),
-        RoleBindingList: ACME, RoleList: ACME, RouteList: (), ServiceList: (), TenantList: (), UpstreamList: (),
-        UserList: ACME, WebhookList: ACME,
+        ApiKeyList: ACME, CatalogList: (), CertificateBindingList: ACME, CertificateList: (), CustomerList: (),
+        CustomerTenantList: fresh(), DeletedOrgUnitList: ACME, EmailDomainList: ACME, EntitlementList: ACME,
+        GroupList: ACME, GroupMemberList: (ACME, fresh()), InvitationList: ACME, IssuerList: CLOUD, MemberList: ACME,
+        OrgUnitList: ACME, ProductList: (), ProductRequestList: (), ProjectList: (), RoleBindingList: ACME,
+        RoleList: ACME, RouteList: (), ServiceList: (), SessionList: (ACME, ANN, NOW), SigningKeyList: CLOUD,
+        TenantList: (), UnitMemberList: (ACME, fresh()), UpstreamList: (), UserList: ACME, WebhookList: ACME,
     }
     for query in queries::<HostnameList>() {
         let query: Vec<(&str, &str)> = query.iter().map(|(name, text)| (*name, text.as_str())).collect();

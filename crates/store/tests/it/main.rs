@@ -197,7 +197,7 @@ conformance! {
         a_list_is_sorted_and_paged_either_way,
         every_list_takes_what_it_says_it_takes,
         filters_leave_what_fits_and_only_the_tenants_own,
-        names_of_an_older_release_are_folded_at_a_start,
+        names_of_an_older_release_are_found_before_they_are_folded_and_after,
         what_is_searched_for_is_found_in_any_case_of_any_script;
     log:
         a_commit_knows_its_revision_after_the_tick,

@@ -16,7 +16,11 @@ use domain::{
     snapshot::Entity,
 };
 use futures::future::join_all;
-use store::{Page, Store, StoreError, read::*};
+use store::{
+    Store, StoreError,
+    list::{EntitlementList, ProductRequestList, Selection},
+    read::*,
+};
 
 use crate::{
     harness::{Database, NOW},
@@ -91,7 +95,7 @@ pub(crate) async fn the_edge_is_told_what_a_tenant_may_use_and_until_when(db: Da
     assert!(put(&store, entitlement(ACME, orders.id, None)).await.holds(NOW), "it begins anew");
     let after = store.entitled(ACME, NOW + DAY).await.unwrap();
     assert_eq!(after.iter().map(|it| it.product.as_str()).collect::<Vec<_>>(), ["orders"], "the other is over");
-    assert_eq!(store.entitlements(ACME, Page::FIRST).await.unwrap().len(), 2);
+    assert_eq!(listed::<EntitlementList>(&store, ACME).await.len(), 2);
 }
 
 pub(crate) async fn of_many_trials_of_a_product_at_once_a_tenant_gets_one(db: Database) {
@@ -149,8 +153,9 @@ pub(crate) async fn a_tenant_asks_once_and_waits_for_the_answer(db: Database) {
     ));
     assert!(matches!(stale, Err(StoreError::VersionMismatch { .. })), "{stale:?}");
     ask(new(ACME)).await.unwrap();
-    assert_eq!(store.product_requests(Some(ACME), Page::FIRST).await.unwrap().len(), 2);
-    assert_eq!(store.product_requests(None, Page::FIRST).await.unwrap().len(), 3);
+    let of_acme = Selection::<ProductRequestList>::default().only("tenant_id", &ACME.to_string()).unwrap();
+    assert_eq!(store.list((), &of_acme).await.unwrap().rows.len(), 2);
+    assert_eq!(listed::<ProductRequestList>(&store, ()).await.len(), 3);
     let held = change!(store, |tx| tx.delete_product(&system(), orders)).map(drop);
     assert!(matches!(held, Err(StoreError::Reference)), "{held:?}");
 }
@@ -190,7 +195,7 @@ pub(crate) async fn entitlements_are_invisible_to_other_tenants(db: Database) {
     if db.postgres().await.is_some() {
         // The second wall: without a predicate there is nothing to see.
         assert_eq!(acme.entitlement(theirs.id).await.unwrap(), None);
-        assert_eq!(acme.entitlements(GLOBEX, Page::FIRST).await.unwrap(), []);
+        assert_eq!(listed::<EntitlementList>(&acme, GLOBEX).await, []);
     }
 }
 

@@ -11,8 +11,8 @@ use domain::{
     snapshot::Entity,
 };
 use store::{
-    AccessQuery, Page, Store, StoreError,
-    list::{DeletedOrgUnitList, Selection},
+    AccessQuery, Store, StoreError,
+    list::{DeletedOrgUnitList, Selection, UnitMemberList},
     read::*,
 };
 use uuid::Uuid;
@@ -148,7 +148,7 @@ pub(crate) async fn a_member_is_one_thing_in_a_unit_however_many_say_so_at_once(
         outcome.unwrap().unwrap();
     }
     assert_eq!(store.bindings(ACME, ANN).await.unwrap().unit_roles.len(), 1);
-    let members = store.unit_members((ACME, sales), Page::FIRST).await.unwrap();
+    let members = listed::<UnitMemberList>(&store, (ACME, sales)).await;
     assert_eq!(members.len(), 1);
     assert_eq!(
         (members[0].user_id, members[0].username.as_deref(), members[0].first_name.as_str()),
@@ -159,7 +159,7 @@ pub(crate) async fn a_member_is_one_thing_in_a_unit_however_many_say_so_at_once(
     assert!(matches!(stranger, Err(StoreError::NotFound { .. })), "another tenant's user: {stranger:?}");
     store.tick(NOW).await.unwrap();
     change!(store, |tx| tx.delete_unit_member(&system(), (ACME, sales, ANN))).unwrap();
-    assert!(store.unit_members((ACME, sales), Page::FIRST).await.unwrap().is_empty());
+    assert!(listed::<UnitMemberList>(&store, (ACME, sales)).await.is_empty());
     let tick = store.tick(NOW).await.unwrap();
     assert_eq!(facts(&tick.facts), [Fact::BindingsChanged { tenant: ACME, user: ANN }]);
 }

@@ -9,7 +9,11 @@ use domain::{
     model::*,
     snapshot::{Access, KycStatus, PaymentStatus, Peer, Purpose, RoleScope, TenantStatus},
 };
-use store::{Store, StoreError, Tx};
+use store::{
+    Store, StoreError, Tx,
+    list::{Listing, Selection},
+    read::Lists,
+};
 use uuid::Uuid;
 
 use crate::harness::{Database, NOW};
@@ -225,6 +229,11 @@ pub(crate) fn role(tenant: TenantId, scope: RoleScope, name: &str, permissions: 
 
 pub(crate) fn binding(role_id: domain::RoleId, tenant_id: TenantId, user: UserId) -> NewRoleBinding {
     NewRoleBinding { id: fresh(), role_id, subject: RoleSubject::User(user), project_id: CLOUD, tenant_id, ou_id: None }
+}
+
+/// The first page of a list.
+pub(crate) async fn listed<L: Listing>(store: &Store, of: L::Of) -> Vec<L::Item> {
+    store.list::<L>(of, &Selection::default()).await.unwrap().rows
 }
 
 /// Runs one audited write as the system; what it borrows is named before the transaction.

@@ -1,0 +1,1 @@
+-- Nothing was hidden from earlier migrations here: this has a number because the other database's has.
