@@ -20,7 +20,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     sync::{
         Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -45,6 +45,9 @@ const MOST: usize = 100_000;
 
 /// Longest wait for Redis. Who asks waits for no more than that.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// For so long Redis is not asked again after it did not answer.
+const REST: Duration = Duration::from_secs(1);
 
 /// Bytes of a digest that tell accounts apart.
 const DIGEST: usize = 16;
@@ -110,8 +113,8 @@ pub(crate) struct Rates {
     accounts: Mutex<Windows<(Rate, [u8; DIGEST])>>,
     /// What all control APIs count together.
     shared: OnceLock<SharedRates>,
-    /// Whether that did not answer when it was last asked.
-    is_away: AtomicBool,
+    /// Milliseconds since the epoch until which that is not asked, as it did not answer; 0 where it did.
+    away_until: AtomicI64,
 }
 
 impl Rates {
@@ -123,22 +126,27 @@ impl Rates {
     }
 
     /// Counts with the others, where that is possible now.
-    async fn take_shared(&self, name: &str, most: u32) -> Result<(), AppError> {
+    async fn take_shared(&self, name: &str, most: u32, now: Timestamp) -> Result<(), AppError> {
         let Some(shared) = self.shared.get() else { return Ok(()) };
+        let away_until = self.away_until.load(Ordering::Relaxed);
+        // Whoever comes while it hangs does not wait for it, too.
+        if away_until > now.millis() {
+            return Ok(());
+        }
         let why = match tokio::time::timeout(PATIENCE, shared.count(name, WINDOW)).await {
             Ok(Ok(asked)) => {
-                if self.is_away.swap(false, Ordering::Relaxed) {
+                if self.away_until.swap(0, Ordering::Relaxed) > 0 {
                     tracing::info!("rates are shared again");
                 }
                 if asked.times > u64::from(most) {
-                    return Err(AppError::RateLimited { retry_after: asked.left.as_secs().max(1) });
+                    return Err(AppError::RateLimited { retry_after: asked.left.min(WINDOW).as_secs().max(1) });
                 }
                 return Ok(());
             }
             Ok(Err(error)) => problem::chain(&error),
             Err(_) => format!("no answer within {PATIENCE:?}"),
         };
-        if !self.is_away.swap(true, Ordering::Relaxed) {
+        if self.away_until.swap((now + REST).millis(), Ordering::Relaxed) == 0 {
             tracing::warn!(error = why, "rates are not shared: each control API counts for itself until Redis answers");
         }
         Ok(())
@@ -158,7 +166,7 @@ impl Parts {
         let from = network(from);
         let taken = locked(&self.rates.addresses).take((rate, from), most, self.now());
         taken.map_err(|retry_after| AppError::RateLimited { retry_after })?;
-        self.rates.take_shared(&format!("{}:a:{from}", rate.name()), most).await
+        self.rates.take_shared(&format!("{}:a:{from}", rate.name()), most, self.now()).await
     }
 
     /// Counts a request for an account of a project, by the name or id that it goes by.
@@ -183,7 +191,7 @@ impl Parts {
             // Writing to a String does not fail.
             _ = write!(name, "{byte:02x}");
         }
-        self.rates.take_shared(&name, most).await
+        self.rates.take_shared(&name, most, self.now()).await
     }
 }
 

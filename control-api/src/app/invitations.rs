@@ -5,6 +5,8 @@
 //! else once made with that address joins nothing by it. What the inviter may not give any more when it is accepted, nobody
 //! gets.
 
+use std::time::Duration;
+
 use authz::{
     Authorized,
     action::{ManageInvitations, ManageRoleBindings, ManageUsers},
@@ -41,6 +43,9 @@ use crate::{
     error::AppError,
     mail::letter::{Letter, LetterKind},
 };
+
+/// For so long letters to one address are counted together.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Most roles of an invitation.
 const MAX_ROLES: usize = 16;
@@ -149,6 +154,10 @@ pub async fn create_invitation(
                 }
                 other => other.into(),
             })?;
+            // To whom it is sent may not know the tenant: inviting, taking back and inviting again fills nobody's mailbox.
+            if !tx.count_strangers_letter(&made.peek().email, app.config.identity.strangers_a_day).await? {
+                return Err(AppError::SendCooldown { retry_after: DAY.as_secs() });
+            }
             tx.leave(letter).await?;
             Ok::<_, AppError>(tx.created(made).await?)
         }

@@ -121,6 +121,11 @@ pub(super) async fn turn(
     }
 }
 
+/// Whether who has no account here is written to once more. Where not, nothing is sent, and whoever asked is told the same.
+pub(super) async fn strangers_turn(app: &App, tx: &SessionTx, email: &str) -> Result<bool, AppError> {
+    Ok(tx.count_strangers_letter(email, app.config.identity.strangers_a_day).await?)
+}
+
 /// An address as people write theirs.
 ///
 /// # Errors

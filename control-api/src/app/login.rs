@@ -123,12 +123,12 @@ pub(super) async fn authenticate(
     project: &Project,
     credentials: &Credentials,
 ) -> Result<User, AppError> {
+    app.admit_account(Rate::Login, context, (project.id, &credentials.username)).await?;
     let user = app.store.user_by_login(project.id, &credentials.username).await?;
     let subject = match &user {
         Some(user) => subject(context, user),
         None => LoginSubject::Name(credentials.username.chars().take(256).collect()),
     };
-    app.admit_account(Rate::Login, context, (project.id, &subject.key())).await?;
     knows(app, context, (project, &subject), user, credentials.password.clone()).await
 }
 

@@ -162,7 +162,7 @@ pub async fn request_email_change(
         async move {
             letters::turn(app, &tx, (project.id, LetterKind::EmailChange), email).await?;
             tx.drop_one_time_tokens(id, TokenKind::EmailChange).await?;
-            if tx.user_by_login(project.id, email).await?.is_none() {
+            if tx.user_by_login(project.id, email).await?.is_none() && letters::strangers_turn(app, &tx, email).await? {
                 link.send(&tx).await?;
             }
             if let Some(notice) = notice {

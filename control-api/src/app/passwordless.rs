@@ -45,7 +45,7 @@ pub async fn request_code(app: &App, context: &RequestContext, email: &str) -> R
             letters::turn(app, &tx, (realm.project.id, LetterKind::LoginCode), email).await?;
             // Kept whether or not it is sent: so wrong codes for an address that nobody has are counted as others.
             tx.put_one_time_code((realm.project.id, CodeKind::Email), email, code, expires_at).await?;
-            if is_welcome(&tx, realm, email).await? {
+            if is_welcome(app, &tx, realm, email).await? {
                 tx.leave(event).await?;
                 tx.record(&letters::nobody(), &origin, &event_of("login_code_requested", realm, None)).await?;
             }
@@ -77,7 +77,7 @@ pub async fn request_link(app: &App, context: &RequestContext, email: &str) -> R
         let origin = context.origin();
         async move {
             letters::turn(app, &tx, (realm.project.id, LetterKind::MagicLink), email).await?;
-            if is_welcome(&tx, realm, email).await? {
+            if is_welcome(app, &tx, realm, email).await? {
                 link.send(&tx).await?;
                 tx.record(&letters::nobody(), &origin, &event_of("magic_link_requested", realm, None)).await?;
             }
@@ -197,10 +197,11 @@ async fn allowed(app: &App, realm: &Realm, method: LoginMethod) -> Result<(), Ap
 }
 
 /// Whether something is sent to an address: it has an account, or may get one here.
-async fn is_welcome(tx: &SessionTx, realm: &Realm, email: &str) -> Result<bool, AppError> {
+async fn is_welcome(app: &App, tx: &SessionTx, realm: &Realm, email: &str) -> Result<bool, AppError> {
     match tx.user_by_login(realm.project.id, email).await? {
         Some(known) => Ok(letters::may_be_written_to(&known)),
-        None => Ok(realm.tenant.is_some() && access_mode::admits(&realm.project, email).is_ok()),
+        None if realm.tenant.is_none() || access_mode::admits(&realm.project, email).is_err() => Ok(false),
+        None => letters::strangers_turn(app, tx, email).await,
     }
 }
 

@@ -120,7 +120,9 @@ pub async fn sign_up(app: &App, context: &RequestContext, draft: SignupDraft) ->
                     tx.record(&letters::nobody(), &origin, &entry.failed()).await?;
                 }
                 None => {
-                    link.send(&tx).await?;
+                    if letters::strangers_turn(app, &tx, email).await? {
+                        link.send(&tx).await?;
+                    }
                     tx.record(&letters::nobody(), &origin, requested).await?;
                 }
             }

@@ -29,7 +29,7 @@ use crate::{
     context::new_id,
     error::AppError,
     issuer_keys::fetch,
-    webhooks::{announce, sign},
+    webhooks::{catch_up, sign},
 };
 
 /// A webhook as it is asked for.
@@ -120,7 +120,7 @@ pub async fn update_webhook(
     checked(app, &draft)?;
     if patch.enabled == Some(false) && before.disabled.is_none() {
         // What happened before is told; what happens from here on is not.
-        announce(app, id).await?;
+        catch_up(app, id).await?;
     }
     let disabled = match patch.enabled {
         None => before.disabled,

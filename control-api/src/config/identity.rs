@@ -72,10 +72,10 @@ pub struct IdentityConfig {
     /// Nor more often than this within 24 h, 1 to 1000. Default 20.
     #[schemars(range(min = 1, max = 1000))]
     pub sends_a_day: u32,
-    /// Nor is anything that strangers may ask for, of whatever kind and project, more often than this within 24 h, 1 to 10,000. What tells
-    /// the holder of an account that it was changed is not counted. Default 60.
+    /// An address that has no account where something is sent to it from (a sign-up, a first code, an invitation) is written to so often
+    /// within 24 h, by all projects together, 1 to 10,000. Default 60.
     #[schemars(range(min = 1, max = 10_000))]
-    pub all_sends_a_day: u32,
+    pub strangers_a_day: u32,
     /// An account whose holder asked for it is deleted after this long, 0 s to 365 d; signing in cancels that. Default 30 d.
     pub deletion_grace: HumanDuration,
     /// The project of sign-ins on `admin` that name none, by hostname, key or tenant: its slug. Default none: they are refused.
@@ -103,7 +103,7 @@ impl Default for IdentityConfig {
             code_lock: HumanDuration::from_secs(900),
             send_cooldown: HumanDuration::from_secs(60),
             sends_a_day: 20,
-            all_sends_a_day: 60,
+            strangers_a_day: 60,
             deletion_grace: HumanDuration::from_secs(30 * DAY),
             default_project: None,
             sweep_every: HumanDuration::from_secs(300),
@@ -159,7 +159,7 @@ impl IdentityConfig {
 
     /// How often an address is written to.
     pub(crate) fn pace(&self) -> MailPace {
-        MailPace { cooldown: self.send_cooldown.get(), a_day: self.sends_a_day, all_a_day: self.all_sends_a_day }
+        MailPace { cooldown: self.send_cooldown.get(), a_day: self.sends_a_day }
     }
 
     pub(super) fn check(&self, checks: &mut Checks<'_>) {

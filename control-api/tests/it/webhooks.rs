@@ -2,13 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
+use authz::Scope;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use control_api::{
     Config,
     webhooks::{self, send::Sender},
 };
-use domain::Clock;
+use domain::{
+    Clock,
+    audit::{Actor, ActorKind, AuditEntry, Crud, Origin, Target},
+};
 use serde_json::{Value, json};
+use store::{StoreError, read::*};
 
 use crate::{
     receiver::{Received, Receiver},
@@ -55,6 +60,30 @@ impl Hooked {
         let role = json!({ "name": name, "permissions": ["orders:order:list"] });
         self.act("POST", "/v1/roles", &role).await.expect(201);
         self.chain().await;
+    }
+
+    /// So many events of the tenant that no webhook here wants.
+    async fn others(&self, many: usize) {
+        let tenant: domain::TenantId = self.acme.parse().unwrap();
+        let project = self.world.app.store.tenant(tenant).await.unwrap().unwrap().project_id;
+        let entry = &AuditEntry {
+            action: "login_failure".into(),
+            crud: Crud::C,
+            target: Target { kind: "user".into(), id: String::new(), name: String::new() },
+            project_id: Some(project),
+            tenant_id: Some(tenant),
+            is_failure: true,
+            fields: json!({}),
+        };
+        let actor = &Actor { kind: ActorKind::Anonymous, id: None, name: String::new() };
+        let written =
+            self.world.app.store.write_session(Scope::Platform, self.world.clock.unix_now(), |tx| async move {
+                for _ in 0..many {
+                    tx.record(actor, &Origin::default(), entry).await?;
+                }
+                Ok::<_, StoreError>(())
+            });
+        written.await.unwrap();
     }
 
     async fn chain(&self) {
@@ -183,6 +212,8 @@ async fn what_happens_while_a_webhook_is_disabled_is_not_told(world: World) {
     let (hooked, receiver) = (Hooked::over(world).await, Receiver::start().await);
     let id = hooked.make(&receiver.url(), &["role.*"]).await.expect(201).id();
     let path = format!("/v1/webhooks/{id}");
+    // More than are announced in one part, of which the last concerns it.
+    hooked.others(600).await;
     let role = json!({ "name": "before", "permissions": ["orders:order:list"] });
     hooked.act("POST", "/v1/roles", &role).await.expect(201);
     while hooked.world.app.store.chain_audit(100).await.unwrap() > 0 {}

@@ -6,7 +6,7 @@
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    digest,
+    digest, hmac,
     rand::{SecureRandom, SystemRandom},
 };
 use domain::Secret;
@@ -24,6 +24,7 @@ type KeyName = [u8; KEY_ID_BYTES];
 pub struct Sealer {
     current: (KeyName, LessSafeKey),
     older: Vec<(KeyName, LessSafeKey)>,
+    digests: hmac::Key,
     random: SystemRandom,
 }
 
@@ -64,7 +65,18 @@ impl Sealer {
     /// [`SealError::MasterKey`] for a key that is not [`MASTER_KEY_BYTES`] long.
     pub fn new(current: &Secret<Vec<u8>>, older: &[Secret<Vec<u8>>]) -> Result<Self, SealError> {
         let older = older.iter().map(named).collect::<Result<_, _>>()?;
-        Ok(Self { current: named(current)?, older, random: SystemRandom::new() })
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, current.expose()), b"digests");
+        let digests = hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref());
+        Ok(Self { current: named(current)?, older, digests, random: SystemRandom::new() })
+    }
+
+    /// What tells texts of a place apart without saying them, to nobody who has not the master key. Another under another key.
+    pub(crate) fn digest(&self, place: &str, text: &[u8]) -> Vec<u8> {
+        let mut context = hmac::Context::with_key(&self.digests);
+        context.update(place.as_bytes());
+        context.update(&[0]);
+        context.update(text);
+        context.sign().as_ref().to_vec()
     }
 
     /// Seals `plain` for `place`, such as `certificates.key_enc:{id}`.

@@ -78,8 +78,6 @@ pub struct MailPace {
     pub cooldown: Duration,
     /// So often within 24 h.
     pub a_day: u32,
-    /// Of all projects and kinds together.
-    pub all_a_day: u32,
 }
 
 /// Whether an address may be written to.

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{
     Connection, Place, STAFF,
     context::{Context, Contexts, Locked, Tokens},
-    failure::{answer, send},
+    failure::{Failure, answer, send},
     given, is_here, read_secret,
 };
 
@@ -221,6 +221,11 @@ pub struct Logout {
 /// What the control API answers, and of the file of contexts.
 pub async fn login(login: Login, clock: &dyn Clock) -> anyhow::Result<String> {
     let Login { code_from, connection: it } = login;
+    // Whoever reads it first takes all of it.
+    let from_stdin = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
+    if from_stdin(&code_from) && from_stdin(&it.password_file) {
+        return Err(Failure::usage("the standard input holds the password or the code, not both").into());
+    }
     let contexts = Contexts::open()?;
     let known = match it.context.as_deref() {
         Some(name) => contexts.named(Some(name)).ok().flatten(),

@@ -343,7 +343,8 @@ mod tests {
     /// By names as well as by marks: a secret that somebody forgot to mark is found here.
     #[test]
     fn no_secret_is_an_argument() {
-        const NAMES: [&str; 7] = ["password", "secret", "token", "private", "key_pem", "recovery_code", "challenge"];
+        const NAMES: [&str; 9] =
+            ["password", "secret", "token", "private", "key_pem", "recovery_code", "challenge", "otp", "hash"];
         let described = serde_json::to_value(control_api::router::openapi()).unwrap();
         let book = Book(&described);
         let mut secrets = Vec::new();
@@ -351,6 +352,10 @@ mod tests {
             for (method, it) in members(Some(at)) {
                 let Ok(method) = method.to_ascii_uppercase().parse::<Method>() else { continue };
                 let Some(operation) = book.operation(path, at, method, it) else { continue };
+                for place in &operation.places {
+                    let named = NAMES.iter().any(|name| place.name.contains(name));
+                    assert!(!named, "{}: {} is in an address", operation.id, place.name);
+                }
                 for field in &operation.fields {
                     let is_text = matches!(field.shape, Shape::Text | Shape::Texts | Shape::Json);
                     let named = is_text && NAMES.iter().any(|name| field.name.contains(name));

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use domain::{
     ProjectId, Timestamp,
     model::{MailPace, MailTurn, fold},
 };
 
 use crate::{
-    SessionTx, StoreError,
+    SessionTx, StoreError, Tx,
     tx::Work,
     value::{Row, values},
 };
@@ -55,9 +54,6 @@ impl SessionTx {
         if next > *now {
             return Ok(MailTurn::Wait(next));
         }
-        if let Some(until) = self.count_letter(&subject, pace.all_a_day).await? {
-            return Ok(MailTurn::Wait(until));
-        }
         let mut all = key();
         all.extend(values![*now, began, sent + 1]);
         let sql = "UPDATE mail_requests SET last_at = $4, day_began = $5, in_day = $6
@@ -66,11 +62,31 @@ impl SessionTx {
         Ok(MailTurn::Now)
     }
 
-    /// Counts one more letter to an address, of whatever project and kind; says until when there were enough. The address itself is not
-    /// kept: this is no project's.
-    async fn count_letter(&self, subject: &str, most: u32) -> Result<Option<Timestamp>, StoreError> {
-        let Work { view, now, .. } = &self.work;
-        let digest = digest(&SHA256, subject.as_bytes()).as_ref().to_vec();
+    /// Counts a letter to who has no account where it is sent from, whatever project and kind it is of; false where there were enough
+    /// within 24 h, and none is to be sent.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn count_strangers_letter(&self, address: &str, most: u32) -> Result<bool, StoreError> {
+        self.work.count_strangers_letter(address, most).await
+    }
+}
+
+impl Tx {
+    /// As [`SessionTx::count_strangers_letter`].
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn count_strangers_letter(&self, address: &str, most: u32) -> Result<bool, StoreError> {
+        self.work.count_strangers_letter(address, most).await
+    }
+}
+
+impl Work {
+    /// The address itself is not kept: this is no project's.
+    async fn count_strangers_letter(&self, address: &str, most: u32) -> Result<bool, StoreError> {
+        let Self { view, now, .. } = self;
+        let digest = view.sealer().digest("mail_addresses.address_digest", fold(address).as_bytes());
         let sql = "INSERT INTO mail_addresses (address_digest, day_began, in_day) VALUES ($1, $2, 0)
                    ON CONFLICT (address_digest) DO NOTHING";
         view.execute(sql, values![digest.clone(), *now]).await?;
@@ -80,10 +96,10 @@ impl SessionTx {
         let Some((began, sent)) = found else { return Err(StoreError::Serialization) };
         let (began, sent) = if began + DAY <= *now { (*now, 0) } else { (began, sent) };
         if sent >= most {
-            return Ok(Some(began + DAY));
+            return Ok(false);
         }
         let sql = "UPDATE mail_addresses SET day_began = $2, in_day = $3 WHERE address_digest = $1";
         view.execute(sql, values![digest, began, sent + 1]).await?;
-        Ok(None)
+        Ok(true)
     }
 }

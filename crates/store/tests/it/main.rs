@@ -246,7 +246,7 @@ conformance! {
         a_login_policy_is_a_tenants_own,
         an_account_on_hold_comes_back_or_goes,
         an_address_is_written_to_at_a_pace,
-        letters_to_one_address_are_bounded_over_all_projects_and_kinds,
+        letters_to_strangers_are_bounded_over_all_projects,
         an_address_that_somebody_has_is_nobody_elses,
         of_fifty_that_show_a_code_at_once_one_has_it,
         of_fifty_that_show_a_link_at_once_one_has_it,
