@@ -1,13 +1,13 @@
 //! The admin secret: what automation acts with before there are people, or without any.
 //!
-//! It is read on `admin` alone, compared in constant time, and named in the audit trail as an actor of its own. It makes
-//! and keeps customers, projects, tenants and their names; accounts, keys of people, and what only staff may give it does not reach.
+//! It is read on `admin` alone, compared in constant time, and named in the audit trail as an actor of its own. It brings customers,
+//! projects, tenants and their names up; it ends nothing, and the platform's own project does not exist for it.
 
 use std::path::Path;
 
 use authz::{Caller, Context, PermissionSet};
 use domain::{
-    Id, Secret,
+    Id, ProjectId, Secret,
     audit::{Actor, ActorKind},
 };
 use http::{HeaderMap, header};
@@ -19,7 +19,7 @@ use crate::{
     App,
     app::tokens::hash,
     bootstrap::ROOT,
-    caller::Principal,
+    caller::{Principal, is_below},
     context::{Listener, RequestContext},
     error::AppError,
     problem,
@@ -35,21 +35,36 @@ const MIN_BYTES: usize = 32;
 /// The name in the audit trail.
 const ACTOR: &str = "admin-secret";
 
-/// What it may do.
-const PERMISSIONS: [&str; 9] = [
-    "platform:customer:*",
-    "platform:project:*",
-    "platform:project-credential:*",
-    "platform:signing-key:*",
-    "platform:tenant:*",
-    "platform:hostname:*",
-    "platform:email-domain:*",
-    "platform:login-policy:*",
-    "platform:issuer:*",
+/// What it may do: bring customers, projects and tenants up. It ends nothing, and takes no policy off.
+const PERMISSIONS: [&str; 23] = [
+    "platform:customer:create",
+    "platform:customer:get",
+    "platform:customer:list",
+    "platform:project:create",
+    "platform:project:get",
+    "platform:project:list",
+    "platform:project-credential:create",
+    "platform:project-credential:delete",
+    "platform:project-credential:list",
+    "platform:signing-key:create",
+    "platform:tenant:activate",
+    "platform:tenant:create",
+    "platform:tenant:get",
+    "platform:tenant:list",
+    "platform:tenant:provision",
+    "platform:hostname:create",
+    "platform:hostname:get",
+    "platform:hostname:list",
+    "platform:hostname:verify",
+    "platform:email-domain:create",
+    "platform:email-domain:list",
+    "platform:email-domain:verify",
+    "platform:login-policy:get",
 ];
 
-/// Where people act for themselves: it is nobody there.
-const PEOPLES: [&str; 4] = ["/api/", "/v1/auth/", "/v1/me", "/v1/break-glass/"];
+/// Where it is nobody: where people act for themselves, and at keys that tokens are signed with. (A project's first is made with the
+/// project.)
+const NOT_FOR_IT: [&str; 5] = ["/api", "/v1/auth", "/v1/me", "/v1/break-glass", "/v1/signing-keys"];
 
 /// What is kept of the secret that the configuration refers to; none where it names none.
 ///
@@ -88,7 +103,7 @@ pub(crate) async fn principal(
     if headers.contains_key(header::AUTHORIZATION) {
         return Err(AppError::field("!x-admin-secret", "invalid", "stands beside a bearer token"));
     }
-    if PEOPLES.iter().any(|prefix| path.starts_with(prefix)) && !path.starts_with("/v1/menus") {
+    if is_below(path, &NOT_FOR_IT) {
         return Err(AppError::ContextMismatch);
     }
     let tenant = app.store.tenant_by_slug(ROOT).await?.ok_or(AppError::NotFound("tenant"))?;
@@ -101,7 +116,7 @@ pub(crate) async fn principal(
             origin: context.origin(),
             context: Context::System,
             permissions: PermissionSet::new(&permissions),
-            is_admin: true,
+            is_admin: false,
             is_super_admin: false,
         },
         user: Id::new(nobody),
@@ -115,4 +130,21 @@ pub(crate) async fn principal(
         unit_roles: Vec::new(),
         is_program: true,
     }))
+}
+
+/// The platform's own project is none of automation's.
+///
+/// # Errors
+/// [`AppError::NotFound`].
+pub(crate) async fn spare_root(app: &App, principal: &Principal, project: ProjectId) -> Result<(), AppError> {
+    if !is_automation(principal) {
+        return Ok(());
+    }
+    let root = app.store.root_project().await?;
+    if root.is_none_or(|root| root.id == project) { Err(AppError::NotFound("project")) } else { Ok(()) }
+}
+
+/// Whether it is by the admin secret that somebody acts.
+fn is_automation(principal: &Principal) -> bool {
+    principal.is_system() && principal.is_program
 }

@@ -36,7 +36,7 @@ const SESSION_PATHS: [&str; 11] = [
 
 /// Paths at which people change how they are known and reached. A program has a secret, and nothing beside it that would outlive
 /// its rotation.
-const PEOPLES_PATHS: [&str; 2] = ["/v1/auth", "/v1/me"];
+const PEOPLES_PATHS: [&str; 4] = ["/v1/auth", "/v1/me", "/api/v1/tenant/auth/switch", "/api/v1/tenant/auth/favorite"];
 
 /// An authenticated caller.
 #[derive(Clone, Debug)]
@@ -110,6 +110,7 @@ impl Principal {
             (true, None) => Err(AppError::parameter("tenant_id", "required", "staff names the tenant")),
             (true, Some(tenant)) => {
                 let tenant = app.store.tenant(tenant).await?.ok_or(AppError::NotFound("tenant"))?;
+                admin_secret::spare_root(app, self, tenant.project_id).await?;
                 Ok(Site { project: tenant.project_id, tenant: tenant.id })
             }
         }
@@ -328,18 +329,20 @@ async fn authenticate(
 ) -> Result<Principal, AppError> {
     let standing = Standing::of(app, bearer(headers)?).await?;
     bound_to(app, context, &standing.claims, &standing.project).await?;
-    let below_one_of = |known: &[&str]| {
-        let rest = |known: &&str| path.strip_prefix(*known);
-        known.iter().filter_map(rest).any(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    let open = below_one_of(&SESSION_PATHS);
+    let open = is_below(path, &SESSION_PATHS);
     standing.served(open || method.is_safe())?;
     let is_program = standing.method == AuthMethod::ClientCredentials;
-    if is_program && below_one_of(&PEOPLES_PATHS) && !method.is_safe() {
+    if is_program && is_below(path, &PEOPLES_PATHS) && !method.is_safe() {
         let detail = "a program has its secret and no other way to sign in";
         return Err(AppError::Restricted { code: "not_for_programs", detail });
     }
     standing.principal(app, context.origin()).await
+}
+
+/// Whether a path is one of these, or below one.
+pub(crate) fn is_below(path: &str, known: &[&str]) -> bool {
+    let rest = |known: &&str| path.strip_prefix(*known);
+    known.iter().filter_map(rest).any(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The one bearer token of a request.

@@ -24,10 +24,10 @@ use crate::{
         client_certificates, customer_states, customers, decisions, docs, email_domains, entitlements,
         extract::{MAX_BODY, header_parameter},
         gateways, groups, health, hostnames, idempotency, invitations, issuers, keycloak, login_policies,
-        machine_clients, mailbox, me, members, menus, my_units, navigation, oauth, org_units, own_email, own_password,
+        machine_clients, mailbox, me, members, menus, my_units, navigation, org_units, own_email, own_password,
         passwordless, permissions, products, project_credentials, projects, realm, resources, role_bindings, roles,
-        routes as route_api, schema, services, sessions, signing_keys, tenant_users, tenants, totp, unit_members,
-        upstreams, user_import, user_lookup, users, webhooks, well_known,
+        routes as route_api, schema, services, sessions, signing_keys, tenant_users, tenants, token_endpoint, totp,
+        unit_members, upstreams, user_import, user_lookup, users, webhooks, well_known,
     },
     envelope,
     error::AppError,
@@ -141,9 +141,9 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(machine_clients::list_machine_clients, machine_clients::create_machine_client))
         .routes(routes!(machine_clients::read_machine_client, machine_clients::delete_machine_client))
         .routes(routes!(machine_clients::rotate_machine_client))
-        .routes(routes!(oauth::issue_client_token))
-        .routes(routes!(oauth::introspect_token))
-        .routes(routes!(oauth::revoke_client_token))
+        .routes(routes!(token_endpoint::issue_client_token))
+        .routes(routes!(token_endpoint::introspect_token))
+        .routes(routes!(token_endpoint::revoke_client_token))
         .routes(routes!(entitlements::list_entitlements))
         .routes(routes!(entitlements::read_usage))
         .routes(routes!(catalog::list_catalog))

@@ -36,7 +36,7 @@ pub mod members;
 pub mod menus;
 pub mod my_units;
 pub mod navigation;
-pub mod oauth;
+
 pub mod org_units;
 pub mod own_email;
 pub mod own_password;
@@ -56,6 +56,7 @@ pub mod sessions;
 pub mod signing_keys;
 pub mod tenant_users;
 pub mod tenants;
+pub mod token_endpoint;
 pub mod totp;
 pub mod unit_members;
 pub mod upstreams;

@@ -22,7 +22,7 @@ use store::{
 
 use super::{certificates, proofs};
 use crate::{
-    App, bootstrap,
+    App, admin_secret, bootstrap,
     caller::{Principal, Site},
     context::new_id,
     error::AppError,
@@ -122,6 +122,7 @@ pub async fn create_hostname(
     mut new: NewHostname,
 ) -> Result<(Hostname, Commit), AppError> {
     let by = principal.may::<ManageHostnames>("create")?;
+    admin_secret::spare_root(app, principal, new.project_id).await?;
     let rules = &app.config.hostnames;
     match new.kind {
         HostnameKind::Platform if !rules.platform_domains.is_empty() && !rules.is_platform(&new.hostname) => {

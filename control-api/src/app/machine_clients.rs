@@ -151,11 +151,12 @@ pub async fn rotate_machine_client(
 /// Deletes a client, and the user it acts as.
 ///
 /// # Errors
-/// [`AppError::NotFound`].
+/// [`AppError::NotFound`]; [`AppError::Escalation`] for a client that may more than who asks.
 pub async fn delete_machine_client(app: &App, principal: &Principal, id: MachineClientId) -> Result<Commit, AppError> {
-    let (by, _) = found(app, principal, id, "delete").await?;
-    let by = &by;
+    let (by, client) = found(app, principal, id, "delete").await?;
+    let (by, site, user) = (&by, site_of(&client), client.user_id);
     let deleted = app.store.write(by, app.now(), |tx| async move {
+        outranks(&tx, principal, site, user).await?;
         Ok::<_, AppError>(tx.deleted(tx.delete_machine_client(by, id).await?).await?)
     });
     deleted.await.map(|(_, commit)| commit)

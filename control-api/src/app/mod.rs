@@ -33,7 +33,7 @@ pub mod my_units;
 pub mod names;
 pub mod navigation;
 pub mod new_tenant;
-pub mod oauth;
+
 pub mod org_units;
 pub mod own_email;
 pub mod own_password;
@@ -59,6 +59,7 @@ pub mod step_up;
 pub mod switch;
 pub mod tenants;
 pub mod text;
+pub mod token_endpoint;
 pub mod tokens;
 pub mod totp;
 pub mod unit_members;

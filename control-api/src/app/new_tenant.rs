@@ -21,7 +21,7 @@ use store::{Commit, Page, Tx, read::*};
 
 use super::{first_administrator::FirstAdministrator, hostnames, projects, role_bindings, signing_keys, text, tokens};
 use crate::{
-    App, bootstrap,
+    App, admin_secret, bootstrap,
     caller::{Principal, Site},
     context::new_id,
     error::AppError,
@@ -109,6 +109,7 @@ pub async fn create_tenant(
     let id = draft.id.unwrap_or_else(|| new_id(&*app.clock));
     let home = home(app, principal, &draft, &customer).await?;
     let site = Site { project: home.project_id(), tenant: id };
+    admin_secret::spare_root(app, principal, site.project).await?;
     let admin = match &draft.admin {
         Some(asked) if customer.tenancy == Tenancy::Dedicated => Some(admin(app, principal, site, asked).await?),
         Some(_) => {

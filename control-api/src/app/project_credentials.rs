@@ -24,7 +24,7 @@ use super::{
     tokens::{hash, random, random_token},
 };
 use crate::{
-    App,
+    App, admin_secret,
     caller::Principal,
     context::{Listener, RequestContext, new_id},
     error::AppError,
@@ -57,6 +57,7 @@ pub async fn create_project_credential(
     (kind, name): (Kind, String),
 ) -> Result<(ProjectCredential, Secret<String>, Commit), AppError> {
     let by = principal.may::<ManageProjectCredentials>("create")?;
+    admin_secret::spare_root(app, principal, project).await?;
     text::named(&name, "")?;
     text::check("/name", &name, 1..=MAX_NAME)?;
     app.store.project(project).await?.ok_or(AppError::NotFound("project"))?;
@@ -96,6 +97,7 @@ pub async fn revoke_project_credential(
     which: (ProjectId, ProjectCredentialId),
 ) -> Result<Commit, AppError> {
     let by = &principal.may::<ManageProjectCredentials>("delete")?;
+    admin_secret::spare_root(app, principal, which.0).await?;
     let revoked = app.store.write(by, app.now(), |tx| async move {
         Ok::<_, AppError>(tx.done("revoked", tx.revoke_project_credential(by, which).await?).await?)
     });

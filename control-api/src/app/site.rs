@@ -40,7 +40,7 @@ pub async fn default_realm(app: &App, context: &RequestContext) -> Result<Option
     let slug = app.config.identity.default_project.as_ref().filter(|_| context.listener == Listener::Admin);
     let Some(slug) = slug else { return Ok(None) };
     let project = app.store.project_by_slug(slug.as_str()).await?;
-    Ok(project.map(|project| Realm { project, tenant: None }))
+    Ok(project.filter(|project| !project.is_root()).map(|project| Realm { project, tenant: None }))
 }
 
 /// The same request with the project that its `X-Project-Key` names.
@@ -58,6 +58,8 @@ pub(crate) async fn keyed(app: &App, context: RequestContext, headers: &HeaderMa
     let project = project_credentials::project_of_key(app, &context, key).await?;
     match realm_of_host(app, &context).await? {
         Some(realm) if realm.project.id != project => Err(AppError::ProjectMismatch),
+        // At the edge the hostname says it, or nothing does.
+        None if context.asserted.is_some() => Err(AppError::ProjectMismatch),
         _ => Ok(RequestContext { project: Some(project), ..context }),
     }
 }

@@ -163,6 +163,9 @@ impl IdentityConfig {
     }
 
     pub(super) fn check(&self, checks: &mut Checks<'_>) {
+        if self.default_project.as_ref().is_some_and(|slug| slug.as_str() == crate::bootstrap::ROOT) {
+            checks.refuse("/identity/default_project", "is the platform's own, where its staff signs in");
+        }
         let mut within = |name: &str, given: HumanDuration, from: u64, to: u64, text: &str| {
             if !(Duration::from_secs(from)..=Duration::from_secs(to)).contains(&given.get()) {
                 checks.refuse(&format!("/identity/{name}"), text);

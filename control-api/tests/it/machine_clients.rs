@@ -244,6 +244,15 @@ async fn a_program_has_nothing_that_outlives_its_secret() {
     get("/v1/me").bearer(&token).send(&it.world.admin).await.expect(200);
     let key = post("/v1/api-keys", &json!({ "name": "k" })).bearer(&token).send(&it.world.admin).await;
     key.refused(403, "not_for_programs");
+    // Nor does anybody give it something.
+    let key = json!({ "name": "k", "owner_id": it.client.user });
+    post("/v1/api-keys", &key).bearer(&it.admin).send(&it.world.admin).await.refused(409, "user_is_program");
+    let hostnames = get("/v1/hostnames").bearer(&it.admin).send(&it.world.admin).await.expect(200);
+    let binding = json!({
+        "hostname_id": hostnames.body["items"][0]["id"], "kind": "dns", "value": "robot.example", "user_id": it.client.user,
+    });
+    let bound = post("/v1/certificate-bindings", &binding).bearer(&it.admin).send(&it.world.admin).await;
+    bound.refused(409, "user_is_program");
 }
 
 /// An administrator may give its user a password; that is no way in.
@@ -279,6 +288,21 @@ async fn wrong_secrets_are_counted_by_where_they_come_from_and_right_ones_are_no
     let refused = guess(&wrong).await.refused(429, "rate_limited");
     assert!(refused.headers.contains_key("retry-after"));
     guess(&it.client.basic()).await.expect(200);
+    let trail =
+        get("/v1/audit?action=client_refused&limit=100").bearer(&it.admin).send(&it.world.admin).await.expect(200);
+    assert_eq!(trail.body["items"].as_array().unwrap().len(), 30, "each is told, and no more than are let through");
+}
+
+/// What is ended is remembered by every gateway: a loop of it is everybody's.
+#[tokio::test]
+async fn a_client_gets_and_ends_so_many_tokens_a_minute() {
+    let it = Acme::new(World::new().await).await;
+    for _ in 0..120 {
+        it.token().await.expect(200);
+    }
+    it.token().await.refused(429, "rate_limited");
+    it.world.clock.advance(Duration::from_secs(60));
+    it.token().await.expect(200);
 }
 
 #[tokio::test]

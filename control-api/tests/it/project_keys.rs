@@ -139,11 +139,11 @@ async fn automation_acts_by_the_admin_secret_on_admin_alone_under_a_name_of_its_
     let by = |call: crate::support::Call| call.header("x-admin-secret", SECRET);
     let customer = by(post("/v1/customers", &json!({ "code": "acme", "name": "Acme" }))).send(&world.admin).await;
     let customer = customer.expect(201).id();
-    let completed = json!({ "status": "completed" });
-    by(call("PUT", &format!("/v1/customers/{customer}/kyc")).json(&completed)).send(&world.admin).await.expect(200);
+    let staff = world.staff().await;
+    let completed = call("PUT", &format!("/v1/customers/{customer}/kyc")).json(&json!({ "status": "completed" }));
+    completed.bearer(&staff).send(&world.admin).await.expect(200);
     let tenant = json!({ "slug": "acme", "name": "Acme", "customer_id": customer, "issuer": "https://acme.localhost" });
     let tenant = by(post("/v1/tenants", &tenant)).send(&world.admin).await.expect(201).id();
-    let staff = world.staff().await;
     let project = project_of(&world, &staff, &tenant).await;
     by(post(&format!("/v1/projects/{project}/credentials"), &json!({ "kind": "publishable", "name": "pages" })))
         .send(&world.admin)
@@ -156,7 +156,24 @@ async fn automation_acts_by_the_admin_secret_on_admin_alone_under_a_name_of_its_
     for path in ["/v1/me", "/api/v1/tenant/auth/info", "/api/v1/auth/userinfo"] {
         by(get(path)).send(&world.admin).await.refused(403, "context_mismatch");
     }
-    for path in ["/v1/routes", "/v1/audit"] {
+    // Nor is the platform's own project, which does not exist for it.
+    let projects = get("/v1/projects?kind=root").bearer(&staff).send(&world.admin).await.expect(200);
+    let root = projects.body["items"][0]["id"].as_str().unwrap().to_owned();
+    let credential = json!({ "kind": "publishable", "name": "x" });
+    by(post(&format!("/v1/projects/{root}/credentials"), &credential))
+        .send(&world.admin)
+        .await
+        .refused(404, "not_found");
+    let name = json!({ "hostname": "evil.localhost", "project_id": root });
+    by(post("/v1/hostnames", &name)).send(&world.admin).await.refused(404, "not_found");
+    let key = json!({ "project_id": root, "algorithm": "ES256" });
+    by(post("/v1/signing-keys", &key)).send(&world.admin).await.refused(403, "context_mismatch");
+    for (method, path) in
+        [("DELETE", format!("/v1/tenants/{tenant}")), ("POST", format!("/v1/tenants/{tenant}/cancel"))]
+    {
+        by(call(method, &path)).send(&world.admin).await.refused(403, "permission_denied");
+    }
+    for path in ["/v1/routes", "/v1/audit", "/v1/issuers"] {
         by(get(path)).send(&world.admin).await.refused(403, "permission_denied");
     }
     let user = json!({ "username": "eve", "password": PASSWORD });

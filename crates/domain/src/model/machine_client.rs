@@ -6,6 +6,9 @@ use crate::{MachineClientId, ProjectId, Secret, SessionId, TenantId, Timestamp, 
 /// Longest name, in characters.
 pub const MAX_NAME: usize = 128;
 
+/// Tokens that a client gets and ends in a minute, at most: each that is ended is remembered by every gateway.
+pub const MAX_A_MINUTE: u64 = 120;
+
 /// Clients of a tenant, at most.
 pub const MAX_CLIENTS: u64 = 200;
 

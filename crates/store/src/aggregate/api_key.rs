@@ -14,6 +14,7 @@ use domain::{
 
 use super::{
     list::{Filter, Listing, Sortable, Takes, folded, sealed::Cells},
+    machine_client::{self, MachineClients},
     membership::Memberships,
     needed,
     page::Page,
@@ -217,6 +218,9 @@ impl Tx {
         // Looked at here, so that nobody who leaves at this moment leaves a key behind.
         if self.membership(new.tenant_id, new.owner_id).await?.is_none() {
             return Err(StoreError::rule("api_key_owner", "the owner is no member of the tenant"));
+        }
+        if self.is_of_machine(new.owner_id).await? {
+            return Err(machine_client::nothing_beside());
         }
         let (hash, sealed) = self.kept(new.id, new.prefix.scheme(), &new.verifier)?;
         let now = self.work.now;

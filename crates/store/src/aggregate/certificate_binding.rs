@@ -10,6 +10,7 @@ use domain::{
 use super::{
     hostname::Hostnames,
     list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    machine_client::{self, MachineClients},
     membership::Memberships,
     needed, one, within,
 };
@@ -101,6 +102,18 @@ pub(crate) async fn delete_all_of(work: &Work, tenant: TenantId, user: UserId) -
     Ok(())
 }
 
+/// Unbinds every client certificate of a user: who shows one is nobody from then on.
+pub(crate) async fn unbind_all_of(work: &Work, user: UserId) -> Result<(), StoreError> {
+    let sql = "DELETE FROM certificate_bindings WHERE user_id = $1 RETURNING hostname_id";
+    let mut hostnames: Vec<HostnameId> = work.view.all(sql, values![user], |row| row.at("hostname_id")).await?;
+    hostnames.sort_unstable();
+    hostnames.dedup();
+    for hostname in hostnames {
+        publish::hostname(work, hostname, Effect::Narrows).await?;
+    }
+    Ok(())
+}
+
 impl Tx {
     /// Binds the certificates of a name to a user.
     ///
@@ -121,6 +134,9 @@ impl Tx {
         }
         if self.membership(new.tenant_id, new.user_id).await?.is_none() {
             return refused("the user is no member of the tenant");
+        }
+        if self.is_of_machine(new.user_id).await? {
+            return Err(machine_client::nothing_beside());
         }
         if self.certificate_bindings_of(new.hostname_id).await?.len() >= MAX_BINDINGS {
             return refused("the hostname binds 1000 client certificates already");

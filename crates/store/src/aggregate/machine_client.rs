@@ -79,6 +79,11 @@ pub trait MachineClients: Reader {
 }
 impl<R: Reader> MachineClients for R {}
 
+/// What a program's user is not given: it would outlive the program's secret.
+pub(crate) fn nothing_beside() -> StoreError {
+    StoreError::rule("user_is_program", "a program has its secret, and nothing that would outlive it")
+}
+
 impl Tx {
     /// Makes a client.
     ///
@@ -170,5 +175,18 @@ impl SessionTx {
     pub async fn note_machine_client(&self, id: MachineClientId, session: SessionId) -> Result<(), StoreError> {
         let sql = "UPDATE machine_clients SET session = $2, last_used_at = $3 WHERE id = $1";
         one(&self.work.view, "machine-client", sql, values![id, session, self.work.now]).await
+    }
+
+    /// Counts what a client asks for that costs everybody: how much that was in this minute, with this.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn count_machine_client(&self, id: MachineClientId) -> Result<u64, StoreError> {
+        let minute = self.work.now.secs().div_euclid(60);
+        let sql =
+            "UPDATE machine_clients SET in_minute = CASE WHEN minute = $2 THEN in_minute + 1 ELSE 1 END, minute = $2
+                   WHERE id = $1 RETURNING in_minute";
+        let counted = self.work.view.first(sql, values![id, minute], |row| row.at("in_minute")).await?;
+        needed(counted, "machine-client")
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{answer::settling, schema::wire, sessions::uncached};
 use crate::{
     App,
-    app::oauth::{self, ClientCredentials, KnownClient},
+    app::token_endpoint::{self, ClientCredentials, Introspected, KnownClient},
     context::RequestContext,
     envelope::Settle,
     error::AppError,
@@ -89,8 +89,12 @@ pub struct IntrospectedClaims {
     pub iss: String,
     pub aud: String,
     pub sub: String,
-    pub jti: String,
-    pub sid: String,
+    /// Of the client's own tokens only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    /// Of the client's own tokens only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
     pub tid: Option<String>,
     pub username: Option<String>,
     pub token_type: &'static str,
@@ -181,8 +185,8 @@ impl<T: DeserializeOwned> FromRequest<App> for FromClient<T> {
         let bytes = axum::body::to_bytes(body, MAX_FORM).await.map_err(|_| wrong())?;
         let in_form: InForm = serde_urlencoded::from_bytes(&bytes).map_err(|_| wrong())?;
         let known = match credentials(&parts, in_form).map_err(IntoResponse::into_response)? {
-            Some(shown) => oauth::known_client(app, &context, &shown).await,
-            None => Err(oauth::refused(app, &context).await),
+            Some(shown) => token_endpoint::known_client(app, &context, &shown).await,
+            None => Err(token_endpoint::refused(app, &context).await),
         };
         let known = known.map_err(refusal)?;
         let body = serde_urlencoded::from_bytes(&bytes).map_err(|_| {
@@ -227,7 +231,7 @@ pub async fn issue_client_token(
     if from.body.scope.is_some_and(|scope| !scope.is_empty()) {
         return Err(OauthRefusal::SCOPE.into_response());
     }
-    let pair = oauth::client_token(&app, &context, &from.known).await.map_err(refusal)?;
+    let pair = token_endpoint::client_token(&app, &context, &from.known).await.map_err(refusal)?;
     let expires_in = pair.expires_in.as_secs();
     let token = ClientToken { access_token: pair.access_token, token_type: "Bearer", expires_in };
     Ok(uncached(Json(token).into_response()))
@@ -239,13 +243,14 @@ pub async fn issue_client_token(
     responses((status = 200, body = Introspection), (status = 400, body = OauthRefusal),
         (status = 401, body = OauthRefusal)))]
 pub async fn introspect_token(State(app): State<App>, from: FromClient<TokenInQuestion>) -> Result<Response, Response> {
-    let found = oauth::introspect(&app, &from.known, &from.body.token).await.map_err(IntoResponse::into_response)?;
-    let claims = found.map(|claims| IntrospectedClaims {
+    let found =
+        token_endpoint::introspect(&app, &from.known, &from.body.token).await.map_err(IntoResponse::into_response)?;
+    let claims = found.map(|Introspected { claims, own }| IntrospectedClaims {
         iss: claims.iss,
         aud: claims.aud,
         sub: claims.sub.to_string(),
-        jti: claims.jti.to_string(),
-        sid: claims.sid.to_string(),
+        jti: own.then(|| claims.jti.to_string()),
+        sid: own.then(|| claims.sid.to_string()),
         tid: claims.tid.map(|tid| tid.to_string()),
         username: claims.username,
         token_type: "Bearer",
@@ -267,7 +272,7 @@ pub async fn revoke_client_token(
     State(app): State<App>,
     from: FromClient<TokenInQuestion>,
 ) -> Result<Response, Response> {
-    let revoked = oauth::revoke_token(&app, &context, &from.known, &from.body.token).await;
+    let revoked = token_endpoint::revoke_token(&app, &context, &from.known, &from.body.token).await;
     let revoked = revoked.map_err(IntoResponse::into_response)?;
     let response = uncached(StatusCode::OK.into_response());
     Ok(if revoked { settling(response, Settle { commit: None, revokes: true }) } else { response })

@@ -9,9 +9,9 @@ use authn::AccessClaims;
 use domain::{
     AmrSet, MachineClientId, Secret, SessionId, Timestamp,
     audit::{Actor, ActorKind, AuditEntry, Crud},
-    model::{AuthMethod, MachineClient, NewSession, Project, Session, Tenant, User},
+    model::{AuthMethod, MachineClient, NewSession, Project, Session, Tenant, User, machine_client::MAX_A_MINUTE},
 };
-use store::{StoreError, read::*};
+use store::{SessionTx, StoreError, read::*};
 
 use super::{
     login::{Door, default_unit, event, may_sign_in, roles},
@@ -25,6 +25,15 @@ use crate::{
     error::AppError,
     rates::Rate,
 };
+
+/// A token that holds.
+#[derive(Debug)]
+pub struct Introspected {
+    /// What it says.
+    pub claims: AccessClaims,
+    /// Whether it is the asking client's.
+    pub own: bool,
+}
 
 /// What a client shows.
 #[derive(Debug)]
@@ -63,9 +72,37 @@ pub async fn known_client(
     shown: &ClientCredentials,
 ) -> Result<KnownClient, AppError> {
     match recognized(app, context, shown).await {
-        Err(AppError::CredentialsInvalid) => Err(refused(app, context).await),
+        Err(AppError::CredentialsInvalid) => {
+            let answer = refused(app, context).await;
+            // Counted by address: beyond that nothing is written.
+            if matches!(answer, AppError::CredentialsInvalid) {
+                note_guess(app, context, shown.id).await?;
+            }
+            Err(answer)
+        }
         known => known,
     }
+}
+
+/// Tells a client's tenant that somebody showed another secret.
+async fn note_guess(app: &App, context: &RequestContext, id: MachineClientId) -> Result<(), AppError> {
+    let Some(client) = app.store.machine_client(id).await? else { return Ok(()) };
+    let nobody = &Actor { kind: ActorKind::Anonymous, id: None, name: String::new() };
+    let entry = &AuditEntry { action: "client_refused".into(), ..AuditEntry::done(&client, "refused") }.failed();
+    let scope = authz::Scope::Tenant(client.project_id, client.tenant_id);
+    let noted = app.store.write_session(scope, app.now(), |tx| {
+        let origin = context.origin();
+        async move { tx.record(nobody, &origin, entry).await }
+    });
+    Ok(noted.await?)
+}
+
+/// Counts what costs everybody.
+async fn within_pace(tx: &SessionTx, id: MachineClientId) -> Result<(), AppError> {
+    if tx.count_machine_client(id).await? > MAX_A_MINUTE {
+        return Err(AppError::RateLimited { retry_after: 60 });
+    }
+    Ok(())
 }
 
 /// What credentials that are no client's are answered.
@@ -119,6 +156,7 @@ pub async fn client_token(app: &App, context: &RequestContext, known: &KnownClie
             // What decided before is read again under the lock.
             let again = tx.machine_client_alone(client.id).await?.filter(|again| again.accepts(shown, now));
             let again = again.ok_or(AppError::CredentialsInvalid)?;
+            within_pace(&tx, client.id).await?;
             let current = tx.user(user.id).await?.ok_or(AppError::CredentialsInvalid)?;
             may_sign_in(project, tenant, &current)?;
             if !tx.bindings(tenant.id, user.id).await?.active {
@@ -180,12 +218,13 @@ pub async fn introspect(
     app: &App,
     known: &KnownClient,
     token: &Secret<String>,
-) -> Result<Option<AccessClaims>, AppError> {
+) -> Result<Option<Introspected>, AppError> {
     let Some(standing) = standing(app, known, token).await? else { return Ok(None) };
     let (site, user) = (standing.site(), standing.claims.sub);
     let active =
         standing.served(true).is_ok() && app.store.within(site.scope()).bindings(site.tenant, user).await?.active;
-    Ok(Some(standing.claims).filter(|_| active))
+    let own = user == known.user.id;
+    Ok(Some(Introspected { claims: standing.claims, own }).filter(|_| active))
 }
 
 /// Refuses one of the client's own tokens; whether there was anything to refuse.
@@ -207,6 +246,7 @@ pub async fn revoke_token(
     let refused = app.store.write_session(standing.site().scope(), app.now(), |tx| {
         let origin = context.origin();
         async move {
+            within_pace(&tx, known.client.id).await?;
             tx.refuse_token(jti, exp).await?;
             tx.record(actor, &origin, entry).await?;
             Ok::<_, AppError>(true)
@@ -219,7 +259,8 @@ pub async fn revoke_token(
 async fn standing(app: &App, known: &KnownClient, token: &Secret<String>) -> Result<Option<Standing>, AppError> {
     match Standing::of(app, token.expose()).await {
         Ok(standing) => Ok(Some(standing).filter(|standing| standing.tenant.id == known.tenant.id)),
-        Err(AppError::Token(_) | AppError::TokenRevoked) => Ok(None),
-        Err(other) => Err(other),
+        Err(error) if error.public().0.is_server_error() => Err(error),
+        // Whatever is wrong with it: of what holds nothing, nothing is told.
+        Err(_) => Ok(None),
     }
 }
