@@ -56,6 +56,11 @@ find_missing() {
         names+=("Python 3 with aiosmtpd, a mail server")
     fi
     need go golang-go "Go 1.19 or newer (go)"
+    need node nodejs "Node.js 18 or newer (node)"
+    need npm npm "npm"
+    if [[ -z "${CHROMIUM:-}" ]]; then
+        need chromium chromium "Chromium (or set CHROMIUM)"
+    fi
     if [[ -z "${REDIS_URL:-}" ]]; then
         need redis-server redis-server "redis-server (or set REDIS_URL)"
     fi
@@ -78,8 +83,23 @@ if ! command -v cargo >/dev/null 2>&1; then
     exit 1
 fi
 
+# What the tests' scripts import, as their lock files say.
+add_modules() {
+    $with_services || return 0
+    local folder
+    for folder in "$(dirname "$0")"/../crates/standalone/tests/browser; do
+        [[ "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ]] && continue
+        echo "setup: installing the modules of ${folder##*/../}"
+        npm ci --prefix "$folder" --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null ||
+            give_up "\`npm ci --prefix $folder\` failed"
+    done
+}
+
 find_missing
-[[ ${#packages[@]} -eq 0 ]] && exit 0
+if [[ ${#packages[@]} -eq 0 ]]; then
+    add_modules
+    exit 0
+fi
 
 command -v apt-get >/dev/null 2>&1 || give_up "install these with your system's package manager, then try again"
 as_root=()
@@ -96,3 +116,4 @@ echo "setup: installing ${packages[*]}"
 
 find_missing
 [[ ${#packages[@]} -eq 0 ]] || give_up "still missing after the installation; this system's packages may be too old"
+add_modules

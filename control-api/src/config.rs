@@ -29,7 +29,7 @@ mod tenants;
 pub use tenants::TenantsConfig;
 
 pub use events::{AuditConfig, WebhooksConfig};
-pub use factors::SecondFactorConfig;
+pub use factors::{PasskeysConfig, SecondFactorConfig};
 pub use identity::{IdentityConfig, PasswordsConfig, RatesConfig};
 pub use keys::{IssuersConfig, KEY_SET_LIFE, KmsAwsConfig, SigningConfig};
 pub use mail::{MailConfig, MailServer, MailTls};
@@ -60,6 +60,8 @@ pub struct Config {
     pub sessions: SessionsConfig,
     /// Second factors of sign-ins.
     pub second_factor: SecondFactorConfig,
+    /// Passkeys (WebAuthn).
+    pub passkeys: PasskeysConfig,
     /// Keys that sign tokens and assertions.
     pub signing: SigningConfig,
     /// Keys of external issuers.
@@ -115,6 +117,7 @@ impl Default for Config {
             internal: InternalConfig::default(),
             sessions: SessionsConfig::default(),
             second_factor: SecondFactorConfig::default(),
+            passkeys: PasskeysConfig::default(),
             signing: SigningConfig::default(),
             issuers: IssuersConfig::default(),
             log: LogConfig::default(),
@@ -752,6 +755,7 @@ impl Config {
                 .refuse("/redis/cache", "is the instance of `redis.revocation`; one may evict and the other must not");
         }
         self.second_factor.check(checks);
+        self.passkeys.check(checks);
         self.signing.check(self.environment, checks);
         self.issuers.check(self.environment, checks);
         self.dns.check(checks);
@@ -835,7 +839,7 @@ mod tests {
              dns: { timeout: 1m }\nproofs: { recheck: 0s, grace: 91d, takeover_after: 366d }\nhostnames: { quarantine: 366d }\n\
              issuers: { refresh: 1s, keep: 0s, on_loopback: true }\n\
              audit: { keep: 1d, sweep: 1s }\nwebhooks: { timeout: 0s, give_up_after: 1m, keep: 1h, on_loopback: true }\n\
-             second_factor: { issuer: \"\", window: 3, challenge: 1s, attempts: 0, recent: 1s, recovery_codes: 3, sweep: 0s }\n\
+             second_factor: { issuer: \"\", window: 3, challenge: 1s, attempts: 0, recent: 1s, recovery_codes: 3, qr_login: 1h, sweep: 0s }\npasskeys: { challenge: 16m, most: 0 }\n\
              org_units: { hold: 1s, purge_every: 2d }\naccess_log: { age: 1m, sweep: 0s }\ninvitations: { lifetime: 31d }\n\
              mail: { url: \"http://x\", servers: [{ host: mail.example.com, tls: none, username: u }], from: nobody, timeout: 1m, retry: 0s, retry_most: 2d, give_up_after: 1s }\n\
              passwords: { policy: { min_length: 7, max_length: 513, lower: 9, history: 11, max_age_days: 0 } }\n\
@@ -878,7 +882,10 @@ mod tests {
             "second_factor.attempts",
             "second_factor.recent",
             "second_factor.recovery_codes",
+            "second_factor.qr_login",
             "second_factor.sweep",
+            "passkeys.challenge",
+            "passkeys.most",
             "upstreams.plaintext_on_loopback",
             "signing.publish_ahead",
             "signing.rotate_every",

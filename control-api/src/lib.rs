@@ -48,6 +48,7 @@ mod mutual_tls;
 mod state;
 mod turns;
 mod upkeep;
+pub(crate) mod webauthn;
 
 pub use config::Config;
 pub use error::AppError;

@@ -71,6 +71,10 @@ pub enum Rate {
     Bootstrap,
     /// With wrong credentials of a program.
     Machine,
+    /// To sign in with a passkey, in two steps.
+    Passkey,
+    /// What came of a sign-in that another device approves.
+    Poll,
 }
 
 impl Rate {
@@ -84,6 +88,8 @@ impl Rate {
             Self::Phone => config.phone,
             Self::Bootstrap => config.bootstrap,
             Self::Machine => config.machine,
+            Self::Passkey => config.passkey,
+            Self::Poll => config.poll,
         }
     }
 
@@ -97,6 +103,8 @@ impl Rate {
             Self::Phone => "phone",
             Self::Bootstrap => "bootstrap",
             Self::Machine => "machine",
+            Self::Passkey => "passkey",
+            Self::Poll => "poll",
         }
     }
 
@@ -284,6 +292,8 @@ mod tests {
             (Rate::Phone, 5),
             (Rate::Bootstrap, 5),
             (Rate::Machine, 30),
+            (Rate::Passkey, 60),
+            (Rate::Poll, 300),
         ] {
             for _ in 0..most {
                 ask(rate, "192.0.2.1", AT).unwrap();

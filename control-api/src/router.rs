@@ -25,9 +25,9 @@ use crate::{
         extract::{MAX_BODY, header_parameter},
         gateways, groups, health, hostnames, idempotency, invitations, issuers, keycloak, login_policies,
         machine_clients, mailbox, me, members, menus, my_units, navigation, org_units, own_email, own_password,
-        passwordless, permissions, products, project_credentials, projects, realm, resources, role_bindings, roles,
-        routes as route_api, schema, services, sessions, signing_keys, tenant_users, tenants, token_endpoint, totp,
-        unit_members, upstreams, user_import, user_lookup, users, webhooks, well_known,
+        passkeys, passwordless, permissions, products, project_credentials, projects, qr_login, realm, resources,
+        role_bindings, roles, routes as route_api, schema, services, sessions, signing_keys, tenant_users, tenants,
+        token_endpoint, totp, unit_members, upstreams, user_import, user_lookup, users, webhooks, well_known,
     },
     envelope,
     error::AppError,
@@ -68,6 +68,18 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(totp::disable_totp))
         .routes(routes!(totp::replace_recovery_codes))
         .routes(routes!(totp::step_up))
+        .routes(routes!(passkeys::begin_passkey))
+        .routes(routes!(passkeys::complete_passkey))
+        .routes(routes!(passkeys::begin_passkey_login))
+        .routes(routes!(passkeys::complete_passkey_login))
+        .routes(routes!(passkeys::begin_passkey_signup))
+        .routes(routes!(passkeys::complete_passkey_signup))
+        .routes(routes!(passkeys::list_passkeys))
+        .routes(routes!(passkeys::rename_passkey, passkeys::delete_passkey))
+        .routes(routes!(qr_login::start_qr_login))
+        .routes(routes!(qr_login::read_qr_login))
+        .routes(routes!(qr_login::settle_qr_login))
+        .routes(routes!(qr_login::poll_qr_login))
         .routes(routes!(navigation::tenant_menus))
         .routes(routes!(navigation::tenant_init))
         .routes(routes!(navigation::list_favorites, navigation::set_favorite))

@@ -1,7 +1,7 @@
 //! Links in letters: to a page of the hostname where the reader signs in.
 
 use domain::{
-    ProjectId, Secret, TenantId,
+    HostName, ProjectId, Secret, TenantId,
     model::{Project, VerifyState},
 };
 use store::{Page, read::*};
@@ -33,6 +33,23 @@ pub(super) async fn link(
     let host = own.or_else(|| home.host().map(str::to_owned)).unwrap_or_default();
     let port = home.port().map(|port| format!(":{port}")).unwrap_or_default();
     Ok(Secret::new(format!("https://{host}{port}{path}#token={}", token.expose())))
+}
+
+/// `https://HOST` and `path` at the hostname that was asked; without one, at the project's own.
+///
+/// # Errors
+/// [`AppError::Internal`] for a project whose issuer is no URL.
+pub(super) fn page(project: &Project, asked: Option<&HostName>, path: &str) -> Result<String, AppError> {
+    let home: http::Uri =
+        project.issuer.parse().map_err(|error| AppError::internal("a project's issuer is no URL", error))?;
+    let port = home.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let host = asked.map_or_else(|| home.host().unwrap_or_default(), HostName::as_str);
+    Ok(format!("https://{host}{port}{path}"))
+}
+
+/// The port that browsers see at a project's hostnames: its issuer's.
+pub(super) fn public_port(project: &Project) -> u16 {
+    project.issuer.parse().ok().and_then(|home: http::Uri| home.port_u16()).unwrap_or(443)
 }
 
 async fn own_name(app: &App, project: ProjectId, tenant: TenantId) -> Result<Option<String>, AppError> {

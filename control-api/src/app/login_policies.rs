@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use authz::action::ManageLoginPolicies;
 use domain::{
-    ProjectId, Secret, TenantId,
-    model::{AuthMethod, LoginMethod, LoginPolicy, PasswordPolicy, Tenant, User, Version},
+    Acr, AmrSet, ProjectId, Secret, TenantId, Timestamp,
+    model::{AuthMethod, LoginMethod, LoginPolicy, PasswordPolicy, Session, Tenant, User, Version},
 };
-use store::{Commit, LockPolicy, read::*};
+use store::{Commit, LockPolicy, SessionTx, read::*};
 
 use super::projects;
 use crate::{
@@ -99,18 +99,73 @@ pub(super) async fn allows(app: &App, tenant: TenantId, method: LoginMethod) -> 
     if said.is_none_or(|policy| policy.methods.contains(&method)) {
         return Ok(());
     }
-    Err(AppError::Restricted { code: "login_method_refused", detail: "the tenant's people do not sign in this way" })
+    Err(refused())
 }
 
-/// Whether a session that was opened in this way may go on in a tenant.
-pub(super) async fn allows_session(app: &App, tenant: TenantId, method: AuthMethod) -> Result<(), AppError> {
+/// What is said of a sign-in that a tenant does not accept.
+pub(super) const fn refused() -> AppError {
+    AppError::Restricted { code: "login_method_refused", detail: "the tenant's people do not sign in this way" }
+}
+
+/// The way to sign in that a session was opened in; none for emergency administrators and programs, who have their own doors,
+/// whatever a tenant says.
+const fn method_of(method: AuthMethod) -> Option<LoginMethod> {
     match method {
-        AuthMethod::Password => allows(app, tenant, LoginMethod::Password).await,
-        AuthMethod::EmailCode => allows(app, tenant, LoginMethod::EmailCode).await,
-        AuthMethod::MagicLink => allows(app, tenant, LoginMethod::MagicLink).await,
-        // Their own doors, whatever a tenant says of how people sign in.
-        AuthMethod::BreakGlass | AuthMethod::ClientCredentials => Ok(()),
+        AuthMethod::Password => Some(LoginMethod::Password),
+        AuthMethod::EmailCode => Some(LoginMethod::EmailCode),
+        AuthMethod::MagicLink => Some(LoginMethod::MagicLink),
+        AuthMethod::Passkey => Some(LoginMethod::Passkey),
+        AuthMethod::BreakGlass | AuthMethod::ClientCredentials => None,
     }
+}
+
+/// What a tenant says of a session that is to go on in it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Says {
+    /// It may.
+    GoesOn,
+    /// Its user shows a second factor first.
+    StepsUp,
+    /// It is over: it was opened in a way that is not allowed any more, is too old, or was not used for too long.
+    Ends,
+}
+
+/// Judges a session as its tenant, or one that it is to go on in, says in this transaction.
+pub(super) async fn judge_session(
+    tx: &SessionTx,
+    tenant: TenantId,
+    session: &Session,
+    now: Timestamp,
+) -> Result<Says, AppError> {
+    let Some(policy) = tx.login_policy(tenant).await? else { return Ok(Says::GoesOn) };
+    let past = |from: Timestamp, most: Option<u64>| most.is_some_and(|secs| from + Duration::from_secs(secs) <= now);
+    let allowed = method_of(session.method).is_none_or(|method| policy.methods.contains(&method));
+    if !allowed || past(session.auth_time, policy.absolute_s) || past(session.last_used_at, policy.idle_s) {
+        return Ok(Says::Ends);
+    }
+    // A program is nobody who could show a second one.
+    let is_somebody = session.method != AuthMethod::ClientCredentials;
+    if policy.require_2fa && is_somebody && session.amr.acr() < Acr::Aal2 {
+        return Ok(Says::StepsUp);
+    }
+    Ok(Says::GoesOn)
+}
+
+/// Whether a session may go on whose user just showed this much beside the password.
+///
+/// # Errors
+/// [`AppError::Restricted`] (`login_method_refused`) where passwords are not accepted; [`AppError::StepUp`] where that is too little.
+pub(super) async fn judge_step_up(tx: &SessionTx, tenant: TenantId, amr: AmrSet) -> Result<(), AppError> {
+    let Some(policy) = tx.login_policy(tenant).await? else { return Ok(()) };
+    if !policy.methods.contains(&LoginMethod::Password) {
+        return Err(refused());
+    }
+    if policy.require_2fa && amr.acr() < Acr::Aal2 { Err(AppError::StepUp) } else { Ok(()) }
+}
+
+/// Until when a session lives at most that goes on in a tenant.
+pub(super) async fn ends(app: &App, tenant: &Tenant, session: &Session) -> Result<Timestamp, AppError> {
+    Ok(session.expires_at.min(session.auth_time + session_life(app, tenant).await?))
 }
 
 /// What is asked of a password in a tenant.
@@ -194,12 +249,9 @@ pub(super) async fn session_life(app: &App, tenant: &Tenant) -> Result<Duration,
 fn judge(policy: &LoginPolicy, floor: &PasswordPolicy, lock: LockPolicy, session: Duration) -> Result<(), AppError> {
     let mut wrong = Vec::new();
     let mut refuse = |pointer: &str, detail: &str| wrong.push(FieldError::new(pointer, "invalid", detail));
-    let here = [LoginMethod::Password, LoginMethod::EmailCode, LoginMethod::MagicLink];
+    let here = [LoginMethod::Password, LoginMethod::EmailCode, LoginMethod::MagicLink, LoginMethod::Passkey];
     if !here.iter().any(|method| policy.methods.contains(method)) {
         refuse("/methods", "names no way that there is in this release: nobody could sign in");
-    }
-    if policy.require_2fa {
-        refuse("/require_2fa", "cannot be held to by this release");
     }
     if policy.lock_after.is_some_and(|after| after < FEWEST.min(lock.after) || after > lock.after) {
         refuse("/lock_after", "is less than 3, or more than the platform lets through");

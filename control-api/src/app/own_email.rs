@@ -13,6 +13,7 @@ use serde_json::json;
 use store::{SessionTx, read::*};
 
 use super::{
+    factor_notices,
     letters::{self, About, Link, oneself, told},
     own_password, signup,
     site::Realm,
@@ -98,7 +99,7 @@ pub async fn verify_email(
             if again.email_verified_at.is_some() && again.email.as_deref().map(fold) == Some(fold(&used.email)) {
                 return Ok(());
             }
-            let proven = prove(&tx, (realm, &origin), &again, &used.email, kept).await?;
+            let proven = prove(app, &tx, (realm, &origin), &again, &used.email, kept).await?;
             proven.map(|_| ()).ok_or(AppError::LinkInvalid)
         }
     });
@@ -107,6 +108,7 @@ pub async fn verify_email(
 
 /// Notes that an address was shown to be read, in the transaction of what showed it. None when it was before, or the account has another.
 pub(super) async fn prove(
+    app: &App,
     tx: &SessionTx,
     (realm, origin): (&Realm, &domain::audit::Origin),
     user: &User,
@@ -114,7 +116,14 @@ pub(super) async fn prove(
     kept: bool,
 ) -> Result<Option<User>, AppError> {
     let Some(proven) = tx.prove_email(user.id, email, kept).await? else { return Ok(None) };
-    let fields = json!({ "voided": !kept, "had_password": user.password_hash.is_some() });
+    let had_password = user.password_hash.is_some();
+    if had_password && !kept {
+        let letter = |email: &str| Letter::new(LetterKind::PasswordVoided, email);
+        if let Some(letter) = factor_notices::to_holder(app, &realm.project, &proven, letter)? {
+            tx.leave(&letter).await?;
+        }
+    }
+    let fields = json!({ "voided": !kept, "had_password": had_password });
     let entry = told("email_verified", &realm.project, realm.tenant, &proven, fields);
     tx.record(&oneself(&proven), origin, &entry).await?;
     Ok(Some(proven))

@@ -11,6 +11,7 @@ use serde_json::json;
 use store::{Replaced, read::*};
 
 use super::{
+    factor_notices::to_holder,
     letters::{self, About, Link, oneself, told},
     login, login_policies,
     tokens::hash,
@@ -118,8 +119,7 @@ pub async fn change_password(
 
 /// To who reads the address: that the password is another.
 fn notice(app: &App, project: &Project, user: &User) -> Result<Option<domain::outbox::NewOutboxEvent>, AppError> {
-    let proven = user.email.as_deref().filter(|_| user.email_verified_at.is_some() && app.mail_ready().is_ok());
-    proven.map(|email| Letter::new(LetterKind::PasswordChanged, email).event(app, project.id, None)).transpose()
+    to_holder(app, project, user, |email| Letter::new(LetterKind::PasswordChanged, email))
 }
 
 /// Sends a link to choose a new password, to an account's proven address. The answer is the same whoever has it.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     App,
-    context::RequestContext,
+    context::{RequestContext, new_id},
     error::AppError,
     mail::letter::{Letter, LetterKind},
     rates::Rate,
@@ -117,7 +117,7 @@ pub async fn verify_code(
                 }
                 // Told to its holder, who asks again with it: it is not used up.
                 CodeShown::Right if !undecided.is_empty() => Err(AppError::TenantRequired { slugs: undecided.clone() }),
-                CodeShown::Right => read_by(&tx, (realm, &origin), email).await.map(Some),
+                CodeShown::Right => read_by(app, &tx, (realm, &origin), email).await.map(Some),
             }
         }
     });
@@ -149,7 +149,7 @@ pub async fn redeem_link(
         let origin = context.origin();
         async move {
             let used = tx.use_one_time_token(TokenKind::Magic, shown).await?.ok_or(AppError::LinkInvalid)?;
-            let known = read_by(&tx, (realm, &origin), &used.email).await?;
+            let known = read_by(app, &tx, (realm, &origin), &used.email).await?;
             // Who has the address now is not whom it was sent to.
             if known.as_ref().map(|user| user.id) != used.user_id && used.user_id.is_some() {
                 return Err(AppError::LinkInvalid);
@@ -207,6 +207,7 @@ async fn is_welcome(app: &App, tx: &SessionTx, realm: &Realm, email: &str) -> Re
 
 /// Whose address was shown to be read, which is thereby proven; none where nobody has it.
 async fn read_by(
+    app: &App,
     tx: &SessionTx,
     (realm, origin): (&Realm, &domain::audit::Origin),
     email: &str,
@@ -215,7 +216,7 @@ async fn read_by(
     if !letters::may_be_written_to(&known) {
         return Ok(Some(known));
     }
-    let proven = own_email::prove(tx, (realm, origin), &known, email, false).await?;
+    let proven = own_email::prove(app, tx, (realm, origin), &known, email, false).await?;
     Ok(Some(proven.unwrap_or(known)))
 }
 
@@ -246,13 +247,17 @@ async fn finish(
 /// The account of an address that had none. What says no says it as to a wrong code: whether accounts are made is told when asking.
 async fn made(app: &App, context: &RequestContext, realm: &Realm, email: &str) -> Result<UserId, AppError> {
     access_mode::admits(&realm.project, email).map_err(|_| AppError::CredentialsInvalid)?;
+    let id = new_id(&*app.clock);
     let new = NewAccount {
+        id,
         email: email.to_owned(),
         password_hash: None,
         names: (String::new(), String::new()),
         place: signup::home(realm).map_err(|_| AppError::CredentialsInvalid)?,
+        passkey: None,
     };
-    signup::make(app, context, &realm.project, new, None).await
+    signup::make(app, context, &realm.project, new, None).await?;
+    Ok(id)
 }
 
 fn event_of(happened: &str, realm: &Realm, user: Option<&User>) -> AuditEntry {

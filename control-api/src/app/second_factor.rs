@@ -15,6 +15,7 @@ use store::{StoreError, read::*};
 
 use super::{
     login::{self, Door},
+    login_policies,
     sign_in::{self, Opening, Proof, Second, SignedIn},
     site,
     tokens::hash,
@@ -88,7 +89,7 @@ impl WaitingSignIn {
             door: if self.challenge.system { Door::System } else { Door::Tenant },
             method: self.challenge.method,
             amr: self.challenge.method.amr().and(SHOWS),
-            life: app.config.sessions.session.get(),
+            life: login_policies::session_life(app, &self.tenant).await?,
             proof: Proof::Second(&self.challenge, second),
             event: "login_success",
         };
@@ -164,7 +165,9 @@ pub async fn keep_sweeping(app: &App) {
 async fn sweep(app: &App) -> Result<u64, StoreError> {
     let now = app.now();
     let waiting = app.store.sweep_login_challenges(now, SWEPT_AT_ONCE).await?;
-    Ok(waiting.max(app.store.sweep_begun_totp(now - CONFIRMED_WITHIN, SWEPT_AT_ONCE).await?))
+    let begun = app.store.sweep_begun_totp(now - CONFIRMED_WITHIN, SWEPT_AT_ONCE).await?;
+    let asked = app.store.sweep_qr_logins(now, SWEPT_AT_ONCE).await?;
+    Ok(waiting.max(begun).max(asked).max(app.store.sweep_passkey_challenges(now, SWEPT_AT_ONCE).await?))
 }
 
 /// What recovery codes are written in: Crockford's base32, in which nothing reads like something else.

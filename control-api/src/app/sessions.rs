@@ -13,6 +13,7 @@ use store::{Consumed, SessionTx, StoreError, read::*};
 
 use super::{
     login::{Door, default_unit, event, roles},
+    login_policies::{self, Says},
     site,
     tokens::{Draft, Holder, TokenPair, hash},
 };
@@ -38,10 +39,8 @@ pub async fn refresh(
     let row = app.store.refresh_token(shown).await?.ok_or(AppError::RefreshInvalid)?;
     let session = app.store.session(row.sid).await?.ok_or(AppError::RefreshInvalid)?;
     let place = place(app, context, door, &session).await?;
-    if is_idle(app, &session).await? {
-        return Err(AppError::RefreshInvalid);
-    }
-    let draft = Draft::new(app, &place.project, session.expires_at).await?;
+    let ends = login_policies::ends(app, &place.tenant, &session).await?;
+    let draft = Draft::new(app, &place.project, ends).await?;
     let holder = Holder {
         user: session.user_id,
         username: place.user.username.clone().or_else(|| place.user.email.clone()),
@@ -66,22 +65,27 @@ pub async fn refresh(
             let current = open.filter(|it| (it.user_generation, it.tenant_generation) == generations);
             let active = tx.bindings(used.tenant_id, used.user_id).await?.active;
             let Some(session) = current.filter(|_| active) else { return Ok(Err(AppError::RefreshInvalid)) };
+            match login_policies::judge_session(&tx, session.tenant_id, &session, now).await? {
+                Says::GoesOn => {}
+                // Not `Ok`: the refresh token stays good for the step up.
+                Says::StepsUp => return Err(AppError::StepUp),
+                Says::Ends => {
+                    if let Some(ended) = tx.end_session(session.sid, "login_policy").await? {
+                        tx.record(&actor(&place.user), &origin, &event("session_revoked", Crud::D, &ended)).await?;
+                    }
+                    return Ok(Err(AppError::RefreshInvalid));
+                }
+            }
             match tx.extend_session(session.sid, generations, draft.exp).await {
                 // Signed out since it was read.
                 Err(StoreError::NotFound { .. }) => return Ok(Err(AppError::RefreshInvalid)),
                 extended => extended?,
             }
-            tx.replace_refresh(shown, &draft.refresh_row(session.sid, session.expires_at)).await?;
+            tx.replace_refresh(shown, &draft.refresh_row(session.sid, ends)).await?;
             draft.sign(&session, holder, generations).await.map(Ok)
         }
     });
     told(app, outcome.await?).await
-}
-
-/// Whether a session was not used for longer than its tenant lets it be. It is not refreshed any more.
-async fn is_idle(app: &App, session: &Session) -> Result<bool, AppError> {
-    let most = app.store.login_policy(session.tenant_id).await?.and_then(|policy| policy.idle_s);
-    Ok(most.is_some_and(|secs| session.last_used_at + Duration::from_secs(secs) <= app.now()))
 }
 
 /// Uses a refresh token; answers its session. What refuses is inside: what was written with it is to be committed.
@@ -116,6 +120,7 @@ pub(super) async fn told(app: &App, outcome: Result<TokenPair, AppError>) -> Res
 
 struct Place {
     project: Project,
+    tenant: Tenant,
     user: User,
 }
 
@@ -131,7 +136,7 @@ async fn place(app: &App, context: &RequestContext, door: Door, session: &Sessio
     }
     in_service(&project, &tenant)?;
     let user = app.store.user(session.user_id).await?.ok_or(AppError::RefreshInvalid)?;
-    Ok(Place { project, user })
+    Ok(Place { project, tenant, user })
 }
 
 fn in_service(project: &Project, tenant: &Tenant) -> Result<(), AppError> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use authz::Scope;
 use domain::{
-    AmrSet, Secret, SessionId, Timestamp,
+    Acr, AmrSet, Secret, SessionId, Timestamp,
     audit::{Actor, ActorKind, AuditEntry, Crud, Target},
     model::{
         AuthMethod, BreakGlass, ChallengePurpose, LoginChallenge, MembershipStatus, NewSession, Project, Tenant, Totp,
@@ -22,8 +22,11 @@ use store::{SessionTx, read::*};
 
 use super::{
     account,
+    factor_notices::{self, FactorChange},
     login::{Door, default_unit, event, factor, may_sign_in, roles, subject},
-    login_policies,
+    login_policies::{self, Says},
+    passkeys::UsedPasskey,
+    qr_login::Approved,
     tokens::{Draft, Holder, TokenPair, hash, random_token},
 };
 use crate::{
@@ -85,6 +88,11 @@ pub(super) enum Proof<'p> {
     First,
     /// That they know an emergency administrator's password, and have the code of a time step, which is used up by this.
     BreakGlass(&'p BreakGlass, i64),
+    /// That they have a passkey; its challenge is used up by this.
+    Passkey(&'p UsedPasskey),
+    /// That another device of theirs, on which they are signed in, approved it; that is used up by this. Whether it is enough is
+    /// still to be asked.
+    Qr(&'p Approved),
     /// The second factor of a sign-in that waited; both are used up by this.
     Second(&'p LoginChallenge, &'p Second),
 }
@@ -130,7 +138,14 @@ pub(super) async fn open(
     may_sign_in(project, tenant, &account::if_back(user))?;
     let Opening { door, method, amr, life, proof, event: happened } = opening;
     let now = app.now();
-    let expires_at = now + life;
+    let (auth_time, expires_at) = match proof {
+        // It is the same sign-in, on another device.
+        Proof::Qr(approved) => {
+            let session = &approved.session;
+            (session.auth_time, session.expires_at.min(session.auth_time + life))
+        }
+        _ => (now, now + life),
+    };
     let draft = Draft::new(app, project, expires_at).await?;
     let holder = Holder {
         user: user.id,
@@ -142,6 +157,13 @@ pub(super) async fn open(
     };
     let waiting = Waiting { id: random_token()?, expires_at: now + app.config.second_factor.challenge.get() };
     let sid: SessionId = new_id(&*app.clock);
+    let notice = match proof {
+        Proof::Second(_, Second::Enrolled(..)) => {
+            factor_notices::notice(app, project, user, FactorChange::TotpEnabled)?
+        }
+        _ => None,
+    };
+    let notice = &notice;
     let actor = as_actor(user);
     let (draft, holder, waiting, actor) = (&draft, &holder, &waiting, &actor);
     // Whoever comes back does so in all their tenants.
@@ -160,8 +182,8 @@ pub(super) async fn open(
             });
             let again = again.ok_or(AppError::CredentialsInvalid)?;
             let missing = match proof {
-                Proof::First => asked(&tx, amr, user).await?,
-                Proof::BreakGlass(..) | Proof::Second(..) => None,
+                Proof::First | Proof::Qr(_) => asked(&tx, amr, tenant, user).await?,
+                Proof::BreakGlass(..) | Proof::Passkey(_) | Proof::Second(..) => None,
             };
             let again = match missing {
                 _ if !returns => again,
@@ -178,9 +200,19 @@ pub(super) async fn open(
             if member.is_none_or(|member| member.status != MembershipStatus::Active) {
                 return Err(AppError::CredentialsInvalid);
             }
+            if let Proof::Qr(approved) = proof {
+                consume(&tx, approved, generations, now).await?;
+            }
             match proof {
-                Proof::First => {
+                Proof::First | Proof::Qr(_) => {
                     if let Some(purpose) = missing {
+                        // The device that asks would set up an authenticator of its holder's, whoever approved.
+                        if matches!((proof, purpose), (Proof::Qr(_), ChallengePurpose::Enrol)) {
+                            return Err(AppError::Restricted {
+                                code: "second_factor_missing",
+                                detail: "two factors are demanded: set one up where you are signed in",
+                            });
+                        }
                         let challenge = waiting.challenge(purpose, (door, method), (tenant, user), generations, now);
                         tx.insert_login_challenge(&challenge).await?;
                         tx.record(actor, &origin, &told("login_second_factor_asked", tenant, user, json!({}))).await?;
@@ -192,10 +224,22 @@ pub(super) async fn open(
                         return Err(AppError::CredentialsInvalid);
                     }
                 }
+                Proof::Passkey(used) => {
+                    if !tx.use_passkey_challenge(project.id, used.challenge, used.challenge_ends).await?
+                        || !tx.note_passkey_used(&used.passkey, used.sign_count, used.backup_state).await?
+                    {
+                        return Err(AppError::CredentialsInvalid);
+                    }
+                    let fields = json!({ "passkey_id": used.passkey.id, "rp_id": used.passkey.rp_id });
+                    tx.record(actor, &origin, &told("passkey_used", tenant, user, fields)).await?;
+                }
                 Proof::Second(challenge, second) => {
                     use_up(&tx, challenge, generations).await?;
                     let entry = spend(&tx, tenant, &again, second).await?;
                     tx.record(actor, &origin, &entry).await?;
+                    if let Some(notice) = notice {
+                        tx.leave(notice).await?;
+                    }
                 }
             }
             let session = tx
@@ -207,7 +251,7 @@ pub(super) async fn open(
                     system: door == Door::System,
                     method,
                     amr,
-                    auth_time: now,
+                    auth_time,
                     ip: origin.source_ip,
                     user_agent: origin.user_agent.clone(),
                     user_generation: generations.0,
@@ -228,12 +272,48 @@ pub(super) async fn open(
     opened.await
 }
 
-/// What a user's sign-in still needs who showed this much.
-async fn asked(tx: &SessionTx, amr: AmrSet, user: &User) -> Result<Option<ChallengePurpose>, AppError> {
-    if amr.acr() >= domain::Acr::Aal2 {
+/// What a user's sign-in still needs who showed this much. Who has no second factor where the tenant demands one sets an
+/// authenticator up before anything else.
+///
+/// # Errors
+/// [`AppError::Restricted`] (`passkey_required`) for who has a passkey and no authenticator: who knows the password alone does not
+/// put a factor of their own beside it.
+async fn asked(
+    tx: &SessionTx,
+    amr: AmrSet,
+    tenant: &Tenant,
+    user: &User,
+) -> Result<Option<ChallengePurpose>, AppError> {
+    if amr.acr() >= Acr::Aal2 {
         return Ok(None);
     }
-    Ok(tx.totp_since(user.id).await?.map(|_| ChallengePurpose::Verify))
+    if tx.totp_since(user.id).await?.is_some() {
+        return Ok(Some(ChallengePurpose::Verify));
+    }
+    if !tx.login_policy(tenant.id).await?.is_some_and(|policy| policy.require_2fa) {
+        return Ok(None);
+    }
+    if !tx.passkeys(user.id).await?.is_empty() {
+        return Err(AppError::Restricted {
+            code: "passkey_required",
+            detail: "two factors are demanded: sign in with a passkey, or set an authenticator up where you can",
+        });
+    }
+    Ok(Some(ChallengePurpose::Enrol))
+}
+
+/// Uses what another device approved. It is worth nothing once who approved it was signed out there, or their tenant does not accept
+/// how they signed in.
+async fn consume(tx: &SessionTx, approved: &Approved, generations: (u64, u64), now: Timestamp) -> Result<(), AppError> {
+    let approval = tx.consume_qr_login(approved.id, approved.poll_hash).await?;
+    let current = approval.filter(|it| it.generations == generations).ok_or(AppError::CredentialsInvalid)?;
+    let session = tx.session(current.sid).await?.filter(|session| session.is_open(now));
+    let session = session.ok_or(AppError::CredentialsInvalid)?;
+    match login_policies::judge_session(tx, session.tenant_id, &session, now).await? {
+        // What is missing is asked for.
+        Says::GoesOn | Says::StepsUp => Ok(()),
+        Says::Ends => Err(login_policies::refused()),
+    }
 }
 
 /// Uses a sign-in that waited. One of before its user or tenant was signed out everywhere is worth nothing.

@@ -7,16 +7,16 @@ use authz::{
 };
 use domain::{
     Secret, TenantId, UserId,
-    audit::{AuditEntry, Crud, Target},
+    audit::{AuditEntry, Crud, Origin, Target},
     model::{
-        Membership, MembershipSource, MembershipStatus, NewRoleBinding, NewUser, OneTimeToken, Project, RoleSubject,
-        TokenKind, User, UserStatus, builtin,
+        Membership, MembershipSource, MembershipStatus, NewPasskey, NewRoleBinding, NewUser, OneTimeToken, Project,
+        RoleSubject, TokenKind, UserStatus, builtin,
     },
     outbox::NewOutboxEvent,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::{Audited, Tx, read::*};
+use store::{Audited, SessionTx, Tx, read::*};
 
 use super::{
     access_mode, invitations,
@@ -64,18 +64,7 @@ struct Waiting {
 /// password that is none; [`AppError::SendCooldown`], [`AppError::RateLimited`]; [`AppError::Conflict`] (`mail_unavailable`).
 pub async fn sign_up(app: &App, context: &RequestContext, draft: SignupDraft) -> Result<(), AppError> {
     let realm = letters::place(app, context, Rate::Signup).await?;
-    if !app.config.identity.signup {
-        return Err(AppError::Restricted {
-            code: "signup_closed",
-            detail: "accounts are made by an administrator here",
-        });
-    }
-    app.mail_ready()?;
-    let email = letters::address(&draft.email)?;
-    app.admit_account(Rate::Signup, context, (realm.project.id, email)).await?;
-    let site = home(&realm)?;
-    access_mode::admits(&realm.project, email)?;
-    users::personal(Some(&draft.first_name), Some(&draft.last_name), None)?;
+    let (site, email) = admitted(app, context, &realm, (&draft.email, &draft.first_name, &draft.last_name)).await?;
     let policy = login_policies::passwords_of_tenant(app, site).await?;
     let names = [email, draft.first_name.as_str(), draft.last_name.as_str()];
     app.passwords.check(&policy, &draft.password, &names, "/password")?;
@@ -98,33 +87,13 @@ pub async fn sign_up(app: &App, context: &RequestContext, draft: SignupDraft) ->
         life: app.config.identity.verification.get(),
     };
     let link = Link::new(app, &realm, about).await?;
-    let notice = Letter::new(LetterKind::AccountExists, email).event(app, realm.project.id, realm.tenant)?;
-    let requested = AuditEntry {
-        action: "signup_requested".into(),
-        crud: Crud::C,
-        target: Target { kind: "user".into(), id: String::new(), name: String::new() },
-        project_id: Some(realm.project.id),
-        tenant_id: realm.tenant,
-        is_failure: false,
-        fields: json!({}),
-    };
-    let (link, notice, project, requested) = (&link, &notice, &realm.project, &requested);
-    let asked = app.store.write_session(Scope::Project(project.id), app.now(), |tx| {
+    let notice = notice(app, &realm, email)?;
+    let (link, notice, realm) = (&link, &notice, &realm);
+    let asked = app.store.write_session(Scope::Project(realm.project.id), app.now(), |tx| {
         let origin = context.origin();
         async move {
-            letters::turn(app, &tx, (project.id, LetterKind::Signup), email).await?;
-            match tx.user_by_login(project.id, email).await? {
-                Some(known) => {
-                    tell_holder(&tx, &known, notice).await?;
-                    let entry = letters::told("signup_refused", project, realm.tenant, &known, json!({}));
-                    tx.record(&letters::nobody(), &origin, &entry.failed()).await?;
-                }
-                None => {
-                    if letters::strangers_turn(app, &tx, email).await? {
-                        link.send(&tx).await?;
-                    }
-                    tx.record(&letters::nobody(), &origin, requested).await?;
-                }
+            if asked_for(app, &tx, (realm, email), (&origin, notice)).await? {
+                link.send(&tx).await?;
             }
             Ok::<_, AppError>(())
         }
@@ -132,12 +101,63 @@ pub async fn sign_up(app: &App, context: &RequestContext, draft: SignupDraft) ->
     asked.await
 }
 
-/// To who has an account already: that somebody asked for one.
-async fn tell_holder(tx: &store::SessionTx, known: &User, notice: &NewOutboxEvent) -> Result<(), AppError> {
-    if letters::may_be_written_to(known) {
-        tx.leave(notice).await?;
+/// Where an account would be, and its address, if the project lets whoever has it in by themselves. The answer is the same for
+/// addresses that have an account.
+pub(super) async fn admitted<'e>(
+    app: &App,
+    context: &RequestContext,
+    realm: &Realm,
+    (email, first_name, last_name): (&'e str, &str, &str),
+) -> Result<(Site, &'e str), AppError> {
+    if !app.config.identity.signup {
+        return Err(AppError::Restricted {
+            code: "signup_closed",
+            detail: "accounts are made by an administrator here",
+        });
     }
-    Ok(())
+    app.mail_ready()?;
+    let email = letters::address(email)?;
+    app.admit_account(Rate::Signup, context, (realm.project.id, email)).await?;
+    let site = home(realm)?;
+    access_mode::admits(&realm.project, email)?;
+    users::personal(Some(first_name), Some(last_name), None)?;
+    Ok((site, email))
+}
+
+/// To who has an account already: that somebody asked for one.
+pub(super) fn notice(app: &App, realm: &Realm, email: &str) -> Result<NewOutboxEvent, AppError> {
+    Letter::new(LetterKind::AccountExists, email).event(app, realm.project.id, realm.tenant)
+}
+
+/// Notes that somebody asks for an account, once the address's turn to be written to has come. False where there is one: its
+/// holder gets the notice, and what would make another is not to be sent; nor is it to who was written to too often.
+pub(super) async fn asked_for(
+    app: &App,
+    tx: &SessionTx,
+    (realm, email): (&Realm, &str),
+    (origin, notice): (&Origin, &NewOutboxEvent),
+) -> Result<bool, AppError> {
+    let project = &realm.project;
+    letters::turn(app, tx, (project.id, LetterKind::Signup), email).await?;
+    if let Some(known) = tx.user_by_login(project.id, email).await? {
+        if letters::may_be_written_to(&known) {
+            tx.leave(notice).await?;
+        }
+        let entry = letters::told("signup_refused", project, realm.tenant, &known, json!({}));
+        tx.record(&letters::nobody(), origin, &entry.failed()).await?;
+        return Ok(false);
+    }
+    let requested = AuditEntry {
+        action: "signup_requested".into(),
+        crud: Crud::C,
+        target: Target { kind: "user".into(), id: String::new(), name: String::new() },
+        project_id: Some(project.id),
+        tenant_id: realm.tenant,
+        is_failure: false,
+        fields: json!({}),
+    };
+    tx.record(&letters::nobody(), origin, &requested).await?;
+    letters::strangers_turn(app, tx, email).await
 }
 
 /// The tenant that new accounts become members of: the hostname's.
@@ -174,10 +194,12 @@ pub(super) async fn finish_signup(
         None => None,
     };
     let new = NewAccount {
+        id: new_id(&*app.clock),
         email: found.email.clone(),
         password_hash: chosen,
         names: (waiting.first_name, waiting.last_name),
         place: Site { project: found.project_id, tenant: waiting.tenant_id },
+        passkey: None,
     };
     let token = Some((TokenKind::Signup, found.hash));
     make(app, context, &realm.project, new, token).await.map(|_| ())
@@ -186,6 +208,8 @@ pub(super) async fn finish_signup(
 /// An account to be made for who showed that they read its address.
 #[derive(Debug)]
 pub(super) struct NewAccount {
+    /// Its id.
+    pub(super) id: UserId,
     /// The address.
     pub(super) email: String,
     /// The password they chose.
@@ -194,6 +218,8 @@ pub(super) struct NewAccount {
     pub(super) names: (String, String),
     /// Where they become a member.
     pub(super) place: Site,
+    /// The passkey they made.
+    pub(super) passkey: Option<NewPasskey>,
 }
 
 /// Makes an account with a proven address and its membership, using up the link it was asked for by, where there is one.
@@ -206,8 +232,8 @@ pub(super) async fn make(
     project: &Project,
     new: NewAccount,
     token: Option<(TokenKind, [u8; 32])>,
-) -> Result<UserId, AppError> {
-    let (id, place) = (new_id(&*app.clock), new.place);
+) -> Result<(), AppError> {
+    let (id, place) = (new.id, new.place);
     let user = NewUser {
         id,
         project_id: place.project,
@@ -242,7 +268,8 @@ pub(super) async fn make(
     };
     let by = Authorized::<ManageUsers>::system("signup");
     let by_role = Authorized::<ManageRoleBindings>::system("signup");
-    let (by, by_role, user, membership, role, email) = (&by, &by_role, &user, &membership, &role, &new.email);
+    let (by, by_role, user, membership, role) = (&by, &by_role, &user, &membership, &role);
+    let (email, passkey) = (&new.email, &new.passkey);
     let made = app.store.write(by, app.now(), |tx| async move {
         // First of all: who loses the race has changed nothing.
         if let Some((kind, hash)) = token {
@@ -250,6 +277,20 @@ pub(super) async fn make(
         }
         stands(&tx, project, place, email).await?;
         invitations::make(&tx, place, user.clone()).await?;
+        if let Some(passkey) = passkey {
+            let kept = tx.insert_first_passkey(by, passkey.clone()).await?;
+            let fields = json!({ "passkey_id": passkey.id, "rp_id": passkey.rp_id });
+            let entry = AuditEntry {
+                action: "passkey_added".into(),
+                crud: Crud::U,
+                target: Target { kind: "user".into(), id: id.to_string(), name: String::new() },
+                project_id: Some(place.project),
+                tenant_id: Some(place.tenant),
+                is_failure: false,
+                fields,
+            };
+            tx.audit(entry, kept).await?;
+        }
         let joined = tx.created(tx.insert_membership(by, membership.clone()).await?).await?;
         tx.created(tx.insert_role_binding(by_role, role.clone()).await?).await?;
         Ok::<Audited<()>, AppError>(joined.map(|_| ()))
@@ -261,8 +302,7 @@ pub(super) async fn make(
         let entry = letters::told("signup", project, Some(place.tenant), &made, json!({}));
         Ok::<_, AppError>(tx.record(&letters::oneself(&made), &context.origin(), &entry).await?)
     });
-    noted.await?;
-    Ok(id)
+    noted.await
 }
 
 /// What was judged when the account was asked for still stands, and nobody has the address meanwhile.

@@ -15,6 +15,7 @@ use store::{StoreError, read::*};
 
 use super::{
     login::{self, Door, default_unit, event, may_sign_in, roles},
+    login_policies,
     second_factor::{SHOWS, ShownFactor, judge},
     sessions::{spend, told},
     sign_in,
@@ -100,6 +101,7 @@ pub async fn step_up(
                 // Not `Ok`: the refresh token stays good, as nothing follows it.
                 return Err(AppError::RefreshInvalid);
             }
+            login_policies::judge_step_up(&tx, tenant.id, amr).await?;
             if let Some(second) = second {
                 let entry = sign_in::spend(&tx, tenant, user, second).await?;
                 tx.record(actor, &origin, &entry).await?;

@@ -14,7 +14,7 @@ use store::{SessionTx, read::*};
 
 use super::{
     login::{Door, default_unit, event, may_sign_in, roles},
-    login_policies,
+    login_policies::{self, Says},
     sessions::{spend, told},
     tokens::{Draft, Holder, TokenPair, hash},
 };
@@ -46,8 +46,7 @@ pub async fn switch_tenant(
     let user = app.store.user(principal.user).await?.ok_or(AppError::RefreshInvalid)?;
     let tenant = target(app, principal, named).await?;
     may_sign_in(&project, &tenant, &user)?;
-    login_policies::allows_session(app, tenant.id, session.method).await?;
-    let ends = session.expires_at.min(session.auth_time + login_policies::session_life(app, &tenant).await?);
+    let ends = login_policies::ends(app, &tenant, &session).await?;
     let draft = Draft::new(app, &project, ends).await?;
     let holder = Holder {
         user: user.id,
@@ -79,6 +78,14 @@ pub async fn switch_tenant(
 
             let generations = tx.generations(project.id, tenant.id, user.id).await?;
             still_a_member(&tx, tenant, user).await?;
+            // It begins to be used there now; not `Ok`: the old pair stays good.
+            match login_policies::judge_session(&tx, tenant.id, &Session { last_used_at: now, ..old.clone() }, now)
+                .await?
+            {
+                Says::GoesOn => {}
+                Says::StepsUp => return Err(AppError::StepUp),
+                Says::Ends => return Err(login_policies::refused()),
+            }
             let new = NewSession { expires_at: ends, ..succeeding(&old, sid, tenant, generations, draft) };
             let opened =
                 tx.open_session(NewSession { ip: origin.source_ip, user_agent: origin.user_agent.clone(), ..new });

@@ -11,12 +11,14 @@
 use domain::{
     Secret,
     model::{AuthMethod, ChallengePurpose, Project, Tenant, Totp, User},
+    outbox::NewOutboxEvent,
 };
 use serde_json::json;
 use store::read::*;
 
 use super::{
-    login,
+    factor_notices::{self, FactorChange},
+    login, passkeys,
     second_factor::{ALPHABET, SHOWS, ShownFactor, WaitingSignIn, judge, recovery_hash},
     sign_in::{self, Second, SignedIn, as_actor, told},
     tokens::random,
@@ -95,6 +97,10 @@ impl Place {
         Ok(Self { project, tenant, user, waiting: None })
     }
 
+    fn notice(&self, app: &App, change: FactorChange) -> Result<Option<NewOutboxEvent>, AppError> {
+        factor_notices::notice(app, &self.project, &self.user, change)
+    }
+
     fn scope(&self) -> authz::Scope {
         authz::Scope::Tenant(self.project.id, self.tenant.id)
     }
@@ -106,6 +112,7 @@ impl Place {
 /// [`AppError::Conflict`] (`totp_enabled`) for who has one; [`AppError::LoginChallengeInvalid`].
 pub async fn set_up_totp(app: &App, context: &RequestContext, who: Enrolling<'_>) -> Result<SetUp, AppError> {
     let place = Place::of(app, context, who).await?;
+    beside_no_passkey(app, who, &place.user).await?;
     let secret = new_secret()?;
     // Before anything is written: what cannot be shown is not begun.
     let codes = Codes::of(&secret)?;
@@ -151,6 +158,7 @@ pub async fn confirm_totp(
     if let Some(password) = &password {
         login::confirm_password(app, context, &place.project, place.user.clone(), password.clone()).await?;
     }
+    beside_no_passkey(app, who, &place.user).await?;
     if let Enrolling::Principal(principal) = who
         && password.is_none()
     {
@@ -178,6 +186,7 @@ pub async fn confirm_totp(
     }
     let Enrolling::Principal(principal) = who else { return Err(AppError::LoginChallengeInvalid) };
     let actor = &principal.caller.actor;
+    let notice = &place.notice(app, FactorChange::TotpEnabled)?;
     let (user, tenant, seen, hashes) = (&place.user, &place.tenant, &seen, &hashes);
     let now = app.now();
     let confirmed = app.store.write_session(place.scope(), now, |tx| {
@@ -190,12 +199,26 @@ pub async fn confirm_totp(
             if again {
                 tx.raise_session(principal.session, AuthMethod::Password.amr().and(SHOWS), now).await?;
             }
+            if let Some(notice) = notice {
+                tx.leave(notice).await?;
+            }
             tx.record(actor, &origin, &told("totp_enabled", tenant, user, json!({}))).await?;
             Ok(())
         }
     });
     confirmed.await?;
     Ok(Confirmed { recovery_codes, signed_in: None })
+}
+
+/// Who has a passkey sets an authenticator up in a session that showed it. A sign-in that waits for one has none
+/// (`sign_in::asked`).
+async fn beside_no_passkey(app: &App, who: Enrolling<'_>, user: &User) -> Result<(), AppError> {
+    match who {
+        Enrolling::Principal(principal) if app.store.totp_since(user.id).await?.is_none() => {
+            passkeys::sure_enough(app, principal, user).await
+        }
+        Enrolling::Principal(_) | Enrolling::SignIn(_) => Ok(()),
+    }
 }
 
 /// Takes the caller's authenticator away.
@@ -211,6 +234,7 @@ pub async fn disable_totp(
 ) -> Result<(), AppError> {
     let (place, second) = sure(app, context, principal, shown).await?;
     let actor = &principal.caller.actor;
+    let notice = &place.notice(app, FactorChange::TotpDisabled)?;
     let (user, tenant, second) = (&place.user, &place.tenant, &second);
     let disabled = app.store.write_session(place.scope(), app.now(), |tx| {
         let origin = context.origin();
@@ -223,6 +247,9 @@ pub async fn disable_totp(
                 return Err(not_enabled());
             }
             tx.drop_login_challenges(user.id).await?;
+            if let Some(notice) = notice {
+                tx.leave(notice).await?;
+            }
             tx.record(actor, &origin, &told("totp_disabled", tenant, user, json!({}))).await?;
             Ok(())
         }
@@ -245,6 +272,7 @@ pub async fn replace_recovery_codes(
     let known = known.ok_or_else(not_enabled)?;
     let (fresh, hashes): (Vec<_>, Vec<_>) = new_recovery_codes(app, &known)?.into_iter().unzip();
     let actor = &principal.caller.actor;
+    let notice = &place.notice(app, FactorChange::RecoveryCodesReplaced)?;
     let (user, tenant, known, hashes, second) = (&place.user, &place.tenant, &known, &hashes, &second);
     let replaced = app.store.write_session(place.scope(), app.now(), |tx| {
         let origin = context.origin();
@@ -258,6 +286,9 @@ pub async fn replace_recovery_codes(
                 tx.record(actor, &origin, &entry).await?;
             }
             tx.replace_recovery_codes((user.id, user.project_id), hashes).await?;
+            if let Some(notice) = notice {
+                tx.leave(notice).await?;
+            }
             tx.record(actor, &origin, &told("totp_recovery_codes_replaced", tenant, user, json!({}))).await?;
             Ok(())
         }

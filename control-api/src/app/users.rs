@@ -20,7 +20,12 @@ use store::{
     read::*,
 };
 
-use super::{break_glass, login::event, login_policies, new_tenant, projects, role_bindings, text};
+use super::{
+    break_glass,
+    factor_notices::{self, FactorChange},
+    login::event,
+    login_policies, new_tenant, projects, role_bindings, text,
+};
 use crate::{
     App,
     caller::{Principal, Site},
@@ -421,10 +426,16 @@ pub async fn reset_factors(
         return Err(AppError::Conflict { code: "user_is_self", detail });
     }
     wholly_ours(app, principal, id).await?;
+    let project = app.store.project(site.project).await?.ok_or(AppError::NotFound("user"))?;
+    let user = app.store.user(id).await?.ok_or(AppError::NotFound("user"))?;
+    let notice = &factor_notices::notice(app, &project, &user, FactorChange::Reset)?;
     let changed = app.store.write(&by, app.now(), |tx| {
         let by = by.clone();
         async move {
             changeable(&tx, principal, site, id).await?;
+            if let Some(notice) = notice {
+                tx.leave(notice).await?;
+            }
             let change = tx.reset_factors(&by, id).await?;
             audited(&tx, site, "factors_reset", change).await
         }

@@ -27,6 +27,8 @@ pub struct SecondFactorConfig {
     /// How many recovery codes there are, 4 to 20. Default 10, S2's.
     #[schemars(range(min = 4, max = 20))]
     pub recovery_codes: u8,
+    /// How long a sign-in that one device asks for waits to be approved on another, 30 s to 15 m. Default 300 s, S2's.
+    pub qr_login: HumanDuration,
     /// How often sign-ins that wait no more are removed, 1 s to 1 d. Default 300 s, S2's sweep.
     pub sweep: HumanDuration,
 }
@@ -40,6 +42,7 @@ impl Default for SecondFactorConfig {
             attempts: 5,
             recent: HumanDuration::from_secs(300),
             recovery_codes: 10,
+            qr_login: HumanDuration::from_secs(300),
             sweep: HumanDuration::from_secs(300),
         }
     }
@@ -67,8 +70,41 @@ impl SecondFactorConfig {
         if !(4..=20).contains(&self.recovery_codes) {
             checks.refuse("/second_factor/recovery_codes", "is not within 4 and 20");
         }
+        if !within(self.qr_login, 30, 900) {
+            checks.refuse("/second_factor/qr_login", "is not within 30s and 15m");
+        }
         if !within(self.sweep, 1, 86_400) {
             checks.refuse("/second_factor/sweep", "is not within 1s and 1d");
+        }
+    }
+}
+
+/// Passkeys (WebAuthn).
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PasskeysConfig {
+    /// How long a challenge may be answered, 30 s to 15 m. Default 300 s, S2's.
+    pub challenge: HumanDuration,
+    /// Most passkeys of one user, 1 to 50. Default 20.
+    #[schemars(range(min = 1, max = 50))]
+    pub most: u8,
+    /// The port that browsers see in `https://HOSTNAME:PORT`. Default none: the one of the project's issuer.
+    pub https_port: Option<u16>,
+}
+
+impl Default for PasskeysConfig {
+    fn default() -> Self {
+        Self { challenge: HumanDuration::from_secs(300), most: 20, https_port: None }
+    }
+}
+
+impl PasskeysConfig {
+    pub(super) fn check(&self, checks: &mut Checks<'_>) {
+        if !(30..=900).contains(&self.challenge.get().as_secs()) {
+            checks.refuse("/passkeys/challenge", "is not within 30s and 15m");
+        }
+        if !(1..=50).contains(&self.most) {
+            checks.refuse("/passkeys/most", "is not within 1 and 50");
         }
     }
 }

@@ -143,11 +143,28 @@ pub struct RatesConfig {
     /// With wrong credentials of a program: a machine client's, a project's key, the admin secret. Default 30.
     #[schemars(range(max = 1_000_000))]
     pub machine: u32,
+    /// To sign in with a passkey, which takes two. Default 60.
+    #[schemars(range(max = 1_000_000))]
+    pub passkey: u32,
+    /// What came of a sign-in that another device approves. Default 300, ten devices behind one address.
+    #[schemars(range(max = 1_000_000))]
+    pub poll: u32,
 }
 
 impl Default for RatesConfig {
     fn default() -> Self {
-        Self { login: 30, signup: 10, reset: 5, verify: 20, passwordless: 5, phone: 5, bootstrap: 5, machine: 30 }
+        Self {
+            login: 30,
+            signup: 10,
+            reset: 5,
+            verify: 20,
+            passwordless: 5,
+            phone: 5,
+            bootstrap: 5,
+            machine: 30,
+            passkey: 60,
+            poll: 300,
+        }
     }
 }
 

@@ -49,8 +49,16 @@ pub enum LetterKind {
     PasswordChanged,
     /// A code to sign in with: `code`, `expires`.
     LoginCode,
+    /// A code to make an account with: `code`, `expires`.
+    SignupCode,
     /// A link to sign in with: `url`, `expires`.
     MagicLink,
+    /// A second factor or passkey was added or taken away: `change`, a sentence.
+    FactorChanged,
+    /// A sign-in on another device was approved.
+    QrLogin,
+    /// The password is void, because who reads the address was not known before.
+    PasswordVoided,
     /// The account will be deleted: `due`, and `url`, which keeps it.
     AccountDeletion,
     /// Anything else: `title`, one line, and `text`.
@@ -59,7 +67,7 @@ pub enum LetterKind {
 
 impl LetterKind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Invitation,
         Self::Signup,
         Self::AccountExists,
@@ -70,7 +78,11 @@ impl LetterKind {
         Self::PasswordReset,
         Self::PasswordChanged,
         Self::LoginCode,
+        Self::SignupCode,
         Self::MagicLink,
+        Self::FactorChanged,
+        Self::QrLogin,
+        Self::PasswordVoided,
         Self::AccountDeletion,
         Self::Notice,
     ];
@@ -88,7 +100,11 @@ impl LetterKind {
             Self::PasswordReset => "password_reset",
             Self::PasswordChanged => "password_changed",
             Self::LoginCode => "login_code",
+            Self::SignupCode => "signup_code",
             Self::MagicLink => "magic_link",
+            Self::FactorChanged => "factor_changed",
+            Self::QrLogin => "qr_login",
+            Self::PasswordVoided => "password_voided",
             Self::AccountDeletion => "account_deletion",
             Self::Notice => "notice",
         }
@@ -101,10 +117,16 @@ impl LetterKind {
             Self::Signup | Self::EmailVerification | Self::EmailChange | Self::PasswordReset | Self::MagicLink => {
                 &["url", "expires"]
             }
-            Self::LoginCode => &["code", "expires"],
+            Self::LoginCode | Self::SignupCode => &["code", "expires"],
+            Self::FactorChanged => &["change"],
             Self::AccountDeletion => &["due", "url"],
             Self::Notice => &["title", "text"],
-            Self::AccountExists | Self::EmailChangeNotice | Self::EmailChanged | Self::PasswordChanged => &[],
+            Self::AccountExists
+            | Self::EmailChangeNotice
+            | Self::EmailChanged
+            | Self::PasswordChanged
+            | Self::QrLogin
+            | Self::PasswordVoided => &[],
         }
     }
 }

@@ -67,7 +67,11 @@ fn ours(kind: LetterKind) -> (&'static str, &'static str) {
         LetterKind::PasswordReset => include_str!("letters/password_reset.txt"),
         LetterKind::PasswordChanged => include_str!("letters/password_changed.txt"),
         LetterKind::LoginCode => include_str!("letters/login_code.txt"),
+        LetterKind::SignupCode => include_str!("letters/signup_code.txt"),
         LetterKind::MagicLink => include_str!("letters/magic_link.txt"),
+        LetterKind::FactorChanged => include_str!("letters/factor_changed.txt"),
+        LetterKind::QrLogin => include_str!("letters/qr_login.txt"),
+        LetterKind::PasswordVoided => include_str!("letters/password_voided.txt"),
         LetterKind::AccountDeletion => include_str!("letters/account_deletion.txt"),
         LetterKind::Notice => include_str!("letters/notice.txt"),
     };

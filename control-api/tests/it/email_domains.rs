@@ -17,6 +17,7 @@ use store::{Audited, Look, Noted, Page, StoreError, read::*};
 
 use crate::{
     names::{Names, SECOND, record, state},
+    require_2fa::demand,
     support::{Answer, PASSWORD, World, call, get, on_postgres, post},
 };
 
@@ -346,4 +347,20 @@ async fn a_latent_tenant_is_owned_by_the_first_who_comes_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_latent_tenant_is_owned_by_the_first_who_comes_on_postgres() {
     on_postgres(the_first_who_comes).await;
+}
+
+/// Who joins by the domain shows a second factor where the tenant demands one, before there is a session.
+#[tokio::test]
+async fn who_joins_by_a_domain_sets_a_second_factor_up_where_the_tenant_demands_one() {
+    let it = Names::new().await;
+    let (acme, ada) = it.tenant("acme").await;
+    it.domain(&ada, &acme, "company.test").await;
+    demand(&it.world, &it.staff, &acme, &json!({ "require_2fa": true })).await;
+    let nina = it.stranger(&acme, "nina@company.test").await;
+    let asked = it.world.try_login("acme", "nina", PASSWORD).await.expect(200);
+    assert_eq!(asked.body["second_factor"]["methods"], json!(["totp_setup"]));
+    assert!(asked.body.get("access_token").is_none(), "{asked:?}");
+    let now = it.app().now();
+    let sessions = it.app().store.open_sessions(acme.parse().unwrap(), nina, now, Page::WIDEST).await.unwrap();
+    assert!(sessions.is_empty(), "{sessions:?}");
 }

@@ -25,7 +25,7 @@ pub(crate) fn claims(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }
 
-fn read_secret(base32: &str) -> Secret<Vec<u8>> {
+pub(crate) fn read_secret(base32: &str) -> Secret<Vec<u8>> {
     let (mut bits, mut buffer, mut bytes) = (0, 0_u32, Vec::new());
     for c in base32.bytes() {
         let value = if c.is_ascii_uppercase() { c - b'A' } else { c - b'2' + 26 };
@@ -38,7 +38,7 @@ fn read_secret(base32: &str) -> Secret<Vec<u8>> {
     Secret::new(bytes)
 }
 
-fn texts(answer: &Answer, name: &str) -> Vec<String> {
+pub(crate) fn texts(answer: &Answer, name: &str) -> Vec<String> {
     answer.body[name].as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect()
 }
 

@@ -158,6 +158,8 @@ kinds! {
     OrgUnit => OrgUnitId;
     /// What has to be done after a commit.
     OutboxEvent => OutboxEventId;
+    /// A key of somebody's device that signs them in.
+    Passkey => PasskeyId;
     /// Something tenants can be entitled to.
     Product => ProductId;
     /// A tenant's wish for a product.
@@ -166,6 +168,8 @@ kinds! {
     Project => ProjectId;
     /// What names a project.
     ProjectCredential => ProjectCredentialId;
+    /// A sign-in that one device asks for and another approves.
+    QrLogin => QrLoginId;
     /// One request at the edge.
     Request => RequestId;
     /// A role.

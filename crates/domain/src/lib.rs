@@ -49,9 +49,9 @@ pub use host::HostName;
 pub use id::{
     ApiKeyId, ArtifactId, AuditErasureId, AuditEventId, CertificateBindingId, CertificateId, CustomerChangeId,
     CustomerId, EmailDomainId, EntitlementId, GatewayId, GroupId, HostnameId, Id, InvitationId, IssuerId,
-    MachineClientId, MembershipId, MenuId, OrgUnitId, OutboxEventId, ProductId, ProductRequestId, ProjectCredentialId,
-    ProjectId, RequestId, RoleBindingId, RoleId, RouteId, ServiceId, SessionId, SigningKeyId, TenantId, TokenId,
-    UpstreamId, UserId, WebhookDeliveryId, WebhookId,
+    MachineClientId, MembershipId, MenuId, OrgUnitId, OutboxEventId, PasskeyId, ProductId, ProductRequestId,
+    ProjectCredentialId, ProjectId, QrLoginId, RequestId, RoleBindingId, RoleId, RouteId, ServiceId, SessionId,
+    SigningKeyId, TenantId, TokenId, UpstreamId, UserId, WebhookDeliveryId, WebhookId,
 };
 pub use network::Network;
 pub use path::PathPattern;

@@ -21,12 +21,14 @@ pub mod machine_client;
 pub mod menu;
 pub mod one_time;
 pub mod org_unit;
+pub mod passkey;
 pub mod preference;
 pub mod product;
 pub mod project;
 pub mod project_credential;
 pub mod proof;
 pub mod provisioning;
+pub mod qr_login;
 pub mod role;
 pub mod second_factor;
 pub mod service;
@@ -55,6 +57,7 @@ pub use machine_client::{MachineClient, NewMachineClient};
 pub use menu::{Menu, MenuKey, MenuNode, MenuOwner, MenuPath, MenuPlaceError, NewMenu};
 pub use one_time::{CodeKind, CodeShown, GuessPolicy, MailPace, MailTurn, OneTimeToken, TokenKind};
 pub use org_unit::{NewOrgUnit, OrgUnit, UnitMember, UnitRole};
+pub use passkey::{NewPasskey, Passkey};
 pub use preference::Preferences;
 pub use product::{
     Entitlement, EntitlementSource, EntitlementStatus, NewEntitlement, NewProduct, NewProductRequest, Product,
@@ -64,6 +67,7 @@ pub use project::{ExternalIssuer, NewProject, Project, ProjectKind, ProjectStatu
 pub use project_credential::{NewProjectCredential, ProjectCredential, ProjectCredentialKind};
 pub use proof::{Challenge, DueProof, Finding, Proof, ProofFailure, ProofRules, ProofSubject, Verdict};
 pub use provisioning::{Provisioning, ProvisioningStep, StepOutcome, StepState};
+pub use qr_login::{QrApproval, QrLogin, QrState};
 pub use role::{NewRole, NewRoleBinding, Role, RoleBinding, RoleSubject, builtin};
 pub use second_factor::{ChallengePurpose, LoginChallenge, Totp};
 pub use service::{NewRoute, NewService, Route, RouteOwner, Service};

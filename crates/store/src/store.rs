@@ -9,7 +9,7 @@ use std::{
 };
 
 use authz::{Action, Authorized, Scope};
-use domain::Timestamp;
+use domain::{Secret, Timestamp};
 
 use crate::{
     Audited, Commit, PostgresConfig, Sealer, SessionTx, StoreError, Tx, View,
@@ -231,6 +231,19 @@ impl Store {
         tracing::debug!(store.attempt = *attempt, "a transaction is tried again");
         tokio::time::sleep(backoff(*attempt, jitter)).await;
         Ok(())
+    }
+
+    /// Seals what a client keeps for us for `place`.
+    ///
+    /// # Errors
+    /// [`StoreError::Seal`].
+    pub fn seal_ticket(&self, place: &'static str, plain: &Secret<Vec<u8>>) -> Result<Vec<u8>, StoreError> {
+        Ok(self.sealer.seal(place, plain.expose())?)
+    }
+
+    /// Opens what [`Store::seal_ticket`] sealed for this place; none for anything else.
+    pub fn open_ticket(&self, place: &'static str, sealed: &[u8]) -> Option<Secret<Vec<u8>>> {
+        self.sealer.open(place, sealed).ok()
     }
 
     pub(crate) async fn begin(&self, mode: Mode, scope: Scope) -> Result<View, StoreError> {

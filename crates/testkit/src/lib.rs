@@ -31,6 +31,7 @@ pub mod hostile;
 pub mod issuer;
 pub mod key;
 pub mod mail;
+pub mod passkey;
 pub mod raw;
 
 mod frames;
@@ -44,4 +45,5 @@ pub use clock::FixedClock;
 pub use dns::DnsServer;
 pub use issuer::TestIssuer;
 pub use key::TestKey;
+pub use passkey::SoftPasskey;
 pub use wait::{PATIENCE, eventually};

@@ -44,6 +44,7 @@ fn by_hand(operation: &str, ids: &Ids) -> Option<Value> {
         "POST /v1/issuers" | "PUT /v1/issuers/{id}" => issuer,
         "PUT /v1/me/default-org-unit" => json!({ "ou_id": ids["org_unit"] }),
         "PUT /v1/me/preferences" => json!({ "values": { "theme": "dark" } }),
+        "POST /v1/auth/qr/{sid}/approve" => json!({ "approve": false }),
         "POST /v1/menus" => json!({ "key": "other", "title": "Other", "order": 2 }),
         "PUT /v1/menus/{id}" => json!({ "key": "orders", "title": "Other", "path": "/orders", "order": 2 }),
         "POST /api/v1/tenant/auth/favorite" => json!({ "menu_key": "orders", "favorite": true }),

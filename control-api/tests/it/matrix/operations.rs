@@ -23,7 +23,7 @@ pub(super) struct Operation {
 }
 
 /// Which ids stand behind which part of a path.
-const KINDS: [(&str, &str); 32] = [
+const KINDS: [(&str, &str); 34] = [
     ("api-keys", "api_key"),
     ("audit", "event"),
     ("by-slug", "slug"),
@@ -42,8 +42,10 @@ const KINDS: [(&str, &str); 32] = [
     ("members", "member"),
     ("menus", "menu"),
     ("org-units", "org_unit"),
+    ("passkeys", "passkey"),
     ("products", "product"),
     ("projects", "project"),
+    ("qr", "qr_login"),
     ("requests", "request"),
     ("role-bindings", "role_binding"),
     ("roles", "role"),

@@ -6,6 +6,7 @@ use control_api::internal::Plane;
 use domain::FleetName;
 use link::log::ControlPlane;
 use serde_json::{Value, json};
+use testkit::SoftPasskey;
 
 use super::examples;
 use crate::{
@@ -49,10 +50,23 @@ pub(super) async fn populated(world: &World, staff: &str, slug: &'static str, ow
     own(&mine, slug, &mut ids).await;
     requested(&staff, &mine, slug, &mut ids).await;
     told(world, slug, &mut ids).await;
+    signs_in(&mine, slug, &mut ids).await;
     while world.app.store.chain_audit(500).await.unwrap() > 0 {}
     ids.insert("session", mine.first(&format!("/api/v1/tenant/users/{}/sessions", ids["user"]), "id").await);
     ids.insert("event", mine.first("/v1/audit", "id").await);
     ids
+}
+
+/// A passkey of the owner's, and a sign-in that another device asks for.
+async fn signs_in(mine: &Maker<'_>, slug: &str, ids: &mut Ids) {
+    let host = format!("{slug}.localhost");
+    let send =
+        async |path: &str, body: Value| post(path, &body).host(&host).bearer(&mine.token).send(&mine.world.admin).await;
+    let begun = send("/v1/auth/passkeys/register/begin", json!({})).await.expect(200);
+    let made = SoftPasskey::new(&format!("https://{host}")).create(&begun.body["options"]);
+    let body = json!({ "challenge_id": begun.text("challenge_id"), "credential": made });
+    ids.insert("passkey", send("/v1/auth/passkeys/register/complete", body).await.expect(201).id());
+    ids.insert("qr_login", post("/v1/auth/qr", &json!({})).host(&host).send(&mine.world.admin).await.expect(200).id());
 }
 
 /// What staff makes: upstreams, services, routes, issuers; and what came with the tenant.

@@ -49,6 +49,8 @@ pub struct OneTimeToken {
 pub enum CodeKind {
     /// To sign in by email.
     Email,
+    /// To make an account with a passkey.
+    PasskeySignup,
 }
 
 /// Guesses that are let through.

@@ -17,6 +17,8 @@ pub enum AuthMethod {
     MagicLink,
     /// With a machine client's secret.
     ClientCredentials,
+    /// With a passkey.
+    Passkey,
     /// With an emergency administrator's password and a code.
     BreakGlass,
 }
@@ -30,6 +32,8 @@ impl AuthMethod {
             Self::EmailCode | Self::MagicLink => AmrSet::of(&[]),
             // Nobody was there.
             Self::ClientCredentials => AmrSet::of(&[]),
+            // Which kind of key, the passkey says.
+            Self::Passkey => AmrSet::of(&[Amr::User, Amr::Mfa]),
             Self::BreakGlass => AmrSet::of(&[Amr::Pwd, Amr::Otp, Amr::Mfa]),
         }
     }

@@ -5,6 +5,7 @@
 mod account;
 mod api_keys;
 mod assertions;
+mod browser;
 mod certificates;
 mod cli;
 mod cli_login;

@@ -34,6 +34,7 @@ pub(crate) const SEALED: SealedColumn = SealedColumn {
 const fn name(kind: CodeKind) -> &'static str {
     match kind {
         CodeKind::Email => "email",
+        CodeKind::PasskeySignup => "passkey_signup",
     }
 }
 

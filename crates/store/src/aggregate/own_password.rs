@@ -78,7 +78,7 @@ impl SessionTx {
     }
 
     /// Notes that somebody reads the address of an account, where nobody had shown that yet. Unless `kept`, that is the first to
-    /// know who the account belongs to: what was set before them is void: password, API keys, client certificates, every token and session, what was sent and waits. None
+    /// know who the account belongs to: what was set before them is void: password, second factors, passkeys, API keys, client certificates, every token and session, what was sent and waits. None
     /// when the account has another address by now, or was proven before.
     ///
     /// # Errors
@@ -101,6 +101,7 @@ impl SessionTx {
         if !kept {
             view.execute("DELETE FROM password_history WHERE user_id = $1", values![id]).await?;
             self.drop_totp(id).await?;
+            self.drop_passkeys(id).await?;
             certificate_binding::unbind_all_of(&self.work, id).await?;
             for membership in view.memberships_of_user(id).await? {
                 api_key::revoke_all_of(&self.work, membership.tenant_id, id).await?;

@@ -50,7 +50,7 @@ const LONG: [(&str, &str); 17] = [
 
 /// Tables with rows of tenants, in the order in which they are emptied: what refers before what is referred to. A test
 /// looks for tables that are missing here. `hostnames` go one by one before, by whoever purges; `audit_events` stay.
-const OF_TENANTS: [&str; 33] = [
+const OF_TENANTS: [&str; 34] = [
     "login_policies",
     "webhook_deliveries",
     "webhooks",
@@ -73,6 +73,7 @@ const OF_TENANTS: [&str; 33] = [
     "decisions",
     "machine_clients",
     "login_challenges",
+    "qr_logins",
     "refresh_tokens",
     "sessions",
     "user_generations",
@@ -87,8 +88,10 @@ const OF_TENANTS: [&str; 33] = [
 ];
 
 /// Tables with rows of projects that are no tenant's, in that order.
-const OF_PROJECTS: [&str; 13] = [
+const OF_PROJECTS: [&str; 15] = [
     "login_failures",
+    "used_passkey_challenges",
+    "passkeys",
     "one_time_tokens",
     "one_time_codes",
     "mail_requests",

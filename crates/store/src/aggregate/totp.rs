@@ -198,6 +198,7 @@ impl Tx {
         let user = needed(self.user(id).await?, "user")?;
         self.reaches(by, &user).await?;
         forget(&self.work.view, id).await?;
+        self.work.view.execute("DELETE FROM passkeys WHERE user_id = $1", values![id]).await?;
         generation::raise_everywhere(&self.work, id).await?;
         Ok(self.unaudited(user))
     }

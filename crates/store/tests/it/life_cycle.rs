@@ -248,8 +248,10 @@ pub(crate) async fn of_many_that_purge_a_tenant_one_does_and_its_chain_is_left(d
 }
 
 /// Tables that a purge empties by project.
-const OF_PROJECTS: [&str; 12] = [
+const OF_PROJECTS: [&str; 15] = [
     "login_failures",
+    "used_passkey_challenges",
+    "passkeys",
     "one_time_tokens",
     "one_time_codes",
     "mail_requests",
@@ -258,6 +260,7 @@ const OF_PROJECTS: [&str; 12] = [
     "recovery_codes",
     "totp_secrets",
     "users",
+    "project_credentials",
     "signing_keys",
     "issuers",
     "certificates",

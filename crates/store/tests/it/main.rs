@@ -35,7 +35,9 @@ mod menus;
 mod migration;
 mod one_time;
 mod outbox;
+mod passkeys;
 mod products;
+mod qr_logins;
 mod reseal;
 mod routes;
 mod second_factors;
@@ -231,6 +233,15 @@ conformance! {
         one_tenants_many_events_hold_up_nobody_elses,
         owners_take_turns_however_many_are_before_them,
         what_a_process_did_not_finish_is_due_again_and_no_longer_its_own;
+    passkeys:
+        a_passkey_is_kept_once_and_counts_forward,
+        of_two_that_delete_the_last_two_passkeys_one_keeps_the_way_in,
+        of_many_that_answer_one_challenge_one_does,
+        passkeys_are_invisible_to_other_projects;
+    qr_logins:
+        of_many_that_take_what_was_approved_one_does,
+        what_was_asked_for_in_one_tenant_is_not_approved_in_another,
+        sign_ins_by_qr_code_are_invisible_to_other_tenants;
     products:
         a_tenant_asks_once_and_waits_for_the_answer,
         a_quota_is_told_with_every_tenant_that_it_is_for,
