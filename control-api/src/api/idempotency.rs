@@ -71,13 +71,13 @@ pub async fn once(State(app): State<App>, request: Request, next: Next) -> Respo
 }
 
 async fn keyed(app: &App, key: &HeaderValue, request: Request, next: Next) -> Result<Response, AppError> {
-    let invalid = || AppError::field("!idempotency-key", "invalid", "1 to 255 visible ASCII characters");
-    let key = key.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len())).ok_or_else(invalid)?;
     let (mut parts, body) = request.into_parts();
-    // Who signs in is no principal yet.
+    // Who signs in is no principal yet; who is nobody is told so before anything else.
     let Ok(reporter) = Reporter::from_request_parts(&mut parts, app).await else {
         return Ok(next.run(Request::from_parts(parts, body)).await);
     };
+    let invalid = || AppError::field("!idempotency-key", "invalid", "1 to 255 visible ASCII characters");
+    let key = key.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len())).ok_or_else(invalid)?;
     let who = name(&reporter);
     let body = to_bytes(body, MAX_BODY).await.map_err(|_| AppError::TooLarge)?;
     let path = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();

@@ -69,6 +69,14 @@ async fn a_key_without_a_principal_does_nothing() {
     let world = World::new().await;
     let create = post("/v1/customers", &json!({ "code": "acme", "name": "Acme" })).header("idempotency-key", "k1");
     create.send(&world.admin).await.refused(401, "credential_missing");
+    // One that is none says nothing to nobody.
+    let broken = "k".repeat(256);
+    let body = json!({ "code": "acme", "name": "Acme" });
+    let create = || post("/v1/customers", &body).header("idempotency-key", &broken);
+    create().send(&world.admin).await.refused(401, "credential_missing");
+    let staff = world.staff().await;
+    let refused = create().bearer(&staff).send(&world.admin).await.refused(422, "validation_failed");
+    assert_eq!(refused.body["errors"][0]["pointer"], "!idempotency-key");
 }
 
 /// An administrator of `acme` who made a role with a key.
