@@ -173,7 +173,7 @@ async fn automation_acts_by_the_admin_secret_on_admin_alone_under_a_name_of_its_
     {
         by(call(method, &path)).send(&world.admin).await.refused(403, "permission_denied");
     }
-    for path in ["/v1/routes", "/v1/audit", "/v1/issuers"] {
+    for path in ["/v1/routes", "/v1/audit", "/v1/issuers?project_id=00000000-0000-0000-0000-000000000001"] {
         by(get(path)).send(&world.admin).await.refused(403, "permission_denied");
     }
     let user = json!({ "username": "eve", "password": PASSWORD });
