@@ -35,6 +35,8 @@ use crate::{
 /// [`AppError::Conflict`] (`mail_unavailable`).
 pub async fn request_code(app: &App, context: &RequestContext, email: &str) -> Result<(), AppError> {
     let (realm, email) = asked(app, context, LoginMethod::EmailCode, email).await?;
+    // Showing codes is bounded by their own lock.
+    app.admit_account(Rate::Passwordless, context, (realm.project.id, email)).await?;
     let (code, expires_at) = (letters::code()?, app.now() + app.config.identity.code.get());
     let letter = Letter::new(LetterKind::LoginCode, email).with("code", code.expose()).until(expires_at);
     let event = letter.event(app, realm.project.id, realm.tenant)?;
@@ -61,6 +63,7 @@ pub async fn request_code(app: &App, context: &RequestContext, email: &str) -> R
 /// As [`request_code`].
 pub async fn request_link(app: &App, context: &RequestContext, email: &str) -> Result<(), AppError> {
     let (realm, email) = asked(app, context, LoginMethod::MagicLink, email).await?;
+    app.admit_account(Rate::Passwordless, context, (realm.project.id, email)).await?;
     let user = letters::reader(&app.store, realm.project.id, email).await?;
     let about = About {
         kind: TokenKind::Magic,
@@ -183,7 +186,6 @@ async fn asked<'e>(
     let realm = letters::place(app, context, Rate::Passwordless).await?;
     app.mail_ready()?;
     let email = letters::address(email)?;
-    app.admit_account(Rate::Passwordless, context, (realm.project.id, email)).await?;
     allowed(app, &realm, method).await?;
     Ok((realm, email))
 }
