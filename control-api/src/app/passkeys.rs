@@ -69,7 +69,7 @@ pub(crate) async fn begin_registration(
 /// Keeps the passkey that an authenticator made. Of many that answer one challenge, one does.
 ///
 /// # Errors
-/// [`AppError::LoginChallengeInvalid`]; [`AppError::Invalid`]; as of [`begin_registration`].
+/// [`AppError::LoginChallengeInvalid`]; [`AppError::Invalid`]; as of `begin_registration`.
 pub async fn complete_registration(
     app: &App,
     context: &RequestContext,
@@ -171,7 +171,7 @@ pub async fn rename_passkey(
 ///
 /// # Errors
 /// [`AppError::NotFound`] for anybody else's; [`AppError::Store`] (`last_credential`) for what alone signs them in;
-/// [`AppError::StepUp`], [`AppError::SignInAnew`] as of [`begin_registration`].
+/// [`AppError::StepUp`], [`AppError::SignInAnew`] as of `begin_registration`.
 pub async fn delete_passkey(
     app: &App,
     context: &RequestContext,

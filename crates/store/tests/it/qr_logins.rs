@@ -56,7 +56,7 @@ pub(crate) async fn of_many_that_take_what_was_approved_one_does(db: Database) {
     let guessed = write(&store, |tx| async move { tx.approve_qr_login(id, "041", by).await }).await;
     assert_eq!(guessed, None, "its screen shows another code");
     let approved = join_all((0..50).map(|_| {
-        let (store, by) = (store.clone(), by.clone());
+        let (store, by) = (store.clone(), *by);
         tokio::spawn(async move {
             let by = &by;
             write(&store, |tx| async move { tx.approve_qr_login(id, "042", by).await }).await.is_some()
@@ -69,7 +69,7 @@ pub(crate) async fn of_many_that_take_what_was_approved_one_does(db: Database) {
         tokio::spawn(async move { write(&store, |tx| async move { tx.consume_qr_login(id, [7; 32]).await }).await })
     }));
     let taken: Vec<_> = taken.await.into_iter().filter_map(Result::unwrap).collect();
-    assert_eq!(taken, [by.clone()]);
+    assert_eq!(taken, [*by]);
     let kept = store.qr_login(id, NOW).await.unwrap().unwrap();
     assert_eq!((kept.state, kept.tenant_id), (QrState::Consumed, Some(ACME)));
     assert!(write(&store, |tx| async move { tx.reject_qr_login(id).await }).await.is_none());
