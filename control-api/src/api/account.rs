@@ -37,7 +37,6 @@ pub struct Deletion {
     due_at: Timestamp,
     /// What cancels it, too. Shown once; the letter holds it.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     token: Secret<String>,
 }
 
@@ -46,7 +45,6 @@ pub struct Deletion {
 #[serde(deny_unknown_fields)]
 pub struct KeepAccount {
     /// What was answered to who asked that it be deleted, or stands behind `#token=` in the letter's link.
-    #[schemars(with = "String")]
     token: Secret<String>,
 }
 

@@ -55,7 +55,6 @@ pub struct ShownMachineClient {
     client: MachineClientView,
     /// The `client_secret`.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     secret: Secret<String>,
     /// Gateways that have not heard of it yet, where that was waited for.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -69,7 +69,6 @@ pub struct BeginPasskeySignIn {
 pub struct PasskeyChallenge {
     /// Names the challenge when it is answered; good once.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     challenge_id: Secret<String>,
     /// `publicKey` of `navigator.credentials.create()` or `get()`, with bytes in base64url (WebAuthn Level 3 §5.1.8, §5.1.9).
     options: Value,
@@ -82,7 +81,6 @@ pub struct PasskeyChallenge {
 #[serde(deny_unknown_fields)]
 pub struct CompletePasskey {
     /// As it was given.
-    #[schemars(with = "String")]
     challenge_id: Secret<String>,
     /// What to call it, 1 to 64 characters.
     name: Option<String>,
@@ -96,7 +94,6 @@ pub struct CompletePasskey {
 #[serde(deny_unknown_fields)]
 pub struct CompletePasskeySignIn {
     /// As it was given.
-    #[schemars(with = "String")]
     challenge_id: Secret<String>,
     /// The credential as `toJSON()` of the browser has it.
     #[schemars(with = "Value")]
@@ -124,10 +121,8 @@ pub struct BeginPasskeySignup {
 #[serde(deny_unknown_fields)]
 pub struct CompletePasskeySignup {
     /// As it was given.
-    #[schemars(with = "String")]
     challenge_id: Secret<String>,
     /// The six digits that were sent to the address.
-    #[schemars(with = "String")]
     code: Secret<String>,
     /// What to call it, 1 to 64 characters.
     name: Option<String>,

@@ -58,7 +58,6 @@ pub struct ShownProjectCredential {
     credential: ProjectCredentialView,
     /// Its text, for `X-Project-Key`, or `X-Directory-Key`.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     secret: Secret<String>,
     /// Gateways that have not heard of it yet, where that was waited for.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -36,7 +36,6 @@ pub struct StartedQrLogin {
     id: QrLoginId,
     /// What this device alone knows: not for the QR code. Shown once.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     poll_secret: Secret<String>,
     /// Three digits that this device shows, to be typed on the other.
     code: String,
@@ -44,7 +43,6 @@ pub struct StartedQrLogin {
     url: String,
     /// That as a QR code: an SVG image as a `data:` URL.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     qr_code: Secret<String>,
     /// How long it waits, in seconds.
     expires_in: u64,
@@ -82,7 +80,6 @@ pub struct SettleQrLogin {
 #[serde(deny_unknown_fields)]
 pub struct PollQrLogin {
     /// As it was given.
-    #[schemars(with = "String")]
     poll_secret: Secret<String>,
 }
 

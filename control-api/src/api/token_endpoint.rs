@@ -45,7 +45,6 @@ pub struct TokenRequest {
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct TokenInQuestion {
     /// The token.
-    #[schemars(with = "String")]
     token: Secret<String>,
     /// What kind it is thought to be; it is not looked at.
     #[expect(dead_code, reason = "RFC 7009 §2.1 lets us, described here")]
@@ -64,7 +63,6 @@ pub struct TokenInQuestion {
 pub struct ClientToken {
     /// For `Authorization: Bearer`.
     #[serde(serialize_with = "domain::secret::exposed")]
-    #[schemars(with = "String")]
     access_token: Secret<String>,
     /// `Bearer`.
     token_type: &'static str,
