@@ -147,8 +147,8 @@ async fn begun(place: &Place, username: &str, password: &Secret<String>) -> anyh
 /// Shows a sign-in that waits for it its second factor.
 async fn shown(place: &Place, waits: SecondFactor, code: &Secret<String>) -> anyhow::Result<Opened> {
     // Nothing else than the code of an authenticator is six digits.
-    let is_code = code.expose().len() == 6 && code.expose().bytes().all(|byte| byte.is_ascii_digit());
-    let name = if is_code { "code" } else { "recovery_code" };
+    let is_digits = code.expose().bytes().all(|byte| byte.is_ascii_digit());
+    let name = if is_digits && code.expose().len() == 6 { "code" } else { "recovery_code" };
     let body = json!({ "login_challenge_id": waits.login_challenge_id.expose(), name: code.expose() });
     answer(client(place)?.post(join(&place.url, "/v1/auth/totp/verify")).json(&body), "the second factor").await
 }
