@@ -10,7 +10,7 @@ use super::{
     binding,
     list::{Filter, Listing, Sortable, Takes, folded, sealed::Cells},
     membership::Memberships,
-    needed, one, swap, within,
+    needed, one, swap, user, within,
 };
 use crate::{
     StoreError, Tx, Unaudited,
@@ -76,12 +76,7 @@ impl Listing for GroupMemberList {
     type Item = GroupMember;
     type Of = (TenantId, GroupId);
     const FILTERS: &'static [Filter] = &[
-        Filter::search(
-            "Whose email, user name, first or last name holds this, in any case.",
-            "(users.email_fold LIKE ? ESCAPE '!' OR users.username_fold LIKE ? ESCAPE '!'
-                 OR users.name_fold LIKE ? ESCAPE '!' OR users.name_fold = ''
-                     AND LOWER(users.first_name || ' ' || users.last_name) LIKE ? ESCAPE '!')",
-        ),
+        user::CALLED,
         Filter::new("user_id", "This user.", Takes::Id, "group_members.user_id = ?"),
         Filter::since("group_members.added_at >= ?"),
         Filter::until("group_members.added_at < ?"),

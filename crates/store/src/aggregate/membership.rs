@@ -11,7 +11,7 @@ use super::{
     list::{Filter, Listing, Sortable, Takes, sealed::Cells},
     needed, one,
     page::Page,
-    within,
+    user, within,
 };
 use crate::{
     StoreError, Tx, Unaudited,
@@ -42,12 +42,7 @@ impl Listing for MemberList {
     type Item = Membership;
     type Of = TenantId;
     const FILTERS: &'static [Filter] = &[
-        Filter::search(
-            "Whose email, user name, first or last name holds this, in any case.",
-            "(users.email_fold LIKE ? ESCAPE '!' OR users.username_fold LIKE ? ESCAPE '!'
-                 OR users.name_fold LIKE ? ESCAPE '!' OR users.name_fold = ''
-                     AND LOWER(users.first_name || ' ' || users.last_name) LIKE ? ESCAPE '!')",
-        ),
+        user::CALLED,
         Filter::new("user_id", "This user.", Takes::Id, "memberships.user_id = ?"),
         Filter::new(
             "status",

@@ -49,6 +49,14 @@ pub(crate) fn read(row: &Row) -> Result<User, StoreError> {
     })
 }
 
+/// How people are searched for. A name that is not folded yet is found as the database lowers it.
+pub(super) const CALLED: Filter = Filter::search(
+    "Whose email, user name, first or last name holds this, in any case.",
+    "(users.email_fold LIKE ? ESCAPE '!' OR users.username_fold LIKE ? ESCAPE '!'
+         OR users.name_fold LIKE ? ESCAPE '!' OR users.name_fold = ''
+             AND LOWER(users.first_name || ' ' || users.last_name) LIKE ? ESCAPE '!')",
+);
+
 /// The list of a tenant's members, whatever their state.
 #[derive(Debug)]
 pub enum UserList {}
@@ -57,12 +65,7 @@ impl Listing for UserList {
     type Item = User;
     type Of = TenantId;
     const FILTERS: &'static [Filter] = &[
-        Filter::search(
-            "Whose email, user name, first or last name holds this, in any case.",
-            "(users.email_fold LIKE ? ESCAPE '!' OR users.username_fold LIKE ? ESCAPE '!'
-                 OR users.name_fold LIKE ? ESCAPE '!' OR users.name_fold = ''
-                     AND LOWER(users.first_name || ' ' || users.last_name) LIKE ? ESCAPE '!')",
-        ),
+        CALLED,
         Filter::new(
             "status",
             "In this state.",
