@@ -17,10 +17,13 @@ pub(crate) mod access_log;
 pub(crate) mod answer;
 pub(crate) mod context;
 mod cors;
+mod fields;
 pub(crate) mod forbidden;
 mod head;
+mod our_cookies;
 pub(crate) mod peers;
 mod quota;
+pub(crate) mod request_id;
 pub(crate) mod resolver;
 mod response;
 mod signed_body;
@@ -101,7 +104,7 @@ impl ProxyHttp for EdgeProxy {
         if self.shared.traced {
             ctx.span = trace::begin(&session.req_header().headers, ctx.request_id);
         }
-        ctx.trace.laps = metrics.laps(clock.boot_now());
+        ctx.trace.laps = metrics.laps(ctx.judged_at);
         let empty = session.is_body_empty();
         let decision = {
             let head = head::read(session, ctx.watch.handshake(), self.listener, !empty, ctx.request_id);
@@ -110,15 +113,15 @@ impl ProxyHttp for EdgeProxy {
                 None => gate.decide(&head, clock, &mut ctx.trace).await,
             }
         };
+        ctx.decided(&**clock);
         let decision = decision.and_then(|permit| {
             let headers = &session.req_header().headers;
             let most = permit.max_body.unwrap_or(limits.max_body).bytes();
             let most = if permit.body_digest.is_some() { most.min(signed_body::limit(session)) } else { most };
-            let upload = Upload::new(most, empty, session.is_http2(), headers, limits, clock.boot_now());
+            let upload = Upload::new(most, empty, session.is_http2(), headers, limits, ctx.judged_at);
             upload.announced(headers)?;
             Ok((permit, upload))
         });
-        ctx.decided(&**clock);
         let decision = match decision {
             Ok((permit, upload)) => match &permit.body_digest {
                 Some(digest) => {
@@ -245,20 +248,25 @@ impl ProxyHttp for EdgeProxy {
         if session.req_header().version == Version::HTTP_10 && response::ends_with_the_connection(response) {
             session.set_keepalive(None);
         }
-        response::clean(response);
-        if let Some(policy) = &ctx.trace.response
-            && !response.status.is_informational()
-        {
-            response::apply(policy, response)?;
-        }
-        if let Some(rules) = &ctx.trace.cors {
-            cors::clean(response);
-            cors::tell(response, rules, &session.req_header().headers)?;
-        }
-        if let (Some(quota), true) = (&ctx.trace.quota, self.shared.tells_limits) {
-            quota::tell(response, quota)?;
-        }
-        response::mark(response, ctx.request_id, ctx.watch.permit().is_some_and(|permit| permit.refresh_advised))
+        let upstream = ctx.watch.permit().map(|permit| &permit.route.upstream);
+        let cookies_are_its_own = upstream.is_some_and(|upstream| our_cookies::are_for(upstream));
+        let status = response.status;
+        fields::change(response, |fields| {
+            response::clean(status, fields, cookies_are_its_own);
+            if let Some(policy) = &ctx.trace.response
+                && !status.is_informational()
+            {
+                response::apply(policy, fields);
+            }
+            if let Some(rules) = &ctx.trace.cors {
+                cors::clean(fields);
+                cors::tell(fields, rules, &session.req_header().headers);
+            }
+            if let (Some(quota), true) = (&ctx.trace.quota, self.shared.tells_limits) {
+                quota::tell(fields, quota)?;
+            }
+            response::mark(fields, ctx.request_id, ctx.watch.permit().is_some_and(|permit| permit.refresh_advised))
+        })
     }
 
     fn response_body_filter(

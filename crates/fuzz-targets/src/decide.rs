@@ -1,9 +1,6 @@
 //! A whole decision, and what would be forwarded by it.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
 
 use authn::{Mirror, mirror::Identity};
 use domain::{
@@ -17,7 +14,7 @@ use gate::{
     forward::{self, UpstreamHead},
     link::{Found, Waiting},
 };
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use link::file::{Document, Overrides, load};
 
 use crate::{canonical::check, head::Sent};
@@ -69,10 +66,8 @@ pub fn run(bytes: &[u8]) {
             || request.path.starts_with("/items/")
     );
 
-    let mut upstream = Upstream { path: String::from_utf8_lossy(head.target).into_owned(), fields: HashMap::new() };
-    for (name, value) in head.headers {
-        upstream.fields.entry(name.clone()).or_default().push(value.clone());
-    }
+    let mut upstream =
+        Upstream { path: String::from_utf8_lossy(head.target).into_owned(), fields: head.headers.clone() };
     let path = permit.path.as_deref().unwrap_or(&request.path).to_owned();
     forward::prepare(&permit, &mut upstream, &path, &clock).expect("a permit without an assertion can be prepared");
     assert_eq!(path, request.path, "what is decided is what is forwarded");
@@ -80,10 +75,11 @@ pub fn run(bytes: &[u8]) {
         assert_eq!(upstream.path, request.path);
     }
     assert!(!upstream.fields.contains_key(&header::AUTHORIZATION), "credentials stay here");
-    assert_eq!(upstream.fields.get(&header::HOST), Some(&vec![HeaderValue::from_str(&request.host).expect("a host")]));
-    for (name, values) in &upstream.fields {
+    let hosts: Vec<_> = upstream.fields.get_all(header::HOST).iter().collect();
+    assert_eq!(hosts, [&HeaderValue::from_str(&request.host).expect("a host")]);
+    for name in upstream.fields.keys() {
         if forward::is_stripped(name.as_str()) {
-            assert_eq!(values.len(), 1, "`{name}` is ours and is said once");
+            assert_eq!(upstream.fields.get_all(name).iter().count(), 1, "`{name}` is ours and is said once");
             let ours = ["x-request-id", "x-forwarded-", "x-md-global-request-id", "x-md-global-tenant-"];
             assert!(ours.iter().any(|it| name.as_str().starts_with(it)), "`{name}` was forged");
         }
@@ -93,7 +89,7 @@ pub fn run(bytes: &[u8]) {
 /// A request on its way.
 struct Upstream {
     path: String,
-    fields: HashMap<HeaderName, Vec<HeaderValue>>,
+    fields: HeaderMap,
 }
 
 /// Stands still.
@@ -126,14 +122,8 @@ impl Link for Nobody {
 }
 
 impl UpstreamHead for Upstream {
-    fn names(&self) -> Vec<HeaderName> {
-        self.fields.keys().cloned().collect()
-    }
-    fn remove(&mut self, name: &HeaderName) {
-        self.fields.remove(name);
-    }
-    fn insert(&mut self, name: HeaderName, value: HeaderValue) {
-        self.fields.insert(name, vec![value]);
+    fn fields(&mut self) -> &mut HeaderMap {
+        &mut self.fields
     }
     fn set_path(&mut self, path: &str) {
         path.clone_into(&mut self.path);

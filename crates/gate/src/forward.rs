@@ -3,12 +3,15 @@
 //! Runs in the proxy's upstream request phase, after the client's `Connection` nominations were carried out, so that
 //! a nomination cannot remove what is injected here.
 
+use std::borrow::Cow;
+
 use authn::signature;
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use domain::{Clock, snapshot::HostPolicy};
-use http::{HeaderName, HeaderValue, header};
+use domain::{Clock, Id, snapshot::HostPolicy};
+use http::{HeaderMap, HeaderName, HeaderValue, header, header::InvalidHeaderValue};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::{
     Denial, Permit,
@@ -63,14 +66,13 @@ identity_headers! {
     Assertion = "x-md-global-assertion",
 }
 
+/// Fields that are set at most, so that their map grows once.
+const INJECTED: usize = IdentityHeader::ALL.len() + 6;
+
 /// The request on its way to the upstream, as the proxy holds it.
 pub trait UpstreamHead {
-    /// The names of its header fields, once each.
-    fn names(&self) -> Vec<HeaderName>;
-    /// Removes every field of a name.
-    fn remove(&mut self, name: &HeaderName);
-    /// Sets a field to one value.
-    fn insert(&mut self, name: HeaderName, value: HeaderValue);
+    /// Its header fields.
+    fn fields(&mut self) -> &mut HeaderMap;
     /// Sets the path, keeping the query. Called only where the canonical path is not the one received.
     fn set_path(&mut self, path: &str);
 }
@@ -82,35 +84,37 @@ pub trait UpstreamHead {
 pub fn prepare(permit: &Permit, head: &mut impl UpstreamHead, path: &str, clock: &dyn Clock) -> Result<(), Denial> {
     let upstream = &permit.route.upstream;
     // Other services have fields of these names, too: they are ours where a request names a key of ours.
-    let names = head.names();
-    // A `Connection` nomination may have removed the one, not what the permit knows.
-    let signed = permit.body_digest.is_some() || names.iter().any(|name| name == signature::KEY_ID);
-    for name in names {
-        if is_stripped(name.as_str())
-            || (signed && signature::FIELDS.contains(&name.as_str()))
-            || (!upstream.forward_credentials && name == header::AUTHORIZATION)
-        {
-            head.remove(&name);
-        }
-    }
     if let Some(path) = &permit.path {
         head.set_path(path);
     }
-    let text = |value: &str| HeaderValue::from_str(value).map_err(|_| Denial::AssertionFailed);
-    let request_id = text(&permit.request_id.to_string())?;
-    let host = text(&permit.host)?;
-    head.insert(HeaderName::from_static("x-request-id"), request_id.clone());
-    head.insert(HeaderName::from_static("x-forwarded-for"), text(&permit.client.to_string())?);
-    head.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https"));
-    head.insert(HeaderName::from_static("x-forwarded-host"), host.clone());
-    match &upstream.host {
-        HostPolicy::Preserve => head.insert(header::HOST, host),
-        HostPolicy::Rewrite(other) => head.insert(header::HOST, text(other.as_str())?),
+    let fields = head.fields();
+    // A `Connection` nomination may have removed the one, not what the permit knows.
+    let signed = permit.body_digest.is_some() || fields.contains_key(signature::KEY_ID);
+    let is_ours =
+        |name: &&HeaderName| is_stripped(name.as_str()) || (signed && signature::FIELDS.contains(&name.as_str()));
+    for name in fields.keys().filter(is_ours).cloned().collect::<Vec<_>>() {
+        fields.remove(name);
     }
+    if !upstream.forward_credentials {
+        fields.remove(header::AUTHORIZATION);
+    }
+    fields.reserve(INJECTED);
+    let text = |value: &str| HeaderValue::from_str(value).map_err(|_| Denial::AssertionFailed);
+    let request_id = id_value(permit.request_id).map_err(|_| Denial::AssertionFailed)?;
+    let host = text(&permit.host)?;
+    fields.insert(HeaderName::from_static("x-request-id"), request_id.clone());
+    fields.insert(HeaderName::from_static("x-forwarded-for"), text(&permit.client.to_string())?);
+    fields.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https"));
+    fields.insert(HeaderName::from_static("x-forwarded-host"), host.clone());
+    let host = match &upstream.host {
+        HostPolicy::Preserve => host,
+        HostPolicy::Rewrite(other) => text(other.as_str())?,
+    };
+    fields.insert(header::HOST, host);
     let wanted = |name: IdentityHeader| upstream.headers.as_ref().is_none_or(|list| list.contains(&name));
     let mut inject = |name: IdentityHeader, value: HeaderValue| {
         if wanted(name) {
-            head.insert(name.name(), value);
+            fields.insert(name.name(), value);
         }
     };
     inject(IdentityHeader::RequestId, request_id);
@@ -131,12 +135,21 @@ pub fn prepare(permit: &Permit, head: &mut impl UpstreamHead, path: &str, clock:
     }
     // What the request is about, in the place of where its user works otherwise.
     if let Some(unit) = permit.unit {
-        inject(IdentityHeader::OuId, text(&unit.to_string())?);
+        inject(IdentityHeader::OuId, id_value(unit).map_err(|_| Denial::AssertionFailed)?);
     }
     if let Some(assertion) = assertion(permit, path, clock)? {
-        head.insert(IdentityHeader::Assertion.name(), text(&assertion)?);
+        fields.insert(IdentityHeader::Assertion.name(), text(&assertion)?);
     }
     Ok(())
+}
+
+/// An id as a field's value.
+///
+/// # Errors
+/// None that is known: an id has letters, digits and hyphens only.
+pub fn id_value<K>(id: Id<K>) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut buffer = Uuid::encode_buffer();
+    HeaderValue::from_str(id.uuid().hyphenated().encode_lower(&mut buffer))
 }
 
 /// What names begin with that speak of the client or its certificate in some server's words (RFC 9440 in the last ones').
@@ -157,16 +170,16 @@ const STRIPPED: [&str; 14] = [
     "client-cert",
 ];
 
+/// A field's name as servers may fold it that know no `_` and no `.`.
+pub fn folded(name: &str) -> Cow<'_, str> {
+    let folds = |byte| matches!(byte, b'_' | b'.');
+    if name.bytes().any(folds) { name.replace(['_', '.'], "-").into() } else { name.into() }
+}
+
 /// Whether a field never reaches an upstream as the client sent it: the identity headers in any spelling that some
 /// server folds to theirs, the forwarded family, and what other edges call a verified certificate.
 pub fn is_stripped(name: &str) -> bool {
-    let folded;
-    let name = if name.bytes().any(|b| matches!(b, b'_' | b'.')) {
-        folded = name.replace(['_', '.'], "-");
-        &folded
-    } else {
-        name
-    };
+    let name = &*folded(name);
     STRIPPED.iter().any(|prefix| name.starts_with(prefix))
         || matches!(
             name,

@@ -1,10 +1,19 @@
 //! The real clock. Made in `main` and nowhere else; everything below is given a [`domain::Clock`].
 
+use std::time::Duration;
+
 use domain::{BootInstant, Clock, Timestamp};
 
 /// The machine's clocks: `CLOCK_REALTIME` for token times, `CLOCK_BOOTTIME` for leases and ages.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
+
+/// For what is written beside an event of now; nothing is judged by it.
+pub(crate) fn since_1970() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let nanos = u32::try_from(now.tv_nsec).unwrap_or(0);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), nanos.min(999_999_999))
+}
 
 impl Clock for SystemClock {
     fn unix_now(&self) -> Timestamp {

@@ -19,7 +19,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use crate::proxy::{Shared, access_log, answer, context};
+use crate::proxy::{Shared, access_log, answer, request_id::request_id};
 
 /// Longest time for a farewell.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -90,7 +90,7 @@ fn throw_away<S: AsyncRead + Unpin>(stream: &mut S, cx: &mut Context<'_>) -> Pol
 
 /// The answer to a head that became no request, noted in metrics and access log.
 pub(super) fn answer_to_no_request(shared: &Shared, denial: &Denial, client: Option<IpAddr>) -> Bytes {
-    let id = context::request_id(&*shared.clock);
+    let id = request_id(&*shared.clock);
     let (status, code) = denial.public();
     shared.metrics.no_request(code);
     access_log::write_no_request(id, (status, code), denial, client);

@@ -6,6 +6,7 @@ use std::{
 };
 
 use gate::Denial;
+use memchr::{memchr, memchr_iter};
 use tokio::time::{Sleep, sleep};
 
 use crate::config::ConnectionConfig;
@@ -49,10 +50,10 @@ impl Meter {
             self.timer = None;
         }
         if self.lines == 0 {
-            let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+            let end = memchr(b'\n', bytes).unwrap_or(bytes.len());
             self.first_line += u64::try_from(end).unwrap_or(u64::MAX);
         }
-        self.lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.lines += memchr_iter(b'\n', bytes).count();
         self.bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     }
 

@@ -41,7 +41,7 @@ pub(crate) fn write(wire: &Wire, ctx: &RequestContext, code: &'static str) {
     telemetry::access(|line| {
         let trace = &ctx.trace;
         line.text("decision", code);
-        line.display("request.id", ctx.request_id);
+        line.id("request.id", ctx.request_id);
         if let Some(reason) = ctx.reason() {
             line.text("reason", &reason);
         }
@@ -52,16 +52,16 @@ pub(crate) fn write(wire: &Wire, ctx: &RequestContext, code: &'static str) {
             line.text("host", host);
         }
         if let Some(route) = trace.route_id() {
-            line.display("route.id", route);
+            line.id("route.id", route);
         }
         if let Some(pattern) = trace.pattern() {
             line.text("route.pattern", pattern);
         }
         if let Some(tenant) = trace.tenant {
-            line.display("tenant.id", tenant);
+            line.id("tenant.id", tenant);
         }
         if let Some(project) = trace.project {
-            line.display("project.id", project);
+            line.id("project.id", project);
         }
         if let Some(principal) = trace.subject() {
             line.text("principal", principal);
@@ -73,7 +73,7 @@ pub(crate) fn write(wire: &Wire, ctx: &RequestContext, code: &'static str) {
             line.flag("token.cached", cached);
         }
         if let Some(client) = trace.client.or(wire.client) {
-            line.display("client.address", client);
+            line.address("client.address", client);
         }
         if let Some((received, sent)) = wire.bytes {
             line.number("request.body_bytes", received.try_into().unwrap_or(u64::MAX));
@@ -96,11 +96,11 @@ pub(crate) fn write_no_request(
 ) {
     telemetry::access(|line| {
         line.text("decision", code);
-        line.display("request.id", id);
+        line.id("request.id", id);
         line.display("reason", denial);
         line.number("http.status", status.as_u16().into());
         if let Some(client) = client {
-            line.display("client.address", client);
+            line.address("client.address", client);
         }
     });
 }

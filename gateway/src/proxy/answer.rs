@@ -6,14 +6,14 @@ use domain::{
     response::{ErrorPage, Placeholder},
 };
 use gate::{Answer, Denial, Listener, Stop};
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora::{http::ResponseHeader, proxy::Session};
 use serde_json::json;
 
 use super::{
     accept,
     context::RequestContext,
-    cors, quota,
+    cors, fields, quota,
     response::{self, REQUEST_ID},
 };
 
@@ -56,21 +56,25 @@ pub(crate) async fn write(
             }
         }
     };
-    if let Some(policy) = ctx.trace.response.as_deref().filter(|_| listener == Listener::Tls) {
-        response::apply(policy, &mut response)?;
-    }
-    complete(&mut response, &body, ctx.request_id)?;
-    if let Some(rules) = &ctx.trace.cors {
-        cors::tell(&mut response, rules, &session.req_header().headers)?;
-    }
-    if let Some(quota) = &ctx.trace.quota {
-        if tells_limits {
-            quota::tell(&mut response, quota)?;
+    let status = response.status;
+    fields::change(&mut response, |fields| -> pingora::Result<()> {
+        if let Some(policy) = ctx.trace.response.as_deref().filter(|_| listener == Listener::Tls) {
+            response::apply(policy, fields);
         }
-        if matches!(stop, Stop::Deny(Denial::RateLimited(_) | Denial::QuotaExceeded(_))) {
-            response.insert_header(header::RETRY_AFTER, quota::retry_after(quota))?;
+        complete(status, fields, &body, ctx.request_id)?;
+        if let Some(rules) = &ctx.trace.cors {
+            cors::tell(fields, rules, &session.req_header().headers);
         }
-    }
+        if let Some(quota) = &ctx.trace.quota {
+            if tells_limits {
+                quota::tell(fields, quota)?;
+            }
+            if matches!(stop, Stop::Deny(Denial::RateLimited(_) | Denial::QuotaExceeded(_))) {
+                fields.insert(header::RETRY_AFTER, quota::retry_after(quota).into());
+            }
+        }
+        Ok(())
+    })?;
     let unread = !session.is_body_done();
     // Where one request ends and the next begins is in doubt.
     let doubtful = matches!(response.status, StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT);
@@ -116,19 +120,21 @@ fn filled(page: &ErrorPage, denial: &Denial, id: RequestId) -> Bytes {
 }
 
 /// What every answer of ours has.
-fn complete(response: &mut ResponseHeader, body: &Bytes, id: RequestId) -> pingora::Result<()> {
-    response.insert_header(header::CACHE_CONTROL, "no-store")?;
-    if response.status != StatusCode::NO_CONTENT {
+fn complete(status: StatusCode, fields: &mut HeaderMap, body: &Bytes, id: RequestId) -> pingora::Result<()> {
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status != StatusCode::NO_CONTENT {
         // RFC 9110 §8.6: not in a 204.
-        response.insert_header(header::CONTENT_LENGTH, body.len())?;
+        fields.insert(header::CONTENT_LENGTH, body.len().into());
     }
-    response.insert_header(REQUEST_ID, id.to_string())
+    fields.insert(REQUEST_ID, response::id_value(id)?);
+    Ok(())
 }
 
 /// A refusal whole, for who writes it himself.
 pub(crate) fn refusal(denial: &Denial, id: RequestId) -> pingora::Result<(ResponseHeader, Bytes)> {
     let (mut response, body) = problem(denial, id)?;
-    complete(&mut response, &body, id)?;
+    let status = response.status;
+    fields::change(&mut response, |fields| complete(status, fields, &body, id))?;
     Ok((response, body))
 }
 

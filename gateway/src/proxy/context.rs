@@ -7,12 +7,12 @@ use domain::{BootInstant, Clock, RequestId, access::AccessRecord, decision::Show
 use gate::{About, Answer, Denial, RawHead, Stop, Trace};
 use pingora::ErrorType;
 use tracing::Span;
-use uuid::{NoContext, Uuid};
 
 use super::{
     Shared,
     access_log::{self, Wire},
     peers::Attempts,
+    request_id::request_id,
     trace,
     watch::Watch,
 };
@@ -180,13 +180,6 @@ impl Drop for RequestContext {
             self.finished(cut.at, &wire, true, None);
         }
     }
-}
-
-/// A UUIDv7 (RFC 9562 §5.7): ids of one gateway sort by time.
-pub(crate) fn request_id(clock: &dyn Clock) -> RequestId {
-    let millis = u64::try_from(clock.unix_now().millis()).unwrap_or_default();
-    let nanos = u32::try_from(millis % 1000).unwrap_or_default().saturating_mul(1_000_000);
-    RequestId::new(Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, millis / 1000, nanos)))
 }
 
 /// Counts the request for as long as it is served.

@@ -32,22 +32,21 @@ pub(super) fn preflight(rules: &CompiledCors, request: &HeaderMap) -> pingora::R
 }
 
 /// Removes what an upstream says.
-pub(super) fn clean(response: &mut ResponseHeader) {
+pub(super) fn clean(fields: &mut HeaderMap) {
     for name in &FIELDS {
-        response.remove_header(name);
+        fields.remove(name);
     }
 }
 
 /// Says whether the page that asked may read the answer. Every answer depends on who asks, whoever did.
-pub(super) fn tell(response: &mut ResponseHeader, rules: &CompiledCors, request: &HeaderMap) -> pingora::Result<()> {
-    response.append_header(header::VARY, "Origin")?;
-    let Some(Allowed { origin, credentials }) = rules.allows(request) else { return Ok(()) };
-    response.insert_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin)?;
+pub(super) fn tell(fields: &mut HeaderMap, rules: &CompiledCors, request: &HeaderMap) {
+    fields.append(header::VARY, HeaderValue::from_static("Origin"));
+    let Some(Allowed { origin, credentials }) = rules.allows(request) else { return };
+    fields.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     if credentials {
-        response.insert_header(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"))?;
+        fields.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     }
-    match &rules.expose {
-        Some(names) => response.insert_header(header::ACCESS_CONTROL_EXPOSE_HEADERS, names),
-        None => Ok(()),
+    if let Some(names) = &rules.expose {
+        fields.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, names.clone());
     }
 }

@@ -2,20 +2,35 @@
 
 use std::time::Duration;
 
+use bytes::{BufMut as _, BytesMut};
 use gate::Quota;
-use http::HeaderName;
-use pingora::http::ResponseHeader;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pingora::{ErrorType, OrErr as _};
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Says what is left: `q` requests at once, which are there again within `w` seconds; `r` of them now, and all of them
 /// in `t` seconds.
-pub(crate) fn tell(response: &mut ResponseHeader, quota: &Quota) -> pingora::Result<()> {
+pub(crate) fn tell(fields: &mut HeaderMap, quota: &Quota) -> pingora::Result<()> {
     let Quota { limit, size, window, level } = quota;
-    let name = limit.policy();
-    response.insert_header(POLICY, format!("\"{name}\";q={size};w={window}"))?;
-    response.insert_header(RATE_LIMIT, format!("\"{name}\";r={};t={}", level.left, seconds(level.full_in)))
+    fields.insert(POLICY, parts(limit.policy(), [(";q=", *size), (";w=", (*window).into())])?);
+    let left = [(";r=", level.left), (";t=", seconds(level.full_in))];
+    fields.insert(RATE_LIMIT, parts(limit.policy(), left)?);
+    Ok(())
+}
+
+/// A limit's name with two parameters.
+fn parts(name: &str, parameters: [(&str, u64); 2]) -> pingora::Result<HeaderValue> {
+    let mut text = BytesMut::with_capacity(64);
+    text.put_u8(b'"');
+    text.put_slice(name.as_bytes());
+    text.put_u8(b'"');
+    for (parameter, value) in parameters {
+        text.put_slice(parameter.as_bytes());
+        text.put_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
+    HeaderValue::from_maybe_shared(text.freeze()).or_err(ErrorType::InternalError, "a limit is no field value")
 }
 
 /// For `Retry-After` of a refused request: at least one second.

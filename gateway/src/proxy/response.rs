@@ -2,9 +2,11 @@
 //! own names but what we say ourselves.
 
 use domain::RequestId;
-use gate::snapshot::response::CompiledResponse;
+use gate::{forward, snapshot::response::CompiledResponse};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use pingora::{Error, ErrorType, http::ResponseHeader};
+use pingora::{Error, ErrorType, OrErr as _, http::ResponseHeader};
+
+use super::our_cookies;
 
 /// Names the request in our logs.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -20,28 +22,28 @@ const HOP_BY_HOP: [HeaderName; 4] = [
     header::TE,
 ];
 
-/// What names of our cookies begin with, in lower case.
-const OUR_COOKIES: &str = "__host-portcullis";
-
 /// What `Connection` may not take away: framing and where a body ends.
 const FRAMING: [HeaderName; 3] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::TRAILER];
 
-/// Removes what is not the upstream's to say.
-pub(crate) fn clean(response: &mut ResponseHeader) {
-    for name in nominated(&response.headers) {
-        response.remove_header(&name);
+/// Removes what is not the upstream's to say. Cookies under our names are the control API's alone, of which this is an
+/// answer where `cookies_are_its_own`.
+pub(crate) fn clean(status: StatusCode, fields: &mut HeaderMap, cookies_are_its_own: bool) {
+    for name in nominated(fields) {
+        fields.remove(name);
     }
-    for name in &HOP_BY_HOP {
-        response.remove_header(name);
+    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+    let of_connection = |name: &HeaderName| {
+        HOP_BY_HOP.contains(name) || (!switches && (*name == header::CONNECTION || *name == header::UPGRADE))
+    };
+    remove(fields, |name| of_connection(name) || is_ours(name));
+    our_cookies::refuse(fields, cookies_are_its_own);
+}
+
+/// Removes fields by their names: most responses have none of those, so that no look-up is made for each.
+fn remove(fields: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    for name in fields.keys().filter(|name| unwanted(name)).cloned().collect::<Vec<_>>() {
+        fields.remove(name);
     }
-    if response.status != StatusCode::SWITCHING_PROTOCOLS {
-        response.remove_header(&header::CONNECTION);
-        response.remove_header(&header::UPGRADE);
-    }
-    for name in ours(&response.headers) {
-        response.remove_header(&name);
-    }
-    remove_our_cookies(response);
 }
 
 /// Makes an answer one that HTTP/1.0 can read, which knows no chunks (RFC 9112 §6.1). True when its body now ends with
@@ -54,9 +56,7 @@ pub(crate) fn ends_with_the_connection(response: &mut ResponseHeader) -> bool {
 
 /// As [`clean`], for fields after the body.
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
-    for name in ours(trailers) {
-        trailers.remove(&name);
-    }
+    remove(trailers, is_ours);
 }
 
 /// Whether a response has one reading: what it answers, where its body ends, and where its fields do.
@@ -92,23 +92,27 @@ pub(crate) fn one_reading(response: &ResponseHeader, upgrade_asked_for: bool) ->
 }
 
 /// Removes and adds what the hostname's policy says.
-pub(crate) fn apply(policy: &CompiledResponse, response: &mut ResponseHeader) -> pingora::Result<()> {
+pub(crate) fn apply(policy: &CompiledResponse, fields: &mut HeaderMap) {
     for name in &policy.remove {
-        response.remove_header(name);
+        fields.remove(name);
     }
     for (name, value) in &policy.set {
-        response.insert_header(name, value)?;
+        fields.insert(name, value.clone());
+    }
+}
+
+/// Adds what we say ourselves.
+pub(crate) fn mark(fields: &mut HeaderMap, id: RequestId, refresh_advised: bool) -> pingora::Result<()> {
+    fields.insert(REQUEST_ID, id_value(id)?);
+    if refresh_advised {
+        fields.insert(TOKEN_REFRESH, HeaderValue::from_static("advised"));
     }
     Ok(())
 }
 
-/// Adds what we say ourselves.
-pub(crate) fn mark(response: &mut ResponseHeader, id: RequestId, refresh_advised: bool) -> pingora::Result<()> {
-    response.insert_header(REQUEST_ID, id.to_string())?;
-    if refresh_advised {
-        response.insert_header(TOKEN_REFRESH, "advised")?;
-    }
-    Ok(())
+/// A request's id as a field's value.
+pub(crate) fn id_value(id: RequestId) -> pingora::Result<HeaderValue> {
+    forward::id_value(id).or_err(ErrorType::InternalError, "an id is no field value")
 }
 
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
@@ -117,42 +121,23 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     names.filter(|name| !FRAMING.contains(name) && *name != header::UPGRADE).collect()
 }
 
-/// Names that only we say, in any of the spellings that servers fold together.
-fn ours(headers: &HeaderMap) -> Vec<HeaderName> {
-    let is_ours = |name: &&HeaderName| {
-        let folded = name.as_str().replace(['_', '.'], "-");
-        folded.starts_with("x-md-") || folded == REQUEST_ID.as_str() || folded == TOKEN_REFRESH.as_str()
-    };
-    headers.keys().filter(is_ours).cloned().collect()
-}
-
-fn remove_our_cookies(response: &mut ResponseHeader) {
-    let is_ours = |value: &HeaderValue| {
-        let start = value.as_bytes().trim_ascii_start();
-        start.get(..OUR_COOKIES.len()).is_some_and(|name| name.eq_ignore_ascii_case(OUR_COOKIES.as_bytes()))
-    };
-    let cookies: Vec<_> = response.headers.get_all(header::SET_COOKIE).iter().cloned().collect();
-    if !cookies.iter().any(is_ours) {
-        return;
-    }
-    response.remove_header(&header::SET_COOKIE);
-    for cookie in cookies.into_iter().filter(|cookie| !is_ours(cookie)) {
-        // Was a header a moment ago, so that it is one again.
-        drop(response.append_header(header::SET_COOKIE, cookie));
-    }
+/// Whether only we say this, in any of the spellings that servers fold together.
+fn is_ours(name: &HeaderName) -> bool {
+    let folded = forward::folded(name.as_str());
+    folded.starts_with("x-md-") || folded == REQUEST_ID.as_str() || folded == TOKEN_REFRESH.as_str()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cleaned(status: u16, fields: &[(&'static str, &str)]) -> Vec<String> {
-        let mut response = ResponseHeader::build(status, None).unwrap();
+    fn cleaned(status: u16, fields: &[(&str, &'static str)]) -> Vec<String> {
+        let mut headers = HeaderMap::new();
         for (name, value) in fields {
-            response.append_header(*name, *value).unwrap();
+            headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_static(value));
         }
-        clean(&mut response);
-        response.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+        clean(StatusCode::from_u16(status).unwrap(), &mut headers, false);
+        headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
     }
 
     #[test]

@@ -6,7 +6,7 @@ use gate::{
     Permit,
     forward::{self, IdentityHeader, UpstreamHead},
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 
 use crate::world::{ASSERTION_KEY, MEMBER, Sent, World, upstream};
@@ -18,14 +18,8 @@ pub(crate) struct Head {
 }
 
 impl UpstreamHead for Head {
-    fn names(&self) -> Vec<HeaderName> {
-        self.headers.keys().cloned().collect()
-    }
-    fn remove(&mut self, name: &HeaderName) {
-        self.headers.remove(name);
-    }
-    fn insert(&mut self, name: HeaderName, value: HeaderValue) {
-        self.headers.insert(name, value);
+    fn fields(&mut self) -> &mut HeaderMap {
+        &mut self.headers
     }
     fn set_path(&mut self, path: &str) {
         self.path = Some(path.into());

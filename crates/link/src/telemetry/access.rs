@@ -3,20 +3,51 @@
 use std::{
     cell::RefCell,
     fmt::{self, Write as _},
+    net::IpAddr,
+    time::Duration,
 };
 
-use tracing_subscriber::fmt::{
-    format::Writer,
-    time::{FormatTime as _, SystemTime},
-};
+use domain::{Id, Timestamp};
+use uuid::Uuid;
 
 use super::{LogFormat, SINK};
+use crate::clock;
 
 /// Bytes of a line; a longer one takes more for once.
 const USUAL: usize = 2048;
 
 thread_local! {
-    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
+    static LINE: RefCell<(String, Stamp)> = const { RefCell::new((String::new(), Stamp::new())) };
+}
+
+/// The time of day as lines begin with it. A second's lines share the part that is dear to make.
+#[derive(Debug)]
+struct Stamp {
+    /// Since 1970.
+    second: u64,
+    /// As RFC 3339 writes it, without fraction and zone.
+    text: String,
+}
+
+impl Stamp {
+    const fn new() -> Self {
+        Self { second: 0, text: String::new() }
+    }
+
+    /// Appends a time since 1970, to the microsecond.
+    fn write(&mut self, since: Duration, line: &mut String) {
+        if self.second != since.as_secs() || self.text.is_empty() {
+            self.second = since.as_secs();
+            self.text = Timestamp::from_secs(self.second.try_into().unwrap_or(i64::MAX)).to_string();
+            self.text.truncate(self.text.find('.').unwrap_or(self.text.len()));
+        }
+        line.push_str(&self.text);
+        line.push('.');
+        // With a one in front, so that all six digits are there.
+        let (mut digits, fraction) = (itoa::Buffer::new(), 1_000_000 + since.subsec_micros());
+        line.push_str(digits.format(fraction).get(1..).unwrap_or_default());
+        line.push('Z');
+    }
 }
 
 /// One line that is being made. A name is our own; what values hold cannot end the line.
@@ -37,19 +68,23 @@ pub fn access(fields: impl FnOnce(&mut AccessLine<'_>)) {
         fields(&mut AccessLine { line: &mut line, format: LogFormat::Text });
         return tracing::info!(target: "access", "{line}");
     };
-    LINE.with_borrow_mut(|line| {
+    LINE.with_borrow_mut(|(line, stamp)| {
         line.clear();
-        compose(line, *format, fields);
+        compose(line, *format, (stamp, clock::since_1970()), fields);
         lines.push(line.as_bytes(), false);
         line.shrink_to(USUAL);
     });
 }
 
-fn compose(line: &mut String, format: LogFormat, fields: impl FnOnce(&mut AccessLine<'_>)) {
+fn compose(
+    line: &mut String,
+    format: LogFormat,
+    (stamp, now): (&mut Stamp, Duration),
+    fields: impl FnOnce(&mut AccessLine<'_>),
+) {
     let start = if format == LogFormat::Json { "{\"timestamp\":\"" } else { "" };
     line.push_str(start);
-    // Writing to a string succeeds.
-    let _ = SystemTime.format_time(&mut Writer::new(line));
+    stamp.write(now, line);
     line.push_str(match format {
         LogFormat::Json => "\",\"level\":\"INFO\",\"message\":\"request\"",
         LogFormat::Text => "  INFO access: request",
@@ -74,14 +109,37 @@ impl AccessLine<'_> {
     pub fn display(&mut self, name: &'static str, value: impl fmt::Display) {
         self.name(name);
         self.line.push('"');
+        // Writing to a string succeeds.
         let _ = write!(Escaped(self.line), "{value}");
+        self.line.push('"');
+    }
+
+    /// An id.
+    pub fn id<K>(&mut self, name: &'static str, id: Id<K>) {
+        self.name(name);
+        self.line.push('"');
+        let mut buffer = Uuid::encode_buffer();
+        self.line.push_str(id.uuid().hyphenated().encode_lower(&mut buffer));
+        self.line.push('"');
+    }
+
+    /// An address of the internet.
+    pub fn address(&mut self, name: &'static str, address: IpAddr) {
+        let IpAddr::V4(address) = address else { return self.display(name, address) };
+        self.name(name);
+        let mut mark = '"';
+        for part in address.octets() {
+            self.line.push(mark);
+            self.line.push_str(itoa::Buffer::new().format(part));
+            mark = '.';
+        }
         self.line.push('"');
     }
 
     /// A number.
     pub fn number(&mut self, name: &'static str, value: u64) {
         self.name(name);
-        let _ = write!(self.line, "{value}");
+        self.line.push_str(itoa::Buffer::new().format(value));
     }
 
     /// Yes or no.
@@ -111,7 +169,9 @@ struct Escaped<'l>(&'l mut String);
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+        let escapes = |byte| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\');
+        // Looks at all of it: without an early end it is many bytes at a time.
+        if !text.bytes().fold(false, |found, byte| found | escapes(byte)) {
             self.0.push_str(text);
             return Ok(());
         }
@@ -135,8 +195,33 @@ mod tests {
 
     fn line(format: LogFormat, fields: impl FnOnce(&mut AccessLine<'_>)) -> String {
         let mut line = String::new();
-        compose(&mut line, format, fields);
+        compose(&mut line, format, (&mut Stamp::new(), Duration::from_micros(1_700_000_000_000_042)), fields);
         line
+    }
+
+    #[test]
+    fn times_are_whole_to_the_microsecond_and_follow_the_second() {
+        let (mut stamp, mut line) = (Stamp::new(), String::new());
+        for micros in [0, 1_700_000_000_000_042, 1_700_000_000_999_999, 1_700_000_001_000_000] {
+            stamp.write(Duration::from_micros(micros), &mut line);
+            line.push(' ');
+        }
+        let expected = "1970-01-01T00:00:00.000000Z 2023-11-14T22:13:20.000042Z 2023-11-14T22:13:20.999999Z \
+                        2023-11-14T22:13:21.000000Z ";
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn ids_and_addresses_are_as_they_print() {
+        let id = domain::RequestId::new(Uuid::from_u128(0x0123_4567_89ab_7def_8123_4567_89ab_cdef));
+        let made = line(LogFormat::Json, |line| {
+            line.id("request.id", id);
+            line.address("four", [192, 0, 2, 255].into());
+            line.address("six", "2001:db8::1".parse().unwrap());
+        });
+        let read: serde_json::Value = serde_json::from_str(&made).unwrap();
+        assert_eq!(read["request.id"], id.to_string());
+        assert_eq!((&read["four"], &read["six"]), (&"192.0.2.255".into(), &"2001:db8::1".into()));
     }
 
     #[test]
