@@ -6,14 +6,15 @@
 #   make revocation-report   how long a revoked credential is accepted, healthy and under faults   RUNS=20 PROFILE=dev
 #   make soak     20 minutes of good and bad traffic, changes and failures; every answer is judged   MINUTES=5
 #   make noisy-neighbour     what one tenant at a hundred times its share does to another
+#   make k6     k6's scenarios: storms, fifty tenants, a noisy one, sign-outs; every answer is judged   SCENARIOS=storm DURATION=1m
 #   make tenants-load  100,000 tenants through `portcullis apply`: how long it takes, and how quick all is with them   TENANTS=5000
 #   make foreign-load        wrk, h2load and slowhttptest against the real binary
 #   make foreign-clients     gRPC and WebSocket clients that nobody here wrote, through the real binary
-#   make fuzz-api   every operation of the control API, asked with good and bad input (schemathesis)   SEED=1 EXAMPLES=30
+#   make fuzz-api   every operation of the control API, asked with good and bad input (schemathesis)   SEED=1 EXAMPLES=30 DATABASE=postgres
 #   make ladder   what the edge costs beside bare Pingora, nginx, HAProxy and Envoy, in one run
 #   make bench    what a decision, the mirror and a permission check cost
 
-.PHONY: dev test check bless load revocation-report soak tenants-load noisy-neighbour foreign-load foreign-clients fuzz-api ladder bench audit fmt docs clean
+.PHONY: dev test check bless load k6 revocation-report soak tenants-load noisy-neighbour foreign-load foreign-clients fuzz-api ladder bench audit fmt docs clean
 
 dev:
 	@scripts/dev.sh $(ARGS)
@@ -41,6 +42,9 @@ noisy-neighbour:
 
 tenants-load:
 	@scripts/tenants-load.sh $(ARGS)
+
+k6:
+	@scripts/k6.sh
 
 foreign-load:
 	@scripts/foreign-load.sh

@@ -55,9 +55,9 @@ find_missing() {
         packages+=(python3-aiosmtpd)
         names+=("Python 3 with aiosmtpd, a mail server")
     fi
-    need go golang-go "Go 1.19 or newer (go)"
     need node nodejs "Node.js 18 or newer (node)"
     need npm npm "npm"
+    need go golang-go "Go 1.19 or newer (go)"
     if [[ -z "${CHROMIUM:-}" ]]; then
         need chromium chromium "Chromium (or set CHROMIUM)"
     fi
@@ -87,7 +87,7 @@ fi
 add_modules() {
     $with_services || return 0
     local folder
-    for folder in "$(dirname "$0")"/../crates/standalone/tests/browser; do
+    for folder in "$(dirname "$0")"/../crates/{standalone/tests/browser,testkit/oidc-provider}; do
         [[ "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ]] && continue
         echo "setup: installing the modules of ${folder##*/../}"
         npm ci --prefix "$folder" --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null ||

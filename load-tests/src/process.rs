@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     net::{SocketAddr, TcpListener},
-    process::Command,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -59,6 +59,40 @@ impl Drop for Child {
         let pid = self.0.id().to_string();
         drop(Command::new("kill").args(["-TERM", &pid]).status());
         drop(self.0.wait());
+    }
+}
+
+/// Counts the instructions that processes run outside of the kernel, with perf(1).
+pub struct Instructions(Option<std::process::Child>);
+
+impl Instructions {
+    /// Begins to count. None where there is no perf, or the machine does not let it count.
+    pub fn of(pids: impl Iterator<Item = u32>) -> Option<Self> {
+        let pids = pids.map(|pid| pid.to_string()).collect::<Vec<_>>().join(",");
+        let mut command = Command::new("perf");
+        command.args(["stat", "-x", ",", "-e", "instructions:u", "-p", &pids]);
+        let counting = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().ok()?;
+        // It says nothing when it has begun.
+        std::thread::sleep(Duration::from_millis(300));
+        Some(Self(Some(counting)))
+    }
+
+    /// How many they were.
+    pub fn end(mut self) -> Option<f64> {
+        let counting = self.0.take()?;
+        drop(Command::new("kill").args(["-INT", &counting.id().to_string()]).status());
+        let output = counting.wait_with_output().ok()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        text.lines().find_map(|line| line.split_once(",,instructions")?.0.parse().ok())
+    }
+}
+
+impl Drop for Instructions {
+    fn drop(&mut self) {
+        if let Some(mut counting) = self.0.take() {
+            drop(counting.kill());
+            drop(counting.wait());
+        }
     }
 }
 

@@ -63,7 +63,14 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.install_default().map_err(|_| anyhow::anyhow!("a provider of cryptography is installed already"))?;
-    let conf = ServerConf { threads: 1, upstream_keepalive_pool_size: 1024, ..ServerConf::default() };
+    let conf = ServerConf {
+        threads: 1,
+        upstream_keepalive_pool_size: 1024,
+        // Told to end, it ends: whoever measures it has stopped asking.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(0),
+        ..ServerConf::default()
+    };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let headers = (0..arguments.headers).map(|n| (format!("x-floor-header-{n}"), "0123456789abcdef-0123456789".into()));

@@ -21,7 +21,7 @@ mod world;
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser as _;
-use load_tests::process;
+use load_tests::process::{self, Instructions};
 use serde_json::json;
 
 use crate::{load::Load, peers::Peer, world::World};
@@ -55,6 +55,8 @@ struct Arguments {
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 struct Run {
     cpu_us: f64,
+    /// None where nothing counts them.
+    instructions: Option<f64>,
     per_second: f64,
     p50_us: f64,
     p99_us: f64,
@@ -88,8 +90,10 @@ async fn climb(arguments: &Arguments) -> anyhow::Result<()> {
     let mut all = BTreeMap::new();
     for load in loads {
         println!("\n### {}\n", load.title());
-        println!("| Peer | CPU, µs a request | × floor | requests a second | p50, µs | p99, µs | memory, MiB |");
-        println!("|---|---|---|---|---|---|---|");
+        println!(
+            "| Peer | CPU, µs a request | × floor | user instructions | requests a second | p50, µs | p99, µs | memory, MiB |"
+        );
+        println!("|---|---|---|---|---|---|---|---|");
         let mut runs: BTreeMap<usize, Vec<Run>> = BTreeMap::new();
         for _ in 0..arguments.runs {
             for (number, peer) in running.iter().enumerate().filter(|(_, peer)| load.suits(peer.peer)) {
@@ -104,7 +108,13 @@ async fn climb(arguments: &Arguments) -> anyhow::Result<()> {
             let [rate, p50, p99] =
                 [median(runs, |run| run.per_second), median(runs, |run| run.p50_us), median(runs, |run| run.p99_us)];
             let resident = peer.pids().map(process::resident_bytes).sum::<u64>() / 1024 / 1024;
-            println!("| {} | {cpu:.1} | {ratio} | {rate:.0} | {p50:.0} | {p99:.0} | {resident} |", peer.peer.title());
+            let counted = runs.iter().all(|run| run.instructions.is_some());
+            let instructions = counted.then(|| median(runs, |run| run.instructions.unwrap_or_default()));
+            let instructions = instructions.map(|count| format!("{count:.0}")).unwrap_or_default();
+            println!(
+                "| {} | {cpu:.1} | {ratio} | {instructions} | {rate:.0} | {p50:.0} | {p99:.0} | {resident} |",
+                peer.peer.title()
+            );
             all.entry(load.title()).or_insert_with(Vec::new).push(json!({
                 "peer": peer.peer.title(), "cpu_us": cpu, "resident_mib": resident, "runs": runs,
             }));
@@ -120,11 +130,14 @@ fn run(load: Load, world: &World, peer: &peers::Running, cores: &str, lasting: D
     // What is kept from the run before, connections and tokens alike, is warmed up first and not counted.
     load.run(world, peer, cores, Duration::from_secs(1))?;
     let time = || peer.pids().map(process::processor_time).sum::<Duration>();
+    let counting = Instructions::of(peer.pids());
     let before = time();
     let result = load.run(world, peer, cores, lasting)?;
     let used = time() - before;
+    let instructions = counting.and_then(Instructions::end).map(|count| count / result.requests);
     Ok(Run {
         cpu_us: used.as_secs_f64() * 1e6 / result.requests,
+        instructions,
         per_second: result.requests / lasting.as_secs_f64(),
         p50_us: result.p50_us,
         p99_us: result.p99_us,
