@@ -7,10 +7,17 @@ things that were made for this, so that operations come further than "there is n
 import atexit
 import json
 import os
+import socket
 
 import schemathesis
 
 import client
+
+# Who asks through the edge asks by the tenant's hostname, which is on this machine; not every resolver knows that.
+look_up = socket.getaddrinfo
+socket.getaddrinfo = lambda host, *rest, **named: look_up(
+    "127.0.0.1" if str(host).endswith(".localhost") else host, *rest, **named
+)
 
 TOKEN = None
 # How often things were made: names are taken once.
