@@ -6,6 +6,7 @@
 pub mod api_key;
 pub mod certificate;
 pub mod claims;
+pub mod id_token;
 pub mod issuer;
 pub mod jwks;
 pub mod jws;
@@ -17,6 +18,7 @@ pub mod verify;
 pub use api_key::KeyError;
 pub use certificate::{Authorities, AuthoritiesError, CertificateError, ClientCertificate};
 pub use claims::{AccessClaims, ContextKind};
+pub use id_token::IdToken;
 pub use issuer::{Issuer, IssuerError};
 pub use jwks::{Jwks, JwksError, KeyId, PublicKey};
 pub use mint::{MintError, SigningKey};

@@ -363,7 +363,7 @@ impl Checked<'_, '_, '_> {
     }
 }
 
-fn in_time(expires_at: Timestamp, not_before: Option<Timestamp>, now: Timestamp) -> Result<(), TokenError> {
+pub(crate) fn in_time(expires_at: Timestamp, not_before: Option<Timestamp>, now: Timestamp) -> Result<(), TokenError> {
     if now >= expires_at + CLOCK_SKEW {
         return Err(TokenError::Expired);
     }
@@ -374,7 +374,7 @@ fn in_time(expires_at: Timestamp, not_before: Option<Timestamp>, now: Timestamp)
 }
 
 /// A `NumericDate` in whole seconds. A fraction, a text or a null is an error, not an absence (CVE-2026-25537).
-fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<Timestamp>, TokenError> {
+pub(crate) fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<Timestamp>, TokenError> {
     match claims.get(name) {
         None => Ok(None),
         Some(value) => match value.as_i64() {
@@ -384,7 +384,7 @@ fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<Timest
     }
 }
 
-fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Result<&'c str, TokenError> {
+pub(crate) fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Result<&'c str, TokenError> {
     claims
         .get(name)
         .and_then(Value::as_str)

@@ -46,6 +46,10 @@ actions! {
     ManageEmailDomains = "email-domain";
     /// Gateways: enrolment and removal.
     ManageGateways = "gateway";
+    /// What people ask for who cannot sign in.
+    ManageHelpRequests = "help-request";
+    /// Verifications of people's identities.
+    ManageIdentityVerifications = "identity-verification";
     /// Hostnames.
     ManageHostnames = "hostname";
     /// What tenants are entitled to.
@@ -62,6 +66,8 @@ actions! {
     ManageOwnAccount = "own-account";
     /// Groups and their members.
     ManageGroups = "group";
+    /// Identity providers.
+    ManageIdentityProviders = "identity-provider";
     /// Invitations to join a tenant.
     ManageInvitations = "invitation";
     /// Organisational units.

@@ -99,7 +99,7 @@ pub fn is_action_part(part: &str) -> bool {
 }
 
 /// The kinds of things that our own actions begin with. What has no dot in it, such as `logout`, is ours as well.
-const OWN: [&str; 48] = [
+const OWN: [&str; 51] = [
     "access-log",
     "api-key",
     "artifact",
@@ -117,7 +117,10 @@ const OWN: [&str; 48] = [
     "gateway",
     "group",
     "group-member",
+    "help-request",
     "hostname",
+    "identity-provider",
+    "identity-verification",
     "invitation",
     "issuer",
     "keycloak",

@@ -138,18 +138,26 @@ kinds! {
     EmailDomain => EmailDomainId;
     /// That a tenant may use a product.
     Entitlement => EntitlementId;
+    /// That a provider's subject is a user of ours.
+    FederatedIdentity => FederatedIdentityId;
     /// One running gateway process.
     Gateway => GatewayId;
     /// A group of a tenant's users.
     Group => GroupId;
     /// A hostname served at the edge.
     Hostname => HostnameId;
+    /// Who else vouches for people.
+    IdentityProvider => IdentityProviderId;
     /// That somebody may join a tenant.
     Invitation => InvitationId;
     /// A token issuer bound to a project or tenant.
     Issuer => IssuerId;
     /// A user's membership in a tenant.
     Membership => MembershipId;
+    /// A request for help.
+    HelpRequest => HelpRequestId;
+    /// A verification of somebody's identity.
+    IdentityVerification => IdentityVerificationId;
     /// A program that gets tokens of its own.
     MachineClient => MachineClientId;
     /// An entry of a menu.

@@ -25,6 +25,7 @@ pub mod org_unit;
 pub mod outbox;
 pub mod path;
 pub mod permission;
+pub mod phone;
 pub mod quota;
 pub mod response;
 pub mod secret;
@@ -48,14 +49,16 @@ pub use fleet::FleetName;
 pub use host::HostName;
 pub use id::{
     ApiKeyId, ArtifactId, AuditErasureId, AuditEventId, CertificateBindingId, CertificateId, CustomerChangeId,
-    CustomerId, EmailDomainId, EntitlementId, GatewayId, GroupId, HostnameId, Id, InvitationId, IssuerId,
-    MachineClientId, MembershipId, MenuId, OrgUnitId, OutboxEventId, PasskeyId, ProductId, ProductRequestId,
-    ProjectCredentialId, ProjectId, QrLoginId, RequestId, RoleBindingId, RoleId, RouteId, ServiceId, SessionId,
-    SigningKeyId, TenantId, TokenId, UpstreamId, UserId, WebhookDeliveryId, WebhookId,
+    CustomerId, EmailDomainId, EntitlementId, FederatedIdentityId, GatewayId, GroupId, HelpRequestId, HostnameId, Id,
+    IdentityProviderId, IdentityVerificationId, InvitationId, IssuerId, MachineClientId, MembershipId, MenuId,
+    OrgUnitId, OutboxEventId, PasskeyId, ProductId, ProductRequestId, ProjectCredentialId, ProjectId, QrLoginId,
+    RequestId, RoleBindingId, RoleId, RouteId, ServiceId, SessionId, SigningKeyId, TenantId, TokenId, UpstreamId,
+    UserId, WebhookDeliveryId, WebhookId,
 };
 pub use network::Network;
 pub use path::PathPattern;
 pub use permission::Permission;
+pub use phone::{PhoneNumber, PhoneNumberError};
 pub use quota::{Period, ProductQuota};
 pub use secret::Secret;
 pub use slug::Slug;

@@ -14,7 +14,10 @@ pub mod email_domain;
 pub mod enrolment;
 pub mod gateway;
 pub mod group;
+pub mod help_request;
 pub mod hostname;
+pub mod identity_provider;
+pub mod identity_verification;
 pub mod invitation;
 pub mod login_policy;
 pub mod machine_client;
@@ -50,7 +53,15 @@ pub use email_domain::{EmailDomain, NewEmailDomain, domain_of};
 pub use enrolment::{Enrolment, EnrolmentState, NewEnrolment};
 pub use gateway::{GatewayNode, GatewayReport};
 pub use group::{Group, GroupMember, NewGroup};
+pub use help_request::{HelpRequest, HelpStatus, NewHelpRequest};
 pub use hostname::{Hostname, HostnameKind, NewHostname, TlsMode, VerifyState};
+pub use identity_provider::{
+    FederatedIdentity, IdentityProvider, NewIdentityProvider, OauthCode, OauthProofs, OauthPurpose, OauthState,
+    ProviderKey, ProviderKind, ProviderOptions,
+};
+pub use identity_verification::{
+    IdentityState, IdentityStep, IdentityVerification, NewIdentityVerification, NextIdentityStep,
+};
 pub use invitation::{Invitation, InvitationStatus, NewInvitation};
 pub use login_policy::{LoginMethod, LoginPolicy, PasswordPolicy};
 pub use machine_client::{MachineClient, NewMachineClient};

@@ -10,6 +10,8 @@ use crate::{OutboxEventId, ProjectId, Secret, TenantId, Timestamp};
 pub enum OutboxKind {
     /// A mail is to be sent.
     Mail,
+    /// A text to a phone is to be sent.
+    Sms,
     /// A step of a tenant's provisioning is to be done.
     Provisioning,
 }

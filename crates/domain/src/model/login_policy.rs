@@ -24,15 +24,20 @@ pub enum LoginMethod {
     EmailCode,
     /// With a link that was sent by email.
     MagicLink,
+    /// With a code that was sent to a phone.
+    PhoneCode,
     /// With a passkey.
     Passkey,
     /// Through an identity provider.
     Oauth,
+    /// By approving it on another device, by a QR code. How that device's user signed in is to be named, too.
+    Qr,
 }
 
 impl LoginMethod {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Password, Self::EmailCode, Self::MagicLink, Self::Passkey, Self::Oauth];
+    pub const ALL: [Self; 7] =
+        [Self::Password, Self::EmailCode, Self::MagicLink, Self::PhoneCode, Self::Passkey, Self::Oauth, Self::Qr];
 }
 
 /// What a password is.
@@ -151,6 +156,9 @@ pub struct LoginPolicy {
     pub methods: BTreeSet<LoginMethod>,
     /// Whether a second factor is demanded.
     pub require_2fa: bool,
+    /// Whether only those are let in whose identity was verified for the tenant.
+    #[serde(default)]
+    pub require_verified_identity: bool,
     /// A session that was not used for so many seconds is over; none for as long as it lives.
     pub idle_s: Option<u64>,
     /// A session lives for so many seconds at most; none for as the platform says.
@@ -187,6 +195,7 @@ impl LoginPolicy {
             project_id,
             methods: LoginMethod::ALL.into(),
             require_2fa: false,
+            require_verified_identity: false,
             idle_s: None,
             absolute_s: None,
             lock_after: None,

@@ -51,6 +51,10 @@ pub enum CodeKind {
     Email,
     /// To make an account with a passkey.
     PasskeySignup,
+    /// To prove one's own phone number.
+    Phone,
+    /// To sign in by phone.
+    PhoneLogin,
 }
 
 /// Guesses that are let through.

@@ -103,4 +103,6 @@ pub struct ExternalIssuer {
     pub jwks: serde_json::Value,
     /// Where the key set is fetched from; none when it was given as a document.
     pub jwks_url: Option<String>,
+    /// Its version. A key set that is fetched makes no new one.
+    pub version: Version,
 }

@@ -1,5 +1,7 @@
 //! What names a project: keys that its own programs send. None of them says who asks.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ProjectCredentialId, ProjectId, Secret, Timestamp};
@@ -9,6 +11,9 @@ pub const MAX_NAME: usize = 128;
 
 /// Credentials of a project that are not revoked, at most.
 pub const MAX_CREDENTIALS: u64 = 50;
+
+/// How often it is noted that a credential was used.
+pub const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
 
 /// What a credential is for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -50,6 +55,8 @@ pub struct ProjectCredential {
     pub secret_hash: Option<Secret<[u8; 32]>>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When it was last shown, as far as that was noted ([`USE_NOTED_EVERY`]).
+    pub last_used_at: Option<Timestamp>,
     /// Since when it names nothing any more.
     pub revoked_at: Option<Timestamp>,
 }

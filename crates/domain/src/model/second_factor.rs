@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::AuthMethod;
-use crate::{ProjectId, Secret, TenantId, Timestamp, UserId};
+use crate::{AmrSet, IdentityProviderId, ProjectId, Secret, TenantId, Timestamp, UserId};
 
 /// A user's authenticator: the secret that its codes are made of, and what was used of it.
 #[derive(Clone, Debug)]
@@ -45,8 +45,14 @@ pub struct LoginChallenge {
     pub user_id: UserId,
     /// In the platform's context.
     pub system: bool,
-    /// What was shown.
+    /// By which method.
     pub method: AuthMethod,
+    /// How the session was opened that approved it, of one that was ([`AuthMethod::Qr`]).
+    pub approved_by: Option<AuthMethod>,
+    /// What was shown.
+    pub amr: AmrSet,
+    /// Through which provider, where it was.
+    pub provider_id: Option<IdentityProviderId>,
     /// What it waits for.
     pub purpose: ChallengePurpose,
     /// The user's generation when the first factor was shown: a new password, and whatever else ends sessions, ends it.

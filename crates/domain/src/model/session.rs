@@ -1,8 +1,10 @@
 //! Sessions and refresh tokens.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Amr, AmrSet, ProjectId, SessionId, TenantId, Timestamp, TokenId, UserId};
+use crate::{Amr, AmrSet, IdentityProviderId, ProjectId, SessionId, TenantId, Timestamp, TokenId, UserId};
 
 /// How a session was opened.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -15,10 +17,16 @@ pub enum AuthMethod {
     EmailCode,
     /// With a link that was sent by email.
     MagicLink,
+    /// With a code that was sent to a phone.
+    PhoneCode,
     /// With a machine client's secret.
     ClientCredentials,
     /// With a passkey.
     Passkey,
+    /// By approving it in another session of theirs, by a QR code.
+    Qr,
+    /// Through an identity provider.
+    Oauth,
     /// With an emergency administrator's password and a code.
     BreakGlass,
 }
@@ -28,8 +36,11 @@ impl AuthMethod {
     pub const fn amr(self) -> AmrSet {
         match self {
             Self::Password => AmrSet::of(&[Amr::Pwd]),
-            // That an address is read is no word of RFC 8176: `otp` is an authenticator's.
-            Self::EmailCode | Self::MagicLink => AmrSet::of(&[]),
+            // That an address or a number is read is nothing of this release's words: `otp` is an authenticator's.
+            // What a provider asked for is the provider's to say, in words that are its own.
+            Self::EmailCode | Self::MagicLink | Self::PhoneCode | Self::Oauth => AmrSet::of(&[]),
+            // What the approving session carries over, its sign-in says.
+            Self::Qr => AmrSet::of(&[]),
             // Nobody was there.
             Self::ClientCredentials => AmrSet::of(&[]),
             // Which kind of key, the passkey says.
@@ -54,6 +65,12 @@ pub struct Session {
     pub system: bool,
     /// How it was opened.
     pub method: AuthMethod,
+    /// How the session was opened that approved it, of one that was ([`AuthMethod::Qr`]).
+    pub approved_by: Option<AuthMethod>,
+    /// Through which provider, where it was.
+    pub provider_id: Option<IdentityProviderId>,
+    /// Whether all it knows of its user was shown to the session that approved it: until its user signs in within it.
+    pub lent: bool,
     /// What its user showed, when it was opened and since.
     pub amr: AmrSet,
     /// When the user last proved who they are.
@@ -66,7 +83,7 @@ pub struct Session {
     pub user_generation: u64,
     /// The tenant's generation its tokens carry.
     pub tenant_generation: u64,
-    /// When it was opened.
+    /// When it was opened; of one that goes on in another tenant, the first of them.
     pub created_at: Timestamp,
     /// When it was last refreshed.
     pub last_used_at: Timestamp,
@@ -86,6 +103,11 @@ impl Session {
         self.amr.contains(Amr::Mfa)
     }
 
+    /// Whether its user signed in a moment ago, in this session: what another one was shown counts for nothing.
+    pub fn is_recent(&self, now: Timestamp, within: Duration) -> bool {
+        !self.lent && now <= self.auth_time + within
+    }
+
     /// Whether it may still be refreshed.
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.ended_at.is_none() && now < self.expires_at
@@ -102,12 +124,16 @@ pub struct NewSession {
     pub user_id: UserId,
     pub system: bool,
     pub method: AuthMethod,
+    pub approved_by: Option<AuthMethod>,
+    pub provider_id: Option<IdentityProviderId>,
+    pub lent: bool,
     pub amr: AmrSet,
     pub auth_time: Timestamp,
     pub ip: Option<std::net::IpAddr>,
     pub user_agent: Option<String>,
     pub user_generation: u64,
     pub tenant_generation: u64,
+    pub created_at: Timestamp,
     pub expires_at: Timestamp,
     pub token_exp: Timestamp,
 }

@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::{
     ApiKey, Artifact, BoundCertificate, BreakGlass, Certificate, Customer, EmailDomain, Enrolment, Entitlement,
-    ExternalIssuer, Group, GroupMember, Hostname, Invitation, LoginPolicy, MachineClient, Membership, Menu, OrgUnit,
-    Preferences, Product, ProductRequest, Project, ProjectCredential, Provisioning, Role, RoleBinding, Route,
-    RouteOwner, Service, Session, SigningKey, Tenant, UnitMember, Upstream, User, Webhook,
+    ExternalIssuer, Group, GroupMember, HelpRequest, Hostname, IdentityProvider, IdentityVerification, Invitation,
+    LoginPolicy, MachineClient, Membership, Menu, OrgUnit, Preferences, Product, ProductRequest, Project,
+    ProjectCredential, Provisioning, Role, RoleBinding, Route, RouteOwner, Service, Session, SigningKey, Tenant,
+    UnitMember, Upstream, User, Webhook,
 };
 use crate::{
     ProjectId, TenantId,
@@ -134,7 +135,8 @@ subject!(Hostname, "hostname", it => it.id, it.hostname, Some(it.project_id), it
 subject!(EmailDomain, "email-domain", it => it.id, it.domain, Some(it.project_id), Some(it.tenant_id),
     json!({ "state": it.state, "failure": it.proof.failure }));
 subject!(LoginPolicy, "login-policy", it => it.tenant_id, it.tenant_id, Some(it.project_id), Some(it.tenant_id),
-    json!({ "methods": it.methods, "require_2fa": it.require_2fa, "idle_s": it.idle_s, "absolute_s": it.absolute_s,
+    json!({ "methods": it.methods, "require_2fa": it.require_2fa,
+        "require_verified_identity": it.require_verified_identity, "idle_s": it.idle_s, "absolute_s": it.absolute_s,
             "lock_after": it.lock_after, "lock_s": it.lock_s, "password": it.password }));
 subject!(Certificate, "certificate", it => it.id, it.fingerprint, it.project_id, None,
     json!({ "names": it.names, "not_after": it.not_after, "source": it.source }));
@@ -148,6 +150,10 @@ subject!(Service, "service", it => it.id, it.name, None, None, json!({ "upstream
 subject!(Route, "route", it => it.rule.id, it.rule.path, None, None,
     json!({ "methods": it.rule.methods, "access": it.rule.access, "enabled": it.enabled,
             "owner": match it.owner { RouteOwner::Service(id) => id.uuid(), RouteOwner::Hostname(id) => id.uuid() } }));
+subject!(HelpRequest, "help-request", it => it.id, it.id, Some(it.project_id), Some(it.tenant_id),
+    json!({ "status": it.status }));
+subject!(IdentityVerification, "identity-verification", it => it.id, it.id, Some(it.project_id), Some(it.tenant_id),
+    json!({ "state": it.state, "user_id": it.user_id, "reason": it.reason }));
 subject!(MachineClient, "machine-client", it => it.id, it.name, Some(it.project_id), Some(it.tenant_id),
     json!({ "user_id": it.user_id }));
 subject!(User, "user", it => it.id, it.display_name(), Some(it.project_id), None, json!({ "status": it.status }));
@@ -164,6 +170,8 @@ subject!(Group, "group", it => it.id, it.name, Some(it.project_id), Some(it.tena
     json!({ "description": it.description }));
 subject!(GroupMember, "group-member", it => it.user_id, it.user_id, Some(it.project_id), Some(it.tenant_id),
     json!({ "group_id": it.group_id }));
+subject!(IdentityProvider, "identity-provider", it => it.id, it.key, Some(it.project_id), it.tenant_id,
+    json!({ "kind": it.kind, "enabled": it.enabled, "client_id": it.client_id, "options": it.options }));
 subject!(Invitation, "invitation", it => it.id, it.id, Some(it.project_id), Some(it.tenant_id),
     json!({ "roles": it.roles, "status": it.noted, "expires_at": it.expires_at, "accepted_by": it.accepted_by }));
 subject!(Preferences, "preferences", it => it.user_id, it.user_id, Some(it.project_id), Some(it.tenant_id),
