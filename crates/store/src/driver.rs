@@ -38,6 +38,9 @@ pub(crate) trait Driver: Send + Sync + 'static {
     /// Brings the schema up to [`Driver::known_version`].
     async fn migrate(&self) -> Result<(), StoreError>;
 
+    /// Takes away all that migrations have made, with what is in it.
+    async fn migrate_down(&self) -> Result<(), StoreError>;
+
     /// The schema's version; 0 for an empty database.
     async fn schema_version(&self) -> Result<u32, StoreError>;
 

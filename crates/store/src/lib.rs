@@ -24,6 +24,7 @@ pub mod seal;
 mod sqlite;
 mod store;
 mod tx;
+mod undo;
 mod value;
 
 pub use aggregate::{
@@ -31,15 +32,20 @@ pub use aggregate::{
     audit::{AuditQuery, Reported},
     binding::Administrators,
     decision::{DecisionsKept, KeptDecision},
+    gateway::KnownGateway,
     idempotency::{Claim, KeptClaims, StoredResponse},
+    identity_provider::serves_others,
     issuer_fetch::{Fetched, IssuerFetch, MIN_INTERVAL as MIN_FETCH_INTERVAL, no_keys},
     login::{LockPolicy, LoginFailures, LoginSubject},
     login_policy::StrictestLock,
     own_password::Replaced,
     page::Page,
+    personal::{PersonalPlace, tables_of_people},
+    phone::PhoneProven,
     proof::{Look, Noted},
-    purge::{PurgeDue, purged_tables},
+    purge::{PurgeDue, purged_tables, tenant_tables},
     refresh::Consumed,
+    text_count::{SpentBound, TextBound},
     webhook_announcement::{Announced, MAX_PENDING},
     webhook_delivery::{DeliveryQuery, MAX_REPLAYED, Replay, Sent},
 };
@@ -67,16 +73,22 @@ pub mod list {
         certificate::CertificateList,
         certificate_binding::CertificateBindingList,
         customer::CustomerList,
+        customer_change::{ArtifactList, CustomerHistory},
         email_domain::EmailDomainList,
         entitlement::EntitlementList,
+        gateway::GatewayList,
         group::{GroupList, GroupMemberList},
+        help_request::HelpRequestList,
         hostname::HostnameList,
+        identity_provider::{ProjectProviderList, TenantProviderList},
+        identity_verification::IdentityVerificationList,
         invitation::InvitationList,
         issuer::IssuerList,
         list::{Filter, Listing, MAX_SEARCH, Owner, Selection, Slice, Sortable, Takes, WrongParameter},
         machine_client::MachineClientList,
         membership::MemberList,
-        org_unit::{DeletedOrgUnitList, OrgUnitList},
+        menu::MenuList,
+        org_unit::{DeletedOrgUnitList, OrgUnitList, UserUnitList},
         product::{CatalogList, ProductList},
         product_request::ProductRequestList,
         project::ProjectList,
@@ -92,6 +104,7 @@ pub mod list {
         user::UserList,
         webhook::WebhookList,
     };
+    pub use crate::log::erasure::AuditErasureList;
 }
 
 /// The read traits, one per aggregate: `use store::read::*`.
@@ -100,20 +113,23 @@ pub mod read {
         aggregate::{
             access::Accesses, account_deletion::AccountDeletions, api_key::ApiKeys, audit::AuditTrail,
             binding::RoleBindings, break_glass::BreakGlasses, certificate::Certificates,
-            certificate_binding::CertificateBindings, customer::Customers, customer_change::CustomerChanges,
-            decision::Decisions, email_domain::EmailDomains, enrolment::Enrolments, entitlement::Entitlements,
-            favorite::Favorites, gateway::Gateways, group::Groups, hostname::Hostnames, idempotency::Responses,
-            invitation::Invitations, issuer::Issuers, issuer_fetch::IssuerFetches, list::Lists, login::Logins,
-            login_challenge::LoginChallenges, login_policy::LoginPolicies, machine_client::MachineClients,
-            membership::Memberships, menu::Menus, one_time_token::OneTimeTokens, org_unit::OrgUnits, outbox::Outbox,
-            own_password::PasswordHistory, passkey::Passkeys, preference::PreferencesOf, product::Products,
-            product_request::ProductRequests, project::Projects, project_credential::ProjectCredentials, proof::Proofs,
-            provisioning::Provisionings, purge::Purges, qr_login::QrLogins, refresh::RefreshTokens, role::Roles,
-            route::Routes, service::Services, session::Sessions, signing_key::SigningKeys, tenant::Tenants,
-            totp::Authenticators, unit_member::UnitMembers, upstream::Upstreams, usage::Usages, user::Users,
-            webhook::Webhooks, webhook_announcement::Announcements, webhook_delivery::Deliveries,
+            certificate_binding::CertificateBindings, customer::Customers, decision::Decisions,
+            email_domain::EmailDomains, enrolment::Enrolments, entitlement::Entitlements, favorite::Favorites,
+            federated_identity::FederatedIdentities, gateway::Gateways, group::Groups, help_request::HelpRequests,
+            hostname::Hostnames, idempotency::Responses, identity_provider::IdentityProviders,
+            identity_verification::IdentityVerifications, invitation::Invitations, issuer::Issuers,
+            issuer_fetch::IssuerFetches, list::Lists, login::Logins, login_challenge::LoginChallenges,
+            login_policy::LoginPolicies, machine_client::MachineClients, membership::Memberships, menu::Menus,
+            oauth_flow::OauthFlows, one_time_token::OneTimeTokens, org_unit::OrgUnits, outbox::Outbox,
+            own_password::PasswordHistory, passkey::Passkeys, personal::PersonalData, phone::PhoneNumbers,
+            preference::PreferencesOf, product::Products, product_request::ProductRequests, project::Projects,
+            project_credential::ProjectCredentials, proof::Proofs, provisioning::Provisionings, purge::Purges,
+            qr_login::QrLogins, refresh::RefreshTokens, role::Roles, route::Routes, service::Services,
+            session::Sessions, signing_key::SigningKeys, tenant::Tenants, totp::Authenticators,
+            unit_member::UnitMembers, upstream::Upstreams, usage::Usages, user::Users, webhook::Webhooks,
+            webhook_announcement::Announcements, webhook_delivery::Deliveries,
         },
-        log::{erasure::AuditErasures, facts::Facts, feed::Feed},
+        log::{facts::Facts, feed::Feed},
         tx::Reader,
     };
 }

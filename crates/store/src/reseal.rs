@@ -7,7 +7,8 @@
 use crate::{
     Store, StoreError, View,
     aggregate::{
-        api_key, break_glass, certificate, idempotency, one_time_code, outbox, signing_key, totp, upstream, webhook,
+        api_key, break_glass, certificate, idempotency, identity_provider, oauth_flow, one_time_code, outbox,
+        signing_key, totp, upstream, webhook,
     },
     log::{chain, erasure, feed, retention, unsealed},
     value::{Row, Value, values},
@@ -24,7 +25,7 @@ pub(crate) struct SealedColumn {
 }
 
 /// All of them. A test looks for columns that are missing here.
-const COLUMNS: [SealedColumn; 20] = [
+const COLUMNS: [SealedColumn; 22] = [
     signing_key::SEALED,
     certificate::SEALED,
     upstream::SEALED_ACTIVE,
@@ -37,6 +38,8 @@ const COLUMNS: [SealedColumn; 20] = [
     totp::SEALED_SECRET,
     totp::SEALED_PEPPER,
     one_time_code::SEALED,
+    identity_provider::SEALED,
+    oauth_flow::SEALED,
     webhook::SEALED,
     webhook::SEALED_PREVIOUS,
     feed::SEALED_PENDING,

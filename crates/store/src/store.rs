@@ -94,6 +94,19 @@ impl Store {
         self.end_sealing().await
     }
 
+    /// Takes away all that migrations have made, with what is in it: for a developer's machine. SQLite copies its file first.
+    ///
+    /// # Errors
+    /// [`StoreError::SchemaNewer`] when a newer release was here, which has made what this one does not know;
+    /// [`StoreError::Unavailable`].
+    pub async fn migrate_down(&self) -> Result<(), StoreError> {
+        let (found, known) = (self.driver.schema_version().await?, self.driver.known_version());
+        if found > known {
+            return Err(StoreError::SchemaNewer { found, known });
+        }
+        self.driver.migrate_down().await
+    }
+
     /// The schema's version; 0 for an empty database.
     ///
     /// # Errors

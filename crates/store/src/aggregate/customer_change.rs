@@ -7,10 +7,14 @@ use domain::{
 };
 use uuid::Uuid;
 
-use super::{audit, customer::Customers, needed, page::Page, within};
+use super::{
+    audit,
+    customer::Customers,
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    needed, within,
+};
 use crate::{
     Audited, StoreError, Tx, Unaudited,
-    tx::Reader,
     value::{Row, Value, values},
 };
 
@@ -42,33 +46,54 @@ fn artifact(row: &Row) -> Result<Artifact, StoreError> {
     })
 }
 
-/// Reads of what became of customers.
-pub trait CustomerChanges: Reader {
-    /// A customer's steps, oldest first.
-    fn customer_changes(
-        &self,
-        customer: CustomerId,
-        page: Page,
-    ) -> impl Future<Output = Result<Vec<CustomerChange>, StoreError>> + Send {
-        async move {
-            let sql = "SELECT * FROM customer_changes WHERE customer_id = $1 AND id > $2 ORDER BY id LIMIT $3";
-            self.view().await?.all(sql, values![customer, page.start(), page.limit()], change).await
-        }
-    }
+/// The list of a customer's steps.
+#[derive(Debug)]
+pub enum CustomerHistory {}
 
-    /// A customer's evidence, oldest first.
-    fn artifacts(
-        &self,
-        customer: CustomerId,
-        page: Page,
-    ) -> impl Future<Output = Result<Vec<Artifact>, StoreError>> + Send {
-        async move {
-            let sql = "SELECT * FROM customer_artifacts WHERE customer_id = $1 AND id > $2 ORDER BY id LIMIT $3";
-            self.view().await?.all(sql, values![customer, page.start(), page.limit()], artifact).await
-        }
+impl Listing for CustomerHistory {
+    type Item = CustomerChange;
+    type Of = CustomerId;
+    const FILTERS: &'static [Filter] = &[
+        Filter::new(
+            "kind",
+            "Of the identity check, or of payments.",
+            Takes::Word(&["kyc", "payment"]),
+            "(after ->> 'kind') = ?",
+        ),
+        Filter::new("reference", "Known by this where it was decided.", Takes::Text, "reference = ?"),
+        Filter::since("at >= ?"),
+        Filter::until("at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[Sortable::time("at", "at")];
+    fn sql() -> String {
+        "SELECT * FROM customer_changes WHERE customer_id = $1".into()
+    }
+    fn item(row: &Cells<'_>) -> Result<CustomerChange, StoreError> {
+        change(row.0)
     }
 }
-impl<R: Reader> CustomerChanges for R {}
+
+/// The list of a customer's evidence.
+#[derive(Debug)]
+pub enum ArtifactList {}
+
+impl Listing for ArtifactList {
+    type Item = Artifact;
+    type Of = CustomerId;
+    const FILTERS: &'static [Filter] = &[
+        Filter::new("kind", "Of this kind.", Takes::Text, "kind = ?"),
+        Filter::new("reference", "Kept there.", Takes::Text, "reference = ?"),
+        Filter::since("at >= ?"),
+        Filter::until("at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[Sortable::new("kind", "kind"), Sortable::time("at", "at")];
+    fn sql() -> String {
+        "SELECT * FROM customer_artifacts WHERE customer_id = $1".into()
+    }
+    fn item(row: &Cells<'_>) -> Result<Artifact, StoreError> {
+        artifact(row.0)
+    }
+}
 
 impl Tx {
     /// Brings a customer to a KYC or payment state, and keeps the step. Its tenants at the edge follow. The state it is in

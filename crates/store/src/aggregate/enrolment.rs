@@ -15,7 +15,7 @@ use crate::{
 
 const SELECT: &str = "SELECT * FROM enrolments";
 
-fn read(row: &Row) -> Result<Enrolment, StoreError> {
+pub(super) fn read(row: &Row) -> Result<Enrolment, StoreError> {
     Ok(Enrolment {
         id: row.at("id")?,
         name: row.at("name")?,
@@ -33,11 +33,6 @@ pub trait Enrolments: Reader {
     /// The enrolment of this gateway.
     fn enrolment(&self, id: GatewayId) -> impl Future<Output = Result<Option<Enrolment>, StoreError>> + Send {
         async move { self.view().await?.first(&format!("{SELECT} WHERE id = $1"), values![id], read).await }
-    }
-
-    /// All enrolments, of revoked gateways too.
-    fn enrolments(&self) -> impl Future<Output = Result<Vec<Enrolment>, StoreError>> + Send {
-        async move { self.view().await?.all(&format!("{SELECT} ORDER BY fleet, name, id"), Vec::new(), read).await }
     }
 
     /// The gateways that were revoked after a moment.

@@ -1,11 +1,14 @@
 //! Gateways: who is there, and how far each is.
 
 use domain::{
-    GatewayId, History, Seq,
-    model::{GatewayNode, GatewayReport},
+    GatewayId, History, Seq, Timestamp,
+    model::{Enrolment, GatewayNode, GatewayReport},
 };
 
-use super::enrolment;
+use super::{
+    enrolment,
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+};
 use crate::{
     SessionTx, StoreError,
     tx::Reader,
@@ -27,10 +30,14 @@ fn insert((revision, applied): (&str, &str)) -> String {
 }
 
 fn read(row: &Row) -> Result<GatewayNode, StoreError> {
+    node(row, ("name", "fleet"))
+}
+
+fn node(row: &Row, (name, fleet): (&str, &str)) -> Result<GatewayNode, StoreError> {
     Ok(GatewayNode {
         id: row.at("id")?,
-        name: row.at("name")?,
-        fleet: row.at("fleet")?,
+        name: row.at(name)?,
+        fleet: row.at(fleet)?,
         report: GatewayReport {
             revision: row.at("revision")?,
             applied: Seq(row.at("applied")?),
@@ -39,6 +46,61 @@ fn read(row: &Row) -> Result<GatewayNode, StoreError> {
         },
         last_seen: row.at("last_seen")?,
     })
+}
+
+/// A gateway: its enrolment, where it needs one, and what it said of itself, if it did in the last day.
+#[derive(Clone, Debug)]
+pub struct KnownGateway {
+    /// Its enrolment; none for one on the control API's own machine that needs none.
+    pub enrolment: Option<Enrolment>,
+    /// What it said last.
+    pub node: Option<GatewayNode>,
+}
+
+/// The list of gateways at a moment: those that said something in the last day, and those whose enrolment holds or ended
+/// after another moment.
+#[derive(Debug)]
+pub enum GatewayList {}
+
+impl Listing for GatewayList {
+    type Item = KnownGateway;
+    type Of = (Timestamp, Timestamp);
+    const FILTERS: &'static [Filter] = &[
+        Filter::search("Whose name holds this, in any case.", "LOWER(name) LIKE ? ESCAPE '!'"),
+        Filter::new("fleet", "Of this fleet.", Takes::Text, "fleet = ?"),
+        Filter::new(
+            "state",
+            "Whose enrolment stands so.",
+            Takes::Word(&["pending", "enrolled", "expired", "revoked"]),
+            "state = ?",
+        ),
+    ];
+    const SORTS: &'static [Sortable] = &[Sortable::new("name", "name"), Sortable::new("fleet", "fleet")];
+    fn sql() -> String {
+        "SELECT * FROM (
+             SELECT COALESCE(it.id, node.id) AS id, COALESCE(it.name, node.name) AS name,
+                 COALESCE(it.fleet, node.fleet) AS fleet, it.id AS enrolment_id, it.token_expires_at, it.joined_at,
+                 it.certificate_expires_at, it.created_at, it.revoked_at, node.id AS node_id, node.name AS node_name,
+                 node.fleet AS node_fleet, node.revision, node.applied, node.reader, node.lease_until, node.last_seen,
+                 CASE WHEN it.id IS NULL THEN ''
+                      WHEN it.revoked_at IS NOT NULL THEN 'revoked'
+                      WHEN COALESCE(it.certificate_expires_at, it.token_expires_at) <= $1 THEN 'expired'
+                      WHEN it.certificate_expires_at IS NULL THEN 'pending'
+                      ELSE 'enrolled' END AS state
+             FROM enrolments AS it FULL JOIN gateways AS node ON node.id = it.id
+             WHERE node.id IS NOT NULL
+                 OR COALESCE(it.revoked_at, it.certificate_expires_at, it.token_expires_at) > $2
+         ) AS known WHERE TRUE"
+            .into()
+    }
+    fn item(row: &Cells<'_>) -> Result<KnownGateway, StoreError> {
+        let row = row.0;
+        let is_there = |column| row.at::<Option<GatewayId>>(column).map(|id| id.is_some());
+        Ok(KnownGateway {
+            enrolment: is_there("enrolment_id")?.then(|| enrolment::read(row)).transpose()?,
+            node: is_there("node_id")?.then(|| node(row, ("node_name", "node_fleet"))).transpose()?,
+        })
+    }
 }
 
 /// Reads of gateways.

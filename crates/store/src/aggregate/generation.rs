@@ -58,6 +58,7 @@ impl Raised {
 /// takes back what somebody else asked for meanwhile, such as another address.
 pub(crate) async fn raise_everywhere(work: &Work, user: UserId) -> Result<(), StoreError> {
     work.view.execute("DELETE FROM one_time_tokens WHERE user_id = $1", values![user]).await?;
+    work.view.execute("DELETE FROM oauth_codes WHERE user_id = $1", values![user]).await?;
     for membership in work.view.memberships_of_user(user).await? {
         raise(work, membership.project_id, membership.tenant_id, user).await?;
     }

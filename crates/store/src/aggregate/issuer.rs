@@ -1,14 +1,17 @@
 //! External issuers bound to projects.
 
 use authz::{Authorized, Scope, action::ManageIssuers};
-use domain::{IssuerId, ProjectId, model::ExternalIssuer};
+use domain::{
+    IssuerId, ProjectId,
+    model::{ExternalIssuer, Version},
+};
 
 use super::{
     issuer_fetch::no_keys,
     list::{Filter, Listing, Sortable, sealed::Cells},
     needed, one,
     project::Projects,
-    within,
+    swap, within,
 };
 use crate::{
     StoreError, Tx, Unaudited,
@@ -29,6 +32,7 @@ fn read(row: &Row) -> Result<ExternalIssuer, StoreError> {
         binding: row.json("binding")?,
         jwks: row.at("jwks")?,
         jwks_url: row.at("jwks_url")?,
+        version: Version(row.at("version")?),
     })
 }
 
@@ -83,14 +87,16 @@ impl Tx {
         new: ExternalIssuer,
     ) -> Result<Unaudited<ExternalIssuer>, StoreError> {
         within(by, Scope::Project(new.project_id))?;
+        let new = ExternalIssuer { version: Version(1), ..new };
         self.check(&new).await?;
         let mut all = values![new.id, new.project_id, self.work.now];
         all.extend(columns(&new)?);
         self.work
             .view
             .execute(
-                "INSERT INTO issuers (id, project_id, created_at, issuer, audiences, algorithms, binding, jwks, jwks_url)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                "INSERT INTO issuers (id, project_id, created_at, issuer, audiences, algorithms, binding, jwks, jwks_url,
+                     version)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)",
                 all,
             )
             .await?;
@@ -102,7 +108,7 @@ impl Tx {
     /// Changes a binding, or its key set.
     ///
     /// # Errors
-    /// As [`Tx::insert_issuer`]; [`StoreError::NotFound`].
+    /// As [`Tx::insert_issuer`]; [`StoreError::VersionMismatch`], [`StoreError::NotFound`].
     pub async fn update_issuer(
         &self,
         by: &Authorized<ManageIssuers>,
@@ -117,12 +123,9 @@ impl Tx {
             changed.jwks = if fetched { before.jwks.clone() } else { no_keys() };
         }
         self.check(&changed).await?;
-        let mut all = values![changed.id];
-        all.extend(columns(&changed)?);
-        let sql = "UPDATE issuers SET issuer = $2, audiences = $3, algorithms = $4, binding = $5, jwks = $6,
-                       jwks_url = $7
-                   WHERE id = $1";
-        one(&self.work.view, "issuer", sql, all).await?;
+        let assignments = "issuer = $3, audiences = $4, algorithms = $5, binding = $6, jwks = $7, jwks_url = $8";
+        let key = (changed.id.uuid(), changed.version);
+        changed.version = swap(&self.work.view, "issuer", "issuers", key, assignments, columns(&changed)?).await?;
         self.expect_fetches(&changed, before.jwks_url.as_ref()).await?;
         publish::external_issuer(&self.work, changed.id, Effect::Narrows).await?;
         Ok(self.unaudited(changed))

@@ -16,7 +16,10 @@
 use std::marker::PhantomData;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use domain::{CustomerId, GroupId, ProjectId, TenantId, Timestamp, UserId, model::fold};
+use domain::{
+    CustomerId, GroupId, ProjectId, TenantId, Timestamp, UserId,
+    model::{MenuOwner, fold},
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -140,6 +143,11 @@ impl Sortable {
         Self { name, column, numbers: true }
     }
 
+    /// A column of numbers.
+    pub(crate) const fn number(name: &'static str, column: &'static str) -> Self {
+        Self { name, column, numbers: true }
+    }
+
     /// Whether the column can hold this. A cursor comes back from outside.
     fn holds(self, key: &Key) -> bool {
         match key {
@@ -213,7 +221,10 @@ owners! {
     TenantId: tenant => tenant;
     CustomerId: customer => customer;
     ProjectId: project => project;
+    (Timestamp, Timestamp): (now, since) => now, since;
+    MenuOwner: owner => owner.tenant();
     (TenantId, GroupId): (tenant, group) => tenant, group;
+    (TenantId, UserId): (tenant, user) => tenant, user;
     (TenantId, UserId, Timestamp): (tenant, user, now) => tenant, user, now;
 }
 

@@ -2,7 +2,10 @@
 //! deleting it, so of any number who use it one does.
 
 use authz::Scope;
-use domain::{UserId, model::LoginChallenge};
+use domain::{
+    AmrSet, UserId,
+    model::{AuthMethod, LoginChallenge},
+};
 
 use crate::{
     SessionTx, Store, StoreError,
@@ -16,13 +19,19 @@ const WAITING: u32 = 5;
 const SELECT: &str = "SELECT * FROM login_challenges";
 
 fn read(row: &Row) -> Result<LoginChallenge, StoreError> {
+    let method: AuthMethod = row.word("method")?;
+    // Those of an older release say no more than the method.
+    let amr = row.at::<Option<String>>("amr")?.map_or(method.amr(), |words| AmrSet::read(words.split(' ')));
     Ok(LoginChallenge {
         hash: row.at("hash")?,
         project_id: row.at("project_id")?,
         tenant_id: row.at("tenant_id")?,
         user_id: row.at("user_id")?,
         system: row.at("is_system")?,
-        method: row.word("method")?,
+        method,
+        approved_by: row.word_opt("approved_by")?,
+        amr,
+        provider_id: row.at("provider_id")?,
         purpose: row.word("purpose")?,
         user_generation: row.at("user_generation")?,
         tenant_generation: row.at("tenant_generation")?,
@@ -59,11 +68,15 @@ impl SessionTx {
                        SELECT hash FROM login_challenges WHERE user_id = $1 ORDER BY created_at DESC, hash LIMIT $3))";
         view.execute(sql, values![new.user_id, self.work.now, WAITING - 1]).await?;
         let sql = "INSERT INTO login_challenges (hash, project_id, tenant_id, user_id, is_system, method, purpose,
-                       user_generation, tenant_generation, attempts, created_at, expires_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+                       user_generation, tenant_generation, attempts, created_at, expires_at, amr, approved_by,
+                       provider_id)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
         let mut all = values![new.hash, new.project_id, new.tenant_id, new.user_id, new.system];
         all.extend([Value::word(&new.method), Value::word(&new.purpose)]);
         all.extend(values![new.user_generation, new.tenant_generation, new.attempts, new.created_at, new.expires_at]);
+        all.extend(values![new.amr.to_string()]);
+        all.push(Value::word(&new.approved_by));
+        all.push(new.provider_id.into());
         view.execute(sql, all).await.map(|_| ())
     }
 

@@ -9,7 +9,7 @@ use domain::{
 use super::{
     generation,
     list::{Filter, Listing, Sortable, folded, sealed::Cells},
-    needed, one, swap, user, within,
+    needed, one, swap, within,
 };
 use crate::{
     SessionTx, StoreError, Tx, Unaudited,
@@ -141,7 +141,7 @@ impl Tx {
         Ok(self.unaudited(rotated))
     }
 
-    /// Deletes a client with its user. Every token it has is refused.
+    /// Deletes a client. The user that it acts as is deleted in the same transaction ([`Tx::delete_user`]), which refuses its tokens.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
@@ -152,8 +152,7 @@ impl Tx {
     ) -> Result<Unaudited<MachineClient>, StoreError> {
         let found = needed(self.machine_client(id).await?, "machine-client")?;
         within(by, Scope::Tenant(found.project_id, found.tenant_id))?;
-        // The client goes with its user.
-        user::remove(&self.work, found.user_id).await?;
+        one(&self.work.view, "machine-client", "DELETE FROM machine_clients WHERE id = $1", values![id]).await?;
         Ok(self.unaudited(found))
     }
 }

@@ -9,7 +9,10 @@ use domain::{
     },
 };
 
-use super::{needed, one, scope_of, swap, within};
+use super::{
+    list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+    needed, one, scope_of, swap, within,
+};
 use crate::{
     StoreError, Tx, Unaudited,
     tx::Reader,
@@ -37,6 +40,30 @@ fn read(row: &Row) -> Result<Menu, StoreError> {
         updated_at: row.at("updated_at")?,
         version: Version(row.at("version")?),
     })
+}
+
+/// The list of the entries of one tree.
+#[derive(Debug)]
+pub enum MenuList {}
+
+impl Listing for MenuList {
+    type Item = Menu;
+    type Of = MenuOwner;
+    const FILTERS: &'static [Filter] = &[
+        Filter::search("Whose key holds this, in any case.", "key LIKE ? ESCAPE '!'"),
+        Filter::new("parent_id", "That stand under this entry.", Takes::Id, "parent_id = ?"),
+        Filter::new("permission", "That ask for this permission.", Takes::Text, "permission = ?"),
+        Filter::since("created_at >= ?"),
+        Filter::until("created_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] =
+        &[Sortable::new("key", "key"), Sortable::number("order", "place"), Sortable::time("created_at", "created_at")];
+    fn sql() -> String {
+        format!("{SELECT} WHERE (tenant_id = $1 OR ($1 IS NULL AND tenant_id IS NULL))")
+    }
+    fn item(row: &Cells<'_>) -> Result<Menu, StoreError> {
+        read(row.0)
+    }
 }
 
 /// Reads of menus.

@@ -35,6 +35,8 @@ const fn name(kind: CodeKind) -> &'static str {
     match kind {
         CodeKind::Email => "email",
         CodeKind::PasskeySignup => "passkey_signup",
+        CodeKind::Phone => "phone",
+        CodeKind::PhoneLogin => "phone_login",
     }
 }
 
@@ -146,6 +148,7 @@ impl SessionTx {
             ),
             ("mail_requests", "project_id, kind, email_fold", "last_at < $1", day),
             ("mail_addresses", "address_digest", "day_began < $1", day),
+            ("text_counts", "digest", "ends_at < $1", before),
         ] {
             let sql = format!(
                 "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {condition} ORDER BY {key} LIMIT $2)"

@@ -10,9 +10,7 @@ use domain::{
 use super::{
     binding,
     list::{Filter, Listing, Sortable, folded, sealed::Cells},
-    needed, one,
-    page::Page,
-    swap, within,
+    needed, one, swap, within,
 };
 use crate::{
     StoreError, Tx, Unaudited,
@@ -84,6 +82,32 @@ impl Listing for DeletedOrgUnitList {
     }
 }
 
+/// The list of those in which a user of the tenant holds a role, of their own or by a group.
+#[derive(Debug)]
+pub enum UserUnitList {}
+
+impl Listing for UserUnitList {
+    type Item = OrgUnit;
+    type Of = (TenantId, UserId);
+    const FILTERS: &'static [Filter] = FILTERS;
+    const SORTS: &'static [Sortable] = SORTS;
+    fn sql() -> String {
+        format!(
+            "{SELECT} WHERE tenant_id = $1 AND deleted_at IS NULL AND id IN (
+                 SELECT ou_id FROM role_bindings
+                 WHERE tenant_id = $1 AND subject_kind = 'user' AND subject_id = $2 AND ou_id IS NOT NULL
+                 UNION
+                 SELECT held.ou_id FROM group_members
+                 JOIN role_bindings AS held ON held.tenant_id = group_members.tenant_id
+                     AND held.subject_kind = 'group' AND held.subject_id = group_members.group_id
+                 WHERE group_members.tenant_id = $1 AND group_members.user_id = $2 AND held.ou_id IS NOT NULL)"
+        )
+    }
+    fn item(row: &Cells<'_>) -> Result<OrgUnit, StoreError> {
+        read(row.0)
+    }
+}
+
 /// Reads of organisational units.
 pub trait OrgUnits: Reader {
     /// A tenant's unit that lives.
@@ -112,28 +136,6 @@ pub trait OrgUnits: Reader {
         async move {
             let sql = "SELECT id FROM org_units WHERE tenant_id = $1 AND deleted_at IS NULL ORDER BY id";
             self.view().await?.all(sql, values![tenant], |row| row.at("id")).await
-        }
-    }
-
-    /// Units in which a user of the tenant holds a role, of their own or by a group.
-    fn org_units_of_user(
-        &self,
-        (tenant, user): (TenantId, UserId),
-        page: Page,
-    ) -> impl Future<Output = Result<Vec<OrgUnit>, StoreError>> + Send {
-        async move {
-            let sql = format!(
-                "{SELECT} WHERE tenant_id = $1 AND deleted_at IS NULL AND id > $3 AND id IN (
-                     SELECT ou_id FROM role_bindings
-                     WHERE tenant_id = $1 AND subject_kind = 'user' AND subject_id = $2 AND ou_id IS NOT NULL
-                     UNION
-                     SELECT held.ou_id FROM group_members
-                     JOIN role_bindings AS held ON held.tenant_id = group_members.tenant_id
-                         AND held.subject_kind = 'group' AND held.subject_id = group_members.group_id
-                     WHERE group_members.tenant_id = $1 AND group_members.user_id = $2 AND held.ou_id IS NOT NULL)
-                 ORDER BY id LIMIT $4"
-            );
-            self.view().await?.all(&sql, values![tenant, user, page.start(), page.limit()], read).await
         }
     }
 

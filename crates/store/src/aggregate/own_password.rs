@@ -6,7 +6,7 @@ use domain::{
     model::{User, fold},
 };
 
-use super::{api_key, certificate_binding, generation, membership::Memberships, needed, user};
+use super::{api_key, certificate_binding, federated_identity, generation, membership::Memberships, needed, user};
 use crate::{
     SessionTx, StoreError, View,
     tx::{Reader, Work},
@@ -78,8 +78,9 @@ impl SessionTx {
     }
 
     /// Notes that somebody reads the address of an account, where nobody had shown that yet. Unless `kept`, that is the first to
-    /// know who the account belongs to: what was set before them is void: password, second factors, passkeys, API keys, client certificates, every token and session, what was sent and waits. None
-    /// when the account has another address by now, or was proven before.
+    /// know who the account belongs to: what was set before them is void: password, second factors, passkeys, phone number, identities of
+    /// providers, API keys, client certificates, every token and session, what was sent and waits. None when the account has another
+    /// address by now, or was proven before.
     ///
     /// # Errors
     /// Of the database.
@@ -102,7 +103,9 @@ impl SessionTx {
             view.execute("DELETE FROM password_history WHERE user_id = $1", values![id]).await?;
             self.drop_totp(id).await?;
             self.drop_passkeys(id).await?;
+            self.void_phone(id).await?;
             certificate_binding::unbind_all_of(&self.work, id).await?;
+            federated_identity::drop_all(view, id).await?;
             for membership in view.memberships_of_user(id).await? {
                 api_key::revoke_all_of(&self.work, membership.tenant_id, id).await?;
             }

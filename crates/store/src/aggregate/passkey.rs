@@ -10,7 +10,7 @@ use domain::{
     model::{NewPasskey, Passkey, Version},
 };
 
-use super::{break_glass, needed, swap};
+use super::{break_glass, credential, needed, swap};
 use crate::{
     SessionTx, Store, StoreError, Tx, Unaudited, View,
     tx::{Reader, Work},
@@ -89,6 +89,16 @@ impl SessionTx {
         Ok(self.work.view.execute(sql, values![hash, project, expires_at]).await? == 1)
     }
 
+    /// Keeps whoever else changes a user's factors waiting until this transaction ends, so that what is read of them here holds. To
+    /// be called after [`hold_sign_ins`](Self::hold_sign_ins), where that is.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn hold_factors(&self, user: UserId) -> Result<(), StoreError> {
+        let view = &self.work.view;
+        view.query(&view.locking("SELECT id FROM users WHERE id = $1"), values![user]).await.map(|_| ())
+    }
+
     /// Keeps a passkey; a user has at most so many. None when there are as many, or the authenticator's is known.
     ///
     /// # Errors
@@ -126,12 +136,10 @@ impl SessionTx {
     pub async fn delete_passkey(&self, user: UserId, id: PasskeyId) -> Result<Option<Passkey>, StoreError> {
         let view = &self.work.view;
         // Two at once are done one after the other: the second finds the last.
-        let held = self.passkeys_alone(user).await?;
-        let sql = "SELECT 1 AS one FROM users WHERE id = $1 AND password_hash IS NOT NULL";
-        let has_password = !view.query(sql, values![user]).await?.is_empty();
+        let held = credential::held(view, user).await?;
         let sql = "DELETE FROM passkeys WHERE id = $1 AND user_id = $2 RETURNING *";
         let deleted = view.first(sql, values![id, user], read).await?;
-        if deleted.is_some() && held <= 1 && !has_password {
+        if deleted.is_some() && held <= 1 {
             return Err(StoreError::rule("last_credential", "without it there would be no way to sign in"));
         }
         Ok(deleted)
@@ -147,8 +155,8 @@ impl SessionTx {
 
     /// How many passkeys a user has; nobody else adds or takes one before this transaction ends.
     async fn passkeys_alone(&self, user: UserId) -> Result<u32, StoreError> {
+        self.hold_factors(user).await?;
         let view = &self.work.view;
-        view.query(&view.locking("SELECT id FROM users WHERE id = $1"), values![user]).await?;
         let held = view.query("SELECT id FROM passkeys WHERE user_id = $1", values![user]).await?;
         Ok(u32::try_from(held.len()).unwrap_or(u32::MAX))
     }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use authz::{Authorized, Scope, action::ManageProjectCredentials};
 use domain::{
     ProjectCredentialId, ProjectId, Secret,
-    model::{NewProjectCredential, ProjectCredential, project_credential::MAX_CREDENTIALS},
+    model::{
+        NewProjectCredential, ProjectCredential,
+        project_credential::{MAX_CREDENTIALS, USE_NOTED_EVERY},
+    },
 };
 
 use super::{
@@ -13,7 +16,7 @@ use super::{
     needed, within,
 };
 use crate::{
-    StoreError, Tx, Unaudited,
+    SessionTx, StoreError, Tx, Unaudited,
     tx::Reader,
     value::{Row, Value, values},
 };
@@ -33,6 +36,7 @@ fn read(row: &Row) -> Result<ProjectCredential, StoreError> {
         public_id: row.at("public_id")?,
         secret_hash: hash.map(Secret::new),
         created_at: row.at("created_at")?,
+        last_used_at: row.at("last_used_at")?,
         revoked_at: row.at("revoked_at")?,
     })
 }
@@ -78,6 +82,19 @@ pub trait ProjectCredentials: Reader {
     }
 }
 impl<R: Reader> ProjectCredentials for R {}
+
+impl SessionTx {
+    /// Notes that a credential was shown, unless that was noted a moment ago.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn note_project_credential(&self, id: ProjectCredentialId) -> Result<(), StoreError> {
+        let sql = "UPDATE project_credentials SET last_used_at = $2
+                   WHERE id = $1 AND (last_used_at IS NULL OR last_used_at <= $3)";
+        let now = self.work.now;
+        self.work.view.execute(sql, values![id, now, now - USE_NOTED_EVERY]).await.map(|_| ())
+    }
+}
 
 impl Tx {
     /// Makes a credential.

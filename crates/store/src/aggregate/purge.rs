@@ -28,7 +28,7 @@ use crate::{
 const BATCH: u32 = 1000;
 
 /// Tables of tenants that may hold many rows of one, each with its key; what refers before what is referred to.
-const LONG: [(&str, &str); 17] = [
+const LONG: [(&str, &str); 18] = [
     ("webhook_deliveries", "id"),
     ("outbox_events", "id"),
     ("access_log", "request_id"),
@@ -38,6 +38,7 @@ const LONG: [(&str, &str); 17] = [
     ("preferences", "tenant_id, user_id"),
     ("menu_favorites", "tenant_id, user_id, menu_id"),
     ("certificate_bindings", "id"),
+    ("federated_identities", "id"),
     ("api_keys", "id"),
     ("product_usage", "tenant_id, product_id, span, counter"),
     ("product_requests", "id"),
@@ -50,7 +51,7 @@ const LONG: [(&str, &str); 17] = [
 
 /// Tables with rows of tenants, in the order in which they are emptied: what refers before what is referred to. A test
 /// looks for tables that are missing here. `hostnames` go one by one before, by whoever purges; `audit_events` stay.
-const OF_TENANTS: [&str; 34] = [
+const OF_TENANTS: [&str; 41] = [
     "login_policies",
     "webhook_deliveries",
     "webhooks",
@@ -72,8 +73,15 @@ const OF_TENANTS: [&str; 34] = [
     "entitlements",
     "decisions",
     "machine_clients",
+    "help_requests",
+    "identity_steps",
+    "identity_verifications",
     "login_challenges",
     "qr_logins",
+    "oauth_codes",
+    "oauth_states",
+    "federated_identities",
+    "identity_providers",
     "refresh_tokens",
     "sessions",
     "user_generations",
@@ -88,10 +96,14 @@ const OF_TENANTS: [&str; 34] = [
 ];
 
 /// Tables with rows of projects that are no tenant's, in that order.
-const OF_PROJECTS: [&str; 15] = [
+const OF_PROJECTS: [&str; 20] = [
     "login_failures",
     "used_passkey_challenges",
     "passkeys",
+    "oauth_codes",
+    "oauth_states",
+    "federated_identities",
+    "identity_providers",
     "one_time_tokens",
     "one_time_codes",
     "mail_requests",
@@ -99,6 +111,7 @@ const OF_PROJECTS: [&str; 15] = [
     "account_deletions",
     "recovery_codes",
     "totp_secrets",
+    "phone_numbers",
     "users",
     "project_credentials",
     "signing_keys",
@@ -108,7 +121,12 @@ const OF_PROJECTS: [&str; 15] = [
 
 /// Every table that a purge empties.
 pub fn purged_tables() -> impl Iterator<Item = &'static str> {
-    OF_TENANTS.into_iter().chain(OF_PROJECTS)
+    tenant_tables().chain(OF_PROJECTS)
+}
+
+/// Those of them with rows of tenants.
+pub fn tenant_tables() -> impl Iterator<Item = &'static str> {
+    OF_TENANTS.into_iter()
 }
 
 /// Which deleted tenants are to be purged.

@@ -2,7 +2,7 @@
 
 use authz::{Action, Authorized, Scope, action::ManageRoutes};
 use domain::{
-    ProjectId, RouteId, TenantId,
+    Permission, ProjectId, RouteId, TenantId,
     model::{NewRoute, Route, RouteOwner, Version},
     org_unit::check_route,
 };
@@ -96,11 +96,19 @@ pub trait Routes: Reader {
         }
     }
 
-    /// All routes.
-    fn all_routes(&self, page: Page) -> impl Future<Output = Result<Vec<Route>, StoreError>> + Send {
+    /// What routes ask for, each once: of a tenant's principals, and with `true` of staff; of one tenant's routes and those of
+    /// services, or of all. However many routes there are, the database reads them and says what is different.
+    fn route_permissions(
+        &self,
+        tenant: Option<TenantId>,
+    ) -> impl Future<Output = Result<Vec<(Permission, bool)>, StoreError>> + Send {
         async move {
-            let sql = format!("{SELECT} WHERE id > $1 ORDER BY id LIMIT $2");
-            self.view().await?.all(&sql, values![page.start(), page.limit()], read).await
+            let sql = "SELECT DISTINCT COALESCE(of_tenants, of_staff) AS permission, of_tenants IS NULL AS is_staffs FROM (
+                           SELECT rule -> 'access' ->> 'permission' AS of_tenants, rule -> 'access' ->> 'platform' AS of_staff
+                           FROM routes WHERE service_id IS NOT NULL OR tenant_id = $1 OR $1 IS NULL
+                       ) AS asked WHERE of_tenants IS NOT NULL OR of_staff IS NOT NULL";
+            let read = |row: &Row| Ok((row.parsed("permission")?, row.at("is_staffs")?));
+            self.view().await?.all(sql, values![tenant], read).await
         }
     }
 }

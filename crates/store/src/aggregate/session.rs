@@ -32,6 +32,9 @@ fn read(row: &Row) -> Result<Session, StoreError> {
         user_id: row.at("user_id")?,
         system: row.at("is_system")?,
         method,
+        approved_by: row.word_opt("approved_by")?,
+        provider_id: row.at("provider_id")?,
+        lent: row.at("lent")?,
         amr,
         auth_time: row.at("auth_time")?,
         ip: ip.map_err(|e| StoreError::corrupt("ip", e))?,
@@ -124,13 +127,16 @@ impl SessionTx {
             user_id: new.user_id,
             system: new.system,
             method: new.method,
+            approved_by: new.approved_by,
+            provider_id: new.provider_id,
+            lent: new.lent,
             amr: new.amr,
             auth_time: new.auth_time,
             ip: new.ip,
             user_agent: new.user_agent,
             user_generation: new.user_generation,
             tenant_generation: new.tenant_generation,
-            created_at: now,
+            created_at: new.created_at,
             last_used_at: now,
             expires_at: new.expires_at,
             token_exp: new.token_exp,
@@ -142,8 +148,9 @@ impl SessionTx {
             .view
             .execute(
                 "INSERT INTO sessions (sid, project_id, tenant_id, user_id, is_system, method, auth_time, ip, user_agent,
-                     user_generation, tenant_generation, created_at, last_used_at, expires_at, token_exp, amr)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13, $14, $15)",
+                     user_generation, tenant_generation, created_at, last_used_at, expires_at, token_exp, amr,
+                     approved_by, provider_id, lent)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
                 vec![
                     it.sid.into(),
                     it.project_id.into(),
@@ -156,10 +163,14 @@ impl SessionTx {
                     it.user_agent.as_ref().into(),
                     it.user_generation.into(),
                     it.tenant_generation.into(),
+                    it.created_at.into(),
                     now.into(),
                     it.expires_at.into(),
                     it.token_exp.into(),
                     it.amr.to_string().into(),
+                    Value::word(&it.approved_by),
+                    it.provider_id.into(),
+                    it.lent.into(),
                 ],
             )
             .await?;
@@ -193,7 +204,7 @@ impl SessionTx {
         amr: AmrSet,
         auth_time: Timestamp,
     ) -> Result<Session, StoreError> {
-        let sql = "UPDATE sessions SET amr = $2, auth_time = $3
+        let sql = "UPDATE sessions SET amr = $2, auth_time = $3, lent = FALSE
                    WHERE sid = $1 AND ended_at IS NULL AND expires_at > $4 RETURNING *";
         let values = values![sid, amr.to_string(), auth_time, self.work.now];
         needed(self.work.view.first(sql, values, read).await?, "session")

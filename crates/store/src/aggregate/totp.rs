@@ -10,7 +10,7 @@ use domain::{
     model::{Totp, User},
 };
 
-use super::{break_glass, generation, needed, user::Users};
+use super::{break_glass, federated_identity, generation, needed, user::Users};
 use crate::{
     SessionTx, Store, StoreError, Tx, Unaudited, View,
     reseal::SealedColumn,
@@ -189,7 +189,7 @@ impl SessionTx {
 }
 
 impl Tx {
-    /// Takes away what a user proves who they are with beside the password: for who lost it. Every token and session from
+    /// Takes away what a user proves who they are with beside the password, identities of providers among it: for who lost it. Every token and session from
     /// before is refused.
     ///
     /// # Errors
@@ -199,6 +199,8 @@ impl Tx {
         self.reaches(by, &user).await?;
         forget(&self.work.view, id).await?;
         self.work.view.execute("DELETE FROM passkeys WHERE user_id = $1", values![id]).await?;
+        federated_identity::drop_within(&self.work.view, by.scope(), id).await?;
+        self.work.view.execute("DELETE FROM phone_numbers WHERE user_id = $1", values![id]).await?;
         generation::raise_everywhere(&self.work, id).await?;
         Ok(self.unaudited(user))
     }

@@ -332,7 +332,7 @@ impl Tx {
 }
 
 /// Deletes a user, with every token, session and right.
-pub(crate) async fn remove(work: &Work, id: UserId) -> Result<(), StoreError> {
+async fn remove(work: &Work, id: UserId) -> Result<(), StoreError> {
     generation::raise_everywhere(work, id).await?;
     generation::bindings_changed_everywhere(work, id).await?;
     let view = &work.view;

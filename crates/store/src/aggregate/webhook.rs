@@ -154,12 +154,7 @@ impl Tx {
         if changed.url != before.url || again {
             changed.failing_since = None;
         }
-        if again {
-            // What happened meanwhile is not told.
-            let head = chained(&self.work.view, before.tenant_id).await?;
-            let sql = "UPDATE webhooks SET announced_seq = $2 WHERE id = $1";
-            self.work.view.execute(sql, values![changed.id, head]).await?;
-        }
+        self.mark_silence(&before, &changed).await?;
         let (disabled_at, disabled_by) = changed.disabled.unzip();
         let all = vec![
             (&changed.url).into(),
@@ -177,6 +172,30 @@ impl Tx {
         changed.version = swap(&self.work.view, "webhook", "webhooks", key, assignments, all).await?;
         changed.updated_at = self.work.now;
         Ok(self.unaudited(changed))
+    }
+
+    /// Notes how far a webhook is told that is disabled or enabled again by this. What was in the chain when somebody disabled
+    /// it is told; what joined it until it is enabled again is not. Disabled once more before that was told, it hears of
+    /// nothing behind it.
+    async fn mark_silence(&self, before: &Webhook, changed: &Webhook) -> Result<(), StoreError> {
+        let assignments = match (before.disabled, changed.disabled) {
+            (None, Some((_, DisabledBy::Request))) => {
+                "told_until = CASE WHEN announced_seq < told_until THEN told_until ELSE $2 END, silent_until = NULL"
+            }
+            (None, Some((_, DisabledBy::Failures))) => {
+                // It took nothing for too long: it is told of nothing more.
+                let sql = "UPDATE webhooks SET told_until = NULL, silent_until = NULL WHERE id = $1";
+                return self.work.view.execute(sql, values![changed.id]).await.map(drop);
+            }
+            (Some(_), None) => {
+                "announced_seq = CASE WHEN announced_seq < told_until THEN announced_seq ELSE $2 END,
+                 silent_until = CASE WHEN announced_seq < told_until THEN CAST($2 AS BIGINT) END"
+            }
+            (None, None) | (Some(_), Some(_)) => return Ok(()),
+        };
+        let head = chained(&self.work.view, before.tenant_id).await?;
+        let sql = format!("UPDATE webhooks SET {assignments} WHERE id = $1");
+        self.work.view.execute(&sql, values![changed.id, head]).await.map(drop)
     }
 
     /// Gives a webhook another secret; the one it has signs on beside it until `until`.

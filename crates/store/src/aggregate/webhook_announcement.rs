@@ -6,7 +6,8 @@
 //! webhook B:                    └─▶ 7
 //! ```
 //!
-//! A webhook for which [`MAX_PENDING`] wait is disabled: its deliveries are given up, and may be replayed.
+//! A webhook for which [`MAX_PENDING`] wait is disabled: its deliveries are given up, and may be replayed. One that somebody
+//! disables is told of what was in the chain by then, whoever announces it and when: its row says how far.
 
 use authz::{Authorized, action::ManageWebhooks};
 use domain::{
@@ -53,8 +54,10 @@ pub trait Announcements: Reader {
         async move {
             let sql = "SELECT webhooks.id FROM webhooks
                        JOIN audit_chains ON audit_chains.chain = CAST(webhooks.tenant_id AS TEXT)
-                       WHERE webhooks.disabled_at IS NULL AND webhooks.id > $1
-                           AND (webhooks.announced_seq IS NULL OR webhooks.announced_seq < audit_chains.seq)
+                       WHERE webhooks.id > $1
+                           AND (webhooks.disabled_at IS NULL
+                               AND (webhooks.announced_seq IS NULL OR webhooks.announced_seq < audit_chains.seq)
+                               OR webhooks.disabled_at IS NOT NULL AND webhooks.announced_seq < webhooks.told_until)
                        ORDER BY webhooks.id LIMIT $2";
             self.view().await?.all(sql, values![after, limit], |row| row.at("id")).await
         }
@@ -68,6 +71,10 @@ struct Place {
     tenant: TenantId,
     events: Vec<EventPattern>,
     announced: Option<u64>,
+    /// How far it was told when it was disabled, or is to be.
+    told_until: Option<u64>,
+    /// How far it is not told then, since it is enabled again.
+    silent_until: Option<u64>,
 }
 
 impl SessionTx {
@@ -79,7 +86,8 @@ impl SessionTx {
     pub async fn announce(&self, webhook: WebhookId) -> Result<Announced, StoreError> {
         let Work { view, now, .. } = &self.work;
         let sql = view.locking(
-            "SELECT project_id, tenant_id, events, announced_seq FROM webhooks WHERE id = $1 AND disabled_at IS NULL",
+            "SELECT project_id, tenant_id, events, announced_seq, told_until, silent_until FROM webhooks
+             WHERE id = $1 AND (disabled_at IS NULL OR announced_seq < told_until)",
         );
         let read = |row: &Row| {
             Ok(Place {
@@ -87,6 +95,8 @@ impl SessionTx {
                 tenant: row.at("tenant_id")?,
                 events: row.json("events")?,
                 announced: row.at("announced_seq")?,
+                told_until: row.at("told_until")?,
+                silent_until: row.at("silent_until")?,
             })
         };
         let Some(place) = view.first(&sql, values![webhook], read).await? else { return Ok(Announced::Gone) };
@@ -97,15 +107,31 @@ impl SessionTx {
             advance(view, webhook, head).await?;
             return Ok(Announced::Made(0));
         };
+        let told_until = place.told_until.filter(|until| announced < *until);
+        let announced = match (told_until, place.silent_until) {
+            (None, Some(silent)) => {
+                let on = announced.max(silent);
+                let sql =
+                    "UPDATE webhooks SET announced_seq = $2, told_until = NULL, silent_until = NULL WHERE id = $1";
+                view.execute(sql, values![webhook, on]).await?;
+                on
+            }
+            (Some(_), _) | (None, None) => announced,
+        };
+        let until = told_until.unwrap_or(head);
         let room = u64::from(MAX_PENDING).saturating_sub(pending(view, webhook).await?);
         if room == 0 {
+            // Of one that is disabled nothing goes out, and there will be no room: the rest is given up, for the trail to say.
+            let sql = "UPDATE webhooks SET told_until = announced_seq WHERE id = $1 AND disabled_at IS NOT NULL";
+            view.execute(sql, values![webhook]).await?;
             return Ok(Announced::Full);
         }
-        let sql = "SELECT id, action, chain_seq FROM audit_events WHERE chain = $1 AND chain_seq > $2
-                   ORDER BY chain_seq LIMIT $3";
+        let sql =
+            "SELECT id, action, chain_seq FROM audit_events WHERE chain = $1 AND chain_seq > $2 AND chain_seq <= $3
+                   ORDER BY chain_seq LIMIT $4";
         let read =
             |row: &Row| Ok((row.at::<AuditEventId>("id")?, row.at::<String>("action")?, row.at::<u64>("chain_seq")?));
-        let all = values![audit::chain_of(Some(place.tenant)), announced, BATCH];
+        let all = values![audit::chain_of(Some(place.tenant)), announced, until, BATCH];
         let events = view.all(sql, all, read).await?;
         let (mut wanted, mut last) = (Vec::new(), None);
         for (event, action, seq) in events {
@@ -118,7 +144,7 @@ impl SessionTx {
             }
         }
         // Where there is none, it has been there already, or the rows were removed for their age.
-        let last = last.unwrap_or(head);
+        let last = last.unwrap_or(until);
         let mut made = 0;
         if !wanted.is_empty() {
             let mut all = values![webhook, place.project, place.tenant, *now];

@@ -17,9 +17,14 @@ use serde_json::{Value as Json, json};
 use super::chain_row::{self, ERASED, Vouched, no_origin, no_target, nobody};
 use crate::{
     Store, StoreError, Tx, Unaudited, View,
-    aggregate::{audit, page::Page, user::Users, within},
+    aggregate::{
+        audit,
+        list::{Filter, Listing, Sortable, Takes, sealed::Cells},
+        user::Users,
+        within,
+    },
     reseal::SealedColumn,
-    tx::{Reader, Work},
+    tx::Work,
     value::{Row, Value, values},
 };
 
@@ -66,17 +71,27 @@ fn read(row: &Row) -> Result<AuditErasure, StoreError> {
     })
 }
 
-/// Reads of erasures.
-pub trait AuditErasures: Reader {
-    /// Erasures, in the order of their ids.
-    fn audit_erasures(&self, page: Page) -> impl Future<Output = Result<Vec<AuditErasure>, StoreError>> + Send {
-        async move {
-            let sql = "SELECT * FROM audit_erasures WHERE id > $1 ORDER BY id LIMIT $2";
-            self.view().await?.all(sql, values![page.start(), page.limit()], read).await
-        }
+/// The list of erasures that were asked for.
+#[derive(Debug)]
+pub enum AuditErasureList {}
+
+impl Listing for AuditErasureList {
+    type Item = AuditErasure;
+    type Of = ();
+    const FILTERS: &'static [Filter] = &[
+        Filter::new("user_id", "Of this user.", Takes::Id, "user_id = ?"),
+        Filter::new("done", "Done, or not yet.", Takes::Flag, "(done_at IS NOT NULL) = ?"),
+        Filter::new("requested_since", "Asked for at this instant or later.", Takes::Time, "requested_at >= ?"),
+        Filter::new("requested_until", "Asked for before this instant.", Takes::Time, "requested_at < ?"),
+    ];
+    const SORTS: &'static [Sortable] = &[Sortable::time("requested_at", "requested_at")];
+    fn sql() -> String {
+        "SELECT * FROM audit_erasures WHERE TRUE".into()
+    }
+    fn item(row: &Cells<'_>) -> Result<AuditErasure, StoreError> {
+        read(row.0)
     }
 }
-impl<R: Reader> AuditErasures for R {}
 
 impl Tx {
     /// Has a user's personal data taken out of the trail. Asked for again, it is looked again.

@@ -1,4 +1,4 @@
-//! PostgreSQL's migrations: run by the connecting role, which owns the tables. Forward only.
+//! PostgreSQL's migrations: run by the connecting role, which owns the tables. Forward only, but on a developer's machine.
 
 use std::{error::Error, time::Duration};
 
@@ -6,7 +6,7 @@ use refinery::Target;
 use tokio_postgres::{Client, error::SqlState};
 
 use super::convert;
-use crate::StoreError;
+use crate::{StoreError, undo};
 
 mod embedded {
     refinery::embed_migrations!("migrations/postgres");
@@ -64,6 +64,13 @@ const COLLISIONS: [SqlState; 10] = [
     SqlState::T_R_DEADLOCK_DETECTED,
     SqlState::INTERNAL_ERROR,
 ];
+
+/// All in one transaction. The role of runtime transactions stays: it is the whole server's.
+pub(super) async fn down(client: &mut Client) -> Result<(), StoreError> {
+    let tables: Vec<_> = undo::tables(embedded::migrations::runner().get_migrations()).into_iter().collect();
+    let sql = format!("DROP TABLE IF EXISTS {} CASCADE", tables.join(", "));
+    client.batch_execute(&sql).await.map_err(convert::error)
+}
 
 pub(super) async fn version(client: &Client) -> Result<u32, StoreError> {
     let migrated = client

@@ -152,6 +152,10 @@ impl Driver for Postgres {
         migrate::forward(&mut *self.config.connect().await?).await
     }
 
+    async fn migrate_down(&self) -> Result<(), StoreError> {
+        migrate::down(&mut *self.config.connect().await?).await
+    }
+
     async fn schema_version(&self) -> Result<u32, StoreError> {
         migrate::version(&*self.config.connect().await?).await
     }

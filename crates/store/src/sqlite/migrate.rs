@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::convert;
-use crate::StoreError;
+use crate::{StoreError, undo};
 
 mod embedded {
     refinery::embed_migrations!("migrations/sqlite");
@@ -18,18 +18,38 @@ pub(super) fn forward(connection: &mut rusqlite::Connection, path: &Path) -> Res
         return Ok(());
     }
     if found > 0 {
-        connection
-            .backup("main", copy_of(path, known), None::<fn(rusqlite::backup::Progress)>)
-            .map_err(convert::error)?;
+        copy(connection, path, &format!("before-v{known}"))?;
     }
     embedded::migrations::runner().run(connection).map_err(|e| StoreError::Migration(e.into()))?;
     Ok(())
 }
 
-fn copy_of(path: &Path, version: u32) -> PathBuf {
+/// Takes all of it away, in one transaction. The file is copied beside itself first, as `{file}.before-down`.
+pub(super) fn down(connection: &mut rusqlite::Connection, path: &Path) -> Result<(), StoreError> {
+    if version(connection)? == 0 {
+        return Ok(());
+    }
+    copy(connection, path, "before-down")?;
+    let drops = undo::tables(embedded::migrations::runner().get_migrations());
+    let drops: String = drops.iter().map(|table| format!("DROP TABLE IF EXISTS {table};")).collect();
+    // What refers goes with what is referred to.
+    connection.pragma_update(None, "foreign_keys", false).map_err(convert::error)?;
+    let dropped = drop_all(connection, &drops);
+    connection.pragma_update(None, "foreign_keys", true).map_err(convert::error)?;
+    dropped.map_err(convert::error)
+}
+
+fn drop_all(connection: &mut rusqlite::Connection, drops: &str) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(drops)?;
+    transaction.commit()
+}
+
+fn copy(connection: &rusqlite::Connection, path: &Path, when: &str) -> Result<(), StoreError> {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".before-v{version}"));
-    name.into()
+    name.push(format!(".{when}"));
+    let copied = connection.backup("main", PathBuf::from(name), None::<fn(rusqlite::backup::Progress)>);
+    copied.map_err(convert::error)
 }
 
 pub(super) fn version(connection: &mut rusqlite::Connection) -> Result<u32, StoreError> {

@@ -104,6 +104,11 @@ impl Driver for Sqlite {
         self.writer.lock().await.run(move |connection| migrate::forward(connection, &path)).await
     }
 
+    async fn migrate_down(&self) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        self.writer.lock().await.run(move |connection| migrate::down(connection, &path)).await
+    }
+
     async fn schema_version(&self) -> Result<u32, StoreError> {
         self.writer.lock().await.run(migrate::version).await
     }

@@ -8,7 +8,11 @@ use domain::{
     audit::{Actor, ActorKind, AuditEntry, Crud, Flaw, Origin, Report, ReportedActor, Target},
 };
 use serde_json::json;
-use store::{AuditQuery, Broken, ChainReport, Reported, Store, StoreError, Verifier, read::*};
+use store::{
+    AuditQuery, Broken, ChainReport, Reported, Store, StoreError, Verifier,
+    list::{AuditErasureList, Selection},
+    read::*,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -393,7 +397,10 @@ pub(crate) async fn a_users_personal_data_goes_and_the_chain_holds(db: Database)
     store.write(users, NOW, |tx| async move { tx.deleted(tx.delete_user(users, ANN).await?).await }).await.unwrap();
     ask().await.unwrap();
     let rounds = async {
-        while store.audit_erasures(store::Page::FIRST).await.unwrap()[0].done_at.is_none() {
+        let open = || async {
+            store.list::<AuditErasureList>((), &Selection::default()).await.unwrap().rows[0].done_at.is_none()
+        };
+        while open().await {
             let (one, two) = tokio::join!(store.erase_audit(NOW), store.erase_audit(NOW));
             one.unwrap();
             two.unwrap();

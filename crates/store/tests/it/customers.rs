@@ -2,10 +2,14 @@
 
 use domain::{
     audit::ActorKind,
-    model::{CustomerState, NewArtifact},
+    model::{CustomerChange, CustomerState, NewArtifact},
     snapshot::{Entity, KycStatus, PaymentStatus},
 };
-use store::{Audited, Page, Store, StoreError, read::*};
+use store::{
+    Audited, Store, StoreError,
+    list::{ArtifactList, CustomerHistory, Selection},
+    read::*,
+};
 
 use crate::{
     harness::{Database, NOW},
@@ -19,6 +23,10 @@ async fn push(store: &Store, state: CustomerState, reason: Option<&str>) -> Resu
     pushed.await.map(drop)
 }
 
+async fn history(store: &Store) -> Vec<CustomerChange> {
+    store.list::<CustomerHistory>(CUSTOMER, &Selection::default()).await.unwrap().rows
+}
+
 pub(crate) async fn a_pushed_state_is_kept_and_reaches_its_tenants(db: Database) {
     let store = world(&db).await;
     push(&store, CustomerState::Payment(PaymentStatus::Blocked), Some("charge-back")).await.unwrap();
@@ -30,7 +38,7 @@ pub(crate) async fn a_pushed_state_is_kept_and_reaches_its_tenants(db: Database)
         _ => None,
     });
     assert_eq!(told, Some((PaymentStatus::Blocked, KycStatus::DueRekyc)));
-    let history = store.customer_changes(CUSTOMER, Page::FIRST).await.unwrap();
+    let history = history(&store).await;
     let steps: Vec<_> = history.iter().map(|it| (it.from, it.to, it.reason.as_deref())).collect();
     assert_eq!(
         steps,
@@ -50,7 +58,7 @@ pub(crate) async fn a_pushed_state_is_kept_and_reaches_its_tenants(db: Database)
 pub(crate) async fn a_state_that_does_not_follow_changes_nothing(db: Database) {
     let store = world(&db).await;
     push(&store, CustomerState::Kyc(KycStatus::Completed), None).await.unwrap();
-    assert!(store.customer_changes(CUSTOMER, Page::FIRST).await.unwrap().is_empty(), "the same again is no step");
+    assert!(history(&store).await.is_empty(), "the same again is no step");
     let refused = push(&store, CustomerState::Kyc(KycStatus::Partial), None).await;
     assert!(matches!(refused, Err(StoreError::CustomerState(_))), "{refused:?}");
     let mut customer = store.customer(CUSTOMER).await.unwrap().unwrap();
@@ -81,6 +89,6 @@ pub(crate) async fn evidence_stays_as_it_was_put(db: Database) {
     let other = put(&store, "vault/1", 2).await;
     assert!(matches!(other, Err(StoreError::Rule { code: "artifact_exists", .. })), "{other:?}");
     assert!(put(&store, "vault/2", 2).await.unwrap());
-    let kept = store.artifacts(CUSTOMER, Page::FIRST).await.unwrap();
+    let kept = store.list::<ArtifactList>(CUSTOMER, &Selection::default()).await.unwrap().rows;
     assert_eq!(kept.iter().map(|it| (it.sha256[0], it.at)).collect::<Vec<_>>(), [(1, NOW), (2, NOW)]);
 }

@@ -7,7 +7,11 @@ use domain::{
     GatewayId, Timestamp,
     model::{Enrolment, EnrolmentState, GatewayNode, GatewayReport, NewEnrolment},
 };
-use store::{Store, StoreError, read::*};
+use store::{
+    Store, StoreError,
+    list::{GatewayList, Selection},
+    read::*,
+};
 
 use crate::{
     harness::{Database, NOW},
@@ -99,7 +103,26 @@ pub(crate) async fn a_name_is_free_again_once_its_gateway_cannot_ask_any_more(db
     assert!(taken.is_err_and(|error| error.is_conflict("enrolments", "name")));
     change!(store, |tx| tx.revoke_enrolment(&system(), second.id)).unwrap();
     change!(store, |tx, third| tx.insert_enrolment(&system(), third.clone())).unwrap();
-    assert_eq!(store.enrolments().await.unwrap().len(), 3);
+    let listed = async |now: Timestamp, since: Timestamp, query: &[(&str, &str)]| -> Vec<(GatewayId, EnrolmentState)> {
+        let asked = Selection::<GatewayList>::read(query.iter().copied()).unwrap();
+        let found = store.list((now, since), &asked).await.unwrap().rows;
+        found.into_iter().map(|it| it.enrolment.unwrap()).map(|it| (it.id, it.state(now))).collect()
+    };
+    use EnrolmentState::{Expired, Pending, Revoked};
+    let mut all = listed(NOW, NOW - HOUR, &[]).await;
+    all.sort_by_key(|(id, _)| *id);
+    let mut expected = [(first.id, Revoked), (second.id, Revoked), (third.id, Pending)];
+    expected.sort_by_key(|(id, _)| *id);
+    assert_eq!(all, expected);
+    for (now, since, query, found) in [
+        (NOW, NOW - HOUR, ("state", "pending"), vec![(third.id, Pending)]),
+        (NOW, NOW - HOUR, ("state", "enrolled"), vec![]),
+        (NOW + 2 * HOUR, NOW, ("state", "expired"), vec![(third.id, Expired)]),
+        (NOW + 2 * HOUR, NOW, ("search", "EDGE-"), vec![(third.id, Expired)]),
+        (NOW, NOW - HOUR, ("fleet", "eu-2"), vec![]),
+    ] {
+        assert_eq!(listed(now, since, &[query]).await, found, "{query:?}");
+    }
     assert_eq!(store.revoked_after(NOW - HOUR).await.unwrap().len(), 2);
 }
 

@@ -34,6 +34,7 @@ async fn issuer(store: &Store) -> ExternalIssuer {
         },
         jwks: store::no_keys(),
         jwks_url: Some(URL.into()),
+        version: domain::model::Version(1),
     };
     change!(store, |tx, new| tx.insert_issuer(&system(), new.clone())).unwrap();
     new

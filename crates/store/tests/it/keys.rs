@@ -156,6 +156,7 @@ pub(crate) async fn an_ambiguous_issuer_is_refused(db: Database) {
         },
         jwks: json!({ "keys": [] }),
         jwks_url: None,
+        version: domain::model::Version(1),
     };
     let first = issuer("orders", &[("org", "acme")]);
     change!(store, |tx, first| tx.insert_issuer(&system(), first.clone())).unwrap();

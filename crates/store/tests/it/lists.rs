@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use domain::{TenantId, model::NewGroup};
+use domain::{
+    TenantId,
+    model::{MenuOwner, NewGroup},
+};
 use futures::future::join_all;
 use store::{
     Store, StoreError,
@@ -191,11 +194,17 @@ async fn lists_sort_as_bytes_do_in_a_database_of_another_locale() {
         // Every text that a list is sorted by, in the column itself: so in its indexes, too.
         for (table, column) in [
             ("api_keys", "name_fold"),
+            ("customer_artifacts", "kind"),
             ("customers", "code"),
             ("customers", "name_fold"),
             ("email_domains", "domain"),
+            ("enrolments", "fleet"),
+            ("enrolments", "name"),
+            ("gateways", "fleet"),
+            ("gateways", "name"),
             ("hostnames", "hostname"),
             ("issuers", "issuer"),
+            ("menus", "key"),
             ("org_units", "name_fold"),
             ("products", "key"),
             ("products", "name_fold"),
@@ -232,12 +241,15 @@ pub(crate) async fn every_list_takes_what_it_says_it_takes(db: Database) {
         )*};
     }
     each! {
-        ApiKeyList: ACME, CatalogList: (), CertificateBindingList: ACME, CertificateList: (), CustomerList: (),
-        CustomerTenantList: fresh(), DeletedOrgUnitList: ACME, EmailDomainList: ACME, EntitlementList: ACME,
-        GroupList: ACME, GroupMemberList: (ACME, fresh()), InvitationList: ACME, IssuerList: CLOUD, MemberList: ACME,
-        OrgUnitList: ACME, ProductList: (), ProductRequestList: (), ProjectList: (), RoleBindingList: ACME,
-        RoleList: ACME, RouteList: (), ServiceList: (), SessionList: (ACME, ANN, NOW), SigningKeyList: CLOUD,
-        TenantList: (), UnitMemberList: (ACME, fresh()), UpstreamList: (), UserList: ACME, WebhookList: ACME,
+        ApiKeyList: ACME, ArtifactList: fresh(), AuditErasureList: (), CatalogList: (), CertificateBindingList: ACME,
+        CertificateList: (), CustomerHistory: fresh(), CustomerList: (), CustomerTenantList: fresh(),
+        DeletedOrgUnitList: ACME, EmailDomainList: ACME, EntitlementList: ACME, GatewayList: (NOW, NOW),
+        GroupList: ACME, GroupMemberList: (ACME, fresh()), InvitationList: ACME, IssuerList: CLOUD,
+        MachineClientList: ACME, MemberList: ACME, MenuList: MenuOwner::System, MenuList: MenuOwner::Tenant(CLOUD, ACME),
+        OrgUnitList: ACME, ProductList: (), ProductRequestList: (), ProjectCredentialList: CLOUD, ProjectList: (),
+        RoleBindingList: ACME, RoleList: ACME, RouteList: (), ServiceList: (), SessionList: (ACME, ANN, NOW),
+        SigningKeyList: CLOUD, TenantList: (), UnitMemberList: (ACME, fresh()), UpstreamList: (), UserList: ACME,
+        UserUnitList: (ACME, ANN), WebhookList: ACME,
     }
     for query in queries::<HostnameList>() {
         let query: Vec<(&str, &str)> = query.iter().map(|(name, text)| (*name, text.as_str())).collect();

@@ -23,6 +23,7 @@ mod groups;
 mod harness;
 mod hostname_claims;
 mod identity;
+mod identity_verifications;
 mod invitations;
 mod isolation;
 mod issuer_fetches;
@@ -33,9 +34,12 @@ mod log;
 mod machine_clients;
 mod menus;
 mod migration;
+mod oauth;
 mod one_time;
 mod outbox;
 mod passkeys;
+mod personal;
+mod phones;
 mod products;
 mod qr_logins;
 mod reseal;
@@ -224,6 +228,7 @@ conformance! {
     migration:
         a_newer_schema_is_refused,
         migrating_twice_changes_nothing,
+        up_down_and_up_again_is_as_up,
         of_those_who_tell_anew_what_a_migration_listed_each_entry_has_one,
         replicas_that_migrate_an_empty_database_at_once_all_find_it_migrated;
     outbox:
@@ -238,6 +243,20 @@ conformance! {
         of_two_that_delete_the_last_two_passkeys_one_keeps_the_way_in,
         of_many_that_answer_one_challenge_one_does,
         passkeys_are_invisible_to_other_projects;
+    identity_verifications:
+        an_approved_identity_counts_in_its_tenant_until_it_ends,
+        an_identity_goes_from_state_to_state_and_keeps_its_steps,
+        verifications_are_invisible_to_other_tenants,
+        verifications_of_a_member_are_few;
+    phones:
+        a_number_is_one_accounts_until_its_proof_counts_no_more,
+        a_number_that_alone_signs_in_stays,
+        numbers_are_invisible_to_other_projects,
+        strangers_give_way_where_many_ask_for_help,
+        texts_are_counted_under_every_bound_or_under_none;
+    personal:
+        what_is_kept_of_somebody_comes_page_by_page_and_once,
+        no_table_of_people_is_forgotten;
     qr_logins:
         of_many_that_take_what_was_approved_one_does,
         what_was_asked_for_in_one_tenant_is_not_approved_in_another,
@@ -251,6 +270,16 @@ conformance! {
     reseal:
         every_sealed_value_is_sealed_anew_in_parts_and_by_two_at_once,
         no_sealed_column_is_forgotten;
+    oauth:
+        a_change_of_a_provider_ends_what_was_begun_before_it,
+        who_takes_somebodys_factors_away_takes_identities_too,
+        a_provider_that_is_deleted_knows_nobody_at_once_and_is_emptied_by_and_by,
+        a_providers_secret_is_sealed_and_its_key_its_owners,
+        a_state_is_its_browsers_alone_and_ends_with_its_time,
+        a_subject_is_one_user_and_the_last_way_in_is_not_taken_away,
+        of_many_that_show_one_state_or_code_one_wins,
+        providers_and_identities_are_invisible_to_other_tenants,
+        the_first_proof_of_an_address_voids_what_a_provider_knew;
     one_time:
         a_code_is_not_kept_as_it_is_and_the_next_takes_its_place,
         a_link_is_good_for_one_thing_and_for_a_while,
@@ -269,6 +298,7 @@ conformance! {
     routes:
         a_hostnames_own_route_wins_without_a_tie,
         a_tie_between_services_of_one_hostname_is_refused,
+        what_routes_ask_for_is_said_once_and_by_one_statement,
         a_tie_within_a_service_is_refused,
         disabled_routes_neither_tie_nor_are_told_of,
         the_ou_parameter_must_be_in_the_path;
@@ -327,6 +357,9 @@ conformance! {
         a_webhook_that_takes_nothing_is_stopped_by_one_of_many,
         of_those_who_claim_deliveries_at_once_one_gets_each,
         webhooks_are_invisible_to_other_tenants_and_their_secrets_sealed,
+        what_the_chain_held_when_a_webhook_was_disabled_is_announced_by_whoever_comes_next,
+        a_full_webhook_is_not_told_later_what_it_was_not_to_hear,
+        a_full_webhook_that_is_disabled_is_asked_for_once,
         webhooks_take_turns_however_many_are_before_them,
         what_joins_the_trail_is_announced_to_who_wants_it_once;
 }

@@ -19,6 +19,33 @@ pub(crate) async fn migrating_twice_changes_nothing(db: Database) {
     assert_eq!(db.number("SELECT COUNT(*) FROM tenants").await, 3);
 }
 
+/// On a developer's machine: what is there again is what was there before, and nothing else.
+pub(crate) async fn up_down_and_up_again_is_as_up(db: Database) {
+    let schema = if db.postgres().await.is_some() {
+        "SELECT string_agg(it, E'\n' ORDER BY it) FROM (
+             SELECT table_name || ' ' || column_name || ' ' || data_type || ' ' || COALESCE(collation_name, '') AS it
+             FROM information_schema.columns WHERE table_schema = current_schema()
+             UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema()
+             UNION ALL SELECT policyname || ' ' || qual FROM pg_policies WHERE schemaname = current_schema()) AS of"
+    } else {
+        "SELECT group_concat(sql, ';') FROM (SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name)"
+    };
+    let (up, version) = (db.text(schema).await, db.store.schema_version().await.unwrap());
+    let store = world(&db).await;
+    store.migrate_down().await.unwrap();
+    assert_eq!(store.schema_version().await.unwrap(), 0);
+    let left = if db.postgres().await.is_some() {
+        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = current_schema()"
+    } else {
+        "SELECT COUNT(*) FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
+    };
+    assert_eq!(db.number(left).await, 0, "a migration made what is not taken away");
+    store.migrate_down().await.unwrap();
+    store.migrate().await.unwrap();
+    assert_eq!((db.text(schema).await, store.schema_version().await.unwrap()), (up, version));
+    assert_eq!(db.number("SELECT COUNT(*) FROM tenants").await, 0);
+}
+
 /// Each replica opens the database for itself, as processes do; a SQLite file is one process's.
 pub(crate) async fn replicas_that_migrate_an_empty_database_at_once_all_find_it_migrated(db: Database) {
     let all = db.number("SELECT COUNT(*) FROM refinery_schema_history").await;

@@ -1,8 +1,11 @@
 //! Routes and ties.
 
+use std::collections::BTreeSet;
+
 use domain::{
+    Permission,
     model::{NewService, RouteOwner},
-    snapshot::{Change, Entity},
+    snapshot::{Access, Change, Entity},
 };
 use store::{StoreError, read::*};
 
@@ -90,4 +93,45 @@ fn told(changes: &[Change]) -> usize {
             _ => None,
         })
         .unwrap()
+}
+
+/// Read by whoever is signed in, page by page.
+pub(crate) async fn what_routes_ask_for_is_said_once_and_by_one_statement(db: Database) {
+    let store = world(&db).await;
+    let known: BTreeSet<_> = store.route_permissions(None).await.unwrap().into_iter().collect();
+    let asks = ["stock:item:list", "stock:item:get"].map(|it| Access::Permission(it.parse().unwrap()));
+    let asks = [asks.as_slice(), &[Access::Platform("stock:item:list".parse().unwrap()), Access::Public]].concat();
+    for n in 0..40 {
+        let mut new = route(RouteOwner::Service(SHOP), &format!("/stock-{n}"), &[]);
+        new.rule.access = asks[n % asks.len()].clone();
+        change!(store, |tx, new| tx.insert_route(&system(), new.clone())).unwrap();
+    }
+    let before = store.statements();
+    let found = store.route_permissions(None).await.unwrap();
+    assert!(store.statements() - before <= 2, "{} statements", store.statements() - before);
+    let added: Vec<(String, bool)> = found
+        .iter()
+        .filter(|it| !known.contains(*it))
+        .map(|(code, is_staffs)| (code.to_string(), *is_staffs))
+        .collect();
+    let expected = [("stock:item:get", false), ("stock:item:list", false), ("stock:item:list", true)];
+    let mut added: Vec<(&str, bool)> = added.iter().map(|(code, is_staffs)| (code.as_str(), *is_staffs)).collect();
+    added.sort_unstable();
+    assert_eq!(added, expected);
+    // A tenant sees what its routes and those of services ask for, not another's own.
+    let mut theirs = route(RouteOwner::Hostname(GLOBEX_HOST), "/own", &[]);
+    theirs.rule.access = Access::Permission("globex:secret:get".parse().unwrap());
+    change!(store, |tx, theirs| tx.insert_route(&system(), theirs.clone())).unwrap();
+    let secret = |seen: &[(Permission, bool)]| seen.iter().any(|(code, _)| code.as_str() == "globex:secret:get");
+    // Nor what a hostname asks for that is no tenant's.
+    db.behind(&format!("UPDATE routes SET tenant_id = NULL, project_id = NULL WHERE id = '{}'", theirs.rule.id)).await;
+    assert!(!secret(&store.route_permissions(Some(ACME)).await.unwrap()));
+    db.behind(&format!(
+        "UPDATE routes SET tenant_id = '{GLOBEX}', project_id = '{CLOUD}' WHERE id = '{}'",
+        theirs.rule.id
+    ))
+    .await;
+    let seen = store.route_permissions(Some(ACME)).await.unwrap();
+    assert!(!secret(&seen) && seen.len() >= expected.len(), "{seen:?}");
+    assert!(secret(&store.route_permissions(Some(GLOBEX)).await.unwrap()));
 }

@@ -263,6 +263,108 @@ pub(crate) async fn a_webhook_for_which_too_many_wait_is_stopped_and_told_of_wha
     assert_eq!(told, ["order.shipped"], "not of what happened while it was disabled");
 }
 
+/// Has as many deliveries wait as may.
+async fn fill(db: &Database, hook: WebhookId) {
+    let id = match db.postgres().await {
+        Some(_) => "gen_random_uuid()",
+        None => "lower(hex(randomblob(16)))",
+    };
+    db.behind(&format!(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MAX_PENDING})
+         INSERT INTO webhook_deliveries (id, webhook_id, project_id, tenant_id, event_id, action, state, attempts, epoch,
+             next_at, since, created_at)
+         SELECT {id}, '{hook}', '{CLOUD}', '{ACME}', {id}, 'order.approved', 'pending', 0, 0, 0, 0, 0 FROM n"
+    ))
+    .await;
+}
+
+pub(crate) async fn a_full_webhook_is_not_told_later_what_it_was_not_to_hear(db: Database) {
+    let store = world(&db).await;
+    let hook = webhook(&store, ACME, "order.*").await.id;
+    tell_all(&store).await;
+    happen(&store, ACME, "order.first").await;
+    chain_all(&store).await;
+    set_enabled(&store, hook, false).await;
+    happen(&store, ACME, "order.lost").await;
+    chain_all(&store).await;
+    set_enabled(&store, hook, true).await;
+    assert_eq!(announce(&store, hook).await, Announced::Made(1));
+    fill(&db, hook).await;
+    assert_eq!(announce(&store, hook).await, Announced::Full);
+    db.behind(&format!("DELETE FROM webhook_deliveries WHERE webhook_id = '{hook}' AND action = 'order.approved'"))
+        .await;
+    happen(&store, ACME, "order.found").await;
+    tell_all(&store).await;
+    let told = |action: &str| {
+        format!("SELECT COUNT(*) FROM webhook_deliveries WHERE webhook_id = '{hook}' AND action = '{action}'")
+    };
+    for (action, count) in [("order.first", 1), ("order.lost", 0), ("order.found", 1)] {
+        assert_eq!(db.number(&told(action)).await, count, "{action}");
+    }
+}
+
+/// Nothing of it goes out, so there will never be room.
+pub(crate) async fn a_full_webhook_that_is_disabled_is_asked_for_once(db: Database) {
+    let store = world(&db).await;
+    let hook = webhook(&store, ACME, "order.*").await.id;
+    tell_all(&store).await;
+    happen(&store, ACME, "order.first").await;
+    chain_all(&store).await;
+    fill(&db, hook).await;
+    set_enabled(&store, hook, false).await;
+    let behind = async || store.webhooks_behind(WebhookId::new(uuid::Uuid::nil()), 10).await.unwrap();
+    assert_eq!(behind().await, [hook]);
+    assert_eq!(announce(&store, hook).await, Announced::Full);
+    assert!(behind().await.is_empty());
+}
+
+async fn set_enabled(store: &Store, id: WebhookId, enabled: bool) {
+    let before = store.webhook(id).await.unwrap().unwrap();
+    let changed = Webhook { disabled: (!enabled).then_some((NOW, DisabledBy::Request)), ..before };
+    change!(store, |tx, changed| tx.update_webhook(&system(), changed.clone())).unwrap();
+}
+
+/// More than is announced at once; whoever did the rest was killed before.
+pub(crate) async fn what_the_chain_held_when_a_webhook_was_disabled_is_announced_by_whoever_comes_next(db: Database) {
+    let store = world(&db).await;
+    let hook = webhook(&store, ACME, "order.*").await.id;
+    let waiting = format!("SELECT COUNT(*) FROM webhook_deliveries WHERE webhook_id = '{hook}' AND state = 'pending'");
+    assert_eq!(tell_all(&store).await, 0);
+    for _ in 0..501 {
+        happen(&store, ACME, "order.approved").await;
+    }
+    chain_all(&store).await;
+    set_enabled(&store, hook, false).await;
+    assert_eq!(db.number(&waiting).await, 0, "nobody has announced any of it");
+    happen(&store, ACME, "order.lost").await;
+    chain_all(&store).await;
+    assert_eq!(announce(&store, hook).await, Announced::Made(500));
+    // Enabled before all of it is announced: what happened meanwhile is left out in its place.
+    set_enabled(&store, hook, true).await;
+    happen(&store, ACME, "order.shipped").await;
+    assert_eq!(tell_all(&store).await, 2);
+    assert_eq!(db.number(&waiting).await, 502);
+    assert_eq!(db.number(&format!("{waiting} AND action = 'order.shipped'")).await, 1);
+    // All of it was announced: what happens meanwhile is left out, then and later.
+    set_enabled(&store, hook, false).await;
+    happen(&store, ACME, "order.lost").await;
+    assert_eq!(tell_all(&store).await, 0);
+    set_enabled(&store, hook, true).await;
+    happen(&store, ACME, "order.found").await;
+    assert_eq!(tell_all(&store).await, 1);
+    // Disabled, enabled and disabled again before anything is announced: no further than the first time.
+    happen(&store, ACME, "order.one").await;
+    chain_all(&store).await;
+    for enabled in [false, true, false] {
+        set_enabled(&store, hook, enabled).await;
+        happen(&store, ACME, "order.lost").await;
+        chain_all(&store).await;
+    }
+    assert_eq!(tell_all(&store).await, 1);
+    let told = format!("SELECT COUNT(*) FROM webhook_deliveries WHERE webhook_id = '{hook}' AND action = 'order.lost'");
+    assert_eq!(db.number(&told).await, 0);
+}
+
 pub(crate) async fn webhooks_take_turns_however_many_are_before_them(db: Database) {
     let store = world(&db).await;
     let mut ids: Vec<WebhookId> = Vec::new();
