@@ -1,5 +1,6 @@
 //! What tests stand on: a clock turned by hand, an issuer that mints good and hostile tokens, an upstream that keeps
-//! the exact bytes it received, raw clients, a certificate authority, a name server, and a mail server.
+//! the exact bytes it received, raw clients, a certificate authority, a name server, a mail server, and an
+//! identity provider.
 //!
 //! ```
 //! use testkit::{FixedClock, TestIssuer};
@@ -31,6 +32,7 @@ pub mod hostile;
 pub mod issuer;
 pub mod key;
 pub mod mail;
+pub mod oidc;
 pub mod passkey;
 pub mod raw;
 
@@ -45,5 +47,6 @@ pub use clock::FixedClock;
 pub use dns::DnsServer;
 pub use issuer::TestIssuer;
 pub use key::TestKey;
+pub use oidc::OidcProvider;
 pub use passkey::SoftPasskey;
 pub use wait::{PATIENCE, eventually};
