@@ -21,9 +21,12 @@ use serde::{Deserialize, Serialize};
 mod events;
 mod factors;
 mod identity;
+mod identity_verifications;
 mod keys;
 mod mail;
 mod names;
+mod oauth;
+mod sms;
 mod tenants;
 
 pub use tenants::TenantsConfig;
@@ -31,10 +34,13 @@ pub use tenants::TenantsConfig;
 pub use events::{AuditConfig, WebhooksConfig};
 pub use factors::{PasskeysConfig, SecondFactorConfig};
 pub use identity::{IdentityConfig, PasswordsConfig, RatesConfig};
+pub use identity_verifications::IdentityVerificationsConfig;
 pub use keys::{IssuersConfig, KEY_SET_LIFE, KmsAwsConfig, SigningConfig};
 pub use mail::{MailConfig, MailServer, MailTls};
 pub use names::{DnsConfig, EmailDomainsConfig, HostnamesConfig, ProofsConfig};
 pub(crate) use names::{is_within, rules};
+pub use oauth::{GithubConfig, OauthConfig};
+pub use sms::{SmsConfig, SmsWebhook};
 
 /// Names other programs rely on, beside `PORTCULLIS_SECTION__KEY`.
 pub const ALIASES: [(&str, &str); 3] =
@@ -98,6 +104,12 @@ pub struct Config {
     pub passwords: PasswordsConfig,
     /// What is sent to people, and what they may ask for.
     pub identity: IdentityConfig,
+    /// Sign-ins through identity providers.
+    pub oauth: OauthConfig,
+    /// Texts to phones.
+    pub sms: SmsConfig,
+    /// Verifications of people's identities.
+    pub identity_verifications: IdentityVerificationsConfig,
     /// Rules for upstreams.
     pub upstreams: UpstreamsConfig,
     /// What is ensured at every start.
@@ -136,6 +148,9 @@ impl Default for Config {
             mail: MailConfig::default(),
             passwords: PasswordsConfig::default(),
             identity: IdentityConfig::default(),
+            oauth: OauthConfig::default(),
+            sms: SmsConfig::default(),
+            identity_verifications: IdentityVerificationsConfig::default(),
             upstreams: UpstreamsConfig::default(),
             bootstrap: BootstrapConfig::default(),
             telemetry: TelemetryConfig::default(),
@@ -681,6 +696,11 @@ impl Config {
         }
         self.issuers.ca.iter_mut().for_each(file);
         self.webhooks.ca.iter_mut().for_each(file);
+        self.identity_verifications.keys.iter_mut().for_each(secret);
+        if let Some(sms) = &mut self.sms.webhook {
+            secret(&mut sms.key);
+            sms.ca.iter_mut().for_each(file);
+        }
         self.mail.rebased(base);
         self.passwords.rebased(base);
         if let Some(path) = self.database.url.strip_prefix("sqlite:") {
@@ -766,6 +786,9 @@ impl Config {
         self.mail.check(checks);
         self.passwords.check(checks);
         self.identity.check(checks);
+        self.oauth.check(self.environment, checks);
+        self.sms.check(self.environment, checks);
+        self.identity_verifications.check(checks);
         if !self.listeners.admin.is_local() {
             checks.refuse("/listeners/admin", "is plain HTTP and must be on loopback or a Unix socket");
         }
@@ -844,6 +867,7 @@ mod tests {
              mail: { url: \"http://x\", servers: [{ host: mail.example.com, tls: none, username: u }], from: nobody, timeout: 1m, retry: 0s, retry_most: 2d, give_up_after: 1s }\n\
              passwords: { policy: { min_length: 7, max_length: 513, lower: 9, history: 11, max_age_days: 0 } }\n\
              identity: { verification: 8d, reset: 2d, code: 2h, code_lock: 1s, send_cooldown: 2h, deletion_grace: 366d, sweep_every: 2h, sweep_grace: 2d }\n\
+             oauth: { state: 1h, code: 1s, timeout: 1m, at_once: 0, on_loopback: true, google: \"ftp://accounts.google.com\", github: { api: \"https://api.github.com/\" } }\n\
              internal: { service_keys: [{ name: A, key: \"env:K\", methods: [] }, { name: A, key: \"env:K\", methods: [verify_token] }] }\n",
         )
         .unwrap_err()
@@ -925,6 +949,13 @@ mod tests {
             "identity.deletion_grace",
             "identity.sweep_every",
             "identity.sweep_grace",
+            "oauth.state",
+            "oauth.code",
+            "oauth.timeout",
+            "oauth.at_once",
+            "oauth.on_loopback",
+            "oauth.google",
+            "oauth.github.api",
         ] {
             assert!(mistakes.contains(key), "{key} in {mistakes}");
         }

@@ -157,6 +157,18 @@ pub enum AppError {
     /// It is another.
     #[error("the admin secret is not right")]
     AdminSecretInvalid,
+    /// The answer of an identity provider is to nothing that was begun here by who shows it, or comes too late.
+    #[error("the sign-in does not wait for this answer any more: begin anew")]
+    OauthStateInvalid,
+    /// The code that a browser was sent on with is unknown, used, too old, or another browser's.
+    #[error("the code is not good any more")]
+    OauthCodeInvalid,
+    /// The identity provider said no, or what it said is not believed.
+    #[error("the identity provider did not say who it is")]
+    OauthRefused,
+    /// The identity provider cannot be asked now.
+    #[error("the identity provider does not answer now")]
+    OauthUnavailable,
     /// The password must be changed before a session opens.
     #[error("the password must be changed first")]
     PasswordChangeRequired,
@@ -257,6 +269,10 @@ impl AppError {
             Self::ProjectMismatch => (StatusCode::FORBIDDEN, "project_mismatch"),
             Self::AdminSecretUnset => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
             Self::AdminSecretInvalid => (StatusCode::UNAUTHORIZED, "admin_secret_invalid"),
+            Self::OauthStateInvalid => (StatusCode::UNAUTHORIZED, "oauth_state_invalid"),
+            Self::OauthCodeInvalid => (StatusCode::UNAUTHORIZED, "oauth_code_invalid"),
+            Self::OauthRefused => (StatusCode::UNAUTHORIZED, "oauth_refused"),
+            Self::OauthUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "oauth_unavailable"),
             Self::PasswordChangeRequired => (StatusCode::FORBIDDEN, "password_change_required"),
             Self::TenantRequired { .. } => (StatusCode::CONFLICT, "tenant_required"),
             Self::RefreshInvalid => (StatusCode::UNAUTHORIZED, "refresh_invalid"),

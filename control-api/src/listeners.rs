@@ -34,7 +34,7 @@ use tokio::{
 
 use crate::{
     App,
-    app::{access_log, account, key_schedule, life_cycle, names, org_units, second_factor},
+    app::{access_log, account, identity_verifications, key_schedule, life_cycle, names, org_units, second_factor},
     audit_upkeep,
     authority::{Authority, AuthorityError},
     bootstrap::{self, Bootstrapped, WayIn},
@@ -48,7 +48,7 @@ use crate::{
     keys_file::{self, KeysFileError},
     mail,
     mutual_tls::{self, Edge, MutualTls, TlsError},
-    problem, provisioning, reproof, router, signer,
+    problem, provisioning, reproof, router, signer, sms,
     webhooks::{self, send::Sender},
 };
 
@@ -236,6 +236,8 @@ async fn upkeep(app: App, fetcher: Arc<Fetcher>, sender: Arc<Sender>) {
         audit_upkeep::run(app.clone()),
         webhooks::run(app.clone(), sender),
         mail::run(app.clone()),
+        sms::run(app.clone()),
+        identity_verifications::run(app.clone()),
         account::run(app.clone()),
         names::run(app.clone()),
     );

@@ -1,6 +1,11 @@
 //! The `control-api` command.
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use authz::{
@@ -24,7 +29,7 @@ use domain::{
 use link::{
     LinkError,
     clock::SystemClock,
-    file::{Mistakes, Overrides},
+    file::{Document, Mistakes, Overrides},
     log::{FactCarrier, LEASE, NoCarrier, RedisCarrier},
     redis, telemetry,
 };
@@ -134,10 +139,16 @@ enum MasterKey {
     Status,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Migrate {
     /// Bring the schema up to this release's.
     Up,
+    /// Take all of it away, with what is in it: of a database on this machine, where the configuration says `environment: dev`.
+    Down {
+        /// The database's name, or its file's as the configuration has it: so that nobody means another one.
+        #[arg(long, value_name = "NAME")]
+        yes_drop: String,
+    },
     /// Say whether this release can work on it.
     Status,
     /// Print its version.
@@ -193,7 +204,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         match cli.command {
             None => serve(config).await,
             Some(Command::Check { .. }) => Ok(()),
-            Some(Command::Migrate(step)) => migrate(&config, step).await,
+            Some(Command::Migrate(step)) => migrate(&config, &file, step).await,
             Some(Command::Log(Log::NewHistory)) => new_history(&config).await,
             Some(Command::Audit(Audit::Unsealed { vouch })) => {
                 say(&emergency::unsealed_heads(&alone(config).await?, vouch.as_deref()).await?.to_string())
@@ -280,12 +291,29 @@ async fn carrier(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<
     }))
 }
 
-async fn migrate(config: &Config, step: Migrate) -> anyhow::Result<()> {
+async fn migrate(config: &Config, file: &Path, step: Migrate) -> anyhow::Result<()> {
     let store = database::open(&config.database)?;
     match step {
         Migrate::Up => {
             store.migrate().await?;
             say(&format!("schema {}", store.schema_version().await?))
+        }
+        Migrate::Down { yes_drop } => {
+            // `dev` is the default, too: nobody has said so then.
+            let said = Document::open(file)?.value().get("environment").is_some_and(|it| it == "dev")
+                || std::env::var("PORTCULLIS_ENVIRONMENT").is_ok_and(|it| it == "dev");
+            if !said || config.environment != Environment::Dev {
+                anyhow::bail!(
+                    "all there is would be gone: this is for where the configuration says `environment: dev`"
+                );
+            }
+            match database::on_this_machine(&config.database.url) {
+                None => anyhow::bail!("the database is not on this machine"),
+                Some(name) if name != yes_drop => anyhow::bail!("the database is called `{name}`, not `{yes_drop}`"),
+                Some(_) => {}
+            }
+            store.migrate_down().await?;
+            say("schema 0")
         }
         Migrate::Status => {
             store.check_schema().await?;

@@ -52,6 +52,9 @@ const REST: Duration = Duration::from_secs(1);
 /// Bytes of a digest that tell accounts apart.
 const DIGEST: usize = 16;
 
+/// Exports of one account in a window: each reads all that its holder ever did.
+const EXPORTS: u32 = 5;
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Rate {
@@ -75,6 +78,10 @@ pub enum Rate {
     Passkey,
     /// What came of a sign-in that another device approves.
     Poll,
+    /// To sign in through an identity provider.
+    Oauth,
+    /// All that is kept of one.
+    Export,
 }
 
 impl Rate {
@@ -90,6 +97,8 @@ impl Rate {
             Self::Machine => config.machine,
             Self::Passkey => config.passkey,
             Self::Poll => config.poll,
+            Self::Oauth => config.oauth,
+            Self::Export => EXPORTS,
         }
     }
 
@@ -105,6 +114,8 @@ impl Rate {
             Self::Machine => "machine",
             Self::Passkey => "passkey",
             Self::Poll => "poll",
+            Self::Oauth => "oauth",
+            Self::Export => "export",
         }
     }
 
@@ -177,6 +188,13 @@ impl Parts {
         self.rates.take_shared(&format!("{}:a:{from}", rate.name()), most, self.now()).await
     }
 
+    /// After how many seconds an address may ask again that has asked often enough, as this process counts. Nothing is counted by this.
+    pub(crate) fn spent_address(&self, rate: Rate, context: &RequestContext) -> Option<u64> {
+        let most = rate.most(&self.config.identity.rates);
+        let from = context.client.filter(|_| most > 0 && rate.counts_at(context.listener))?;
+        locked(&self.rates.addresses).spent(&(rate, network(from)), most, self.now())
+    }
+
     /// Counts a request for an account of a project, by the name or id that it goes by.
     ///
     /// # Errors
@@ -245,6 +263,12 @@ impl<K: Copy + Eq + Hash> Windows<K> {
         window.asked += 1;
         Ok(())
     }
+
+    /// After how many seconds there is one more, where there were enough.
+    fn spent(&self, key: &K, most: u32, now: Timestamp) -> Option<u64> {
+        let ends = self.open.get(key).filter(|window| window.asked >= most)?.began + WINDOW;
+        (ends > now).then(|| ends.since(now).as_secs().max(1))
+    }
 }
 
 fn locked<T>(windows: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -294,6 +318,7 @@ mod tests {
             (Rate::Machine, 30),
             (Rate::Passkey, 60),
             (Rate::Poll, 300),
+            (Rate::Oauth, 30),
         ] {
             for _ in 0..most {
                 ask(rate, "192.0.2.1", AT).unwrap();

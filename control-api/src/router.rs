@@ -21,13 +21,14 @@ use crate::{
     App,
     api::{
         access_log, account, api_keys, apply, audit, audit_export, auth_rpc, break_glass, catalog, certificates,
-        client_certificates, customer_states, customers, decisions, docs, email_domains, entitlements,
+        client_certificates, customer_states, customers, decisions, docs, email_domains, entitlements, export,
         extract::{MAX_BODY, header_parameter},
-        gateways, groups, health, hostnames, idempotency, invitations, issuers, keycloak, login_policies,
-        machine_clients, mailbox, me, members, menus, my_units, navigation, org_units, own_email, own_password,
-        passkeys, passwordless, permissions, products, project_credentials, projects, qr_login, realm, resources,
-        role_bindings, roles, routes as route_api, schema, services, sessions, signing_keys, tenant_users, tenants,
-        token_endpoint, totp, unit_members, upstreams, user_import, user_lookup, users, webhooks, well_known,
+        gateways, groups, health, help_requests, hostnames, idempotency, identities, identity_providers,
+        identity_verifications, invitations, issuers, keycloak, login_policies, machine_clients, mailbox, me, members,
+        menus, my_units, navigation, oauth_login, org_units, own_email, own_password, passkeys, passwordless,
+        permissions, phone, products, project_credentials, projects, qr_login, realm, resources, role_bindings, roles,
+        routes as route_api, schema, services, sessions, signing_keys, tenant_users, tenants, token_endpoint, totp,
+        unit_members, upstreams, user_import, user_lookup, users, webhooks, well_known,
     },
     envelope,
     error::AppError,
@@ -61,6 +62,24 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(passwordless::verify_login_code))
         .routes(routes!(passwordless::request_magic_link))
         .routes(routes!(passwordless::redeem_magic_link))
+        .routes(routes!(oauth_login::start_oauth))
+        .routes(routes!(oauth_login::oauth_callback, oauth_login::oauth_form_callback))
+        .routes(routes!(oauth_login::begin_oauth))
+        .routes(routes!(oauth_login::oauth_login))
+        .routes(routes!(oauth_login::redeem_oauth))
+        .routes(routes!(identities::list_identities, identities::link_identity))
+        .routes(routes!(identities::unlink_identity))
+        .routes(routes!(phone::request_phone_code))
+        .routes(routes!(phone::verify_phone_code))
+        .routes(routes!(phone::drop_phone))
+        .routes(routes!(help_requests::request_help, help_requests::list_help_requests))
+        .routes(routes!(help_requests::settle_help_request))
+        .routes(routes!(
+            identity_verifications::list_identity_verifications,
+            identity_verifications::begin_identity_verification
+        ))
+        .routes(routes!(identity_verifications::take_identity_event))
+        .routes(routes!(identity_verifications::read_identity_verification, identity_verifications::set_identity_state))
         .routes(routes!(sessions::switch_tenant))
         .routes(routes!(totp::set_up_totp))
         .routes(routes!(totp::confirm_totp))
@@ -72,6 +91,8 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(passkeys::complete_passkey))
         .routes(routes!(passkeys::begin_passkey_login))
         .routes(routes!(passkeys::complete_passkey_login))
+        .routes(routes!(passkeys::begin_passkey_step_up))
+        .routes(routes!(passkeys::complete_passkey_step_up))
         .routes(routes!(passkeys::begin_passkey_signup))
         .routes(routes!(passkeys::complete_passkey_signup))
         .routes(routes!(passkeys::list_passkeys))
@@ -90,7 +111,7 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(navigation::system_menus))
         .routes(routes!(me::read_me, me::update_me))
         .routes(routes!(account::request_deletion, account::cancel_deletion))
-        .routes(routes!(account::export_me))
+        .routes(routes!(export::export_me))
         .routes(routes!(me::list_my_sessions))
         .routes(routes!(me::end_my_session))
         .routes(routes!(me::end_my_other_sessions))
@@ -132,6 +153,13 @@ fn public_routes() -> OpenApiRouter<App> {
             login_policies::delete_login_policy
         ))
         .routes(routes!(login_policies::read_password_policy, login_policies::put_password_policy))
+        .routes(routes!(identity_providers::list_identity_provider_types))
+        .routes(routes!(identity_providers::list_identity_providers, identity_providers::create_identity_provider))
+        .routes(routes!(
+            identity_providers::read_identity_provider,
+            identity_providers::replace_identity_provider,
+            identity_providers::delete_identity_provider
+        ))
         .routes(routes!(resources::list_resources))
         .routes(routes!(roles::list_roles, roles::create_role))
         .routes(routes!(roles::read_role, roles::replace_role, roles::delete_role))

@@ -21,13 +21,17 @@ use crate::{
     config::{Config, ListenAddress},
     dns::{Dns, resolver::Resolver},
     error::AppError,
+    identity_events,
     internal::Hub,
+    known_programs::KnownPrograms,
     mail::Post,
     metrics::Metrics,
+    oauth::Providers,
     passwords::Passwords,
     provisioning::{Directory, Embedded},
     rates::Rates,
     service_caller::ServiceKeys,
+    sms::{self, Sms},
     turns::Turns,
 };
 
@@ -66,6 +70,14 @@ pub struct Parts {
     directory: RwLock<Arc<dyn Directory>>,
     /// Who asked how often for what costs a mail or a guess.
     pub(crate) rates: Rates,
+    /// Identity providers.
+    pub(crate) oauth: Providers,
+    /// What events of whoever verifies identities are signed with.
+    pub(crate) identity_keys: Vec<Secret<Vec<u8>>>,
+    /// How texts do.
+    pub(crate) sms: Option<Arc<dyn Sms>>,
+    /// Programs that showed their secret lately.
+    pub(crate) known_programs: KnownPrograms,
     /// How letters leave this process.
     post: RwLock<Post>,
     /// Looks for proofs that somebody asked for, one at a time for each tenant.
@@ -123,6 +135,10 @@ impl App {
         let kms = kms.map_err(|error| AppError::internal("KMS cannot be used", error))?.map(Arc::new);
         let doors = RwLock::new(Vec::new());
         let post = Post::of(&config).map_err(|error| AppError::internal("mail cannot be set up", error))?;
+        let oauth = Providers::new(&config.oauth);
+        let oauth = oauth.map_err(|error| AppError::internal("identity providers cannot be asked", error))?;
+        let sms = sms::of(&config)?;
+        let identity_keys = identity_events::keys(&config)?;
         let dns = Arc::new(Resolver::new(&config.dns));
         Ok(Self(Arc::new(Parts {
             config,
@@ -141,7 +157,11 @@ impl App {
             checks: Turns::default(),
             directory: RwLock::new(Arc::new(Embedded)),
             post: RwLock::new(post),
+            sms,
+            identity_keys,
             rates: Rates::default(),
+            oauth,
+            known_programs: KnownPrograms::default(),
             proofs: Turns::default(),
             looks: Semaphore::new(ASKED_AT_ONCE),
             doors,

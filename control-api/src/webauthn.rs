@@ -49,6 +49,13 @@ pub(crate) enum Purpose {
         /// In which session.
         session: SessionId,
     },
+    /// A session's user shows a passkey in it.
+    StepUp {
+        /// Who.
+        user: UserId,
+        /// In which session.
+        session: SessionId,
+    },
     /// Somebody signs in.
     SignIn {
         /// As whom, folded; anybody where it is empty.
@@ -177,10 +184,22 @@ impl<'a> RelyingParty<'a> {
     /// # Errors
     /// [`AppError::Internal`].
     pub(crate) fn begin_sign_in(&self, name: &str) -> Result<Begun, AppError> {
+        self.begin_assertion(Purpose::SignIn { name: domain::model::fold(name) })
+    }
+
+    /// Begins a step-up within a session.
+    ///
+    /// # Errors
+    /// [`AppError::Internal`].
+    pub(crate) fn begin_step_up(&self, user: UserId, session: SessionId) -> Result<Begun, AppError> {
+        self.begin_assertion(Purpose::StepUp { user, session })
+    }
+
+    fn begin_assertion(&self, purpose: Purpose) -> Result<Begun, AppError> {
         let builder = self.core.new_challenge_authenticate_builder(Vec::new(), Some(UserVerificationPolicy::Required));
         let options = builder.and_then(|builder| self.core.generate_challenge_authenticate(builder));
         let (options, state) = options.map_err(|error| failed(&error))?;
-        self.begun(&options, Purpose::SignIn { name: domain::model::fold(name) }, state)
+        self.begun(&options, purpose, state)
     }
 
     fn begun<S: Serialize>(&self, options: &impl Serialize, purpose: Purpose, state: S) -> Result<Begun, AppError> {

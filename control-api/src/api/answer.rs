@@ -36,14 +36,6 @@ impl<T> List<T> {
         Self { items: found.rows.into_iter().map(view).collect(), next_cursor: found.next }
     }
 
-    /// Those of items in memory that a page holds, in the order of their ids.
-    pub fn window<R>(mut items: Vec<R>, page: Page, id: impl Fn(&R) -> Uuid, view: impl Fn(R) -> T) -> Self {
-        items.retain(|item| page.after.is_none_or(|after| id(item) > after));
-        items.sort_by_key(&id);
-        items.truncate(usize::try_from(page.limit).unwrap_or(usize::MAX));
-        Self::page(items, page, id, view)
-    }
-
     /// Those of a list of names that were asked for. `named` says what an item is called, once in each context, and where it
     /// counts.
     pub fn named<R>(

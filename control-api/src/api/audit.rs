@@ -14,12 +14,12 @@ use domain::{
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::{AuditErasure, AuditQuery, ChainReport, Checkpoint};
+use store::{AuditErasure, AuditQuery, ChainReport, Checkpoint, list::AuditErasureList};
 
 use super::{
     answer::List,
     audit_report::ReportEvent,
-    extract::{Asked, At, Body, PageQuery, Paging, TenantQuery},
+    extract::{Asked, At, Body, ListQuery, Listed, TenantQuery},
     schema::wire,
 };
 use crate::{App, app, caller::Principal, error::AppError, key_caller::Reporter, service_caller::ServiceCaller};
@@ -392,15 +392,15 @@ pub async fn request_erasure(
 }
 
 /// Lists what was taken out of the trail.
-#[utoipa::path(get, path = "/v1/audit/erasures", tag = "audit", params(PageQuery),
+#[utoipa::path(get, path = "/v1/audit/erasures", tag = "audit", params(ListQuery<AuditErasureList>),
     responses((status = 200, body = List<ErasureView>)), security(("bearer" = [])))]
 pub async fn list_erasures(
     principal: Principal,
     State(app): State<App>,
-    Paging(page): Paging,
+    Listed(asked): Listed<AuditErasureList>,
 ) -> Result<Json<List<ErasureView>>, AppError> {
-    let rows = app::audit::list_erasures(&app, &principal, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::audit::list_erasures(&app, &principal, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 fn cursor(received: Timestamp, id: AuditEventId) -> String {

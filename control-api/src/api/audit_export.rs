@@ -103,7 +103,8 @@ impl Progress {
     }
 }
 
-fn append(lines: &mut Vec<u8>, line: &impl Serialize) -> Result<(), AppError> {
+/// Adds a line of JSON.
+pub(super) fn append(lines: &mut Vec<u8>, line: &impl Serialize) -> Result<(), AppError> {
     serde_json::to_writer(&mut *lines, line).map_err(|error| AppError::internal("a row cannot be written", error))?;
     lines.push(b'\n');
     Ok(())

@@ -10,11 +10,12 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::{ArtifactList, CustomerHistory};
 
 use super::{
     answer::{Changed, List},
     customers::CustomerView,
-    extract::{At, Body, PageQuery, Paging, WaitQuery},
+    extract::{At, Body, ListQuery, Listed, WaitQuery},
     schema::wire,
 };
 use crate::{
@@ -226,16 +227,16 @@ pub async fn push_payment(
 }
 
 /// Lists what a customer's KYC and payment states were, oldest first: who set them, when and why.
-#[utoipa::path(get, path = "/v1/customers/{id}/history", tag = "customers", params(("id" = String, Path), PageQuery),
+#[utoipa::path(get, path = "/v1/customers/{id}/history", tag = "customers", params(("id" = String, Path), ListQuery<CustomerHistory>),
     responses((status = 200, body = List<ChangeView>)), security(("bearer" = [])))]
 pub async fn list_customer_history(
     principal: Principal,
     State(app): State<App>,
     At(id): At<CustomerId>,
-    Paging(page): Paging,
+    Listed(asked): Listed<CustomerHistory>,
 ) -> Result<Json<List<ChangeView>>, AppError> {
-    let rows = customers::list_customer_changes(&app, &principal, id, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = customers::list_customer_changes(&app, &principal, id, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Keeps evidence of who a customer is. The same again changes nothing; another thing under the same kind and reference is
@@ -256,16 +257,16 @@ pub async fn put_artifact(
 }
 
 /// Lists the evidence of who a customer is, oldest first.
-#[utoipa::path(get, path = "/v1/customers/{id}/artifacts", tag = "customers", params(("id" = String, Path), PageQuery),
+#[utoipa::path(get, path = "/v1/customers/{id}/artifacts", tag = "customers", params(("id" = String, Path), ListQuery<ArtifactList>),
     responses((status = 200, body = List<ArtifactView>)), security(("bearer" = [])))]
 pub async fn list_artifacts(
     principal: Principal,
     State(app): State<App>,
     At(id): At<CustomerId>,
-    Paging(page): Paging,
+    Listed(asked): Listed<ArtifactList>,
 ) -> Result<Json<List<ArtifactView>>, AppError> {
-    let rows = customers::list_artifacts(&app, &principal, id, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = customers::list_artifacts(&app, &principal, id, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// The bytes of 64 hexadecimal digits.

@@ -13,7 +13,7 @@ use store::list::EntitlementList;
 
 use super::{
     answer::{Changed, Gone, List},
-    extract::{Asked, At, Body, ListQuery, Listed, PageQuery, Paging, TenantQuery, WaitQuery, given},
+    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, PageQuery, Paging, TenantQuery, WaitQuery, given},
     products::checked_quota,
     schema::wire,
 };
@@ -44,6 +44,8 @@ pub struct EntitlementView {
     pub quota: Option<ProductQuota>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// Its version, as `If-Match` takes it.
+    pub version: u64,
 }
 
 impl EntitlementView {
@@ -59,6 +61,7 @@ impl EntitlementView {
             quota: it.quota,
             created_at: it.created_at,
             updated_at: it.updated_at,
+            version: it.version.0,
         }
     }
 }
@@ -241,11 +244,12 @@ pub async fn read_usage(
 }
 
 /// Entitles a tenant to a product, or changes how and until when it is. One that was over begins anew.
-#[utoipa::path(put, path = "/v1/entitlements", tag = "entitlements", params(WaitQuery), request_body = PutEntitlement,
+#[utoipa::path(put, path = "/v1/entitlements", tag = "entitlements", params(WaitQuery, IfMatch), request_body = PutEntitlement,
     responses((status = 200, body = EntitlementView)), security(("bearer" = [])))]
 pub async fn put_entitlement(
     principal: Principal,
     State(app): State<App>,
+    IfMatch(version): IfMatch,
     Body(body): Body<PutEntitlement>,
 ) -> Result<Changed<EntitlementView>, AppError> {
     if !principal.is_system() {
@@ -254,7 +258,8 @@ pub async fn put_entitlement(
     let site = principal.site(&app, Some(body.tenant_id)).await?;
     let quota = body.quota.map(|own| own.map(|quota| checked_quota("/quota", quota)).transpose()).transpose()?;
     let terms = Terms { source: body.source, ends_at: body.ends, quota };
-    let (changed, commit) = app::products::put_entitlement(&app, &principal, site, &body.product, terms).await?;
+    let (changed, commit) =
+        app::products::put_entitlement(&app, &principal, site, &body.product, (version, terms)).await?;
     let (version, body) = (changed.version, EntitlementView::at(changed, app.now()));
     // It may end sooner than before, or allow less.
     Ok(Changed { version: Some(version), body, commit, revokes: true })

@@ -7,18 +7,14 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::Serialize;
+use store::{KnownGateway, list::GatewayList};
 
 use super::{
     answer::{Gone, List},
-    extract::{At, PageQuery, Paging, WaitQuery},
+    extract::{At, ListQuery, Listed, WaitQuery},
     schema::wire,
 };
-use crate::{
-    App,
-    app::{self, gateways::Gateway},
-    caller::Principal,
-    error::AppError,
-};
+use crate::{App, app, caller::Principal, error::AppError};
 
 /// A gateway.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -50,8 +46,8 @@ wire!(GatewayView);
 
 impl GatewayView {
     /// As it is now.
-    pub fn new(it: Gateway, now: Timestamp) -> Option<Self> {
-        let Gateway { enrolment, node } = it;
+    pub fn new(it: KnownGateway, now: Timestamp) -> Option<Self> {
+        let KnownGateway { enrolment, node } = it;
         let (id, name, fleet) = match (&enrolment, &node) {
             (Some(it), _) => (it.id, it.name.clone(), it.fleet.to_string()),
             (None, Some(it)) => (it.id, it.name.clone(), it.fleet.clone()),
@@ -75,16 +71,17 @@ impl GatewayView {
 }
 
 /// Lists gateways: enrolled ones with their state, and what each has applied.
-#[utoipa::path(get, path = "/v1/gateways", tag = "gateways", params(PageQuery),
+#[utoipa::path(get, path = "/v1/gateways", tag = "gateways", params(ListQuery<GatewayList>),
     responses((status = 200, body = List<GatewayView>)), security(("bearer" = [])))]
 pub async fn list_gateways(
     principal: Principal,
     State(app): State<App>,
-    Paging(page): Paging,
+    Listed(asked): Listed<GatewayList>,
 ) -> Result<Json<List<GatewayView>>, AppError> {
-    let rows = app::gateways::list_gateways(&app, &principal).await?;
-    let views = rows.into_iter().filter_map(|row| GatewayView::new(row, app.now())).collect();
-    Ok(Json(List::window(views, page, |it: &GatewayView| it.id.uuid(), |it| it)))
+    let found = app::gateways::list_gateways(&app, &principal, &asked).await?;
+    let now = app.now();
+    let items = found.rows.into_iter().filter_map(|row| GatewayView::new(row, now)).collect();
+    Ok(Json(List { items, next_cursor: found.next }))
 }
 
 /// Revokes a gateway: it is answered nothing more. 202 while its last lease still runs.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::{Json, extract::State};
 use domain::{
     IssuerId, ProjectId, TenantId,
-    model::ExternalIssuer,
+    model::{ExternalIssuer, Version},
     snapshot::{Algorithm, ExternalBinding, TenantBinding},
 };
 use schemars::JsonSchema;
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use store::list::IssuerList;
 
 use super::{
-    answer::{Changed, Created, Gone, List},
-    extract::{Asked, At, Body, ListQuery, Listed, WaitQuery},
+    answer::{Changed, Created, Gone, List, One},
+    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, WaitQuery},
     schema::wire,
     signing_keys::ProjectQuery,
 };
@@ -78,7 +78,7 @@ impl From<ExternalIssuer> for Issuer {
 }
 
 impl Issuer {
-    fn model(self, id: IssuerId) -> Result<ExternalIssuer, AppError> {
+    fn model(self, id: IssuerId, version: Version) -> Result<ExternalIssuer, AppError> {
         let tenant = match (self.tenant, self.tenant_claim) {
             (Some(id), None) => TenantBinding::Tenant(id),
             (None, Some(claim)) => TenantBinding::Claim(claim),
@@ -115,6 +115,7 @@ impl Issuer {
             },
             jwks,
             jwks_url,
+            version,
         })
     }
 }
@@ -141,9 +142,9 @@ pub async fn create_issuer(
     Body(body): Body<Issuer>,
 ) -> Result<Created<Issuer>, AppError> {
     let id = body.id.unwrap_or_else(|| new_id(&*app.clock));
-    let (made, commit) = app::issuers::create_issuer(&app, &principal, body.model(id)?).await?;
+    let (made, commit) = app::issuers::create_issuer(&app, &principal, body.model(id, Version(1))?).await?;
     let location = format!("/v1/issuers/{id}");
-    Ok(Created { location, version: None, body: made.into(), commit })
+    Ok(Created { location, version: Some(made.version), body: made.into(), commit })
 }
 
 /// Reads an external issuer.
@@ -153,21 +154,24 @@ pub async fn read_issuer(
     principal: Principal,
     State(app): State<App>,
     At(id): At<IssuerId>,
-) -> Result<Json<Issuer>, AppError> {
-    Ok(Json(app::issuers::read_issuer(&app, &principal, id).await?.into()))
+) -> Result<One<Issuer>, AppError> {
+    let found = app::issuers::read_issuer(&app, &principal, id).await?;
+    Ok(One { version: found.version, body: found.into() })
 }
 
 /// Replaces an external issuer.
-#[utoipa::path(put, path = "/v1/issuers/{id}", tag = "keys", params(("id" = String, Path), WaitQuery),
+#[utoipa::path(put, path = "/v1/issuers/{id}", tag = "keys", params(("id" = String, Path), WaitQuery, IfMatch),
     request_body = Issuer, responses((status = 200, body = Issuer)), security(("bearer" = [])))]
 pub async fn replace_issuer(
     principal: Principal,
     State(app): State<App>,
     At(id): At<IssuerId>,
+    IfMatch(version): IfMatch,
     Body(body): Body<Issuer>,
 ) -> Result<Changed<Issuer>, AppError> {
-    let (changed, commit) = app::issuers::replace_issuer(&app, &principal, body.model(id)?).await?;
-    Ok(Changed { version: None, body: changed.into(), commit, revokes: true })
+    let new = body.model(id, version.unwrap_or(Version(0)))?;
+    let (changed, commit) = app::issuers::replace_issuer(&app, &principal, version, new).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: true })
 }
 
 /// Ends the trust in an external issuer: its tokens are refused.

@@ -25,6 +25,7 @@ pub struct LoginPolicyView {
     pub tenant_id: TenantId,
     pub methods: BTreeSet<LoginMethod>,
     pub require_2fa: bool,
+    pub require_verified_identity: bool,
     pub idle_s: Option<u64>,
     pub absolute_s: Option<u64>,
     pub lock_after: Option<u32>,
@@ -40,6 +41,7 @@ impl From<LoginPolicy> for LoginPolicyView {
             tenant_id: it.tenant_id,
             methods: it.methods,
             require_2fa: it.require_2fa,
+            require_verified_identity: it.require_verified_identity,
             idle_s: it.idle_s,
             absolute_s: it.absolute_s,
             lock_after: it.lock_after,
@@ -60,6 +62,9 @@ pub struct PutLoginPolicy {
     /// Whether a second factor is demanded.
     #[serde(default)]
     require_2fa: bool,
+    /// Whether only those are let in whose identity was verified for the tenant.
+    #[serde(default)]
+    require_verified_identity: bool,
     /// A session that was not used for so many seconds is over; at least 60.
     idle_s: Option<u64>,
     /// A session lives for so many seconds at most; at least 60.
@@ -106,8 +111,17 @@ pub async fn put_login_policy(
     Body(body): Body<PutLoginPolicy>,
 ) -> Result<Changed<LoginPolicyView>, AppError> {
     let edit = |policy: &mut LoginPolicy| {
-        let PutLoginPolicy { methods, require_2fa, idle_s, absolute_s, lock_after, lock_s } = body.clone();
-        *policy = LoginPolicy { methods, require_2fa, idle_s, absolute_s, lock_after, lock_s, ..policy.clone() };
+        let said = body.clone();
+        *policy = LoginPolicy {
+            methods: said.methods,
+            require_2fa: said.require_2fa,
+            require_verified_identity: said.require_verified_identity,
+            idle_s: said.idle_s,
+            absolute_s: said.absolute_s,
+            lock_after: said.lock_after,
+            lock_s: said.lock_s,
+            ..policy.clone()
+        };
     };
     let (policy, commit) = app::login_policies::put_login_policy(&app, &principal, tenant, version, edit).await?;
     Ok(Changed { version: Some(policy.version), body: policy.into(), commit, revokes: false })

@@ -7,10 +7,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::list::MenuList;
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{Asked, At, Body, IfMatch, PageQuery, Paging, TenantQuery, WaitQuery},
+    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, TenantQuery, WaitQuery},
     schema::wire,
 };
 use crate::{
@@ -100,17 +101,17 @@ impl TryFrom<WriteMenu> for MenuDraft {
 }
 
 /// Lists a tenant's menu; for staff that names no tenant, the staff's own.
-#[utoipa::path(get, path = "/v1/menus", tag = "menus", params(TenantQuery, PageQuery),
+#[utoipa::path(get, path = "/v1/menus", tag = "menus", params(TenantQuery, ListQuery<MenuList>),
     responses((status = 200, body = List<MenuView>)), security(("bearer" = [])))]
 pub async fn list_menus(
     principal: Principal,
     State(app): State<App>,
     Asked(query): Asked<TenantQuery>,
-    Paging(page): Paging,
+    Listed(asked): Listed<MenuList>,
 ) -> Result<Json<List<MenuView>>, AppError> {
     let site = MenuSite::of(&app, &principal, query.tenant_id).await?;
-    let rows = app::menus::list_menus(&app, &principal, site).await?;
-    Ok(Json(List::window(rows, page, |it| it.id.uuid(), Into::into)))
+    let found = app::menus::list_menus(&app, &principal, site, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Makes an entry.

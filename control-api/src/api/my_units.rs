@@ -5,10 +5,11 @@ use domain::{OrgUnitId, Timestamp, model::Preferences};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use store::list::UserUnitList;
 
 use super::{
     answer::{Changed, Gone, List, One},
-    extract::{Body, IfMatch, PageQuery, Paging, WaitQuery},
+    extract::{Body, IfMatch, ListQuery, Listed, WaitQuery},
     schema::wire,
 };
 use crate::{App, app, app::my_units::UnitOfUser, caller::Principal, envelope::Settle, error::AppError};
@@ -71,15 +72,15 @@ pub struct PutPreferences {
 wire!(UnitOfUserView, DefaultOrgUnit, PreferencesView, PutPreferences);
 
 /// Lists the organisational units in which one holds a role.
-#[utoipa::path(get, path = "/v1/me/org-units", tag = "me", params(PageQuery),
+#[utoipa::path(get, path = "/v1/me/org-units", tag = "me", params(ListQuery<UserUnitList>),
     responses((status = 200, body = List<UnitOfUserView>)), security(("bearer" = [])))]
 pub async fn list_my_org_units(
     principal: Principal,
     State(app): State<App>,
-    Paging(page): Paging,
+    Listed(asked): Listed<UserUnitList>,
 ) -> Result<Json<List<UnitOfUserView>>, AppError> {
-    let rows = app::my_units::list_my_org_units(&app, &principal, page).await?;
-    Ok(Json(List::page(rows, page, |it| it.unit.id.uuid(), Into::into)))
+    let found = app::my_units::list_my_org_units(&app, &principal, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Says in which organisational unit one works where nothing else is said. Tokens say so from the next on.

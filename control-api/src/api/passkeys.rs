@@ -16,7 +16,7 @@ use super::{
     answer::{Changed, List},
     extract::{At, Body, IfMatch, WaitQuery},
     schema::wire,
-    sessions::{SignIn, signed_in, uncached},
+    sessions::{SignIn, Switched, exchanged, signed_in, uncached},
 };
 use crate::{
     App,
@@ -102,6 +102,19 @@ pub struct CompletePasskeySignIn {
     tenant: Option<String>,
 }
 
+/// What an authenticator signed, and the pair that is given up for one that says so.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CompletePasskeyStepUp {
+    /// As it was given.
+    challenge_id: Secret<String>,
+    /// The credential as `toJSON()` of the browser has it.
+    #[schemars(with = "Value")]
+    credential: PublicKeyCredential,
+    /// The refresh token of the session that asks.
+    refresh_token: Secret<String>,
+}
+
 /// Who makes an account with a passkey.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -146,6 +159,7 @@ wire!(
     PasskeyChallenge,
     CompletePasskey,
     CompletePasskeySignIn,
+    CompletePasskeyStepUp,
     BeginPasskeySignup,
     CompletePasskeySignup,
     RenamePasskey
@@ -225,6 +239,33 @@ pub async fn complete_passkey_login(
     let CompletePasskeySignIn { challenge_id, credential, tenant } = body;
     let outcome = passkeys::complete_sign_in(&app, &context, &challenge_id, &credential, tenant.as_deref()).await?;
     Ok(signed_in(outcome))
+}
+
+/// Begins to sign the caller in anew within the session, with a passkey.
+#[utoipa::path(post, path = "/v1/auth/passkeys/step-up/begin", tag = "passkeys", request_body = BeginPasskey,
+    responses((status = 200, body = PasskeyChallenge)), security(("bearer" = [])))]
+pub async fn begin_passkey_step_up(
+    principal: Principal,
+    context: RequestContext,
+    State(app): State<App>,
+    Body(BeginPasskey {}): Body<BeginPasskey>,
+) -> Result<Response, AppError> {
+    let begun = passkeys::begin_step_up(&app, &context, &principal).await?;
+    Ok(challenge(&app, begun))
+}
+
+/// Signs the caller in anew within the session, which says so from then on. No gateway accepts the old access token.
+#[utoipa::path(post, path = "/v1/auth/passkeys/step-up/complete", tag = "passkeys", request_body = CompletePasskeyStepUp,
+    responses((status = 200, body = Switched)), security(("bearer" = [])))]
+pub async fn complete_passkey_step_up(
+    principal: Principal,
+    context: RequestContext,
+    State(app): State<App>,
+    Body(body): Body<CompletePasskeyStepUp>,
+) -> Result<Response, AppError> {
+    let shown = (&body.challenge_id, &body.credential);
+    let pair = passkeys::complete_step_up(&app, &context, &principal, shown, &body.refresh_token).await?;
+    exchanged(&app, pair).await
 }
 
 /// Begins to make an account with a passkey: a code goes to the address. The answer is the same whoever has the address.

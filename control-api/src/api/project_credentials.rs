@@ -32,6 +32,8 @@ pub struct ProjectCredentialView {
     public_id: String,
     /// When it was made.
     created_at: Timestamp,
+    /// When it was last used, noted once a minute at most.
+    last_used_at: Option<Timestamp>,
     /// Since when it names nothing any more.
     revoked_at: Option<Timestamp>,
 }
@@ -45,6 +47,7 @@ impl From<ProjectCredential> for ProjectCredentialView {
             name: it.name,
             public_id: it.public_id,
             created_at: it.created_at,
+            last_used_at: it.last_used_at,
             revoked_at: it.revoked_at,
         }
     }

@@ -2,11 +2,11 @@
 
 use axum::{Json, extract::State};
 use domain::{SessionId, UserId};
-use store::list::{SessionList, UserList};
+use store::list::{SessionList, UserList, UserUnitList};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{At, Body, IfMatch, ListQuery, Listed, PageQuery, Paging, WaitQuery},
+    extract::{At, Body, IfMatch, ListQuery, Listed, WaitQuery},
     me::ENDS,
     my_units::UnitOfUserView,
     users::{CreateUser, ResetPassword, SessionView, UpdateUser, UserView, switched},
@@ -187,17 +187,17 @@ pub async fn list_tenant_user_sessions(
 
 /// Lists the organisational units in which a user of the tenant holds a role.
 #[utoipa::path(get, path = "/api/v1/tenant/users/{id}/org-units", tag = "tenant users",
-    params(("id" = String, Path), PageQuery), responses((status = 200, body = List<UnitOfUserView>)),
+    params(("id" = String, Path), ListQuery<UserUnitList>), responses((status = 200, body = List<UnitOfUserView>)),
     security(("bearer" = [])))]
 pub async fn list_tenant_user_org_units(
     principal: Principal,
     State(app): State<App>,
     At(id): At<UserId>,
-    Paging(page): Paging,
+    Listed(asked): Listed<UserUnitList>,
 ) -> Result<Json<List<UnitOfUserView>>, AppError> {
     let site = principal.own_site()?;
-    let rows = app::org_units::list_user_org_units(&app, &principal, site, (id, page)).await?;
-    Ok(Json(List::page(rows, page, |it| it.unit.id.uuid(), Into::into)))
+    let found = app::org_units::list_user_org_units(&app, &principal, site, id, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Ends one session of a user of the tenant.

@@ -7,11 +7,11 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::list::{SessionList, UserList};
+use store::list::{SessionList, UserList, UserUnitList};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{At, Body, IfMatch, ListQuery, Listed, PageQuery, Paging, WaitQuery},
+    extract::{At, Body, IfMatch, ListQuery, Listed, WaitQuery},
     me::ENDS,
     my_units::UnitOfUserView,
     schema::wire,
@@ -344,17 +344,17 @@ pub async fn list_user_sessions(
 
 /// Lists the organisational units in which a user of a tenant holds a role.
 #[utoipa::path(get, path = "/v1/tenants/{id}/users/{uid}/org-units", tag = "users",
-    params(("id" = String, Path), ("uid" = String, Path), PageQuery),
+    params(("id" = String, Path), ("uid" = String, Path), ListQuery<UserUnitList>),
     responses((status = 200, body = List<UnitOfUserView>)), security(("bearer" = [])))]
 pub async fn list_user_org_units(
     principal: Principal,
     State(app): State<App>,
     At((tenant, id)): At<(TenantId, UserId)>,
-    Paging(page): Paging,
+    Listed(asked): Listed<UserUnitList>,
 ) -> Result<Json<List<UnitOfUserView>>, AppError> {
     let site = site(&app, &principal, tenant).await?;
-    let rows = app::org_units::list_user_org_units(&app, &principal, site, (id, page)).await?;
-    Ok(Json(List::page(rows, page, |it| it.unit.id.uuid(), Into::into)))
+    let found = app::org_units::list_user_org_units(&app, &principal, site, id, &asked).await?;
+    Ok(Json(List::of(found, Into::into)))
 }
 
 /// Ends one session of a user in a tenant.

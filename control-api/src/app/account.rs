@@ -1,5 +1,5 @@
 //! The end of one's own account: asked for, waited for, done; and who signs in meanwhile, or shows the token that was given for that,
-//! keeps it. Before that, all that is known of one can be had.
+//! keeps it. Before that, all that is known of one can be had ([`super::export`]).
 
 use std::time::Duration;
 
@@ -7,13 +7,14 @@ use authz::{Authorized, Scope, action::ManageUsers};
 use domain::{
     ProjectId, Secret, Timestamp, UserId,
     audit::Origin,
-    model::{Membership, OneTimeToken, Project, ProjectKind, Session, TokenKind, User, UserStatus},
+    model::{OneTimeToken, Project, ProjectKind, TokenKind, User, UserStatus},
 };
 use serde_json::json;
-use store::{Audited, Page, SessionTx, read::*};
+use store::{Audited, SessionTx, read::*};
 use tokio::time::MissedTickBehavior;
 
 use super::{
+    identity_providers,
     letters::{self, oneself, told},
     links, own_password, role_bindings,
     tokens::{hash, random_token},
@@ -33,9 +34,6 @@ const AT_ONCE: u32 = 50;
 
 /// After how long one that could not be deleted is tried again.
 const AGAIN: Duration = Duration::from_secs(3600);
-
-/// Most memberships, and sessions, of an export.
-const MOST: u32 = 500;
 
 /// An account that waits to be deleted.
 #[derive(Debug)]
@@ -143,6 +141,9 @@ pub(super) fn if_back(user: &User) -> User {
     User { status, ..user.clone() }
 }
 
+/// Trails in which it stands that an account is kept: those of the oldest memberships. It is one transaction, by whoever signs in.
+const MOST_TRAILS: usize = 100;
+
 /// Takes an account off hold, if it waits to be deleted, in the transaction of what shows that it is kept: with a sign-in that is
 /// refused after all it stays as it was.
 ///
@@ -154,31 +155,14 @@ pub(super) async fn back(tx: &SessionTx, project: &Project, origin: &Origin, use
     }
     let back = tx.cancel_account_deletion(user.id).await?.ok_or(AppError::PrincipalInactive)?;
     tx.drop_one_time_tokens(back.id, TokenKind::Deletion).await?;
-    let entry = told("account_deletion_cancelled", project, None, &back, json!({}));
-    tx.record(&oneself(&back), origin, &entry).await?;
+    // They are back in each of their tenants; the trail of the project has it where there is none.
+    let memberships = tx.memberships_of_user(back.id).await?.into_iter().take(MOST_TRAILS);
+    let tenants: Vec<_> = memberships.map(|it| Some(it.tenant_id)).collect();
+    for tenant in if tenants.is_empty() { vec![None] } else { tenants } {
+        let entry = told("account_deletion_cancelled", project, tenant, &back, json!({}));
+        tx.record(&oneself(&back), origin, &entry).await?;
+    }
     Ok(back)
-}
-
-/// All that is kept of the caller.
-#[derive(Debug)]
-pub struct Export {
-    /// The account.
-    pub user: User,
-    /// Where they are a member.
-    pub memberships: Vec<Membership>,
-    /// Their open sessions in the tenant.
-    pub sessions: Vec<Session>,
-}
-
-/// All that is kept of the caller.
-pub async fn export(app: &App, principal: &Principal) -> Result<Export, AppError> {
-    let (_, user) = own_password::own(app, principal).await?;
-    let mut memberships = app.store.memberships_of_user(user.id).await?;
-    memberships.truncate(usize::try_from(MOST).unwrap_or(usize::MAX));
-    let site = Site { project: principal.project, tenant: principal.tenant };
-    let page = Page { after: None, limit: MOST };
-    let sessions = app.store.within(site.scope()).open_sessions(site.tenant, user.id, app.now(), page).await?;
-    Ok(Export { user, memberships, sessions })
 }
 
 /// Removes what has expired, and deletes accounts that are due, again and again. Never ends.
@@ -209,6 +193,15 @@ pub async fn sweep(app: &App) -> Result<u64, AppError> {
             Ok::<_, AppError>(tx.sweep_one_time(before, config.sweep_rows).await?)
         });
         match some.await? {
+            0 => break,
+            more => swept += more,
+        }
+    }
+    identity_providers::sweep_strays(app).await?;
+    loop {
+        let some = app.store.sweep_oauth(before, config.sweep_rows).await?
+            + app.store.sweep_deleted_providers(app.now(), config.sweep_rows).await?;
+        match some {
             0 => return Ok(swept),
             more => swept += more,
         }

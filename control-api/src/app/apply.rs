@@ -21,7 +21,7 @@ use domain::{
     model::{
         AssertionMode, Branding, ClaimState, CustomerKind, ExternalIssuer, HostnameKind, KycKind, NewCertificate,
         NewCustomer, NewHostname, NewProject, NewRole, NewRoute, NewService, NewSigningKey, NewTenant, NewUpstream,
-        ProjectKind, Role, RouteOwner, Tenancy, TlsMode, UpstreamSpec, VerifyState,
+        ProjectKind, Role, RouteOwner, Tenancy, TlsMode, UpstreamSpec, VerifyState, Version,
     },
     snapshot::{self, Assertion, Entity, KycStatus, PaymentStatus, TenantStatus},
 };
@@ -459,6 +459,7 @@ impl Run<'_> {
             binding,
             jwks: declared.jwks.clone(),
             jwks_url,
+            version: Version(1),
         };
         issuers::usable(self.app, &wanted)?;
         let found = self
@@ -469,7 +470,7 @@ impl Run<'_> {
             .find(|issuer| issuer.issuer == wanted.issuer && issuer.audiences == wanted.audiences);
         match found {
             Some(found) => {
-                let mut wanted = ExternalIssuer { id: found.id, ..wanted };
+                let mut wanted = ExternalIssuer { id: found.id, version: found.version, ..wanted };
                 if wanted.jwks_url.is_some() && wanted.jwks_url == found.jwks_url {
                     wanted.jwks.clone_from(&found.jwks);
                 }

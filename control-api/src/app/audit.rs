@@ -6,7 +6,11 @@ use domain::{
     audit::{AuditEntry, AuditEvent, Crud, Origin, Report, ReportedActor, Target, is_action, is_own_action},
 };
 use serde_json::json;
-use store::{AuditErasure, AuditQuery, ChainReport, Page, Reported, read::*};
+use store::{
+    AuditErasure, AuditQuery, ChainReport, Reported,
+    list::{AuditErasureList, Selection, Slice},
+    read::*,
+};
 
 use crate::{
     App,
@@ -163,8 +167,12 @@ pub async fn request_erasure(app: &App, principal: &Principal, user: UserId) -> 
     requested.await.map(|(erasure, _)| erasure)
 }
 
-/// A page of the erasures that were asked for.
-pub async fn list_erasures(app: &App, principal: &Principal, page: Page) -> Result<Vec<AuditErasure>, AppError> {
+/// The erasures that were asked for.
+pub async fn list_erasures(
+    app: &App,
+    principal: &Principal,
+    asked: &Selection<AuditErasureList>,
+) -> Result<Slice<AuditErasure>, AppError> {
     principal.may::<AppendAudit>("list")?;
-    Ok(app.store.audit_erasures(page).await?)
+    Ok(app.store.list((), asked).await?)
 }

@@ -7,7 +7,7 @@ use domain::{
 };
 use store::{
     Audited, Commit, Page,
-    list::{CustomerList, Selection, Slice},
+    list::{ArtifactList, CustomerHistory, CustomerList, Selection, Slice},
     read::*,
 };
 
@@ -103,21 +103,21 @@ pub async fn list_customer_changes(
     app: &App,
     principal: &Principal,
     id: CustomerId,
-    page: Page,
-) -> Result<Vec<CustomerChange>, AppError> {
+    asked: &Selection<CustomerHistory>,
+) -> Result<Slice<CustomerChange>, AppError> {
     read_customer(app, principal, id).await?;
-    Ok(app.store.customer_changes(id, page).await?)
+    Ok(app.store.list(id, asked).await?)
 }
 
-/// A page of a customer's evidence, oldest first.
+/// A customer's evidence.
 pub async fn list_artifacts(
     app: &App,
     principal: &Principal,
     id: CustomerId,
-    page: Page,
-) -> Result<Vec<Artifact>, AppError> {
+    asked: &Selection<ArtifactList>,
+) -> Result<Slice<Artifact>, AppError> {
     read_customer(app, principal, id).await?;
-    Ok(app.store.artifacts(id, page).await?)
+    Ok(app.store.list(id, asked).await?)
 }
 
 /// Keeps evidence of who a customer is.

@@ -1,4 +1,4 @@
-//! Letters to the holder of an account whose second factors or passkeys changed: who did not do that learns of it.
+//! Letters to the holder of an account whose second factors, passkeys or phone number changed: who did not do that learns of it.
 
 use domain::{
     model::{Project, User},
@@ -24,6 +24,14 @@ pub(super) enum FactorChange {
     PasskeyAdded,
     /// One was taken away.
     PasskeyRemoved,
+    /// An account of a provider was linked.
+    IdentityLinked,
+    /// One was unlinked.
+    IdentityUnlinked,
+    /// A phone number signs in.
+    PhoneAdded,
+    /// It does no more.
+    PhoneRemoved,
     /// An administrator took all of them away.
     Reset,
 }
@@ -36,7 +44,13 @@ impl FactorChange {
             Self::RecoveryCodesReplaced => "New recovery codes were made. Those of before are no longer good.",
             Self::PasskeyAdded => "A passkey was added to your account.",
             Self::PasskeyRemoved => "A passkey of your account was deleted.",
-            Self::Reset => "An administrator took the authenticator and the passkeys of your account away.",
+            Self::PhoneAdded => "A phone number was added to your account. Whoever reads its texts can sign in.",
+            Self::PhoneRemoved => "The phone number of your account was removed.",
+            Self::IdentityLinked => "An account of an identity provider was linked to yours. It can be signed in with.",
+            Self::IdentityUnlinked => "An account of an identity provider was unlinked from yours.",
+            Self::Reset => {
+                "An administrator took the authenticator, the passkeys, the phone number and the accounts of identity providers from your account."
+            }
         }
     }
 }

@@ -1,13 +1,17 @@
 //! Gateways: who may ask, and what each has applied.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use authz::{Authorized, action::ManageGateways};
 use domain::{
-    FleetName, GatewayId, Secret, Timestamp,
-    model::{Enrolment, GatewayNode, NewEnrolment},
+    FleetName, GatewayId, Secret,
+    model::{Enrolment, NewEnrolment},
 };
-use store::{Commit, read::*};
+use store::{
+    Commit, KnownGateway,
+    list::{GatewayList, Selection, Slice},
+    read::*,
+};
 
 use super::tokens;
 use crate::{App, caller::Principal, context::new_id, error::AppError};
@@ -15,41 +19,31 @@ use crate::{App, caller::Principal, context::new_id, error::AppError};
 /// How long revoked and expired gateways are listed.
 const LISTED: Duration = Duration::from_secs(24 * 3600);
 
-/// A gateway: its enrolment, where it needs one, and what it said of itself, if it did in the last day.
-#[derive(Clone, Debug)]
-pub struct Gateway {
-    /// Its enrolment; none for one on this machine that needs none.
-    pub enrolment: Option<Enrolment>,
-    /// What it said last.
-    pub node: Option<GatewayNode>,
-}
-
-/// All gateways: enrolled ones, and those seen in the last day.
-pub async fn list_gateways(app: &App, principal: &Principal) -> Result<Vec<Gateway>, AppError> {
+/// Gateways: enrolled ones, and those seen in the last day.
+pub async fn list_gateways(
+    app: &App,
+    principal: &Principal,
+    asked: &Selection<GatewayList>,
+) -> Result<Slice<KnownGateway>, AppError> {
     principal.may::<ManageGateways>("list")?;
-    known(app).await
+    page(app, asked).await
 }
 
-/// The same for who works on the machine itself.
-pub async fn known(app: &App) -> Result<Vec<Gateway>, AppError> {
-    let view = app.store.view().await?;
-    let mut nodes: BTreeMap<GatewayId, GatewayNode> =
-        view.gateways().await?.into_iter().map(|node| (node.id, node)).collect();
-    let long_ago = app.now() - LISTED;
-    let mut listed = Vec::new();
-    for enrolment in view.enrolments().await? {
-        let node = nodes.remove(&enrolment.id);
-        if node.is_some() || over(&enrolment).is_none_or(|end| end > long_ago) {
-            listed.push(Gateway { enrolment: Some(enrolment), node });
-        }
+/// All of them, for who works on the machine itself.
+pub async fn known(app: &App) -> Result<Vec<KnownGateway>, AppError> {
+    let mut all = Vec::new();
+    let mut asked = Selection::default();
+    loop {
+        let found = page(app, &asked).await?;
+        all.extend(found.rows);
+        let Some(next) = found.next else { return Ok(all) };
+        asked = Selection::read([("cursor", next.as_str())])?;
     }
-    listed.extend(nodes.into_values().map(|node| Gateway { enrolment: None, node: Some(node) }));
-    Ok(listed)
 }
 
-/// When an enrolment ended, or will if nobody does anything.
-fn over(enrolment: &Enrolment) -> Option<Timestamp> {
-    enrolment.revoked_at.or(enrolment.certificate_expires_at).or(Some(enrolment.token_expires_at))
+async fn page(app: &App, asked: &Selection<GatewayList>) -> Result<Slice<KnownGateway>, AppError> {
+    let now = app.now();
+    Ok(app.store.list((now, now - LISTED), asked).await?)
 }
 
 /// Enrols a gateway. Its join token is shown this once.

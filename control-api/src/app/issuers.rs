@@ -1,7 +1,10 @@
 //! External issuers: whose tokens a project believes beside its own.
 
 use authz::action::ManageIssuers;
-use domain::{IssuerId, ProjectId, model::ExternalIssuer};
+use domain::{
+    IssuerId, ProjectId,
+    model::{ExternalIssuer, Version},
+};
 use store::{
     Commit,
     list::{IssuerList, Selection, Slice},
@@ -48,14 +51,19 @@ pub async fn create_issuer(
 pub async fn replace_issuer(
     app: &App,
     principal: &Principal,
+    version: Option<Version>,
     new: ExternalIssuer,
 ) -> Result<(ExternalIssuer, Commit), AppError> {
     let by = principal.may::<ManageIssuers>("update")?;
     usable(app, &new)?;
     app.store
         .write(&by, app.now(), |tx| {
-            let (by, new) = (by.clone(), new.clone());
-            async move { Ok(tx.updated(tx.update_issuer(&by, new).await?).await?) }
+            let (by, mut new) = (by.clone(), new.clone());
+            async move {
+                let found = tx.issuer(new.id).await?.ok_or(AppError::NotFound("issuer"))?;
+                new.version = version.unwrap_or(found.version);
+                Ok(tx.updated(tx.update_issuer(&by, new).await?).await?)
+            }
         })
         .await
 }

@@ -98,7 +98,7 @@ pub(super) async fn place(app: &App, context: &RequestContext, rate: Rate) -> Re
     };
     let realm = realm.ok_or_else(|| AppError::field("!host", "required", "the hostname is nobody's here"))?;
     // Whoever reads the mailbox of one of the platform's staff is not the platform's staff by that.
-    if realm.project.is_root() && matches!(rate, Rate::Reset | Rate::Passwordless) {
+    if realm.project.is_root() && matches!(rate, Rate::Reset | Rate::Passwordless | Rate::Phone | Rate::Oauth) {
         let detail = "the platform's staff signs in with a password, which an administrator or a command sets";
         return Err(AppError::Restricted { code: "login_method_refused", detail });
     }

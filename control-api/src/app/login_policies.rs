@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use authz::action::ManageLoginPolicies;
 use domain::{
-    Acr, AmrSet, ProjectId, Secret, TenantId, Timestamp,
+    Acr, AmrSet, ProjectId, Secret, TenantId, Timestamp, UserId,
     model::{AuthMethod, LoginMethod, LoginPolicy, PasswordPolicy, Session, Tenant, User, Version},
 };
 use store::{Commit, LockPolicy, SessionTx, read::*};
@@ -59,6 +59,12 @@ pub async fn put_login_policy(
             wanted.version = version.unwrap_or(wanted.version);
             let lock = LockPolicy { after: sessions.lock_after, lock_for: sessions.lock_for.get() };
             judge(&wanted, &floor, lock, sessions.session.get())?;
+            // Who demands of everybody what they did not show themselves could not take it back.
+            let own = !principal.is_system() && wanted.require_verified_identity;
+            if own && !tx.is_identity_approved(site.tenant, principal.user, app.now()).await? {
+                let detail = "whoever demands verified identities has one first".to_owned();
+                return Err(AppError::Conflict { code: "identity_unverified", detail });
+            }
             Ok(tx.updated(tx.put_login_policy(by, wanted).await?).await?)
         })
         .await
@@ -114,9 +120,37 @@ const fn method_of(method: AuthMethod) -> Option<LoginMethod> {
         AuthMethod::Password => Some(LoginMethod::Password),
         AuthMethod::EmailCode => Some(LoginMethod::EmailCode),
         AuthMethod::MagicLink => Some(LoginMethod::MagicLink),
+        AuthMethod::PhoneCode => Some(LoginMethod::PhoneCode),
         AuthMethod::Passkey => Some(LoginMethod::Passkey),
+        AuthMethod::Qr => Some(LoginMethod::Qr),
+        AuthMethod::Oauth => Some(LoginMethod::Oauth),
         AuthMethod::BreakGlass | AuthMethod::ClientCredentials => None,
     }
+}
+
+/// Whether a tenant accepts how a session was opened and, of one that another approved, how that was.
+fn accepts(policy: &LoginPolicy, method: AuthMethod, approved_by: Option<AuthMethod>) -> bool {
+    let whole = method != AuthMethod::Qr || approved_by.is_some();
+    whole
+        && [Some(method), approved_by]
+            .into_iter()
+            .flatten()
+            .filter_map(method_of)
+            .all(|it| policy.methods.contains(&it))
+}
+
+/// Refuses to open a session in a way that the tenant does not accept, as it says in this transaction.
+///
+/// # Errors
+/// [`AppError::Restricted`] (`login_method_refused`).
+pub(super) async fn admits(
+    tx: &SessionTx,
+    tenant: TenantId,
+    method: AuthMethod,
+    approved_by: Option<AuthMethod>,
+) -> Result<(), AppError> {
+    let said = tx.login_policy(tenant).await?;
+    if said.is_none_or(|policy| accepts(&policy, method, approved_by)) { Ok(()) } else { Err(refused()) }
 }
 
 /// What a tenant says of a session that is to go on in it.
@@ -137,10 +171,13 @@ pub(super) async fn judge_session(
     session: &Session,
     now: Timestamp,
 ) -> Result<Says, AppError> {
+    if !provider_goes_on(tx, tenant, session).await? {
+        return Ok(Says::Ends);
+    }
     let Some(policy) = tx.login_policy(tenant).await? else { return Ok(Says::GoesOn) };
     let past = |from: Timestamp, most: Option<u64>| most.is_some_and(|secs| from + Duration::from_secs(secs) <= now);
-    let allowed = method_of(session.method).is_none_or(|method| policy.methods.contains(&method));
-    if !allowed || past(session.auth_time, policy.absolute_s) || past(session.last_used_at, policy.idle_s) {
+    let allowed = accepts(&policy, session.method, session.approved_by);
+    if !allowed || past(session.created_at, policy.absolute_s) || past(session.last_used_at, policy.idle_s) {
         return Ok(Says::Ends);
     }
     // A program is nobody who could show a second one.
@@ -151,21 +188,57 @@ pub(super) async fn judge_session(
     Ok(Says::GoesOn)
 }
 
-/// Whether a session may go on whose user just showed this much beside the password.
+/// Refuses who did not show the tenant who they are, where it demands that; emergency administrators and programs are who they are.
 ///
 /// # Errors
-/// [`AppError::Restricted`] (`login_method_refused`) where passwords are not accepted; [`AppError::StepUp`] where that is too little.
-pub(super) async fn judge_step_up(tx: &SessionTx, tenant: TenantId, amr: AmrSet) -> Result<(), AppError> {
+/// [`AppError::Restricted`] (`identity_unverified`).
+pub(super) async fn known_enough(
+    tx: &SessionTx,
+    (tenant, user): (TenantId, UserId),
+    method: AuthMethod,
+    now: Timestamp,
+) -> Result<(), AppError> {
+    let demanded = tx.login_policy(tenant).await?.is_some_and(|policy| policy.require_verified_identity);
+    let is_somebody = !matches!(method, AuthMethod::BreakGlass | AuthMethod::ClientCredentials);
+    if demanded && is_somebody && !tx.is_identity_approved(tenant, user, now).await? {
+        let detail = "the tenant lets in whose identity was verified for it";
+        return Err(AppError::Restricted { code: "identity_unverified", detail });
+    }
+    Ok(())
+}
+
+/// Whether a session may go on whose user just showed this much, in this way.
+///
+/// # Errors
+/// [`AppError::Restricted`] (`login_method_refused`) where that way is not accepted, or the provider that the session was opened through
+/// serves nobody there any more; [`AppError::StepUp`] where that is too little.
+pub(super) async fn judge_step_up(
+    tx: &SessionTx,
+    tenant: TenantId,
+    session: &Session,
+    (method, amr): (LoginMethod, AmrSet),
+) -> Result<(), AppError> {
+    if !provider_goes_on(tx, tenant, session).await? {
+        return Err(refused());
+    }
     let Some(policy) = tx.login_policy(tenant).await? else { return Ok(()) };
-    if !policy.methods.contains(&LoginMethod::Password) {
+    if !policy.methods.contains(&method) {
         return Err(refused());
     }
     if policy.require_2fa && amr.acr() < Acr::Aal2 { Err(AppError::StepUp) } else { Ok(()) }
 }
 
+/// Whether the provider that a session was opened through, if one was, serves people of a tenant still, by what it said then.
+async fn provider_goes_on(tx: &SessionTx, tenant: TenantId, session: &Session) -> Result<bool, AppError> {
+    match session.provider_id {
+        Some(provider) => Ok(tx.provider_serves(provider, tenant, session.created_at).await?),
+        None => Ok(![Some(session.method), session.approved_by].contains(&Some(AuthMethod::Oauth))),
+    }
+}
+
 /// Until when a session lives at most that goes on in a tenant.
 pub(super) async fn ends(app: &App, tenant: &Tenant, session: &Session) -> Result<Timestamp, AppError> {
-    Ok(session.expires_at.min(session.auth_time + session_life(app, tenant).await?))
+    Ok(session.expires_at.min(session.created_at + session_life(app, tenant).await?))
 }
 
 /// What is asked of a password in a tenant.
@@ -249,7 +322,15 @@ pub(super) async fn session_life(app: &App, tenant: &Tenant) -> Result<Duration,
 fn judge(policy: &LoginPolicy, floor: &PasswordPolicy, lock: LockPolicy, session: Duration) -> Result<(), AppError> {
     let mut wrong = Vec::new();
     let mut refuse = |pointer: &str, detail: &str| wrong.push(FieldError::new(pointer, "invalid", detail));
-    let here = [LoginMethod::Password, LoginMethod::EmailCode, LoginMethod::MagicLink, LoginMethod::Passkey];
+    // Approving by a QR code takes a session that is there.
+    let here = [
+        LoginMethod::Password,
+        LoginMethod::EmailCode,
+        LoginMethod::MagicLink,
+        LoginMethod::PhoneCode,
+        LoginMethod::Passkey,
+        LoginMethod::Oauth,
+    ];
     if !here.iter().any(|method| policy.methods.contains(method)) {
         refuse("/methods", "names no way that there is in this release: nobody could sign in");
     }

@@ -154,10 +154,16 @@ pub async fn rotate_machine_client(
 /// [`AppError::NotFound`]; [`AppError::Escalation`] for a client that may more than who asks.
 pub async fn delete_machine_client(app: &App, principal: &Principal, id: MachineClientId) -> Result<Commit, AppError> {
     let (by, client) = found(app, principal, id, "delete").await?;
+    // Users of programs are nobody's to delete but by this.
+    let users_by = &Authorized::<ManageUsers>::system("machine-client");
     let (by, site, user) = (&by, site_of(&client), client.user_id);
     let deleted = app.store.write(by, app.now(), |tx| async move {
         outranks(&tx, principal, site, user).await?;
-        Ok::<_, AppError>(tx.deleted(tx.delete_machine_client(by, id).await?).await?)
+        let gone = tx.deleted(tx.delete_machine_client(by, id).await?).await?;
+        let change = tx.delete_user(users_by, user).await?;
+        let entry = AuditEntry { tenant_id: Some(site.tenant), ..AuditEntry::deleted(change.peek()) };
+        tx.audit(entry, change).await?;
+        Ok::<_, AppError>(gone)
     });
     deleted.await.map(|(_, commit)| commit)
 }

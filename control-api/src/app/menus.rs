@@ -5,7 +5,11 @@ use domain::{
     MenuId, Permission, TenantId,
     model::{Menu, MenuKey, MenuOwner, MenuPath, NewMenu, Version},
 };
-use store::{Commit, read::*};
+use store::{
+    Commit,
+    list::{MenuList, Selection, Slice},
+    read::*,
+};
 
 use crate::{App, caller::Principal, context::new_id, error::AppError};
 
@@ -53,10 +57,15 @@ impl MenuSite {
     }
 }
 
-/// A whole tree, as it is kept.
-pub async fn list_menus(app: &App, principal: &Principal, site: MenuSite) -> Result<Vec<Menu>, AppError> {
+/// The entries of a tree, as they are kept.
+pub async fn list_menus(
+    app: &App,
+    principal: &Principal,
+    site: MenuSite,
+    asked: &Selection<MenuList>,
+) -> Result<Slice<Menu>, AppError> {
     let by = site.authorize(principal, "list")?;
-    Ok(app.store.within(by.scope()).menus(site.0).await?)
+    Ok(app.store.within(by.scope()).list(site.0, asked).await?)
 }
 
 /// One entry.

@@ -5,7 +5,11 @@ use domain::{
     model::{OrgUnit, Preferences, Version, preference::MAX_BYTES},
 };
 use serde_json::{Map, Value};
-use store::{Commit, Page, read::*};
+use store::{
+    Commit,
+    list::{Selection, Slice, UserUnitList},
+    read::*,
+};
 
 use super::login::roles_by_id;
 use crate::{
@@ -26,14 +30,23 @@ pub struct UnitOfUser {
 }
 
 /// The units in which the caller holds a role.
-pub async fn list_my_org_units(app: &App, principal: &Principal, page: Page) -> Result<Vec<UnitOfUser>, AppError> {
-    units_of(app, principal.own_site()?, principal.user, page).await
+pub async fn list_my_org_units(
+    app: &App,
+    principal: &Principal,
+    asked: &Selection<UserUnitList>,
+) -> Result<Slice<UnitOfUser>, AppError> {
+    units_of(app, principal.own_site()?, principal.user, asked).await
 }
 
 /// The units in which a user holds a role.
-pub(super) async fn units_of(app: &App, site: Site, user: UserId, page: Page) -> Result<Vec<UnitOfUser>, AppError> {
+pub(super) async fn units_of(
+    app: &App,
+    site: Site,
+    user: UserId,
+    asked: &Selection<UserUnitList>,
+) -> Result<Slice<UnitOfUser>, AppError> {
     let store = app.store.within(site.scope());
-    let units = store.org_units_of_user((site.tenant, user), page).await?;
+    let units = store.list((site.tenant, user), asked).await?;
     let held = store.bindings(site.tenant, user).await?.unit_roles;
     let default = store.membership(site.tenant, user).await?.and_then(|membership| membership.default_ou_id);
     let mut ids: Vec<_> = held.iter().map(|(_, role)| *role).collect();
@@ -44,10 +57,9 @@ pub(super) async fn units_of(app: &App, site: Site, user: UserId, page: Page) ->
         let holds = |id| held.contains(&(unit, id));
         known.iter().filter(|role| holds(role.id)).map(|role| role.name.clone()).collect()
     };
-    Ok(units
-        .into_iter()
-        .map(|unit| UnitOfUser { roles: roles(unit.id), is_default: default == Some(unit.id), unit })
-        .collect())
+    let rows = units.rows.into_iter();
+    let rows = rows.map(|unit| UnitOfUser { roles: roles(unit.id), is_default: default == Some(unit.id), unit });
+    Ok(Slice { rows: rows.collect(), next: units.next })
 }
 
 /// Says in which unit the caller works where nothing else is said: one of theirs, or none. Tokens say so from the next on.

@@ -6,8 +6,8 @@ use domain::{
     model::{NewOrgUnit, OrgUnit, Version},
 };
 use store::{
-    Audited, Commit, Page, StoreError,
-    list::{Listing, Selection, Slice},
+    Audited, Commit, StoreError,
+    list::{Listing, Selection, Slice, UserUnitList},
     read::*,
 };
 
@@ -145,12 +145,13 @@ pub async fn list_user_org_units(
     app: &App,
     principal: &Principal,
     site: Site,
-    (user, page): (UserId, Page),
-) -> Result<Vec<super::my_units::UnitOfUser>, AppError> {
+    user: UserId,
+    asked: &Selection<UserUnitList>,
+) -> Result<Slice<super::my_units::UnitOfUser>, AppError> {
     principal.may_in::<ManageOrgUnits>(site, "list")?;
     let store = app.store.within(site.scope());
     store.user_of_tenant(site.tenant, user).await?.ok_or(AppError::NotFound("user"))?;
-    super::my_units::units_of(app, site, user, page).await
+    super::my_units::units_of(app, site, user, asked).await
 }
 
 /// Removes for good what is due. Any replica may: of those that try at once, one removes a unit. Says how many it was here.

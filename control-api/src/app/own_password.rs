@@ -13,7 +13,7 @@ use store::{Replaced, read::*};
 use super::{
     factor_notices::to_holder,
     letters::{self, About, Link, oneself, told},
-    login, login_policies,
+    login, login_policies, oauth_login,
     tokens::hash,
     users::forget_failures,
 };
@@ -65,8 +65,8 @@ pub(super) async fn sure(
         Some(password) => confirm(app, context, project, user, password).await,
         None if user.password_hash.is_none() => {
             let session = app.store.session(principal.session).await?.ok_or(AppError::TokenRevoked)?;
-            let fresh = session.auth_time + RECENT > app.now();
-            if fresh { Ok(()) } else { Err(AppError::CredentialsInvalid) }
+            oauth_login::speaks_for_the_account(app, &session).await?;
+            if session.is_recent(app.now(), RECENT) { Ok(()) } else { Err(AppError::CredentialsInvalid) }
         }
         None => Err(AppError::field("/password", "required", "the account has one")),
     }

@@ -160,6 +160,8 @@ pub async fn complete_signup(
         password_hash: None,
         names: (holder.first_name.clone(), holder.last_name.clone()),
         place,
+        proven: true,
+        identity: None,
         passkey: Some(passkey),
     };
     signup::make(app, context, &realm.project, new, None).await.map_err(|error| match error {

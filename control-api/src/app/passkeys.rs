@@ -11,7 +11,7 @@ use domain::{
     snapshot,
 };
 use serde_json::json;
-use store::{Commit, read::*};
+use store::{Commit, SessionTx, read::*};
 use webauthn_rs_core::proto::{
     AuthenticationState, PublicKeyCredential, RegisterPublicKeyCredential, RegistrationState,
 };
@@ -22,7 +22,8 @@ use super::{
     login::{self, Door},
     login_policies,
     sign_in::{self, Opening, Proof, SignedIn, told},
-    site,
+    site, step_up,
+    tokens::TokenPair,
     totp::recent,
 };
 use crate::{
@@ -93,6 +94,9 @@ pub async fn complete_registration(
     let kept = app.store.write_session(scope, app.now(), |tx| {
         let origin = context.origin();
         async move {
+            tx.hold_factors(user.id).await?;
+            // Since it was asked before, a factor may have been added elsewhere.
+            sure_enough(&tx, principal).await?;
             if !tx.use_passkey_challenge(user.project_id, answered.hash, answered.expires_at).await? {
                 return Err(AppError::LoginChallengeInvalid);
             }
@@ -182,7 +186,7 @@ pub async fn delete_passkey(
     if app.store.passkeys(user.id).await?.iter().all(|it| it.id != id) {
         return Err(AppError::NotFound("passkey"));
     }
-    sure_enough(app, principal, &user).await?;
+    sure_enough(&app.store, principal).await?;
     recent(app, principal).await?;
     let tenant = app.store.tenant(principal.tenant).await?.ok_or(AppError::PrincipalInactive)?;
     let project = app.store.project(principal.project).await?.ok_or(AppError::PrincipalInactive)?;
@@ -194,6 +198,8 @@ pub async fn delete_passkey(
         let origin = context.origin();
         async move {
             let ended = tx.end_other_sessions(user.id, principal.session, "passkey_removed").await?;
+            tx.hold_factors(user.id).await?;
+            sure_enough(&tx, principal).await?;
             let deleted = tx.delete_passkey(user.id, id).await?.ok_or(AppError::NotFound("passkey"))?;
             if let Some(notice) = notice {
                 tx.leave(notice).await?;
@@ -239,23 +245,90 @@ pub async fn complete_sign_in(
     let found = app.store.passkey_by_credential((project.id, party.id()), shown.get_credential_id()).await?;
     let passkey = found.ok_or(AppError::CredentialsInvalid)?;
     let user = app.store.user(passkey.user_id).await?.ok_or(AppError::CredentialsInvalid)?;
-    let used = match is_the_one(&user, name, shown).then(|| party.signed(&answered, &passkey, shown)) {
-        Some(Ok(used)) => used,
-        None | Some(Err(AppError::CredentialsInvalid)) => {
-            refused(app, context, (project, &user, &passkey), &answered).await?;
-            return Err(AppError::CredentialsInvalid);
-        }
-        Some(Err(other)) => return Err(other),
-    };
+    let used = used(app, context, (&party, project), (&user, passkey, name), (&answered, shown)).await?;
     let tenant = login::tenant(app, &realm, &user, tenant).await?;
-    let used = UsedPasskey {
-        sign_count: used.sign_count,
-        backup_state: used.backup_state,
-        challenge: answered.hash,
-        challenge_ends: answered.expires_at,
-        passkey,
-    };
     open(app, context, (&realm.project, &tenant, &user), used).await
+}
+
+/// Begins to step up with a passkey, in the caller's session.
+///
+/// # Errors
+/// [`AppError::Conflict`] (`passkey_hostname`) where there is no hostname; [`AppError::TenantMismatch`] at another's;
+/// [`AppError::RateLimited`].
+pub(crate) async fn begin_step_up(
+    app: &App,
+    context: &RequestContext,
+    principal: &Principal,
+) -> Result<Begun, AppError> {
+    app.admit_address(Rate::Passkey, context).await?;
+    let (party, user) = at_own_host(app, context, principal).await?;
+    party.begin_step_up(user.id, principal.session)
+}
+
+/// Steps the caller's session up by their passkey. Of many that answer one challenge, one does.
+///
+/// # Errors
+/// [`AppError::LoginChallengeInvalid`]; [`AppError::CredentialsInvalid`]; as of a step-up.
+pub async fn complete_step_up(
+    app: &App,
+    context: &RequestContext,
+    principal: &Principal,
+    (ticket, shown): (&Secret<String>, &PublicKeyCredential),
+    refresh_token: &Secret<String>,
+) -> Result<TokenPair, AppError> {
+    app.admit_address(Rate::Passkey, context).await?;
+    let (party, user) = at_own_host(app, context, principal).await?;
+    let answered = party.answered::<AuthenticationState>(ticket)?;
+    if answered.purpose != (Purpose::StepUp { user: user.id, session: principal.session }) {
+        return Err(AppError::LoginChallengeInvalid);
+    }
+    let project = app.store.project(principal.project).await?.ok_or(AppError::PrincipalInactive)?;
+    let found = app.store.passkey_by_credential((project.id, party.id()), shown.get_credential_id()).await?;
+    let own = found.filter(|passkey| passkey.user_id == user.id).ok_or(AppError::CredentialsInvalid)?;
+    let used = used(app, context, (&party, &project), (&user, own, ""), (&answered, shown)).await?;
+    step_up::by_passkey(app, context, principal, (&used, refresh_token)).await
+}
+
+/// That a passkey's authenticator signed what it was asked, for its user; what it did not is noted.
+async fn used(
+    app: &App,
+    context: &RequestContext,
+    (party, project): (&RelyingParty<'_>, &Project),
+    (user, passkey, name): (&User, Passkey, &str),
+    (answered, shown): (&Answered<AuthenticationState>, &PublicKeyCredential),
+) -> Result<UsedPasskey, AppError> {
+    match is_the_one(user, name, shown).then(|| party.signed(answered, &passkey, shown)) {
+        Some(Ok(used)) => Ok(UsedPasskey {
+            sign_count: used.sign_count,
+            backup_state: used.backup_state,
+            challenge: answered.hash,
+            challenge_ends: answered.expires_at,
+            passkey,
+        }),
+        None | Some(Err(AppError::CredentialsInvalid)) => {
+            refused(app, context, (project, user, &passkey), answered).await?;
+            Err(AppError::CredentialsInvalid)
+        }
+        Some(Err(other)) => Err(other),
+    }
+}
+
+/// Uses a passkey, and the challenge that it answered, in the transaction that gives something for it.
+///
+/// # Errors
+/// [`AppError::CredentialsInvalid`] when either was used meanwhile, or the passkey is gone.
+pub(super) async fn use_up(tx: &SessionTx, used: &UsedPasskey) -> Result<(), AppError> {
+    let fresh = tx.use_passkey_challenge(used.passkey.project_id, used.challenge, used.challenge_ends).await?;
+    if fresh && tx.note_passkey_used(&used.passkey, used.sign_count, used.backup_state).await? {
+        Ok(())
+    } else {
+        Err(AppError::CredentialsInvalid)
+    }
+}
+
+/// What the audit trail is told of a passkey that was used.
+pub(super) fn told_used(tenant: &Tenant, user: &User, used: &UsedPasskey) -> AuditEntry {
+    told("passkey_used", tenant, user, json!({ "passkey_id": used.passkey.id, "rp_id": used.passkey.rp_id }))
 }
 
 /// Opens the session of who showed a passkey. Its challenge is used up by this.
@@ -332,8 +405,21 @@ pub(super) async fn party<'a>(
     Ok((RelyingParty::at(app, &realm.project, host, port)?, realm))
 }
 
-/// The same for the caller, whose hostname it is.
+/// The same for the caller, whose hostname it is, and who is sure enough to add a passkey.
 async fn own_party<'a>(
+    app: &'a App,
+    context: &RequestContext,
+    principal: &Principal,
+) -> Result<(RelyingParty<'a>, User), AppError> {
+    let own = at_own_host(app, context, principal).await?;
+    sure_enough(&app.store, principal).await?;
+    // Who has a token alone adds no way in of their own.
+    recent(app, principal).await?;
+    Ok(own)
+}
+
+/// The hostname that is asked, as a relying party for the caller, whose it is.
+async fn at_own_host<'a>(
     app: &'a App,
     context: &RequestContext,
     principal: &Principal,
@@ -343,22 +429,19 @@ async fn own_party<'a>(
         return Err(AppError::TenantMismatch);
     }
     let user = app.store.user(principal.user).await?.ok_or(AppError::PrincipalInactive)?;
-    sure_enough(app, principal, &user).await?;
-    // Who has a token alone adds no way in of their own.
-    recent(app, principal).await?;
     Ok((party, user))
 }
 
 /// Who has a second factor, an authenticator or a passkey, has shown one in the session that changes what signs them in: who knows
-/// the password alone puts none of their own beside it.
-pub(super) async fn sure_enough(app: &App, principal: &Principal, user: &User) -> Result<(), AppError> {
-    let session = app.store.session(principal.session).await?.ok_or(AppError::TokenRevoked)?;
-    let has_none = async || {
-        Ok::<_, AppError>(
-            app.store.totp_since(user.id).await?.is_none() && app.store.passkeys(user.id).await?.is_empty(),
-        )
-    };
-    if session.is_sure() || has_none().await? { Ok(()) } else { Err(AppError::StepUp) }
+/// the password alone puts none of their own beside it. What changes a factor asks in its transaction, and holds them first
+/// ([`SessionTx::hold_factors`]).
+pub(super) async fn sure_enough(at: &impl Reader, principal: &Principal) -> Result<(), AppError> {
+    let session = at.session(principal.session).await?.filter(|session| session.ended_at.is_none());
+    if session.ok_or(AppError::TokenRevoked)?.is_sure() {
+        return Ok(());
+    }
+    let has_none = at.totp_since(principal.user).await?.is_none() && at.passkeys(principal.user).await?.is_empty();
+    if has_none { Ok(()) } else { Err(AppError::StepUp) }
 }
 
 pub(super) fn named(name: Option<String>) -> Result<String, AppError> {

@@ -257,6 +257,8 @@ async fn made(app: &App, context: &RequestContext, realm: &Realm, email: &str) -
         names: (String::new(), String::new()),
         place: signup::home(realm).map_err(|_| AppError::CredentialsInvalid)?,
         passkey: None,
+        proven: true,
+        identity: None,
     };
     signup::make(app, context, &realm.project, new, None).await?;
     Ok(id)

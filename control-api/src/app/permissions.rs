@@ -6,9 +6,8 @@ use authz::action::{ManagePermissionCache, ManageRoles};
 use domain::{
     Permission,
     audit::{AuditEntry, Crud, Target},
-    snapshot::Access,
 };
-use store::{Commit, Page, read::*};
+use store::{Commit, read::*};
 
 use crate::{
     App,
@@ -86,23 +85,12 @@ pub(super) async fn asked(
     principal: &Principal,
     site: Site,
 ) -> Result<BTreeMap<Permission, PermissionContext>, AppError> {
-    let store = if principal.is_system() { app.store.clone() } else { app.store.within(site.scope()) };
-    let (mut found, mut page) = (BTreeMap::new(), Page::WIDEST);
-    loop {
-        let routes = store.all_routes(page).await?;
-        let full = routes.len() >= usize::try_from(page.limit).unwrap_or(usize::MAX);
-        page.after = routes.last().map(|route| route.rule.id.uuid());
-        for route in routes {
-            match route.rule.access {
-                Access::Permission(permission) => _ = found.insert(permission, PermissionContext::Tenant),
-                Access::Platform(permission) if principal.is_system() => {
-                    found.insert(permission, PermissionContext::Sys);
-                }
-                Access::Platform(_) | Access::Public | Access::Optional | Access::Authenticated => {}
-            }
-        }
-        if !full {
-            return Ok(found);
-        }
-    }
+    let (store, of) = match principal.is_system() {
+        true => (app.store.clone(), None),
+        false => (app.store.within(site.scope()), Some(site.tenant)),
+    };
+    let found = store.route_permissions(of).await?.into_iter();
+    let context = |is_staffs| if is_staffs { PermissionContext::Sys } else { PermissionContext::Tenant };
+    let seen = found.filter(|(_, is_staffs)| principal.is_system() || !is_staffs);
+    Ok(seen.map(|(permission, is_staffs)| (permission, context(is_staffs))).collect())
 }

@@ -12,7 +12,7 @@ use domain::{
     quota::Span,
 };
 use store::{
-    Commit,
+    Commit, StoreError,
     list::{CatalogList, EntitlementList, ProductList, ProductRequestList, Selection, Slice},
     read::*,
 };
@@ -165,13 +165,14 @@ pub async fn read_usage(
 /// Entitles a tenant to a product, or changes how and until when it is.
 ///
 /// # Errors
-/// [`AppError::Invalid`] for a product that is not there, or an end that has passed.
+/// [`AppError::Invalid`] for a product that is not there, or an end that has passed; [`StoreError::VersionMismatch`] where it
+/// is not the version that was seen.
 pub async fn put_entitlement(
     app: &App,
     principal: &Principal,
     site: Site,
     product: &ProductKey,
-    terms: Terms,
+    (version, terms): (Option<Version>, Terms),
 ) -> Result<(Entitlement, Commit), AppError> {
     let by = principal.may::<ManageEntitlements>("update")?;
     if terms.ends_at.is_some_and(|end| end <= app.now()) {
@@ -184,8 +185,13 @@ pub async fn put_entitlement(
         .write(&by, app.now(), |tx| {
             let (by, mut new) = (by.clone(), new.clone());
             async move {
+                let before = tx.entitlement_to(new.tenant_id, new.product_id).await?;
+                let found = before.as_ref().map_or(Version(0), |before| before.version);
+                if let Some(expected) = version.filter(|seen| *seen != found) {
+                    return Err(StoreError::VersionMismatch { what: "entitlement", expected, found }.into());
+                }
                 if terms.quota.is_none() {
-                    new.quota = tx.entitlement_to(new.tenant_id, new.product_id).await?.and_then(|before| before.quota);
+                    new.quota = before.and_then(|before| before.quota);
                 }
                 Ok(tx.updated(tx.put_entitlement(&by, new).await?).await?)
             }

@@ -8,10 +8,13 @@
 //!
 //! A key says which project is meant and never who asks. Where the hostname says it, too, both have to say the same.
 
-use authz::action::ManageProjectCredentials;
+use authz::{Scope, action::ManageProjectCredentials};
 use domain::{
     ProjectCredentialId, ProjectId, Secret,
-    model::{NewProjectCredential, ProjectCredential, ProjectCredentialKind as Kind, project_credential::MAX_NAME},
+    model::{
+        NewProjectCredential, ProjectCredential, ProjectCredentialKind as Kind,
+        project_credential::{MAX_NAME, USE_NOTED_EVERY},
+    },
 };
 use store::{
     Commit,
@@ -28,6 +31,7 @@ use crate::{
     caller::Principal,
     context::{Listener, RequestContext, new_id},
     error::AppError,
+    problem,
     rates::Rate,
 };
 
@@ -153,7 +157,23 @@ async fn known(app: &App, shown: &str, kinds: &[Kind]) -> Result<Option<ProjectI
     };
     let secret = secret.map(|secret| Secret::new(hash(secret)));
     let found = app.store.project_credential(public_id).await?;
-    Ok(found.filter(|it| it.kind == kind && it.secret_hash == secret).map(|it| it.project_id))
+    let Some(found) = found.filter(|it| it.kind == kind && it.secret_hash == secret) else { return Ok(None) };
+    note(app, &found).await;
+    Ok(Some(found.project_id))
+}
+
+/// Notes that a credential was used, once in a while. Whether that can be noted says nothing of the credential.
+async fn note(app: &App, used: &ProjectCredential) {
+    let now = app.now();
+    if used.last_used_at.is_some_and(|at| at + USE_NOTED_EVERY > now) {
+        return;
+    }
+    let noted = app.store.write_session(Scope::Project(used.project_id), now, |tx| async move {
+        tx.note_project_credential(used.id).await
+    });
+    if let Err(error) = noted.await {
+        tracing::warn!(error = problem::chain(&error), project.id = %used.project_id, "a credential's use was not noted");
+    }
 }
 
 /// The parts of a key's text.

@@ -14,7 +14,7 @@ use store::{
     read::*,
 };
 
-use super::{access_mode::Access, signing_keys, text};
+use super::{access_mode::Access, return_to::OauthSettings, signing_keys, text};
 use crate::{
     App,
     caller::{Principal, Site},
@@ -93,6 +93,7 @@ pub async fn update_project(
         text::settings("/config", config)?;
         templates::of_config(config)?;
         Access::of_config(config)?;
+        OauthSettings::of_config(config)?;
     }
     app.store
         .write(&by, app.now(), |tx| {

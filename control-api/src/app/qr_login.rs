@@ -5,13 +5,14 @@
 //!
 //! Nothing is new about who somebody is: the session is the approving one's again, on another device. It says when its user signed in
 //! there, and lives no longer. It is opened as any other, so that account, tenant and policy are judged when it is, not when it was
-//! approved; and a second factor is shown on the device that gets the session, which is a sign-in of its own then.
+//! approved; and a second factor is shown on the device that gets the session, which is a sign-in of its own then. How it was opened is a
+//! way of its own ([`AuthMethod::Qr`]), with the approving session's beside it: a policy has to accept both. It approves no other.
 
 use authz::Scope;
 use domain::{
     Amr, AmrSet, QrLoginId, Secret,
     audit::{AuditEntry, Crud, Target},
-    model::{QrApproval, QrLogin, QrState, Session},
+    model::{AuthMethod, QrApproval, QrLogin, QrState, Session},
 };
 use serde_json::json;
 use store::{SessionTx, read::*};
@@ -140,8 +141,8 @@ pub enum Verdict<'c> {
 ///
 /// # Errors
 /// [`AppError::NotFound`] as of [`read_qr_login`]; to approve, [`AppError::SignInAnew`] in a session of a sign-in that was longer
-/// ago, [`AppError::StepUp`] in one without the second factor that its user has, and [`AppError::Invalid`] (`/code`) for a code that
-/// the asking device does not show, with which it is rejected.
+/// ago, [`AppError::StepUp`] in one without the second factor that its user has, [`AppError::Restricted`] (`qr_login_chained`) in one that
+/// was approved itself, and [`AppError::Invalid`] (`/code`) for a code that the asking device does not show, with which it is rejected.
 pub async fn settle_qr_login(
     app: &App,
     context: &RequestContext,
@@ -154,7 +155,7 @@ pub async fn settle_qr_login(
         return Err(GONE);
     }
     if let Verdict::Approve(code) = verdict {
-        passkeys::sure_enough(app, principal, &user).await?;
+        passkeys::sure_enough(&app.store, principal).await?;
         // Who found a device open, or has a token alone, signs nobody in elsewhere.
         recent(app, principal).await?;
         if code.len() != CODE_DIGITS || !code.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -200,12 +201,21 @@ pub async fn settle_qr_login(
     Err(AppError::field("/code", "invalid", "is not what the other device shows: it is rejected, and asks anew"))
 }
 
-/// Who approves, in a session that is open still.
+/// Who approves, in a session that is open still and was not approved itself: who was handed one hands none on.
+///
+/// # Errors
+/// [`AppError::TokenRevoked`]; [`AppError::Restricted`] (`qr_login_chained`).
 async fn approval(app: &App, tx: &SessionTx, principal: &Principal) -> Result<QrApproval, AppError> {
     let generations = tx.generations(principal.project, principal.tenant, principal.user).await?;
     let open = tx.session(principal.session).await?.filter(|session| session.is_open(app.now()));
     let current = open.filter(|it| (it.user_generation, it.tenant_generation) == generations);
     let session = current.ok_or(AppError::TokenRevoked)?;
+    if session.method == AuthMethod::Qr {
+        return Err(AppError::Restricted {
+            code: "qr_login_chained",
+            detail: "this session was approved by another: approve where you signed in",
+        });
+    }
     Ok(QrApproval { user_id: principal.user, tenant_id: principal.tenant, sid: session.sid, generations })
 }
 
@@ -237,7 +247,7 @@ pub async fn poll(
     let approved = Approved { id, poll_hash: shown, session };
     let opening = Opening {
         door: Door::Tenant,
-        method: approved.session.method,
+        method: AuthMethod::Qr,
         amr: carried(approved.session.amr),
         life: login_policies::session_life(app, &tenant).await?,
         proof: Proof::Qr(&approved),

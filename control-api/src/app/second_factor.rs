@@ -88,7 +88,7 @@ impl WaitingSignIn {
         let opening = Opening {
             door: if self.challenge.system { Door::System } else { Door::Tenant },
             method: self.challenge.method,
-            amr: self.challenge.method.amr().and(SHOWS),
+            amr: self.challenge.amr.and(SHOWS),
             life: login_policies::session_life(app, &self.tenant).await?,
             proof: Proof::Second(&self.challenge, second),
             event: "login_success",

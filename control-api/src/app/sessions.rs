@@ -76,6 +76,8 @@ pub async fn refresh(
                     return Ok(Err(AppError::RefreshInvalid));
                 }
             }
+            // Not `Ok`: the refresh token stays good for when it is.
+            login_policies::known_enough(&tx, (session.tenant_id, session.user_id), session.method, now).await?;
             match tx.extend_session(session.sid, generations, draft.exp).await {
                 // Signed out since it was read.
                 Err(StoreError::NotFound { .. }) => return Ok(Err(AppError::RefreshInvalid)),

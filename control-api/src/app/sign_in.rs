@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use authz::Scope;
 use domain::{
-    Acr, AmrSet, Secret, SessionId, Timestamp,
+    Acr, AmrSet, FederatedIdentityId, IdentityProviderId, Secret, SessionId, Timestamp,
     audit::{Actor, ActorKind, AuditEntry, Crud, Target},
     model::{
         AuthMethod, BreakGlass, ChallengePurpose, LoginChallenge, MembershipStatus, NewSession, Project, Tenant, Totp,
@@ -25,7 +25,7 @@ use super::{
     factor_notices::{self, FactorChange},
     login::{Door, default_unit, event, factor, may_sign_in, roles, subject},
     login_policies::{self, Says},
-    passkeys::UsedPasskey,
+    passkeys::{self, UsedPasskey},
     qr_login::Approved,
     tokens::{Draft, Holder, TokenPair, hash, random_token},
 };
@@ -86,6 +86,9 @@ pub(super) struct Opening<'p> {
 pub(super) enum Proof<'p> {
     /// A first factor. Whether it is enough is still to be asked.
     First,
+    /// That an identity provider knows them, with the code that came of it, which is used up by this. Whether it is enough is still
+    /// to be asked.
+    Provider(&'p ByProvider),
     /// That they know an emergency administrator's password, and have the code of a time step, which is used up by this.
     BreakGlass(&'p BreakGlass, i64),
     /// That they have a passkey; its challenge is used up by this.
@@ -95,6 +98,43 @@ pub(super) enum Proof<'p> {
     Qr(&'p Approved),
     /// The second factor of a sign-in that waited; both are used up by this.
     Second(&'p LoginChallenge, &'p Second),
+}
+
+/// By which identity somebody was known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ByProvider {
+    /// The identity.
+    pub(super) identity: FederatedIdentityId,
+    /// Its provider.
+    pub(super) provider: IdentityProviderId,
+    /// When they signed in there.
+    pub(super) auth_time: Timestamp,
+    /// When the sign-in was begun.
+    pub(super) begun_at: Timestamp,
+    /// SHA-256 of the code that stands for it, where there is one.
+    pub(super) code: Option<[u8; 32]>,
+}
+
+impl Proof<'_> {
+    /// How the session was opened that approves this one, where one does.
+    const fn approved_by(&self) -> Option<AuthMethod> {
+        match self {
+            Self::Qr(approved) => Some(approved.session.method),
+            Self::Second(challenge, _) => challenge.approved_by,
+            Self::First | Self::Provider(_) | Self::BreakGlass(..) | Self::Passkey(_) => None,
+        }
+    }
+
+    /// Through which provider, where it is, and since when that sign-in is under way.
+    fn provider(self) -> Option<(IdentityProviderId, Timestamp)> {
+        match self {
+            Self::Provider(by) => Some((by.provider, by.begun_at)),
+            Self::Second(challenge, _) => challenge.provider_id.map(|id| (id, challenge.created_at)),
+            // It is the same sign-in, on another device.
+            Self::Qr(approved) => approved.session.provider_id.map(|id| (id, approved.session.created_at)),
+            Self::First | Self::BreakGlass(..) | Self::Passkey(_) => None,
+        }
+    }
 }
 
 /// A second factor that was shown.
@@ -138,12 +178,15 @@ pub(super) async fn open(
     may_sign_in(project, tenant, &account::if_back(user))?;
     let Opening { door, method, amr, life, proof, event: happened } = opening;
     let now = app.now();
+    // Life counts from when a session is opened, and how fresh it is from when its user was there.
     let (auth_time, expires_at) = match proof {
         // It is the same sign-in, on another device.
         Proof::Qr(approved) => {
             let session = &approved.session;
-            (session.auth_time, session.expires_at.min(session.auth_time + life))
+            (session.auth_time, session.expires_at.min(session.created_at + life))
         }
+        // As the provider says.
+        Proof::Provider(by) => (by.auth_time, now + life),
         _ => (now, now + life),
     };
     let draft = Draft::new(app, project, expires_at).await?;
@@ -168,12 +211,19 @@ pub(super) async fn open(
     let (draft, holder, waiting, actor) = (&draft, &holder, &waiting, &actor);
     // Whoever comes back does so in all their tenants.
     let returns = user.status == UserStatus::PendingDeletion;
-    let scope = if returns { Scope::Project(project.id) } else { Scope::Tenant(project.id, tenant.id) };
+    // A provider is held until this ends, and no tenant may lock what is its project's.
+    let whole = returns || proof.provider().is_some();
+    let scope = if whole { Scope::Project(project.id) } else { Scope::Tenant(project.id, tenant.id) };
     let opened = app.store.write_session(scope, now, |tx| {
         let origin = context.origin();
         async move {
             if matches!(proof, Proof::Second(_, Second::Enrolled(..))) {
                 tx.hold_sign_ins(user.id).await?;
+                tx.hold_factors(user.id).await?;
+                // It may have been added since this sign-in was told to set an authenticator up.
+                if !tx.passkeys(user.id).await?.is_empty() {
+                    return Err(passkey_required());
+                }
             }
             let generations = tx.generations(project.id, tenant.id, user.id).await?;
             // What decided above is read again under the lock: a disable or a new password may have come between.
@@ -182,7 +232,7 @@ pub(super) async fn open(
             });
             let again = again.ok_or(AppError::CredentialsInvalid)?;
             let missing = match proof {
-                Proof::First | Proof::Qr(_) => asked(&tx, amr, tenant, user).await?,
+                Proof::First | Proof::Qr(_) | Proof::Provider(_) => asked(&tx, amr, tenant, user).await?,
                 Proof::BreakGlass(..) | Proof::Passkey(_) | Proof::Second(..) => None,
             };
             let again = match missing {
@@ -203,8 +253,16 @@ pub(super) async fn open(
             if let Proof::Qr(approved) = proof {
                 consume(&tx, approved, generations, now).await?;
             }
+            if let Some((provider, since)) = proof.provider()
+                && !tx.provider_serves(provider, tenant.id, since).await?
+            {
+                return Err(AppError::CredentialsInvalid);
+            }
             match proof {
-                Proof::First | Proof::Qr(_) => {
+                Proof::First | Proof::Qr(_) | Proof::Provider(_) => {
+                    if let Proof::Provider(by) = proof {
+                        spend_word(&tx, user, by).await?;
+                    }
                     if let Some(purpose) = missing {
                         // The device that asks would set up an authenticator of its holder's, whoever approved.
                         if matches!((proof, purpose), (Proof::Qr(_), ChallengePurpose::Enrol)) {
@@ -213,7 +271,7 @@ pub(super) async fn open(
                                 detail: "two factors are demanded: set one up where you are signed in",
                             });
                         }
-                        let challenge = waiting.challenge(purpose, (door, method), (tenant, user), generations, now);
+                        let challenge = waiting.challenge(purpose, &opening, (tenant, user), generations, now);
                         tx.insert_login_challenge(&challenge).await?;
                         tx.record(actor, &origin, &told("login_second_factor_asked", tenant, user, json!({}))).await?;
                         return Ok(waiting.asked(purpose, now));
@@ -225,15 +283,11 @@ pub(super) async fn open(
                     }
                 }
                 Proof::Passkey(used) => {
-                    if !tx.use_passkey_challenge(project.id, used.challenge, used.challenge_ends).await?
-                        || !tx.note_passkey_used(&used.passkey, used.sign_count, used.backup_state).await?
-                    {
-                        return Err(AppError::CredentialsInvalid);
-                    }
-                    let fields = json!({ "passkey_id": used.passkey.id, "rp_id": used.passkey.rp_id });
-                    tx.record(actor, &origin, &told("passkey_used", tenant, user, fields)).await?;
+                    passkeys::use_up(&tx, used).await?;
+                    tx.record(actor, &origin, &passkeys::told_used(tenant, user, used)).await?;
                 }
                 Proof::Second(challenge, second) => {
+                    login_policies::admits(&tx, tenant.id, method, challenge.approved_by).await?;
                     use_up(&tx, challenge, generations).await?;
                     let entry = spend(&tx, tenant, &again, second).await?;
                     tx.record(actor, &origin, &entry).await?;
@@ -242,6 +296,7 @@ pub(super) async fn open(
                     }
                 }
             }
+            login_policies::known_enough(&tx, (tenant.id, user.id), method, now).await?;
             let session = tx
                 .open_session(NewSession {
                     sid,
@@ -250,12 +305,16 @@ pub(super) async fn open(
                     user_id: user.id,
                     system: door == Door::System,
                     method,
+                    approved_by: proof.approved_by(),
+                    provider_id: proof.provider().map(|(id, _)| id),
+                    lent: matches!(proof, Proof::Qr(_)),
                     amr,
                     auth_time,
                     ip: origin.source_ip,
                     user_agent: origin.user_agent.clone(),
                     user_generation: generations.0,
                     tenant_generation: generations.1,
+                    created_at: now,
                     expires_at,
                     token_exp: draft.exp,
                 })
@@ -270,6 +329,17 @@ pub(super) async fn open(
         }
     });
     opened.await
+}
+
+/// Uses a provider's word up, while it is still good: nobody has unlinked the identity meanwhile.
+async fn spend_word(tx: &SessionTx, user: &User, by: &ByProvider) -> Result<(), AppError> {
+    if let Some(code) = by.code
+        && !tx.use_oauth_code(code).await?
+    {
+        return Err(AppError::OauthCodeInvalid);
+    }
+    let known = tx.note_identity_used(by.identity, user.id, by.provider).await?;
+    if known { Ok(()) } else { Err(AppError::CredentialsInvalid) }
 }
 
 /// What a user's sign-in still needs who showed this much. Who has no second factor where the tenant demands one sets an
@@ -294,16 +364,20 @@ async fn asked(
         return Ok(None);
     }
     if !tx.passkeys(user.id).await?.is_empty() {
-        return Err(AppError::Restricted {
-            code: "passkey_required",
-            detail: "two factors are demanded: sign in with a passkey, or set an authenticator up where you can",
-        });
+        return Err(passkey_required());
     }
     Ok(Some(ChallengePurpose::Enrol))
 }
 
+const fn passkey_required() -> AppError {
+    AppError::Restricted {
+        code: "passkey_required",
+        detail: "two factors are demanded: sign in with a passkey, or set an authenticator up where you can",
+    }
+}
+
 /// Uses what another device approved. It is worth nothing once who approved it was signed out there, or their tenant does not accept
-/// how they signed in.
+/// how they signed in, or that it is handed on.
 async fn consume(tx: &SessionTx, approved: &Approved, generations: (u64, u64), now: Timestamp) -> Result<(), AppError> {
     let approval = tx.consume_qr_login(approved.id, approved.poll_hash).await?;
     let current = approval.filter(|it| it.generations == generations).ok_or(AppError::CredentialsInvalid)?;
@@ -311,7 +385,9 @@ async fn consume(tx: &SessionTx, approved: &Approved, generations: (u64, u64), n
     let session = session.ok_or(AppError::CredentialsInvalid)?;
     match login_policies::judge_session(tx, session.tenant_id, &session, now).await? {
         // What is missing is asked for.
-        Says::GoesOn | Says::StepsUp => Ok(()),
+        Says::GoesOn | Says::StepsUp => {
+            login_policies::admits(tx, session.tenant_id, AuthMethod::Qr, Some(session.method)).await
+        }
         Says::Ends => Err(login_policies::refused()),
     }
 }
@@ -363,7 +439,7 @@ impl Waiting {
     fn challenge(
         &self,
         purpose: ChallengePurpose,
-        (door, method): (Door, AuthMethod),
+        opening: &Opening<'_>,
         (tenant, user): (&Tenant, &User),
         (user_generation, tenant_generation): (u64, u64),
         now: Timestamp,
@@ -373,8 +449,11 @@ impl Waiting {
             project_id: tenant.project_id,
             tenant_id: tenant.id,
             user_id: user.id,
-            system: door == Door::System,
-            method,
+            system: opening.door == Door::System,
+            method: opening.method,
+            approved_by: opening.proof.approved_by(),
+            amr: opening.amr,
+            provider_id: opening.proof.provider().map(|(id, _)| id),
             purpose,
             user_generation,
             tenant_generation,

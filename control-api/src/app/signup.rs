@@ -9,8 +9,8 @@ use domain::{
     Secret, TenantId, UserId,
     audit::{AuditEntry, Crud, Origin, Target},
     model::{
-        Membership, MembershipSource, MembershipStatus, NewPasskey, NewRoleBinding, NewUser, OneTimeToken, Project,
-        RoleSubject, TokenKind, UserStatus, builtin,
+        FederatedIdentity, Membership, MembershipSource, MembershipStatus, NewPasskey, NewRoleBinding, NewUser,
+        OneTimeToken, Project, RoleSubject, TokenKind, UserStatus, builtin,
     },
     outbox::NewOutboxEvent,
 };
@@ -200,12 +200,14 @@ pub(super) async fn finish_signup(
         names: (waiting.first_name, waiting.last_name),
         place: Site { project: found.project_id, tenant: waiting.tenant_id },
         passkey: None,
+        proven: true,
+        identity: None,
     };
     let token = Some((TokenKind::Signup, found.hash));
-    make(app, context, &realm.project, new, token).await.map(|_| ())
+    make(app, context, &realm.project, new, token).await
 }
 
-/// An account to be made for who showed that they read its address.
+/// An account to be made for who showed that they read its address, or is known by a provider.
 #[derive(Debug)]
 pub(super) struct NewAccount {
     /// Its id.
@@ -220,6 +222,10 @@ pub(super) struct NewAccount {
     pub(super) place: Site,
     /// The passkey they made.
     pub(super) passkey: Option<NewPasskey>,
+    /// Whether it is shown that they read the address.
+    pub(super) proven: bool,
+    /// By which a provider knows them.
+    pub(super) identity: Option<FederatedIdentity>,
 }
 
 /// Makes an account with a proven address and its membership, using up the link it was asked for by, where there is one.
@@ -269,14 +275,18 @@ pub(super) async fn make(
     let by = Authorized::<ManageUsers>::system("signup");
     let by_role = Authorized::<ManageRoleBindings>::system("signup");
     let (by, by_role, user, membership, role) = (&by, &by_role, &user, &membership, &role);
-    let (email, passkey) = (&new.email, &new.passkey);
+    let (email, passkey, proven) = (&new.email, &new.passkey, new.proven);
+    let identity = &new.identity;
     let made = app.store.write(by, app.now(), |tx| async move {
         // First of all: who loses the race has changed nothing.
         if let Some((kind, hash)) = token {
             tx.use_one_time_token(kind, hash).await?.ok_or(AppError::LinkInvalid)?;
         }
         stands(&tx, project, place, email).await?;
-        invitations::make(&tx, place, user.clone()).await?;
+        invitations::make(&tx, place, user.clone(), proven).await?;
+        if let Some(identity) = identity {
+            tx.insert_federated_identity(identity).await?;
+        }
         if let Some(passkey) = passkey {
             let kept = tx.insert_first_passkey(by, passkey.clone()).await?;
             let fields = json!({ "passkey_id": passkey.id, "rp_id": passkey.rp_id });

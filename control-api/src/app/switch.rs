@@ -86,6 +86,7 @@ pub async fn switch_tenant(
                 Says::StepsUp => return Err(AppError::StepUp),
                 Says::Ends => return Err(login_policies::refused()),
             }
+            login_policies::known_enough(&tx, (tenant.id, user.id), old.method, now).await?;
             let new = NewSession { expires_at: ends, ..succeeding(&old, sid, tenant, generations, draft) };
             let opened =
                 tx.open_session(NewSession { ip: origin.source_ip, user_agent: origin.user_agent.clone(), ..new });
@@ -134,12 +135,16 @@ fn succeeding(
         user_id: old.user_id,
         system: false,
         method: old.method,
+        approved_by: old.approved_by,
+        provider_id: old.provider_id,
+        lent: old.lent,
         amr: old.amr,
         auth_time: old.auth_time,
         ip: old.ip,
         user_agent: old.user_agent.clone(),
         user_generation,
         tenant_generation,
+        created_at: old.created_at,
         expires_at: old.expires_at,
         token_exp: draft.exp,
     }

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::error::AppError;
+use crate::{error::AppError, mail::letter::is_odd};
 
 /// Lengths of a name, or of what people are called, in characters.
 pub const NAME: RangeInclusive<usize> = 0..=128;
@@ -37,6 +37,18 @@ pub fn check(pointer: &str, text: &str, lengths: RangeInclusive<usize>) -> Resul
     }
     let (least, most) = (lengths.start(), lengths.end());
     Err(AppError::field(pointer, "invalid", format!("{least} to {most} characters, none of control")))
+}
+
+/// The same of what a stranger writes and an administrator reads: nothing in it changes how the rest is shown.
+///
+/// # Errors
+/// [`AppError::Invalid`] at `pointer`.
+pub fn of_stranger(pointer: &str, text: &str, lengths: RangeInclusive<usize>) -> Result<(), AppError> {
+    check(pointer, text, lengths)?;
+    if text.chars().any(is_odd) {
+        return Err(AppError::field(pointer, "invalid", "holds characters that nobody sees, or marks of direction"));
+    }
+    Ok(())
 }
 
 /// Most bytes of settings that are kept as they are written.

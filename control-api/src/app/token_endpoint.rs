@@ -65,13 +65,20 @@ impl KnownClient {
 ///
 /// # Errors
 /// [`AppError::CredentialsInvalid`] for one that is unknown, is another hostname's, or has another secret;
-/// [`AppError::RateLimited`] after many of those; [`AppError::TenantSuspended`].
+/// [`AppError::RateLimited`] after many of those, without a look at the database unless the secret was right lately;
+/// [`AppError::TenantSuspended`].
 pub async fn known_client(
     app: &App,
     context: &RequestContext,
     shown: &ClientCredentials,
 ) -> Result<KnownClient, AppError> {
-    match recognized(app, context, shown).await {
+    let secret = Secret::new(hash(shown.secret.expose()));
+    if let Some(retry_after) = app.spent_address(Rate::Machine, context)
+        && !app.known_programs.knows(shown.id, &secret)
+    {
+        return Err(AppError::RateLimited { retry_after });
+    }
+    match recognized(app, context, (shown.id, secret)).await {
         Err(AppError::CredentialsInvalid) => {
             let answer = refused(app, context).await;
             // Counted by address: beyond that nothing is written.
@@ -80,7 +87,11 @@ pub async fn known_client(
             }
             Err(answer)
         }
-        known => known,
+        Ok(known) => {
+            app.known_programs.learn(known.client.id, &known.shown);
+            Ok(known)
+        }
+        Err(other) => Err(other),
     }
 }
 
@@ -111,10 +122,13 @@ pub async fn refused(app: &App, context: &RequestContext) -> AppError {
     counted.err().unwrap_or(AppError::CredentialsInvalid)
 }
 
-async fn recognized(app: &App, context: &RequestContext, shown: &ClientCredentials) -> Result<KnownClient, AppError> {
+async fn recognized(
+    app: &App,
+    context: &RequestContext,
+    (id, shown): (MachineClientId, Secret<[u8; 32]>),
+) -> Result<KnownClient, AppError> {
     const NOBODY: AppError = AppError::CredentialsInvalid;
-    let client = app.store.machine_client(shown.id).await?.ok_or(NOBODY)?;
-    let shown = Secret::new(hash(shown.secret.expose()));
+    let client = app.store.machine_client(id).await?.ok_or(NOBODY)?;
     if !client.accepts(&shown, app.now()) {
         return Err(NOBODY);
     }
@@ -189,12 +203,16 @@ pub async fn client_token(app: &App, context: &RequestContext, known: &KnownClie
                         user_id: user.id,
                         system: false,
                         method: AuthMethod::ClientCredentials,
+                        approved_by: None,
+                        provider_id: None,
+                        lent: false,
                         amr: AmrSet::default(),
                         auth_time: now,
                         ip: origin.source_ip,
                         user_agent: origin.user_agent.clone(),
                         user_generation: generations.0,
                         tenant_generation: generations.1,
+                        created_at: now,
                         expires_at: ends,
                         token_exp: draft.exp,
                     };

@@ -14,11 +14,11 @@ use domain::{
     outbox::NewOutboxEvent,
 };
 use serde_json::json;
-use store::read::*;
+use store::{SessionTx, read::*};
 
 use super::{
     factor_notices::{self, FactorChange},
-    login, passkeys,
+    login, oauth_login, passkeys,
     second_factor::{ALPHABET, SHOWS, ShownFactor, WaitingSignIn, judge, recovery_hash},
     sign_in::{self, Second, SignedIn, as_actor, told},
     tokens::random,
@@ -112,7 +112,7 @@ impl Place {
 /// [`AppError::Conflict`] (`totp_enabled`) for who has one; [`AppError::LoginChallengeInvalid`].
 pub async fn set_up_totp(app: &App, context: &RequestContext, who: Enrolling<'_>) -> Result<SetUp, AppError> {
     let place = Place::of(app, context, who).await?;
-    beside_no_passkey(app, who, &place.user).await?;
+    beside_no_passkey(&app.store, who).await?;
     let secret = new_secret()?;
     // Before anything is written: what cannot be shown is not begun.
     let codes = Codes::of(&secret)?;
@@ -158,7 +158,7 @@ pub async fn confirm_totp(
     if let Some(password) = &password {
         login::confirm_password(app, context, &place.project, place.user.clone(), password.clone()).await?;
     }
-    beside_no_passkey(app, who, &place.user).await?;
+    beside_no_passkey(&app.store, who).await?;
     if let Enrolling::Principal(principal) = who
         && password.is_none()
     {
@@ -193,6 +193,9 @@ pub async fn confirm_totp(
         let origin = context.origin();
         async move {
             tx.hold_sign_ins(user.id).await?;
+            tx.hold_factors(user.id).await?;
+            // Since it was asked before, a passkey may have been added elsewhere.
+            beside_no_passkey(&tx, who).await?;
             if !sign_in::confirm(&tx, seen, step, hashes).await? {
                 return Err(AppError::CredentialsInvalid);
             }
@@ -212,10 +215,10 @@ pub async fn confirm_totp(
 
 /// Who has a passkey sets an authenticator up in a session that showed it. A sign-in that waits for one has none
 /// (`sign_in::asked`).
-async fn beside_no_passkey(app: &App, who: Enrolling<'_>, user: &User) -> Result<(), AppError> {
+async fn beside_no_passkey(at: &impl Reader, who: Enrolling<'_>) -> Result<(), AppError> {
     match who {
-        Enrolling::Principal(principal) if app.store.totp_since(user.id).await?.is_none() => {
-            passkeys::sure_enough(app, principal, user).await
+        Enrolling::Principal(principal) if at.totp_since(principal.user).await?.is_none() => {
+            passkeys::sure_enough(at, principal).await
         }
         Enrolling::Principal(_) | Enrolling::SignIn(_) => Ok(()),
     }
@@ -239,6 +242,7 @@ pub async fn disable_totp(
     let disabled = app.store.write_session(place.scope(), app.now(), |tx| {
         let origin = context.origin();
         async move {
+            still_sure(&tx, principal, second.as_ref()).await?;
             if let Some(second) = second {
                 let entry = sign_in::spend(&tx, tenant, user, second).await?;
                 tx.record(actor, &origin, &entry).await?;
@@ -277,6 +281,7 @@ pub async fn replace_recovery_codes(
     let replaced = app.store.write_session(place.scope(), app.now(), |tx| {
         let origin = context.origin();
         async move {
+            still_sure(&tx, principal, second.as_ref()).await?;
             // Set up anew since: these would fit no pepper.
             if tx.totp_alone(user.id).await?.is_none_or(|again| again.pepper != known.pepper) {
                 return Err(not_enabled());
@@ -319,6 +324,16 @@ async fn sure(
     }
 }
 
+/// The same, asked in the transaction of the change: who shows nothing now has shown it in a session that is open still.
+async fn still_sure(tx: &SessionTx, principal: &Principal, second: Option<&Second>) -> Result<(), AppError> {
+    tx.hold_factors(principal.user).await?;
+    if second.is_some() {
+        return Ok(());
+    }
+    let session = tx.session(principal.session).await?.filter(|session| session.ended_at.is_none());
+    if session.ok_or(AppError::TokenRevoked)?.is_sure() { Ok(()) } else { Err(AppError::StepUp) }
+}
+
 /// Counts a second factor that was not good.
 async fn counted<T>(
     app: &App,
@@ -332,11 +347,12 @@ async fn counted<T>(
     outcome
 }
 
-/// That the caller signed in a moment ago.
+/// That the caller signed in a moment ago, on this device.
 pub(super) async fn recent(app: &App, principal: &Principal) -> Result<(), AppError> {
     let session = app.store.session(principal.session).await?.ok_or(AppError::TokenRevoked)?;
+    oauth_login::speaks_for_the_account(app, &session).await?;
     let within = app.config.second_factor.recent;
-    if app.now() <= session.auth_time + within.get() { Ok(()) } else { Err(AppError::SignInAnew(within)) }
+    if session.is_recent(app.now(), within.get()) { Ok(()) } else { Err(AppError::SignInAnew(within)) }
 }
 
 fn not_enabled() -> AppError {

@@ -29,7 +29,7 @@ use crate::{
     context::new_id,
     error::AppError,
     issuer_keys::fetch,
-    webhooks::{catch_up, sign},
+    webhooks::sign,
 };
 
 /// A webhook as it is asked for.
@@ -100,8 +100,8 @@ pub async fn create_webhook(
     Ok((made, sign::shown(&secret), commit))
 }
 
-/// Changes a webhook. One that is disabled hears of nothing that happens meanwhile, then or later; one that is enabled again goes on with
-/// what waits.
+/// Changes a webhook. One that is disabled is told of what was in the trail's chain by then, and of nothing that happens meanwhile, then
+/// or later; one that is enabled again goes on with what waits.
 pub async fn update_webhook(
     app: &App,
     principal: &Principal,
@@ -118,10 +118,6 @@ pub async fn update_webhook(
         events: patch.events.unwrap_or(before.events.clone()),
     };
     checked(app, &draft)?;
-    if patch.enabled == Some(false) && before.disabled.is_none() {
-        // What happened before is told; what happens from here on is not.
-        catch_up(app, id).await?;
-    }
     let disabled = match patch.enabled {
         None => before.disabled,
         Some(true) => None,

@@ -149,6 +149,9 @@ pub struct RatesConfig {
     /// What came of a sign-in that another device approves. Default 300, ten devices behind one address.
     #[schemars(range(max = 1_000_000))]
     pub poll: u32,
+    /// To sign in through an identity provider, each step of it. Default 30, as S2 has for signing in.
+    #[schemars(range(max = 1_000_000))]
+    pub oauth: u32,
 }
 
 impl Default for RatesConfig {
@@ -164,6 +167,7 @@ impl Default for RatesConfig {
             machine: 30,
             passkey: 60,
             poll: 300,
+            oauth: 30,
         }
     }
 }

@@ -158,7 +158,11 @@ pub fn reason(error: &FetchError) -> String {
     problem::chain(error)
 }
 
-async fn body(mut response: Response) -> Result<Vec<u8>, FetchError> {
+/// The bytes of a 200 that says it is JSON, as far as they are not too many.
+///
+/// # Errors
+/// [`FetchError`].
+pub(crate) async fn body(mut response: Response) -> Result<Vec<u8>, FetchError> {
     if response.status() != StatusCode::OK {
         return Err(FetchError::Status(response.status()));
     }

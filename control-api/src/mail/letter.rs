@@ -13,13 +13,15 @@ use crate::{App, context::new_id, error::AppError};
 /// Longest name that is filled in, in characters.
 pub(super) const MAX_NAME: usize = 64;
 
+/// Whether a character is of those that change how others are shown, or that nobody sees.
+pub(crate) const fn is_odd(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
 /// What people wrote, as it stands in a letter of ours: without line ends, other controls and marks of direction, and with nothing
 /// that a mail program makes a link of.
 pub(super) fn plain(text: &str, most: usize) -> String {
-    let odd = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
+    let odd = |c: char| c.is_control() || is_odd(c);
     let clean: String = text.chars().map(|c| if odd(c) { ' ' } else { c }).collect();
     let clean = clean.replace("://", ": ").replace("www.", "www ").replace("WWW.", "WWW ");
     clean.trim().chars().take(most).collect::<String>().trim_end().to_owned()

@@ -54,9 +54,6 @@ const EACH: usize = 4;
 /// What a claim lasts longer than a delivery takes: reading it, and noting what came of it.
 const MARGIN: Duration = Duration::from_secs(20);
 
-/// Parts in which a webhook catches up: more events than may wait for it.
-const MOST_PARTS: u32 = 64;
-
 /// Pauses between attempts.
 const BACKOFF: Backoff = Backoff { first: Duration::from_secs(5), longest: Duration::from_secs(3600) };
 
@@ -107,18 +104,6 @@ pub async fn announce_due(app: &App) -> Result<(), AppError> {
             }
         }
     }
-}
-
-/// Makes the deliveries of all that has joined the chain of one webhook's tenant until now.
-pub(crate) async fn catch_up(app: &App, id: WebhookId) -> Result<(), AppError> {
-    let before = WebhookId::new(Uuid::from_u128(id.uuid().as_u128().saturating_sub(1)));
-    for _ in 0..MOST_PARTS {
-        if app.store.webhooks_behind(before, 1).await?.first() != Some(&id) {
-            return Ok(());
-        }
-        announce(app, id).await?;
-    }
-    Ok(())
 }
 
 async fn announce(app: &App, id: WebhookId) -> Result<(), AppError> {

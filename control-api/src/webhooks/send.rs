@@ -62,22 +62,43 @@ pub struct Message {
     pub body: Vec<u8>,
 }
 
+/// Where may be sent to.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach<'c> {
+    /// Longest time for one delivery.
+    pub timeout: Duration,
+    /// Networks that may be sent to over https though they are not public.
+    pub allow: &'c [Network],
+    /// PEM of authorities that are trusted beside the system's.
+    pub ca: Option<&'c Path>,
+    /// Whether this machine may be, over plain HTTP too.
+    pub on_loopback: bool,
+}
+
 impl Sender {
-    /// As the configuration says.
+    /// To webhooks, as the configuration says.
     ///
     /// # Errors
     /// [`FetchError::Authorities`].
     pub fn new(config: &WebhooksConfig) -> Result<Self, FetchError> {
-        Ok(Self {
+        Self::reaching(Reach {
+            timeout: config.timeout.get(),
+            allow: &config.allow,
+            ca: config.ca.as_deref(),
             on_loopback: config.on_loopback,
-            allow: config.allow.clone(),
-            patience: config.timeout.get(),
-            authorities: config
-                .ca
-                .as_deref()
-                .map(|path: &Path| fetch::authorities(path))
-                .transpose()?
-                .unwrap_or_default(),
+        })
+    }
+
+    /// To where that says.
+    ///
+    /// # Errors
+    /// [`FetchError::Authorities`].
+    pub fn reaching(reach: Reach<'_>) -> Result<Self, FetchError> {
+        Ok(Self {
+            on_loopback: reach.on_loopback,
+            allow: reach.allow.to_vec(),
+            patience: reach.timeout,
+            authorities: reach.ca.map(fetch::authorities).transpose()?.unwrap_or_default(),
         })
     }
 

@@ -212,3 +212,79 @@ async fn permissions_resources_and_signing_keys_come_in_pages() {
         assert_eq!(answer.body["errors"][0]["pointer"], format!("?{}", wrong.split('=').next().unwrap()), "{answer:?}");
     }
 }
+
+/// Menus, a customer's history and evidence, erasures, gateways, and the units one works in.
+#[tokio::test]
+async fn what_is_administered_piece_by_piece_is_filtered_and_sorted_too() {
+    let world = World::new().await;
+    let staff = world.staff().await;
+    let tenant = world.tenant(&staff, "acme").await;
+    let ada = world.user(&staff, &tenant, "ada", &["owner"]).await;
+    let token = world.login("acme", "ada").await;
+    let read = get(&format!("/v1/tenants/{tenant}")).bearer(&staff).send(&world.admin).await.expect(200);
+    let customer = format!("/v1/customers/{}", read.text("customer_id"));
+    let make = async |bearer: &str, path: &str, body: Value| {
+        post(path, &body).bearer(bearer).send(&world.admin).await.expect(201).id()
+    };
+    let parent = make(&token, "/v1/menus", json!({ "key": "b-shop", "title": "Shop", "order": 2 })).await;
+    make(&token, "/v1/menus", json!({ "key": "a-home", "title": "Home", "order": 3 })).await;
+    let child = json!({ "key": "shop.x", "title": "X", "parent_id": parent, "permission": "orders:order:list" });
+    make(&token, "/v1/menus", child).await;
+    for name in ["north", "South"] {
+        let unit = make(&token, "/v1/org-units", json!({ "name": name })).await;
+        let member = json!({ "user_id": ada, "role": "ou_default" });
+        make_member(&world, &token, &unit, &member).await;
+    }
+    let put = async |path: String, body: Value| {
+        call("PUT", &path).json(&body).bearer(&staff).send(&world.admin).await.expect(200);
+    };
+    put(format!("{customer}/payment"), json!({ "status": "overdue", "reference": "bill 7" })).await;
+    for kind in ["passport", "lease"] {
+        let artifact = json!({ "kind": kind, "reference": "vault/1", "sha256": "ab".repeat(32) });
+        put(format!("{customer}/artifacts"), artifact).await;
+    }
+    let nobody = uuid::Uuid::from_u128(7);
+    let erasure = post("/v1/audit/erasures", &json!({ "user_id": nobody })).bearer(&staff);
+    erasure.send(&world.admin).await.expect(202);
+    let list = async |bearer: &str, path: &str, member: &str| -> Vec<Value> {
+        let answer = get(path).bearer(bearer).send(&world.admin).await.expect(200);
+        answer.body["items"].as_array().unwrap().iter().map(|it| it[member].clone()).collect()
+    };
+    let keys = |names: &[&str]| names.iter().map(|name| json!(name)).collect::<Vec<_>>();
+    for (bearer, path, member, found) in [
+        (&token, "/v1/menus?sort=key", "key", keys(&["a-home", "b-shop", "shop.x"])),
+        (&token, "/v1/menus?sort=-order", "key", keys(&["a-home", "b-shop", "shop.x"])),
+        (&token, "/v1/menus?search=SHOP&sort=key", "key", keys(&["b-shop", "shop.x"])),
+        (&token, &format!("/v1/menus?parent_id={parent}"), "key", keys(&["shop.x"])),
+        (&token, "/v1/menus?permission=orders:order:list", "key", keys(&["shop.x"])),
+        (&staff, "/v1/menus?search=shop", "key", keys(&[])),
+        (&token, "/v1/me/org-units?sort=-name", "name", keys(&["South", "north"])),
+        (&token, "/v1/me/org-units?search=NOR", "name", keys(&["north"])),
+        (&staff, &format!("{customer}/history?kind=payment"), "reference", keys(&["bill 7"])),
+        (&staff, &format!("{customer}/history?reference=none"), "reference", keys(&[])),
+        (&staff, &format!("{customer}/artifacts?sort=kind"), "kind", keys(&["lease", "passport"])),
+        (&staff, &format!("{customer}/artifacts?kind=lease"), "kind", keys(&["lease"])),
+        (&staff, "/v1/audit/erasures?done=false&sort=-requested_at", "user_id", vec![json!(nobody)]),
+        (&staff, &format!("/v1/audit/erasures?user_id={tenant}"), "user_id", keys(&[])),
+        (&staff, "/v1/gateways?state=enrolled&sort=name", "name", keys(&[])),
+    ] {
+        assert_eq!(list(bearer, path, member).await, found, "{path}");
+    }
+    let first = get("/v1/menus?sort=order&limit=1").bearer(&token).send(&world.admin).await.expect(200);
+    let path = format!("/v1/menus?sort=order&limit=9&cursor={}", first.text("next_cursor"));
+    assert_eq!(list(&token, &path, "key").await, keys(&["b-shop", "a-home"]));
+    for (path, parameter) in [
+        ("/v1/menus?sort=title", "?sort"),
+        ("/v1/gateways?state=lost", "?state"),
+        ("/v1/audit/erasures?user_id=x", "?user_id"),
+        ("/v1/me/org-units?search=", "?search"),
+    ] {
+        let answer = get(path).bearer(&staff).send(&world.admin).await.refused(400, "parameter_invalid");
+        assert_eq!(answer.body["errors"][0]["pointer"], parameter, "{path}: {answer:?}");
+    }
+}
+
+async fn make_member(world: &World, bearer: &str, unit: &str, member: &Value) {
+    let path = format!("/v1/org-units/{unit}/members");
+    post(&path, member).bearer(bearer).send(&world.admin).await.expect(201);
+}

@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use control_api::{
+    app::token_endpoint::{ClientCredentials, known_client},
+    context::{Listener, RequestContext, new_id},
+    error::AppError,
+};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -206,6 +211,14 @@ async fn a_rotated_or_deleted_client_is_out_with_all_its_tokens() {
     let token = it.token().await.expect(200).text("access_token");
     it.of("DELETE", "", &it.admin).await.expect(204);
     assert_eq!(it.token().await.body["error"], "invalid_client");
+    // The trail tells of both that are gone.
+    for (action, id) in [("machine-client.deleted", &it.client.id), ("user.deleted", &it.client.user)] {
+        let trail =
+            get(&format!("/v1/audit?action={action}")).bearer(&it.admin).send(&it.world.admin).await.expect(200);
+        assert_eq!(trail.body["items"].as_array().map(Vec::len), Some(1), "{action}: {trail:?}");
+        assert_eq!(trail.body["items"][0]["target"]["id"], json!(id));
+        assert_eq!(trail.body["items"][0]["tenant_id"], json!(it.tenant));
+    }
     let gone = get("/v1/me").bearer(&token).send(&it.world.admin).await;
     assert_eq!(gone.status, 401, "{gone:?}");
     it.of("GET", "", &it.admin).await.refused(404, "not_found");
@@ -282,6 +295,7 @@ async fn wrong_secrets_are_counted_by_where_they_come_from_and_right_ones_are_no
         let call = call.header("authorization", authorization).header("x-md-global-assertion", &assertion);
         call.send(&it.world.public).await
     };
+    guess(&it.client.basic()).await.expect(200);
     for _ in 0..30 {
         assert_eq!(guess(&wrong).await.expect(401).body["error"], "invalid_client");
     }
@@ -291,6 +305,41 @@ async fn wrong_secrets_are_counted_by_where_they_come_from_and_right_ones_are_no
     let trail =
         get("/v1/audit?action=client_refused&limit=100").bearer(&it.admin).send(&it.world.admin).await.expect(200);
     assert_eq!(trail.body["items"].as_array().unwrap().len(), 30, "each is told, and no more than are let through");
+}
+
+#[tokio::test]
+async fn beyond_the_bound_a_wrong_secret_is_not_looked_up() {
+    let it = Acme::new(World::new().await).await;
+    let context = RequestContext {
+        listener: Listener::Public,
+        request_id: new_id(&*it.world.app.clock),
+        client: Some("192.0.2.99".parse().unwrap()),
+        user_agent: None,
+        host: None,
+        project: None,
+        asserted: None,
+    };
+    let shown = |secret: &str| ClientCredentials {
+        id: it.client.id.parse().unwrap(),
+        secret: domain::Secret::new(secret.to_owned()),
+    };
+    let known = async |secret: &str| known_client(&it.world.app, &context, &shown(secret)).await;
+    for _ in 0..30 {
+        assert!(matches!(known("wrong").await, Err(AppError::CredentialsInvalid)));
+    }
+    let before = it.world.app.store.statements();
+    for secret in ["wrong", "another", &it.client.secret] {
+        assert!(matches!(known(secret).await, Err(AppError::RateLimited { .. })), "nobody was known here before");
+    }
+    assert_eq!(it.world.app.store.statements(), before);
+    it.world.clock.advance(Duration::from_secs(60));
+    known(&it.client.secret).await.unwrap();
+    // From now on it is not held up by who guesses; another secret of the same client is.
+    while !matches!(known("wrong").await, Err(AppError::RateLimited { .. })) {}
+    known(&it.client.secret).await.unwrap();
+    let before = it.world.app.store.statements();
+    assert!(matches!(known("another").await, Err(AppError::RateLimited { .. })));
+    assert_eq!(it.world.app.store.statements(), before);
 }
 
 /// What is ended is remembered by every gateway: a loop of it is everybody's.

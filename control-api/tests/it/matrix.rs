@@ -3,6 +3,7 @@
 //! Nothing here names what is asked: what is mounted is. Each test writes a report that is committed
 //! (`control-api/tests/reports/`), so that a new operation shows in review what it answers to whom, and what it costs.
 
+mod beside;
 mod boundary;
 mod examples;
 mod operations;

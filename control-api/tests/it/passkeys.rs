@@ -316,6 +316,8 @@ async fn who_knows_the_password_alone_changes_no_factor_beside_a_passkey() {
         ("POST", "/v1/auth/totp/setup".to_owned(), json!({})),
         ("POST", "/v1/auth/totp/confirm".to_owned(), json!({ "code": "123456", "password": PASSWORD })),
         ("DELETE", format!("/v1/auth/passkeys/{id}"), Value::Null),
+        ("POST", "/v1/auth/phone/verify".to_owned(), json!({ "phone": "+14155550100", "code": "123456" })),
+        ("DELETE", "/v1/auth/phone".to_owned(), Value::Null),
     ] {
         let request = call(method, &path).host(HOST).bearer(&thief);
         let request = if body.is_null() { request } else { request.json(&body) };
@@ -382,4 +384,40 @@ async fn passkeys_are_few() {
     complete(&first, &mut one).await.expect(201);
     complete(&second, &mut two).await.refused(409, "passkeys_full");
     send(&ann.world, "register/begin", Some(&ann.token), &json!({})).await.refused(409, "passkeys_full");
+}
+
+/// Nobody has a factor when each is asked; the first that is added is one beside which the others are too little.
+async fn of_many_sessions_that_add_the_first_factor_at_once_one_does(world: World) {
+    let staff = world.staff().await;
+    let tenant = world.tenant(&staff, "acme").await;
+    world.user(&staff, &tenant, "ann", &["member"]).await;
+    let mut ready = Vec::new();
+    for _ in 0..8 {
+        let token = world.login("acme", "ann").await;
+        let begun = send(&world, "register/begin", Some(&token), &json!({})).await.expect(200);
+        let made = SoftPasskey::new(ORIGIN).create(&begun.body["options"]);
+        ready.push((token, json!({ "challenge_id": begun.text("challenge_id"), "credential": made })));
+    }
+    let token = world.login("acme", "ann").await;
+    let set_up = post("/v1/auth/totp/setup", &json!({})).bearer(&token).send(&world.admin).await.expect(200);
+    let codes = control_api::totp::Codes::of(&crate::second_factor::read_secret(&set_up.text("secret"))).unwrap();
+    let code = codes.code(world.app.now().secs() / 30).unwrap();
+    let confirm = post("/v1/auth/totp/confirm", &json!({ "code": code })).bearer(&token);
+    let register = ready.iter().map(|(token, body)| send(&world, "register/complete", Some(token), body));
+    let (registered, confirmed) = tokio::join!(join_all(register), confirm.send(&world.admin));
+    let added = registered.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(added + usize::from(confirmed.status == 200), 1, "{registered:?} {confirmed:?}");
+    for refused in registered.into_iter().chain([confirmed]).filter(|answer| answer.status.is_client_error()) {
+        refused.refused(401, "insufficient_user_authentication");
+    }
+}
+
+#[tokio::test]
+async fn of_many_sessions_that_add_the_first_factor_at_once_one_does_on_sqlite() {
+    of_many_sessions_that_add_the_first_factor_at_once_one_does(World::new().await).await;
+}
+
+#[tokio::test]
+async fn of_many_sessions_that_add_the_first_factor_at_once_one_does_on_postgres() {
+    on_postgres(of_many_sessions_that_add_the_first_factor_at_once_one_does).await;
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     org_units::office,
-    support::{World, call, get, post},
+    support::{PASSWORD, World, call, get, post},
 };
 
 #[tokio::test]
@@ -157,4 +157,43 @@ async fn whoever_is_signed_in_sees_what_can_be_done_to_what() {
     let users = items.iter().find(|it| it["resource"] == "tenant:user").unwrap();
     assert!(users["verbs"].as_array().unwrap().contains(&json!("create")), "{users}");
     assert!(items.iter().all(|it| it["context"] == "tenant"));
+}
+
+/// S2's CreateUser, GetUser, UpdateUser, ListUsers, DeactivateUser, ReactivateUser, ResetUserPassword, DeleteUser.
+#[tokio::test]
+async fn a_tenants_administrator_makes_keeps_and_deletes_a_user() {
+    let it = office().await;
+    let users = "/api/v1/tenant/users";
+    let wish = json!({ "username": "new", "email": "new@mail.example", "first_name": "New", "password": PASSWORD });
+    let made = it.send(&it.admin, "POST", users, Some(wish.clone())).await.expect(201);
+    assert!(made.body.get("password").is_none() && !made.body.to_string().contains(PASSWORD), "{made:?}");
+    it.send(&it.admin, "POST", users, Some(wish)).await.refused(409, "already_exists");
+    let one = format!("{users}/{}", made.id());
+    assert_eq!(it.send(&it.admin, "GET", &one, None).await.expect(200).body, made.body);
+    let listed = it.send(&it.admin, "GET", &format!("{users}?search=new"), None).await.expect(200);
+    assert_eq!(listed.body["items"], json!([made.body]));
+    let changed = it.send(&it.admin, "PUT", &one, Some(json!({ "last_name": "Comer" }))).await.expect(200);
+    assert_eq!((&changed.body["first_name"], &changed.body["last_name"]), (&json!("New"), &json!("Comer")));
+    let sign_in = async |password: &str| it.world.try_login("acme", "new", password).await;
+    let token = sign_in(PASSWORD).await.expect(200).text("access_token");
+    // Switched off, everything is over at once; switched on, they sign in anew.
+    it.send(&it.admin, "POST", &format!("{one}/disable"), None).await.expect(200);
+    get("/v1/me").bearer(&token).send(&it.world.admin).await.refused(401, "token_revoked");
+    assert_ne!(sign_in(PASSWORD).await.status, 200);
+    it.send(&it.admin, "POST", &format!("{one}/enable"), None).await.expect(200);
+    sign_in(PASSWORD).await.expect(200);
+    let reset = json!({ "password": "Another-horse-2" });
+    it.send(&it.admin, "POST", &format!("{one}/reset-password"), Some(reset)).await.expect(200);
+    sign_in(PASSWORD).await.refused(401, "credentials_invalid");
+    sign_in("Another-horse-2").await.refused(403, "password_change_required");
+    it.send(&it.admin, "DELETE", &one, None).await.expect(204);
+    it.send(&it.admin, "GET", &one, None).await.refused(404, "not_found");
+    sign_in("Another-horse-2").await.refused(401, "credentials_invalid");
+    let trail = it.send(&it.admin, "GET", &format!("/v1/audit?target={}&limit=100", made.id()), None).await.expect(200);
+    let happened: Vec<&str> =
+        trail.body["items"].as_array().unwrap().iter().map(|event| event["action"].as_str().unwrap()).collect();
+    for action in ["user.created", "user.updated", "user.disabled", "user.enabled", "user.deleted"] {
+        assert!(happened.contains(&action), "{action}: {happened:?}");
+    }
+    assert!(!trail.body.to_string().contains("horse"), "no password is told");
 }

@@ -82,6 +82,42 @@ async fn a_tenant_uses_what_it_is_entitled_to_until_that_ends() {
     assert_eq!(named.send(&shop.world.admin).await.expect(200).body["items"].as_array().unwrap().len(), 2);
 }
 
+/// Of two administrators the one who has seen what the other did changes it; who has not is told so, and nothing is changed.
+#[tokio::test]
+async fn an_entitlement_and_an_issuer_are_changed_by_who_has_seen_them() {
+    let shop = shop(World::new().await).await;
+    let put = async |path: &str, body: &Value, tag: &str| {
+        let asked = call("PUT", path).json(body).header("if-match", tag).bearer(&shop.staff);
+        asked.send(&shop.world.admin).await
+    };
+    let given = json!({ "tenant_id": shop.acme, "product": "stock", "quota": { "per_day": 5 } });
+    put("/v1/entitlements", &given, "\"1\"").await.refused(412, "version_mismatch");
+    assert!(shop.entitlements().await.is_empty(), "there was none to be seen");
+    let first = shop.put("stock", Value::Null).await.expect(200);
+    assert_eq!(first.headers["etag"], "\"1\"");
+    assert_eq!(shop.entitlements().await[0]["version"], 1);
+    assert_eq!(put("/v1/entitlements", &given, "\"1\"").await.expect(200).headers["etag"], "\"2\"");
+    let wider = json!({ "tenant_id": shop.acme, "product": "stock", "quota": null });
+    put("/v1/entitlements", &wider, "\"1\"").await.refused(412, "version_mismatch");
+    let kept = shop.entitlements().await;
+    assert_eq!((&kept[0]["version"], &kept[0]["quota"]["per_day"]), (&json!(2), &json!(5)));
+
+    let read = get(&format!("/v1/tenants/{}", shop.acme)).bearer(&shop.staff).send(&shop.world.admin).await.expect(200);
+    let mut issuer = json!({
+        "project_id": read.body["project_id"], "tenant": shop.acme, "issuer": "https://id.example.com",
+        "audiences": ["a", "b"], "algorithms": ["ES256"], "jwks_url": "https://id.example.com/jwks",
+    });
+    let made = post("/v1/issuers", &issuer).bearer(&shop.staff).send(&shop.world.admin).await.expect(201);
+    let path = format!("/v1/issuers/{}", made.id());
+    assert_eq!(made.headers["etag"], "\"1\"");
+    let wider = issuer.clone();
+    issuer["audiences"] = json!(["a"]);
+    put(&path, &issuer, "\"1\"").await.expect(200);
+    put(&path, &wider, "\"1\"").await.refused(412, "version_mismatch");
+    let kept = get(&path).bearer(&shop.staff).send(&shop.world.admin).await.expect(200);
+    assert_eq!((&kept.headers["etag"], &kept.body["audiences"]), (&"\"2\"".parse().unwrap(), &json!(["a"])));
+}
+
 #[tokio::test]
 async fn the_catalog_shows_what_may_be_asked_for_and_a_trial_begins_at_once() {
     let shop = shop(World::new().await).await;

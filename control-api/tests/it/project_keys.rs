@@ -67,6 +67,20 @@ async fn a_project_is_named_by_its_key_or_its_hostname_and_both_agree(world: Wor
     let names: Vec<&Value> = listed.body["items"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
     assert_eq!(names, ["directory_reader", "secret"]);
     assert!(!listed.body.to_string().contains(&secret.text("secret")));
+    let used = async || {
+        let listed = get(&path).bearer(&staff).send(&world.admin).await.expect(200);
+        listed.body["items"].as_array().unwrap().iter().map(|it| it["last_used_at"].clone()).collect::<Vec<_>>()
+    };
+    let first = used().await;
+    assert!(first[0].is_null() && first[1].is_string(), "{first:?}");
+    // Once a minute is enough: who is asked often writes nothing.
+    world.clock.advance(std::time::Duration::from_secs(59));
+    login(&secret.text("secret")).await.expect(200);
+    assert_eq!(used().await, first);
+    world.clock.advance(std::time::Duration::from_secs(1));
+    login(&secret.text("secret")).await.expect(200);
+    let second = used().await;
+    assert!(second[1].as_str() > first[1].as_str(), "{second:?}");
     let trail = get("/v1/audit?action=project-credential.*").bearer(&staff).send(&world.admin).await.expect(200);
     assert_eq!(trail.body["items"].as_array().unwrap().len(), 5, "{trail:?}");
     assert!(!trail.body.to_string().contains(&secret.text("secret")));

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use domain::Clock;
+use domain::{Clock, model::AuthMethod};
 use futures::future::join_all;
 use serde_json::json;
 use store::read::*;
+use testkit::SoftPasskey;
 
 use crate::{
     letters::Acme,
+    passkeys,
     require_2fa::demand,
     second_factor::claims,
-    support::{Answer, World, call, get, on_postgres, post},
+    support::{Answer, PASSWORD, World, call, get, on_postgres, post},
 };
 
 const DEVICE: &str = "Television/1.0";
@@ -29,6 +31,21 @@ impl Phone {
         let ann = it.member("ann").await;
         let token = it.world.login("acme", "ann").await;
         Self { it, ann, token }
+    }
+
+    /// The same, signed in there with a passkey.
+    async fn with_a_passkey(world: World) -> Self {
+        let phone = Self::new(world).await;
+        let mut passkey = SoftPasskey::new("https://acme.localhost");
+        passkeys::registered(&phone.it.world, &phone.token, &mut passkey).await.expect(201);
+        let token = passkeys::signed_in(&phone.it.world, "", &mut passkey).await.expect(200).text("access_token");
+        Self { token, ..phone }
+    }
+
+    /// The session of a token, as it is kept.
+    async fn session(&self, token: &str) -> domain::model::Session {
+        let sid = claims(token)["sid"].as_str().unwrap().parse().unwrap();
+        self.it.world.app.store.session(sid).await.unwrap().unwrap()
     }
 
     /// Another device asks.
@@ -303,4 +320,147 @@ async fn the_platforms_own_project_has_none() {
     asked.refused(403, "login_method_refused");
     let nowhere = post("/v1/auth/qr", &json!({})).send(&world.admin).await;
     assert_eq!(nowhere.status, 422, "{nowhere:?}");
+}
+
+async fn what_a_passkey_approved_is_no_passkeys_session(world: World) {
+    let phone = Phone::with_a_passkey(world).await;
+    let policy = async |policy: serde_json::Value| {
+        demand(&phone.it.world, &phone.it.staff, &phone.it.tenant, &policy).await;
+    };
+    // Three digits that are typed are no passkey.
+    policy(json!({ "methods": ["passkey"] })).await;
+    let asked = phone.start().await;
+    phone.approve(&asked, true).await.expect(204);
+    phone.poll(&asked).await.refused(403, "login_method_refused");
+    // Nor is a QR code accepted from who signed in as the tenant does not let them.
+    policy(json!({ "methods": ["password", "qr"] })).await;
+    phone.poll(&asked).await.refused(403, "login_method_refused");
+    // Both are.
+    policy(json!({ "methods": ["passkey", "qr"] })).await;
+    let pair = phone.poll(&asked).await.expect(200);
+    let token = pair.text("access_token");
+    assert_eq!((&claims(&token)["amr"], &claims(&token)["acr"]), (&json!(null), &json!("aal1")));
+    let session = phone.session(&token).await;
+    assert_eq!((session.method, session.approved_by), (AuthMethod::Qr, Some(AuthMethod::Passkey)));
+    let listed = get("/v1/me/sessions?method=qr").bearer(&token).send(&phone.it.world.admin).await.expect(200);
+    assert_eq!(listed.body["items"].as_array().map(Vec::len), Some(1), "{listed:?}");
+    // It goes on while both are accepted.
+    let refresh = async |pair: &Answer| {
+        let body = json!({ "refresh_token": pair.text("refresh_token") });
+        phone.it.ask("/api/v1/tenant/auth/refresh", &body).await
+    };
+    let pair = refresh(&pair).await.expect(200);
+    assert_eq!(claims(&pair.text("access_token"))["amr"], json!(null));
+    policy(json!({ "methods": ["passkey"] })).await;
+    refresh(&pair).await.refused(401, "refresh_invalid");
+    assert_eq!(phone.session(&token).await.end_reason.as_deref(), Some("login_policy"));
+}
+
+#[tokio::test]
+async fn what_a_passkey_approved_is_no_passkeys_session_on_sqlite() {
+    what_a_passkey_approved_is_no_passkeys_session(World::new().await).await;
+}
+
+#[tokio::test]
+async fn what_a_passkey_approved_is_no_passkeys_session_on_postgres() {
+    on_postgres(what_a_passkey_approved_is_no_passkeys_session).await;
+}
+
+/// Where a sign-in of a moment ago stands for the password that an account has not, one that was handed on is none.
+#[tokio::test]
+async fn a_session_that_was_handed_on_takes_no_account_away() {
+    let it = Acme::new().await;
+    let made = json!({ "username": "eva", "email": "eva@acme.example" });
+    let made = post(&format!("/v1/tenants/{}/users", it.tenant), &made).bearer(&it.staff).send(&it.world.admin).await;
+    made.expect(201);
+    it.ask("/v1/auth/otp/request", &json!({ "email": "eva@acme.example" })).await.expect(202);
+    let body = json!({ "email": "eva@acme.example", "code": it.code("eva@acme.example").await });
+    let token = it.ask("/v1/auth/otp/verify", &body).await.expect(200).text("access_token");
+    let phone = Phone { token, ann: String::new(), it };
+    let asked = phone.start().await;
+    phone.approve(&asked, true).await.expect(204);
+    let handed = phone.poll(&asked).await.expect(200).text("access_token");
+    assert!(phone.session(&handed).await.lent && !phone.session(&phone.token).await.lent);
+    for path in ["/v1/me/deletion", "/v1/me/sign-out-everywhere"] {
+        phone.it.ask_as(&handed, path, &json!({})).await.refused(401, "credentials_invalid");
+    }
+    get("/v1/me/export")
+        .bearer(&handed)
+        .send(&phone.it.world.admin)
+        .await
+        .refused(401, "insufficient_user_authentication");
+    phone.it.ask_as(&phone.token, "/v1/me/deletion", &json!({})).await.expect(202);
+}
+
+async fn who_was_handed_a_session_hands_none_on(world: World) {
+    let phone = Phone::new(world).await;
+    let asked = phone.start().await;
+    phone.approve(&asked, true).await.expect(204);
+    let pair = phone.poll(&asked).await.expect(200);
+    let handed = pair.text("access_token");
+    assert_eq!(phone.session(&handed).await.approved_by, Some(AuthMethod::Password));
+    let next = phone.start().await;
+    let approve = async |token: &str| {
+        let body = json!({ "approve": true, "code": next.text("code") });
+        phone.it.ask_as(token, &format!("/v1/auth/qr/{}/approve", next.id()), &body).await
+    };
+    // What it knows of its user was shown elsewhere: it is no sign-in of a moment ago here, and puts no way in beside hers.
+    approve(&handed).await.refused(401, "insufficient_user_authentication");
+    let register = phone.it.ask_as(&handed, "/v1/auth/passkeys/register/begin", &json!({})).await;
+    register.refused(401, "insufficient_user_authentication");
+    // Nor does signing in within it make a chain of it.
+    let body = json!({ "password": PASSWORD, "refresh_token": pair.text("refresh_token") });
+    let own = phone.it.ask_as(&handed, "/v1/auth/step-up", &body).await.expect(200).text("access_token");
+    phone.it.ask_as(&own, "/v1/auth/passkeys/register/begin", &json!({})).await.expect(200);
+    approve(&own).await.refused(403, "qr_login_chained");
+    phone.says(&next, "pending").await;
+    approve(&phone.token).await.expect(204);
+}
+
+#[tokio::test]
+async fn who_was_handed_a_session_hands_none_on_on_sqlite() {
+    who_was_handed_a_session_hands_none_on(World::new().await).await;
+}
+
+#[tokio::test]
+async fn who_was_handed_a_session_hands_none_on_on_postgres() {
+    on_postgres(who_was_handed_a_session_hands_none_on).await;
+}
+
+/// What the waiting sign-in says of its first factor is what was carried over, not what the approving device showed.
+async fn a_passkeys_approval_and_a_code_say_what_was_shown_here(world: World) {
+    let acme = crate::second_factor::Acme::new(world).await;
+    let token = acme.sign_in().await.text("access_token");
+    let mut passkey = SoftPasskey::new("https://acme.localhost");
+    passkeys::registered(&acme.world, &token, &mut passkey).await.expect(201);
+    let token = passkeys::signed_in(&acme.world, "", &mut passkey).await.expect(200).text("access_token");
+    let ask = |path: &str, body: &serde_json::Value| post(path, body).host("acme.localhost");
+    let start = ask("/v1/auth/qr", &json!({})).send(&acme.world.admin).await.expect(200);
+    let body = json!({ "approve": true, "code": start.text("code") });
+    let approve = ask(&format!("/v1/auth/qr/{}/approve", start.id()), &body).bearer(&token);
+    approve.send(&acme.world.admin).await.expect(204);
+    let secret = json!({ "poll_secret": start.text("poll_secret") });
+    let poll = ask(&format!("/v1/auth/qr/{}/poll", start.id()), &secret);
+    let waits = poll.send(&acme.world.admin).await.expect(200);
+    let id = waits.body["second_factor"]["login_challenge_id"].as_str().unwrap();
+    // The tenant may say otherwise while it waits.
+    demand(&acme.world, &acme.staff, &acme.tenant, &json!({ "methods": ["passkey"] })).await;
+    acme.verify(id, "code", &acme.code(0)).await.refused(403, "login_method_refused");
+    demand(&acme.world, &acme.staff, &acme.tenant, &json!({ "methods": ["passkey", "qr"] })).await;
+    let pair = acme.verify(id, "code", &acme.code(0)).await.expect(200);
+    let claims = claims(&pair.text("access_token"));
+    assert_eq!((&claims["amr"], &claims["acr"]), (&json!(["otp", "mfa"]), &json!("aal2")));
+    let sid = claims["sid"].as_str().unwrap().parse().unwrap();
+    let session = acme.world.app.store.session(sid).await.unwrap().unwrap();
+    assert_eq!((session.method, session.approved_by), (AuthMethod::Qr, Some(AuthMethod::Passkey)));
+}
+
+#[tokio::test]
+async fn a_passkeys_approval_and_a_code_say_what_was_shown_here_on_sqlite() {
+    a_passkeys_approval_and_a_code_say_what_was_shown_here(World::new().await).await;
+}
+
+#[tokio::test]
+async fn a_passkeys_approval_and_a_code_say_what_was_shown_here_on_postgres() {
+    on_postgres(a_passkeys_approval_and_a_code_say_what_was_shown_here).await;
 }

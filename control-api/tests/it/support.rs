@@ -96,6 +96,10 @@ impl Call {
         self.body = Some(body.into());
         self.header("content-type", "application/json")
     }
+    pub(crate) fn raw_as(mut self, body: &str, media: &str) -> Self {
+        self.body = Some(body.into());
+        self.header("content-type", media)
+    }
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
         self

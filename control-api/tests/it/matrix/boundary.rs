@@ -11,9 +11,9 @@ use tokio_postgres::Client;
 use super::{
     golden,
     operations::{Operation, all},
-    tenant::{Ids, populated},
+    tenant::{Ids, filled, populated},
 };
-use crate::support::{Answer, Call, World, call, on_postgres_beside, post};
+use crate::support::{Answer, Call, World, call, get, on_postgres_beside, post};
 
 /// What there is for all tenants: a product in the catalog is nobody's, and its name may hold a slug.
 const OF_ALL: [&str; 2] = ["product", "slug"];
@@ -32,49 +32,71 @@ const NAMES: [&str; 10] = [
     "id.globex",
 ];
 
+/// What lies between the two tenants.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Between {
+    /// Each has a project of its own.
+    Projects,
+    /// They share one, with its users and keys; the asking owner owns both.
+    Tenants,
+}
+
 /// How somebody of `acme` asks.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Door {
+pub(super) enum Door {
     /// An owner by token, on this machine.
     Admin,
     /// The same through the edge, at the tenant's own hostname.
     Public,
-    /// A program with an API key, through the edge.
+    /// A program with an API key that may do whatever its owner may, through the edge.
     Key,
 }
 
 const DOORS: [Door; 3] = [Door::Admin, Door::Public, Door::Key];
 
 /// Both tenants, each with one of everything.
-struct Two {
-    world: World,
-    acme: Ids,
-    globex: Ids,
+pub(super) struct Two {
+    pub(super) world: World,
+    pub(super) staff: String,
+    pub(super) acme: Ids,
+    /// All of the other's.
+    pub(super) globex: Ids,
+    /// What is the other's alone.
+    pub(super) theirs: Ids,
     /// Ids that nobody has.
     nobody: Ids,
     /// An owner of `acme`.
-    ada: String,
+    pub(super) ada: String,
     /// An API key of hers, good for all that takes one.
     key: String,
 }
 
 impl Two {
-    async fn of(world: World) -> Self {
+    pub(super) async fn of(world: World, between: Between) -> Self {
         let staff = world.staff().await;
-        let acme = populated(&world, &staff, "acme", "ada").await;
-        let globex = populated(&world, &staff, "globex", "gus").await;
+        let (acme, globex) = match between {
+            Between::Projects => {
+                (populated(&world, &staff, "acme", "ada").await, populated(&world, &staff, "globex", "gus").await)
+            }
+            Between::Tenants => in_one_project(&world, &staff).await,
+        };
+        let mut theirs = globex.clone();
+        theirs.retain(|kind, id| between == Between::Projects || acme[kind] != *id);
         let mut nobody = globex.clone();
         for (place, id) in nobody.values_mut().enumerate() {
             let is_uuid = id.parse::<uuid::Uuid>().is_ok();
             *id = if is_uuid { uuid::Uuid::from_u128(0xabc_0000 + place as u128).to_string() } else { "nobody".into() };
         }
         let ada = world.login("acme", "ada").await;
-        let key = json!({ "name": "program", "scopes": ["tenant:audit:create"] });
+        let info = get("/api/v1/tenant/auth/info").bearer(&ada).send(&world.admin).await.expect(200);
+        let scopes = info.body["permissions"].as_array().unwrap();
+        assert!(!scopes.is_empty(), "{info:?}");
+        let key = json!({ "name": "program", "scopes": scopes });
         let key = post("/v1/api-keys", &key).bearer(&ada).send(&world.admin).await.expect(201).text("secret");
-        Self { world, acme, globex, nobody, ada, key }
+        Self { world, staff, acme, globex, theirs, nobody, ada, key }
     }
 
-    async fn ask(&self, door: Door, operation: &Operation, target: &str, body: Option<&Value>) -> Answer {
+    pub(super) async fn ask(&self, door: Door, operation: &Operation, target: &str, body: Option<&Value>) -> Answer {
         let request = operation.request(target, body);
         match door {
             Door::Admin => request.bearer(&self.ada).send(&self.world.admin).await,
@@ -115,10 +137,10 @@ impl Two {
     }
 
     /// Whether an answer, whatever it is, names anything that is the other tenant's but what was `asked` about.
-    fn shows_none(&self, name: &str, asked: &str, answer: &Answer) {
+    pub(super) fn shows_none(&self, name: &str, asked: &str, answer: &Answer) {
         let headers = answer.headers.values().filter_map(|value| value.to_str().ok());
         let text = headers.chain([answer.body.to_string().as_str()]).collect::<Vec<_>>().join("\n");
-        let theirs = self.globex.iter().filter(|(kind, id)| id.as_str() != asked && !OF_ALL.contains(*kind));
+        let theirs = self.theirs.iter().filter(|(kind, id)| id.as_str() != asked && !OF_ALL.contains(*kind));
         for (kind, id) in theirs {
             assert!(!text.contains(id.as_str()), "{name} shows a {kind}: {text}");
         }
@@ -126,6 +148,31 @@ impl Two {
             assert!(!text.contains(theirs), "{name} shows what is called {theirs}: {text}");
         }
     }
+}
+
+/// Both as tenants of the shared project. The owner of the one owns the other, too, and is signed in there.
+async fn in_one_project(world: &World, staff: &str) -> (Ids, Ids) {
+    let tenants = world.shared_tenants(staff, &["acme", "globex"]).await;
+    let read = get(&format!("/v1/tenants/{}", tenants["acme"])).bearer(staff).send(&world.admin).await.expect(200);
+    let signing_in = json!({ "hostname": "in.localhost", "project_id": read.body["project_id"], "purpose": "auth" });
+    post("/v1/hostnames", &signing_in).bearer(staff).send(&world.admin).await.expect(201);
+    let acme = filled(world, staff, (&tenants["acme"], "acme", "in.localhost"), "ada").await;
+    let globex = filled(world, staff, (&tenants["globex"], "globex", "in.localhost"), "gus").await;
+    let ada = world.login("acme", "ada").await;
+    let ada = get("/v1/me").bearer(&ada).send(&world.admin).await.expect(200).id();
+    world.join(staff, &globex["tenant"], &ada).await;
+    let bound = json!({ "role_id": role(world, staff, &globex["tenant"], "owner").await, "user_id": ada });
+    let path = format!("/v1/role-bindings?tenant_id={}", globex["tenant"]);
+    post(&path, &bound).bearer(staff).send(&world.admin).await.expect(201);
+    world.login("globex", "ada").await;
+    (acme, globex)
+}
+
+/// The id of a role that a tenant can give.
+async fn role(world: &World, staff: &str, tenant: &str, name: &str) -> Value {
+    let known =
+        get(&format!("/v1/roles?tenant_id={tenant}&limit=500")).bearer(staff).send(&world.admin).await.expect(200);
+    known.body["items"].as_array().unwrap().iter().find(|role| role["name"] == name).unwrap()["id"].clone()
 }
 
 /// Everything that names one of these ids and is not the asking tenant's own, line by line.
@@ -164,9 +211,19 @@ struct Answers {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn m1_no_operation_reaches_another_tenant_by_any_of_its_ids() {
+    nothing_is_reached(Between::Projects, "cross-tenant.txt").await;
+}
+
+/// The same where nothing but the tenant is between them, though the one who asks owns both: a token is for one tenant.
+#[tokio::test(flavor = "multi_thread")]
+async fn m1_no_operation_reaches_another_tenant_of_the_same_project_not_even_an_owners_of_both() {
+    nothing_is_reached(Between::Tenants, "cross-tenant-one-project.txt").await;
+}
+
+async fn nothing_is_reached(between: Between, file: &str) {
     on_postgres_beside(|world, client| async move {
-        let two = Two::of(world).await;
-        let before = dump(&client, &two.globex, &two.acme).await;
+        let two = Two::of(world, between).await;
+        let before = dump(&client, &two.theirs, &two.acme).await;
         assert!(before.len() > 60, "{} rows are looked at", before.len());
         let mut found = BTreeMap::new();
         for operation in all() {
@@ -178,11 +235,11 @@ async fn m1_no_operation_reaches_another_tenant_by_any_of_its_ids() {
                 };
                 found.insert((operation.name(), door), answers);
             }
-            let after = dump(&client, &two.globex, &two.acme).await;
+            let after = dump(&client, &two.theirs, &two.acme).await;
             let changed: Vec<&String> = before.symmetric_difference(&after).collect();
             assert!(changed.is_empty(), "{} changed {changed:#?}", operation.name());
         }
-        golden("cross-tenant.txt", &report(&found));
+        golden(file, &report(&found));
     })
     .await;
 }
@@ -190,9 +247,18 @@ async fn m1_no_operation_reaches_another_tenant_by_any_of_its_ids() {
 /// A token or key of one tenant, shown at another's hostname, with ids of either: it is not known there.
 #[tokio::test(flavor = "multi_thread")]
 async fn m1_no_credential_of_one_tenant_is_good_at_anothers_hostname() {
+    nothing_is_good_elsewhere(Between::Projects).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m1_no_credential_of_one_tenant_is_good_at_the_hostname_of_another_of_the_same_project() {
+    nothing_is_good_elsewhere(Between::Tenants).await;
+}
+
+async fn nothing_is_good_elsewhere(between: Between) {
     on_postgres_beside(|world, client| async move {
-        let two = Two::of(world).await;
-        let before = dump(&client, &two.globex, &two.acme).await;
+        let two = Two::of(world, between).await;
+        let before = dump(&client, &two.theirs, &two.acme).await;
         for operation in all() {
             for (credential, ids) in [(&two.ada, &two.globex), (&two.ada, &two.acme), (&two.key, &two.globex)] {
                 let (target, body) = (operation.within(ids), operation.body(ids));
@@ -206,7 +272,7 @@ async fn m1_no_credential_of_one_tenant_is_good_at_anothers_hostname() {
                 two.shows_none(&operation.name(), "", &answer);
             }
         }
-        let after = dump(&client, &two.globex, &two.acme).await;
+        let after = dump(&client, &two.theirs, &two.acme).await;
         let changed: Vec<&String> = before.symmetric_difference(&after).collect();
         assert!(changed.is_empty(), "{changed:#?}");
     })
@@ -224,7 +290,7 @@ async fn by_path(two: &Two, door: Door, operation: &Operation) -> BTreeSet<u16> 
     let (places, mut statuses) = (operation.places(), BTreeSet::new());
     let body = operation.body(&two.acme);
     for place in 0..places.len() {
-        for kind in two.globex.keys().filter(|kind| door == Door::Admin || **kind == places[place]) {
+        for kind in two.theirs.keys().filter(|kind| door == Door::Admin || **kind == places[place]) {
             let with = |ids: &Ids| {
                 let mut all: Vec<&str> = places.iter().map(|kind| two.acme[kind].as_str()).collect();
                 let id = ids[kind].clone();
@@ -250,7 +316,7 @@ async fn by_query(two: &Two, door: Door, operation: &Operation) -> BTreeSet<u16>
     let mut statuses = BTreeSet::new();
     let body = operation.body(&two.acme);
     for name in &operation.query {
-        let Some(kind) = kind_of(name, &two.globex) else { continue };
+        let Some(kind) = kind_of(name, &two.theirs) else { continue };
         let with = |ids: &Ids| format!("{}?{name}={}", operation.within(&two.acme), ids[kind]);
         let theirs = two.ask(door, operation, &with(&two.globex), body.as_ref()).await;
         let nowhere = two.ask(door, operation, &with(&two.nobody), body.as_ref()).await;
@@ -268,7 +334,7 @@ async fn by_body(two: &Two, door: Door, operation: &Operation) -> BTreeSet<u16> 
     let mut statuses = BTreeSet::new();
     let Some(body) = operation.body(&two.acme) else { return statuses };
     let target = operation.within(&two.acme);
-    for (kind, own) in &two.acme {
+    for (kind, own) in two.acme.iter().filter(|(kind, _)| two.theirs.contains_key(*kind)) {
         let with = |ids: &Ids| replaced(&body, own, &ids[kind]);
         let theirs = with(&two.globex);
         if theirs == body {
@@ -331,7 +397,7 @@ fn report(found: &BTreeMap<(String, Door), Answers>) -> String {
 /// Asked about nothing in particular, nothing of another tenant is shown.
 #[tokio::test]
 async fn a_call_without_ids_shows_nothing_of_another_tenant() {
-    let two = Two::of(World::new().await).await;
+    let two = Two::of(World::new().await, Between::Projects).await;
     for operation in all().into_iter().filter(|it| it.method == "GET" && it.places().is_empty()) {
         let answer = call("GET", &operation.path).bearer(&two.ada).send(&two.world.admin).await;
         two.shows_none(&operation.name(), "", &answer);

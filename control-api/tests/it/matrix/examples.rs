@@ -41,6 +41,13 @@ fn by_hand(operation: &str, ids: &Ids) -> Option<Value> {
             "hostname": "other.example", "tenant_id": ids["tenant"], "kind": "custom",
         }),
         "PATCH /v1/hostnames/{id}" => json!({ "services": [ids["service"]] }),
+        "POST /v1/identity-providers" => json!({
+            "tenant_id": ids["tenant"], "key": "other", "type": "oidc", "name": "Other", "client_id": "us",
+            "options": { "issuer": "https://id.example.com" },
+        }),
+        "PUT /v1/identity-providers/{key}" => json!({
+            "type": "oidc", "name": "Other", "client_id": "us", "options": { "issuer": "https://id.example.com" },
+        }),
         "POST /v1/issuers" | "PUT /v1/issuers/{id}" => issuer,
         "PUT /v1/me/default-org-unit" => json!({ "ou_id": ids["org_unit"] }),
         "PUT /v1/me/preferences" => json!({ "values": { "theme": "dark" } }),

@@ -23,7 +23,7 @@ pub(super) struct Operation {
 }
 
 /// Which ids stand behind which part of a path.
-const KINDS: [(&str, &str); 34] = [
+const KINDS: [(&str, &str); 38] = [
     ("api-keys", "api_key"),
     ("audit", "event"),
     ("by-slug", "slug"),
@@ -35,7 +35,11 @@ const KINDS: [(&str, &str); 34] = [
     ("entitlements", "entitlement"),
     ("gateways", "gateway"),
     ("groups", "group"),
+    ("help-requests", "help_request"),
     ("hostnames", "hostname"),
+    ("identities", "identity"),
+    ("identity-providers", "identity_provider"),
+    ("identity-verifications", "identity_verification"),
     ("invitations", "invitation"),
     ("issuers", "issuer"),
     ("machine-clients", "machine_client"),

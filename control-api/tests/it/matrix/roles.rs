@@ -67,8 +67,10 @@ async fn each_role_passes_where_it_may_and_a_guest_nowhere() {
 /// Asks about the thing of the caller's own tenant that the path is about.
 async fn asked(world: &World, role: &str, operation: &Operation, ids: &Ids, token: &str) -> Answer {
     let mut target = operation.within(ids);
+    let takes = |name: &str| operation.query.iter().any(|it| it == name);
     for (name, kind) in [("project_id", "project"), ("tenant_id", "tenant")] {
-        if operation.query.iter().any(|it| it == name) && (name == "project_id" || role == STAFF) {
+        // Where either is meant, people mean their own tenant.
+        if takes(name) && (role == STAFF || (name == "project_id" && !takes("tenant_id"))) {
             target.push_str(if target.contains('?') { "&" } else { "?" });
             target.push_str(&format!("{name}={}", ids[kind]));
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use testkit::TestCa;
 
 use super::{
     exceptions, golden,
@@ -13,6 +14,9 @@ use crate::support::{Answer, World, call, get, post};
 
 /// Things of each kind that are added before lists are asked again.
 const MORE: usize = 50;
+
+/// Lists of what a tenant may have only so many of, and how many that is: webhooks, and domains that are not proven.
+const FULL: [(&str, usize); 2] = [("/v1/webhooks ", 20), ("/v1/tenants/{id}/domains ", 20)];
 
 /// What a list cost, and how many items it had.
 #[derive(Clone, Copy)]
@@ -36,7 +40,8 @@ async fn a_long_list_costs_no_more_statements_than_a_short_one() {
     for (name, cost) in &long {
         let before = short[name];
         assert_eq!(cost.statements, before.statements, "{name}: {} items, then {}", before.items, cost.items);
-        if cost.items < before.items + MORE / 2 {
+        let is_full = FULL.iter().any(|(list, most)| name.starts_with(list) && cost.items == *most);
+        if cost.items < before.items + MORE / 2 && !is_full {
             fixed.push(name.clone());
         }
         text.push_str(&format!("{name:<60} {}\n", cost.statements));
@@ -78,10 +83,12 @@ async fn grow(world: &World, [token, staff]: [&str; 2], ids: &Ids) {
         call("PUT", path).json(&body).bearer(staff).send(&world.admin).await.expect(200);
     };
     let (tenant, user) = (&ids["tenant"], &ids["user"]);
+    let ca = TestCa::new();
     for n in 0..MORE {
         let name = format!("more-{n:02}");
         let more = json!({ "username": name, "email": format!("{name}@acme.example") });
         let other = make(token, "/api/v1/tenant/users", more).await.id();
+        make(token, "/v1/identity-verifications", json!({ "user_id": other })).await;
         world.login("acme", "ada-2").await;
         world.login("acme", "ada").await;
         let role = json!({ "name": name, "permissions": ["orders:order:list"] });
@@ -108,7 +115,10 @@ async fn grow(world: &World, [token, staff]: [&str; 2], ids: &Ids) {
         make(token, "/v1/machine-clients", json!({ "name": name })).await;
         let credential = json!({ "kind": "publishable", "name": name });
         make(staff, &format!("/v1/projects/{}/credentials", ids["project"]), credential).await;
-        platform(&make, staff, ids, &name).await;
+        let hostname = platform(&make, staff, ids, &name).await;
+        let leaf = ca.leaf(&[&format!("{name}.localhost")]);
+        let certificate = json!({ "chain_pem": leaf.chain_pem, "key_pem": leaf.key_pem });
+        put(&format!("/v1/hostnames/{hostname}/certificate"), certificate).await;
         let product = format!("p-{name}");
         put("/v1/entitlements", json!({ "tenant_id": tenant, "product": product, "source": "sale" })).await;
         make(token, "/v1/catalog/request", json!({ "product": product })).await;
@@ -120,8 +130,8 @@ async fn grow(world: &World, [token, staff]: [&str; 2], ids: &Ids) {
     }
 }
 
-/// What only staff makes.
-async fn platform(make: &impl AsyncFn(&str, &str, Value) -> Answer, staff: &str, ids: &Ids, name: &str) {
+/// What only staff makes. Gives the hostname back.
+async fn platform(make: &impl AsyncFn(&str, &str, Value) -> Answer, staff: &str, ids: &Ids, name: &str) -> String {
     let tenant = json!({
         "slug": format!("t-{name}"), "name": name, "customer_id": ids["customer"], "project_id": ids["project"],
     });
@@ -136,7 +146,7 @@ async fn platform(make: &impl AsyncFn(&str, &str, Value) -> Answer, staff: &str,
     make(staff, "/v1/routes", route).await;
     let hostname =
         json!({ "hostname": format!("{name}.localhost"), "tenant_id": ids["tenant"], "services": [service] });
-    make(staff, "/v1/hostnames", hostname).await;
+    let hostname = make(staff, "/v1/hostnames", hostname).await.id();
     let issuer = json!({
         "project_id": ids["project"], "tenant": ids["tenant"], "issuer": format!("https://{name}.example"),
         "audiences": ["a"], "algorithms": ["ES256"], "jwks_url": format!("https://{name}.example/jwks"),
@@ -145,4 +155,5 @@ async fn platform(make: &impl AsyncFn(&str, &str, Value) -> Answer, staff: &str,
     let project = json!({ "slug": format!("p-{name}"), "name": name, "issuer": format!("https://{name}.test"),
         "kind": "dedicated" });
     make(staff, "/v1/projects", project).await;
+    hostname
 }

@@ -38,6 +38,17 @@ impl Maker<'_> {
 /// A tenant with an owner and one of everything that there is in a tenant, or for it.
 pub(super) async fn populated(world: &World, staff: &str, slug: &'static str, owner: &'static str) -> Ids {
     let tenant = world.tenant(staff, slug).await;
+    filled(world, staff, (&tenant, slug, &format!("{slug}.localhost")), owner).await
+}
+
+/// The same of a tenant that is there, with hostname `{slug}.localhost`, whose users have passkeys for `host`.
+pub(super) async fn filled(
+    world: &World,
+    staff: &str,
+    (tenant, slug, host): (&str, &'static str, &str),
+    owner: &'static str,
+) -> Ids {
+    let tenant = tenant.to_owned();
     world.user(staff, &tenant, owner, &["owner"]).await;
     let second = format!("{owner}-2");
     let user = world.user(staff, &tenant, &second, &["member"]).await;
@@ -50,7 +61,7 @@ pub(super) async fn populated(world: &World, staff: &str, slug: &'static str, ow
     own(&mine, slug, &mut ids).await;
     requested(&staff, &mine, slug, &mut ids).await;
     told(world, slug, &mut ids).await;
-    signs_in(&mine, slug, &mut ids).await;
+    signs_in(&mine, (slug, host), &mut ids).await;
     while world.app.store.chain_audit(500).await.unwrap() > 0 {}
     ids.insert("session", mine.first(&format!("/api/v1/tenant/users/{}/sessions", ids["user"]), "id").await);
     ids.insert("event", mine.first("/v1/audit", "id").await);
@@ -58,14 +69,14 @@ pub(super) async fn populated(world: &World, staff: &str, slug: &'static str, ow
 }
 
 /// A passkey of the owner's, and a sign-in that another device asks for.
-async fn signs_in(mine: &Maker<'_>, slug: &str, ids: &mut Ids) {
-    let host = format!("{slug}.localhost");
+async fn signs_in(mine: &Maker<'_>, (slug, host): (&str, &str), ids: &mut Ids) {
     let send =
-        async |path: &str, body: Value| post(path, &body).host(&host).bearer(&mine.token).send(&mine.world.admin).await;
+        async |path: &str, body: Value| post(path, &body).host(host).bearer(&mine.token).send(&mine.world.admin).await;
     let begun = send("/v1/auth/passkeys/register/begin", json!({})).await.expect(200);
     let made = SoftPasskey::new(&format!("https://{host}")).create(&begun.body["options"]);
     let body = json!({ "challenge_id": begun.text("challenge_id"), "credential": made });
     ids.insert("passkey", send("/v1/auth/passkeys/register/complete", body).await.expect(201).id());
+    let host = format!("{slug}.localhost");
     ids.insert("qr_login", post("/v1/auth/qr", &json!({})).host(&host).send(&mine.world.admin).await.expect(200).id());
 }
 
@@ -129,6 +140,22 @@ async fn own(mine: &Maker<'_>, slug: &str, ids: &mut Ids) {
     ids.insert("domain", mine.make(&path, json!({ "domain": format!("{slug}-mail.example") })).await);
     let binding = json!({ "hostname_id": ids["hostname"], "kind": "dns", "value": "robot.example", "user_id": user });
     ids.insert("certificate_binding", mine.make("/v1/certificate-bindings", binding).await);
+    let provider = json!({
+        "key": format!("corp-{slug}"), "type": "oidc", "name": "Corp", "client_id": "us",
+        "options": { "issuer": "https://id.example.com" },
+    });
+    // Tenants of the shared project have none: it is asked for by the name it would have.
+    let made = post("/v1/identity-providers", &provider).bearer(&mine.token).send(&mine.world.admin).await;
+    assert!(made.status == 201 || made.code() == "managed_by_platform", "{made:?}");
+    ids.insert("identity_provider", format!("corp-{slug}"));
+    // There is no provider here that somebody could have signed in through.
+    ids.insert("identity", uuid::Uuid::new_v4().to_string());
+    let help = json!({ "email": format!("lost@{slug}.example"), "message": "help" });
+    let host = format!("{slug}.localhost");
+    post("/v1/help-requests", &help).host(&host).send(&mine.world.admin).await.expect(202);
+    ids.insert("help_request", mine.first("/v1/help-requests", "id").await);
+    let verification = mine.make("/v1/identity-verifications", json!({ "user_id": user })).await;
+    ids.insert("identity_verification", verification);
     ids.insert("machine_client", mine.make("/v1/machine-clients", json!({ "name": "billing" })).await);
 }
 
