@@ -272,6 +272,23 @@ pub(super) const TABLE: &[Resource] = &[
         ],
     },
     Resource {
+        name: "help-requests",
+        about: "What people ask for who cannot sign in",
+        columns: &["id", "status", "email", "created_at", "settled_at"],
+        verbs: &[("list", "list_help_requests"), ("resolve", "settle_help_request")],
+    },
+    Resource {
+        name: "identity-verifications",
+        about: "Whether people showed who they are",
+        columns: &["id", "state", "user_id", "created_at", "ends_at"],
+        verbs: &[
+            ("list", "list_identity_verifications"),
+            ("get", "read_identity_verification"),
+            ("create", "begin_identity_verification"),
+            ("set", "set_identity_state"),
+        ],
+    },
+    Resource {
         name: "machine-clients",
         about: "Programs that get tokens of their own",
         columns: &["id", "name", "user_id", "last_used_at", "created_at"],

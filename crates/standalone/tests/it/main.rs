@@ -44,4 +44,5 @@ mod tenant_states;
 mod three_ways;
 mod traces;
 mod units;
+mod walk;
 mod world;
