@@ -73,7 +73,12 @@ pub(crate) async fn a_client_that_is_rotated_or_deleted_leaves_facts_for_its_use
     };
     rotate(&store, client.id, client.version, 2).await.unwrap();
     assert!(told().await);
-    change!(store, |tx, client| tx.delete_machine_client(&system(), client.id)).unwrap();
+    let deleted = store.write(&system(), NOW, |tx| async move {
+        let change = tx.delete_machine_client(&system(), client.id).await?;
+        tx.done("deleted", change).await?;
+        tx.deleted(tx.delete_user(&system(), BOT).await?).await
+    });
+    deleted.await.unwrap();
     assert!(told().await);
     assert!(store.machine_client(client.id).await.unwrap().is_none());
     assert!(store.user(BOT).await.unwrap().is_none());
