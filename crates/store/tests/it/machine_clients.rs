@@ -73,9 +73,10 @@ pub(crate) async fn a_client_that_is_rotated_or_deleted_leaves_facts_for_its_use
     };
     rotate(&store, client.id, client.version, 2).await.unwrap();
     assert!(told().await);
-    let deleted = store.write(&system(), NOW, |tx| async move {
-        let change = tx.delete_machine_client(&system(), client.id).await?;
-        tx.done("deleted", change).await?;
+    // As the control API does, in one transaction.
+    let (by, id) = (&system(), client.id);
+    let deleted = store.write(by, NOW, |tx| async move {
+        tx.deleted(tx.delete_machine_client(by, id).await?).await?;
         tx.deleted(tx.delete_user(&system(), BOT).await?).await
     });
     deleted.await.unwrap();
