@@ -102,10 +102,12 @@ pub(super) async fn of_tenant(app: &App, site: Site) -> Result<LoginPolicy, AppE
 /// [`AppError::Restricted`] (`login_method_refused`).
 pub(super) async fn allows(app: &App, tenant: TenantId, method: LoginMethod) -> Result<(), AppError> {
     let said = app.store.login_policy(tenant).await?;
-    if said.is_none_or(|policy| policy.methods.contains(&method)) {
-        return Ok(());
-    }
-    Err(refused())
+    if takes(said.as_ref(), method) { Ok(()) } else { Err(refused()) }
+}
+
+/// Whether a tenant's people sign in this way, by what it says, if anything.
+fn takes(said: Option<&LoginPolicy>, method: LoginMethod) -> bool {
+    said.map_or_else(|| LoginMethod::UNSAID.contains(&method), |policy| policy.methods.contains(&method))
 }
 
 /// What is said of a sign-in that a tenant does not accept.
@@ -129,14 +131,9 @@ const fn method_of(method: AuthMethod) -> Option<LoginMethod> {
 }
 
 /// Whether a tenant accepts how a session was opened and, of one that another approved, how that was.
-fn accepts(policy: &LoginPolicy, method: AuthMethod, approved_by: Option<AuthMethod>) -> bool {
-    let whole = method != AuthMethod::Qr || approved_by.is_some();
-    whole
-        && [Some(method), approved_by]
-            .into_iter()
-            .flatten()
-            .filter_map(method_of)
-            .all(|it| policy.methods.contains(&it))
+fn accepts(said: Option<&LoginPolicy>, method: AuthMethod, approved_by: Option<AuthMethod>) -> bool {
+    let whole = said.is_none() || method != AuthMethod::Qr || approved_by.is_some();
+    whole && [Some(method), approved_by].into_iter().flatten().filter_map(method_of).all(|it| takes(said, it))
 }
 
 /// Refuses to open a session in a way that the tenant does not accept, as it says in this transaction.
@@ -150,7 +147,7 @@ pub(super) async fn admits(
     approved_by: Option<AuthMethod>,
 ) -> Result<(), AppError> {
     let said = tx.login_policy(tenant).await?;
-    if said.is_none_or(|policy| accepts(&policy, method, approved_by)) { Ok(()) } else { Err(refused()) }
+    if accepts(said.as_ref(), method, approved_by) { Ok(()) } else { Err(refused()) }
 }
 
 /// What a tenant says of a session that is to go on in it.
@@ -174,10 +171,13 @@ pub(super) async fn judge_session(
     if !provider_goes_on(tx, tenant, session).await? {
         return Ok(Says::Ends);
     }
-    let Some(policy) = tx.login_policy(tenant).await? else { return Ok(Says::GoesOn) };
+    let said = tx.login_policy(tenant).await?;
+    if !accepts(said.as_ref(), session.method, session.approved_by) {
+        return Ok(Says::Ends);
+    }
+    let Some(policy) = said else { return Ok(Says::GoesOn) };
     let past = |from: Timestamp, most: Option<u64>| most.is_some_and(|secs| from + Duration::from_secs(secs) <= now);
-    let allowed = accepts(&policy, session.method, session.approved_by);
-    if !allowed || past(session.created_at, policy.absolute_s) || past(session.last_used_at, policy.idle_s) {
+    if past(session.created_at, policy.absolute_s) || past(session.last_used_at, policy.idle_s) {
         return Ok(Says::Ends);
     }
     // A program is nobody who could show a second one.
@@ -221,11 +221,12 @@ pub(super) async fn judge_step_up(
     if !provider_goes_on(tx, tenant, session).await? {
         return Err(refused());
     }
-    let Some(policy) = tx.login_policy(tenant).await? else { return Ok(()) };
-    if !policy.methods.contains(&method) {
+    let said = tx.login_policy(tenant).await?;
+    if !takes(said.as_ref(), method) {
         return Err(refused());
     }
-    if policy.require_2fa && amr.acr() < Acr::Aal2 { Err(AppError::StepUp) } else { Ok(()) }
+    let demanded = said.is_some_and(|policy| policy.require_2fa);
+    if demanded && amr.acr() < Acr::Aal2 { Err(AppError::StepUp) } else { Ok(()) }
 }
 
 /// Whether the provider that a session was opened through, if one was, serves people of a tenant still, by what it said then.
