@@ -42,9 +42,9 @@ impl fmt::Debug for Text {
 }
 
 impl Text {
-    /// A code.
+    /// A code. Of the project's name what is no letter, digit or space is left out: phones make links of the rest.
     pub fn code(to: &PhoneNumber, project: &str, code: &Secret<String>, expires_at: Timestamp) -> Self {
-        let project: String = project.chars().filter(|c| !c.is_control()).take(40).collect();
+        let project: String = project.chars().filter(|c| c.is_alphanumeric() || *c == ' ').take(40).collect();
         let text = format!("{} is your code for {project}. Tell it to nobody.", code.expose());
         Self { to: to.clone(), text, expires_at }
     }

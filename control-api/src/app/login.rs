@@ -66,7 +66,7 @@ pub async fn login(
     if login_policies::is_overdue(app, &user).await? {
         return Err(AppError::PasswordChangeRequired);
     }
-    let first = FirstFactor { door, method: AuthMethod::Password };
+    let first = FirstFactor::new(door, AuthMethod::Password);
     finish_sign_in(app, context, first, &realm.project, &tenant, &user).await
 }
 

@@ -242,7 +242,7 @@ async fn finish(
     let tenant = login::tenant(app, realm, &user, tenant).await?;
     let way = if method == AuthMethod::MagicLink { LoginMethod::MagicLink } else { LoginMethod::EmailCode };
     login_policies::allows(app, tenant.id, way).await?;
-    let first = FirstFactor { door: Door::Tenant, method };
+    let first = FirstFactor::new(Door::Tenant, method);
     finish_sign_in(app, context, first, &realm.project, &tenant, &user).await
 }
 

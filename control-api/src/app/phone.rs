@@ -23,7 +23,7 @@ use super::{
     letters::{self, oneself, told},
     login::{self, Door},
     login_policies, own_password, passkeys,
-    sign_in::{FirstFactor, SignedIn, finish_sign_in},
+    sign_in::{FirstFactor, Proof, SignedIn, finish_sign_in},
     site::Realm,
     totp,
 };
@@ -209,17 +209,22 @@ pub async fn request_code(app: &App, context: &RequestContext, phone: &str) -> R
         let origin = context.origin();
         async move {
             turn(app, &tx, (realm.project.id, CODES), number.as_str()).await?;
-            // Kept whether or not it is sent: so wrong codes for a number that nobody has are counted as others.
-            tx.put_one_time_code((realm.project.id, CodeKind::PhoneLogin), number.as_str(), code, expires_at).await?;
+            // Wrong codes for a number that nobody has are counted as others; and a code that is not sent replaces none that was.
+            let key = (realm.project.id, CodeKind::PhoneLogin);
             let known = tx.user_by_phone(realm.project.id, number, since).await?;
             if !known.is_some_and(|user| letters::may_be_written_to(&user)) {
+                tx.count_guesses(key, number.as_str(), expires_at).await?;
                 return Ok::<_, AppError>(None);
             }
             let spent = tx.count_text(&bounds(app, realm.project.id, "sign_in", number)).await?;
             let mut entry = event_of("phone_code_requested", (realm.project.id, realm.tenant), number);
             match spent {
-                None => tx.leave(event).await?,
+                None => {
+                    tx.put_one_time_code(key, number.as_str(), code, expires_at).await?;
+                    tx.leave(event).await?;
+                }
                 Some(spent) => {
+                    tx.count_guesses(key, number.as_str(), expires_at).await?;
                     entry.action = "sms_budget_spent".into();
                     entry.fields = of_spent(spent, number);
                 }
@@ -275,7 +280,7 @@ pub async fn sign_in(
     let known = shown.await?.filter(|user| !user.is_break_glass).ok_or(AppError::CredentialsInvalid)?;
     let tenant = login::tenant(app, realm, &known, tenant).await?;
     login_policies::allows(app, tenant.id, LoginMethod::PhoneCode).await?;
-    let first = FirstFactor { door: Door::Tenant, method: AuthMethod::PhoneCode };
+    let first = FirstFactor { door: Door::Tenant, method: AuthMethod::PhoneCode, proof: Proof::Phone(number, since) };
     finish_sign_in(app, context, first, &realm.project, &tenant, &known).await
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use authz::Scope;
 use domain::{
-    Acr, AmrSet, FederatedIdentityId, IdentityProviderId, Secret, SessionId, Timestamp,
+    Acr, AmrSet, FederatedIdentityId, IdentityProviderId, PhoneNumber, Secret, SessionId, Timestamp,
     audit::{Actor, ActorKind, AuditEntry, Crud, Target},
     model::{
         AuthMethod, BreakGlass, ChallengePurpose, LoginChallenge, MembershipStatus, NewSession, Project, Tenant, Totp,
@@ -37,11 +37,20 @@ use crate::{
 
 /// What somebody shows who begins to sign in.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct FirstFactor {
+pub(super) struct FirstFactor<'p> {
     /// Where.
     pub(super) door: Door,
     /// By which method.
     pub(super) method: AuthMethod,
+    /// What was proven.
+    pub(super) proof: Proof<'p>,
+}
+
+impl FirstFactor<'_> {
+    /// One that the session's transaction need not look at again but for the user's password and address.
+    pub(super) const fn new(door: Door, method: AuthMethod) -> Self {
+        Self { door, method, proof: Proof::First }
+    }
 }
 
 /// What came of a sign-in.
@@ -86,6 +95,8 @@ pub(super) struct Opening<'p> {
 pub(super) enum Proof<'p> {
     /// A first factor. Whether it is enough is still to be asked.
     First,
+    /// That they read what is sent to a number, which was proven later than this. Whether it is enough is still to be asked.
+    Phone(&'p PhoneNumber, Timestamp),
     /// That an identity provider knows them, with the code that came of it, which is used up by this. Whether it is enough is still
     /// to be asked.
     Provider(&'p ByProvider),
@@ -121,7 +132,7 @@ impl Proof<'_> {
         match self {
             Self::Qr(approved) => Some(approved.session.method),
             Self::Second(challenge, _) => challenge.approved_by,
-            Self::First | Self::Provider(_) | Self::BreakGlass(..) | Self::Passkey(_) => None,
+            Self::First | Self::Phone(..) | Self::Provider(_) | Self::BreakGlass(..) | Self::Passkey(_) => None,
         }
     }
 
@@ -132,7 +143,7 @@ impl Proof<'_> {
             Self::Second(challenge, _) => challenge.provider_id.map(|id| (id, challenge.created_at)),
             // It is the same sign-in, on another device.
             Self::Qr(approved) => approved.session.provider_id.map(|id| (id, approved.session.created_at)),
-            Self::First | Self::BreakGlass(..) | Self::Passkey(_) => None,
+            Self::First | Self::Phone(..) | Self::BreakGlass(..) | Self::Passkey(_) => None,
         }
     }
 }
@@ -155,14 +166,14 @@ pub(super) enum Second {
 pub(super) async fn finish_sign_in(
     app: &App,
     context: &RequestContext,
-    first: FirstFactor,
+    first: FirstFactor<'_>,
     project: &Project,
     tenant: &Tenant,
     user: &User,
 ) -> Result<SignedIn, AppError> {
-    let FirstFactor { door, method } = first;
+    let FirstFactor { door, method, proof } = first;
     let life = login_policies::session_life(app, tenant).await?;
-    let opening = Opening { door, method, amr: method.amr(), life, proof: Proof::First, event: "login_success" };
+    let opening = Opening { door, method, amr: method.amr(), life, proof, event: "login_success" };
     open(app, context, opening, project, tenant, user).await
 }
 
@@ -232,7 +243,9 @@ pub(super) async fn open(
             });
             let again = again.ok_or(AppError::CredentialsInvalid)?;
             let missing = match proof {
-                Proof::First | Proof::Qr(_) | Proof::Provider(_) => asked(&tx, amr, tenant, user).await?,
+                Proof::First | Proof::Phone(..) | Proof::Qr(_) | Proof::Provider(_) => {
+                    asked(&tx, amr, tenant, user).await?
+                }
                 Proof::BreakGlass(..) | Proof::Passkey(_) | Proof::Second(..) => None,
             };
             let again = match missing {
@@ -258,8 +271,13 @@ pub(super) async fn open(
             {
                 return Err(AppError::CredentialsInvalid);
             }
+            if let Proof::Phone(number, since) = proof {
+                // Who lost the number has dropped it, and ended what was opened by it.
+                let has = tx.user_by_phone(project.id, number, since).await?;
+                has.filter(|holder| holder.id == user.id).ok_or(AppError::CredentialsInvalid)?;
+            }
             match proof {
-                Proof::First | Proof::Qr(_) | Proof::Provider(_) => {
+                Proof::First | Proof::Phone(..) | Proof::Qr(_) | Proof::Provider(_) => {
                     if let Proof::Provider(by) = proof {
                         spend_word(&tx, user, by).await?;
                     }

@@ -75,16 +75,46 @@ impl SessionTx {
         code: &Secret<String>,
         expires_at: Timestamp,
     ) -> Result<(), StoreError> {
+        let pepper: [u8; PEPPER_BYTES] = self.work.view.sealer().bytes()?;
+        let hash = digest(&pepper, code.expose());
+        let replaces = "hash = excluded.hash, pepper_enc = excluded.pepper_enc, expires_at = excluded.expires_at,
+                        created_at = excluded.created_at";
+        self.keep_code((project, kind), address, (Some(hash), pepper), expires_at, replaces).await
+    }
+
+    /// Has wrong codes for an address counted as they are where one was sent; what was sent stays as it is.
+    ///
+    /// # Errors
+    /// Of the database; of the master key.
+    pub async fn count_guesses(
+        &self,
+        (project, kind): (ProjectId, CodeKind),
+        address: &str,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let pepper: [u8; PEPPER_BYTES] = self.work.view.sealer().bytes()?;
+        let replaces = "hash = NULL, expires_at = excluded.expires_at, created_at = excluded.created_at
+                        WHERE one_time_codes.hash IS NULL OR one_time_codes.expires_at <= excluded.created_at";
+        self.keep_code((project, kind), address, (None, pepper), expires_at, replaces).await
+    }
+
+    async fn keep_code(
+        &self,
+        (project, kind): (ProjectId, CodeKind),
+        address: &str,
+        (hash, pepper): (Option<[u8; 32]>, [u8; PEPPER_BYTES]),
+        expires_at: Timestamp,
+        replaces: &str,
+    ) -> Result<(), StoreError> {
         let Work { view, now, .. } = &self.work;
         let (subject, kind) = (fold(address), name(kind));
-        let pepper: [u8; PEPPER_BYTES] = view.sealer().bytes()?;
         let sealed = view.sealer().seal(&place(project, kind, &subject), &pepper)?;
-        let sql = "INSERT INTO one_time_codes (project_id, kind, subject, hash, pepper_enc, expires_at, failures, created_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, 0, $7)
-                   ON CONFLICT (project_id, kind, subject) DO UPDATE SET hash = excluded.hash,
-                       pepper_enc = excluded.pepper_enc, expires_at = excluded.expires_at, created_at = excluded.created_at";
-        let all = values![project, kind, subject, digest(&pepper, code.expose()), sealed, expires_at, *now];
-        view.execute(sql, all).await.map(|_| ())
+        let sql = format!(
+            "INSERT INTO one_time_codes (project_id, kind, subject, hash, pepper_enc, expires_at, failures, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, 0, $7)
+             ON CONFLICT (project_id, kind, subject) DO UPDATE SET {replaces}"
+        );
+        view.execute(&sql, values![project, kind, subject, hash, sealed, expires_at, *now]).await.map(|_| ())
     }
 
     /// Judges a code that is shown, and uses it up when it is right: of those who show it at once, one has it.
