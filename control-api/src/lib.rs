@@ -32,6 +32,7 @@ pub mod keys_file;
 pub mod mail;
 pub mod metrics;
 pub(crate) mod oauth;
+pub mod outbound;
 pub mod outbox;
 pub mod passwords;
 pub mod problem;

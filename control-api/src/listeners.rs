@@ -41,13 +41,11 @@ use crate::{
     config::{Config, InternalTls, ListenAddress, ListenersConfig, ProcessRole, PublicTls},
     error::AppError,
     internal::{Certifier, Enrolled, Hub, Plane},
-    issuer_keys::{
-        self,
-        fetch::{FetchError, Fetcher},
-    },
+    issuer_keys::{self, fetch::Fetcher},
     keys_file::{self, KeysFileError},
     mail,
     mutual_tls::{self, Edge, MutualTls, TlsError},
+    outbound::OutboundError,
     problem, provisioning, reproof, router, signer, sms,
     webhooks::{self, send::Sender},
 };
@@ -86,9 +84,9 @@ pub enum StartError {
     #[error("the authority of gateways' certificates cannot be used")]
     Authority(#[from] AuthorityError),
     #[error("keys of external issuers cannot be fetched")]
-    Issuers(#[from] FetchError),
+    Issuers(#[source] OutboundError),
     #[error("webhooks cannot be told")]
-    Webhooks(#[source] FetchError),
+    Webhooks(#[source] OutboundError),
     #[error(transparent)]
     KeysFile(#[from] KeysFileError),
     #[error("nobody could sign in")]
@@ -121,7 +119,7 @@ impl ControlApi {
         };
         let app = App::over(config, store, hub, clock).map_err(StartError::Setup)?;
         app.share_rates().await.map_err(StartError::Rates)?;
-        let fetcher = Arc::new(Fetcher::new(&app.config.issuers)?);
+        let fetcher = Arc::new(Fetcher::new(&app.config.issuers).map_err(StartError::Issuers)?);
         let sender = Arc::new(Sender::new(&app.config.webhooks).map_err(StartError::Webhooks)?);
         let taken = |role, address: &ListenAddress| Some(address.clone()).filter(|_| roles.contains(&role));
         let public = Door::open(taken(ProcessRole::Identity, &listeners.public)).await?;

@@ -19,10 +19,11 @@ use crate::{
     context::new_id,
     error::AppError,
     mail::letter::Mail,
+    outbound::Reach,
     outbox::{self, Backoff, Outcome, Patience, Worker},
     problem,
     webhooks::{
-        send::{Message, Reach, SendError, Sender},
+        send::{Message, SendError, Sender},
         sign,
     },
 };
@@ -139,13 +140,8 @@ pub(crate) fn of(config: &crate::Config) -> Result<Option<Arc<dyn Sms>>, AppErro
     if key.expose().len() < 32 {
         return Err(failed("its key is shorter than 32 bytes".into()));
     }
-    let sender = Sender::reaching(Reach {
-        timeout: webhook.timeout.get(),
-        allow: &webhook.allow,
-        ca: webhook.ca.as_deref(),
-        on_loopback: webhook.on_loopback,
-    });
-    let sender = sender.map_err(|error| failed(problem::chain(&error)))?;
+    let reach = Reach { allow: &webhook.allow, ca: webhook.ca.as_deref(), on_loopback: webhook.on_loopback };
+    let sender = Sender::reaching(reach, webhook.timeout.get()).map_err(|error| failed(problem::chain(&error)))?;
     let key = Secret::new(key.expose().as_bytes().to_vec());
     Ok(Some(Arc::new(ByWebhook { url: webhook.url.clone(), key, sender })))
 }

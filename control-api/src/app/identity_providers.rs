@@ -18,8 +18,8 @@ use crate::{
     caller::{Principal, Site},
     context::new_id,
     error::AppError,
-    issuer_keys::fetch,
     oauth::is_apples_key,
+    outbound,
 };
 
 /// Longest client id, and longest secret (of Apple, a key in PEM), in bytes.
@@ -331,7 +331,7 @@ fn checked(app: &App, kind: ProviderKind, draft: &ProviderDraft) -> Result<(), A
             _ => {}
         }
     }
-    if issuer.as_ref().is_some_and(|it| fetch::source(it, app.config.oauth.on_loopback).is_err() || it.contains('?')) {
+    if issuer.as_ref().is_some_and(|it| outbound::url(it, app.config.oauth.on_loopback).is_err() || it.contains('?')) {
         return refuse("/options/issuer", "is no https URL without credentials, query and fragment");
     }
     let microsofts = format!("{}/", app.config.oauth.microsoft);

@@ -11,7 +11,7 @@ use store::{
     read::*,
 };
 
-use crate::{App, caller::Principal, error::AppError, issuer_keys::fetch};
+use crate::{App, caller::Principal, error::AppError, outbound};
 
 /// A project's external issuers.
 pub async fn list_issuers(
@@ -81,7 +81,7 @@ pub async fn delete_issuer(app: &App, principal: &Principal, id: IssuerId) -> Re
 /// Whether the key set is one that verifies, or comes from a place that may be asked.
 pub(super) fn usable(app: &App, issuer: &ExternalIssuer) -> Result<(), AppError> {
     if let Some(url) = &issuer.jwks_url {
-        let source = fetch::source(url, app.config.issuers.on_loopback);
+        let source = outbound::url(url, app.config.issuers.on_loopback);
         return source.map(|_| ()).map_err(|error| AppError::field("/jwks_url", "invalid", error.to_string()));
     }
     let keys =

@@ -28,7 +28,7 @@ use crate::{
     caller::{Principal, Site},
     context::new_id,
     error::AppError,
-    issuer_keys::fetch,
+    outbound,
     webhooks::sign,
 };
 
@@ -243,7 +243,7 @@ fn checked(app: &App, draft: &WebhookDraft) -> Result<(), AppError> {
     if !(1..=MAX_EVENTS).contains(&draft.events.len()) {
         return Err(AppError::field("/events", "range", format!("1 to {MAX_EVENTS} are allowed")));
     }
-    if draft.url.len() > MAX_URL || fetch::source(&draft.url, app.config.webhooks.on_loopback).is_err() {
+    if draft.url.len() > MAX_URL || outbound::url(&draft.url, app.config.webhooks.on_loopback).is_err() {
         return Err(AppError::field("/url", "invalid", "is no https URL without credentials and fragment"));
     }
     Ok(())

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Environment;
-use crate::issuer_keys::fetch;
+use crate::outbound;
 
 /// Sign-ins through identity providers. Where Google, Microsoft, Apple and GitHub are is set here and not with each provider, so that
 /// a provider of their kind is theirs.
@@ -98,7 +98,7 @@ impl OauthConfig {
             ("github/site", &self.github.site),
             ("github/api", &self.github.api),
         ] {
-            if fetch::source(url, self.on_loopback).is_err() || url.ends_with('/') {
+            if outbound::url(url, self.on_loopback).is_err() || url.ends_with('/') {
                 checks.refuse(
                     &format!("/oauth/{name}"),
                     "is no https URL without credentials, fragment and slash at the end",

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Environment;
-use crate::issuer_keys::fetch;
+use crate::outbound;
 
 /// Most calling codes.
 const MAX_COUNTRIES: usize = 250;
@@ -129,7 +129,7 @@ impl SmsConfig {
             checks.refuse("/sms/countries", "are not calling codes such as `+49` or `-+1876`, 250 at most");
         }
         let Some(webhook) = &self.webhook else { return };
-        if fetch::source(&webhook.url, webhook.on_loopback).is_err() {
+        if outbound::url(&webhook.url, webhook.on_loopback).is_err() {
             checks.refuse("/sms/webhook/url", "is no https URL without credentials and fragment");
         }
         if !within(webhook.timeout, 1, 30) {

@@ -1,29 +1,29 @@
 //! One fetch of a key set.
 //!
-//! The other end may be anybody's and anything: a host that resolves to our own network, a server that sends a byte a
-//! second, a gigabyte, a login page or a redirect to somewhere else. So names are resolved once and the connection goes
-//! to exactly those addresses, all of which must be public; nothing is redirected, unpacked or proxied; and time and size
-//! are bounded.
+//! The other end may be anybody's and anything: a host that resolves to our own network ([`outbound`](crate::outbound)), a server
+//! that sends a byte a second, a gigabyte, a login page or a redirect to somewhere else. So time and size are bounded, and only JSON
+//! is read.
 
-use std::{net::IpAddr, path::Path, time::Duration};
+use std::time::Duration;
 
 use authn::{Jwks, JwksError};
 use http::{StatusCode, header};
-use reqwest::{Certificate, Client, Response, Url, redirect};
+use reqwest::{Response, Url};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use super::address::{ResolveError, is_public, resolve};
-use crate::{config::IssuersConfig, problem};
+use crate::{
+    App,
+    config::IssuersConfig,
+    outbound::{Outbound, OutboundError, Reach},
+    problem,
+};
 
 /// What a URL ends with whose document says where the key set is (OpenID Connect Discovery 1.0 §4).
 pub const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 /// Longest document, in bytes.
 const LONGEST: usize = 64 * 1024;
-
-/// Longest wait for the addresses of a name, and for a connection.
-const CONNECT: Duration = Duration::from_secs(3);
 
 /// Longest time for one document, connecting included. Two of them, and their names, take less than the interval after
 /// which another replica would try ([`store::MIN_FETCH_INTERVAL`]).
@@ -36,12 +36,8 @@ const MEMBERS: [&str; 9] = ["kty", "kid", "use", "alg", "crv", "x", "y", "n", "e
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the error text of each says it")]
 pub enum FetchError {
-    #[error("`{url}` is no https URL of a host")]
-    Url { url: String },
     #[error(transparent)]
-    Resolve(#[from] ResolveError),
-    #[error("the file of trusted authorities cannot be read")]
-    Authorities { source: Option<std::io::Error> },
+    Outbound(#[from] OutboundError),
     #[error("the server does not answer as it should")]
     Transport(#[source] reqwest::Error),
     #[error("the server answers {0}")]
@@ -67,19 +63,18 @@ pub enum FetchError {
 /// Fetches key sets.
 #[derive(Debug)]
 pub struct Fetcher {
-    on_loopback: bool,
+    outbound: Outbound,
     patience: Duration,
-    authorities: Vec<Certificate>,
 }
 
 impl Fetcher {
     /// As the configuration says.
     ///
     /// # Errors
-    /// [`FetchError::Authorities`].
-    pub fn new(config: &IssuersConfig) -> Result<Self, FetchError> {
-        let authorities = config.ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
-        Ok(Self { on_loopback: config.on_loopback, patience: WHOLE, authorities })
+    /// [`OutboundError::Authorities`].
+    pub fn new(config: &IssuersConfig) -> Result<Self, OutboundError> {
+        let reach = Reach { allow: &[], ca: config.ca.as_deref(), on_loopback: config.on_loopback };
+        Ok(Self { outbound: Outbound::new(reach)?, patience: WHOLE })
     }
 
     /// The same with a shorter time for one document.
@@ -92,12 +87,12 @@ impl Fetcher {
     ///
     /// # Errors
     /// [`FetchError`].
-    pub async fn key_set(&self, issuer: &str, url: &str) -> Result<Value, FetchError> {
-        let mut url = source(url, self.on_loopback)?;
+    pub async fn key_set(&self, app: &App, issuer: &str, url: &str) -> Result<Value, FetchError> {
+        let mut url = self.outbound.url(url)?;
         if url.path().ends_with(DISCOVERY) {
-            url = self.discovered(issuer, &url).await?;
+            url = self.discovered(app, issuer, &url).await?;
         }
-        let document = self.document(&url).await?;
+        let document = self.document(app, &url).await?;
         let keys = Jwks::parse(&document)?;
         if keys.is_empty() {
             return Err(FetchError::Empty);
@@ -105,52 +100,22 @@ impl Fetcher {
         Ok(reduced(&document, &keys))
     }
 
-    async fn discovered(&self, issuer: &str, url: &Url) -> Result<Url, FetchError> {
-        let document = self.document(url).await?;
+    async fn discovered(&self, app: &App, issuer: &str, url: &Url) -> Result<Url, FetchError> {
+        let document = self.document(app, url).await?;
         let text = |name: &str| document.get(name).and_then(Value::as_str);
         if text("issuer") != Some(issuer) {
             return Err(FetchError::OtherIssuer);
         }
-        source(text("jwks_uri").ok_or(FetchError::NoKeySet)?, self.on_loopback)
+        Ok(self.outbound.url(text("jwks_uri").ok_or(FetchError::NoKeySet)?)?)
     }
 
-    async fn document(&self, url: &Url) -> Result<Value, FetchError> {
-        let addresses = resolve(url, CONNECT, |address| self.may_speak_to(address.ip(), url)).await?;
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .https_only(!self.on_loopback)
-            .connect_timeout(CONNECT)
-            .tls_certs_merge(self.authorities.clone())
-            .resolve_to_addrs(url.host_str().unwrap_or_default(), &addresses)
-            .build()
-            .map_err(FetchError::Transport)?;
+    async fn document(&self, app: &App, url: &Url) -> Result<Value, FetchError> {
+        let client = self.outbound.client(app, url).await?;
         let request = client.get(url.clone()).header(header::ACCEPT, "application/jwk-set+json, application/json");
         let whole = async { body(request.send().await.map_err(FetchError::Transport)?).await };
         let text = timeout(self.patience, whole).await.map_err(|_| FetchError::TooSlow)??;
         serde_json::from_slice(&text).map_err(FetchError::Json)
     }
-
-    fn may_speak_to(&self, address: IpAddr, url: &Url) -> bool {
-        if address.to_canonical().is_loopback() {
-            self.on_loopback
-        } else {
-            url.scheme() == "https" && is_public(address)
-        }
-    }
-}
-
-/// A URL that may be fetched from, as far as its text tells. Plain HTTP only where `on_loopback` says so, and then only to
-/// loopback addresses, which is judged when the name is resolved.
-///
-/// # Errors
-/// [`FetchError::Url`].
-pub fn source(text: &str, on_loopback: bool) -> Result<Url, FetchError> {
-    let wrong = || FetchError::Url { url: text.into() };
-    let url = Url::parse(text).map_err(|_| wrong())?;
-    let scheme = url.scheme() == "https" || (on_loopback && url.scheme() == "http");
-    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    if scheme && plain && url.host_str().is_some_and(|host| !host.is_empty()) { Ok(url) } else { Err(wrong()) }
 }
 
 /// A failure with its causes, for logs and the database. Names no secret: nothing secret is sent.
@@ -195,57 +160,9 @@ fn reduced(document: &Value, usable: &Jwks) -> Value {
     json!({ "keys": keys.collect::<Vec<_>>() })
 }
 
-/// The authorities of a PEM file.
-pub(crate) fn authorities(path: &Path) -> Result<Vec<Certificate>, FetchError> {
-    let pem = std::fs::read(path).map_err(|error| FetchError::Authorities { source: Some(error) })?;
-    match Certificate::from_pem_bundle(&pem) {
-        Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) | Err(_) => Err(FetchError::Authorities { source: None }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_https_urls_without_credentials_are_sources() {
-        assert!(source("https://id.example.com/jwks", false).is_ok());
-        assert!(source("http://127.0.0.1:1/jwks", true).is_ok());
-        for text in [
-            "http://id.example.com/jwks",
-            "https://user:password@id.example.com/jwks",
-            "https://user@id.example.com/jwks",
-            "https://id.example.com/jwks#keys",
-            "file:///etc/passwd",
-            "ftp://id.example.com/jwks",
-            "data:application/json,{}",
-            "id.example.com/jwks",
-            "",
-        ] {
-            assert!(matches!(source(text, false), Err(FetchError::Url { .. })), "{text}");
-        }
-    }
-
-    #[tokio::test]
-    async fn j10_a_name_or_address_of_this_network_is_not_spoken_to() {
-        let fetcher = Fetcher { on_loopback: false, patience: WHOLE, authorities: Vec::new() };
-        for url in [
-            "https://localhost/jwks",
-            "https://127.0.0.1/jwks",
-            "https://2130706433/jwks",
-            "https://[::1]/jwks",
-            "https://[::ffff:127.0.0.1]/jwks",
-            "https://10.0.0.1/jwks",
-            "https://169.254.169.254/latest/meta-data",
-        ] {
-            let refused = fetcher.key_set("https://id.example.com", url).await;
-            assert!(matches!(refused, Err(FetchError::Resolve(ResolveError::Address { .. }))), "{url}: {refused:?}");
-        }
-        let local = Fetcher { on_loopback: true, patience: WHOLE, authorities: Vec::new() };
-        let refused = local.key_set("https://id.example.com", "http://10.0.0.1/jwks").await;
-        assert!(matches!(refused, Err(FetchError::Resolve(ResolveError::Address { .. }))), "{refused:?}");
-    }
 
     #[test]
     fn what_is_handed_on_is_what_verifies() {

@@ -8,7 +8,6 @@
 //!
 //! Rows are the schedule (`store::IssuerFetch`), so any number of replicas share the work without knowing of each other.
 
-pub mod address;
 pub mod fetch;
 
 use std::{sync::Arc, time::Duration};
@@ -66,7 +65,7 @@ pub async fn fetch_due(app: &App, fetcher: &Fetcher, seen: &IssuerFetch) -> Resu
         .store
         .write_session(authz::Scope::Platform, app.now(), |tx| async move { tx.claim_issuer_fetch(seen).await });
     let Some(claim) = claimed.await.map_err(|error: StoreError| error)? else { return Ok(false) };
-    match fetcher.key_set(&claim.issuer, &claim.url).await {
+    match fetcher.key_set(app, &claim.issuer, &claim.url).await {
         Ok(keys) => fetched(app, &claim, &keys).await?,
         Err(error) => failed(app, &claim, &error).await?,
     }

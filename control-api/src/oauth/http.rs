@@ -1,42 +1,35 @@
-//! Requests to providers. Their addresses are a tenant's text, as those of issuers are: a name is resolved once, the connection goes
-//! to exactly those addresses, all of which must be public, and nothing is redirected, proxied or unpacked.
+//! Requests to providers. Their addresses are a tenant's text, as those of issuers are ([`outbound`](crate::outbound)).
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use ::http::{HeaderValue, header};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::Secret;
-use reqwest::{Certificate, Client, RequestBuilder, Url, redirect};
+use reqwest::{Client, RequestBuilder, Url};
 use serde_json::Value;
 
 use super::ProviderError;
 use crate::{
     App,
     config::OauthConfig,
-    issuer_keys::{
-        address::{is_public, resolve},
-        fetch::{self, FetchError},
-    },
+    issuer_keys::fetch::{self, FetchError},
+    outbound::{Outbound, OutboundError, Reach},
 };
-
-/// Longest wait for the addresses of a name, and for a connection.
-const CONNECT: Duration = Duration::from_secs(3);
 
 /// How providers are asked.
 pub(super) struct Http {
-    on_loopback: bool,
+    outbound: Outbound,
     patience: Duration,
-    authorities: Vec<Certificate>,
 }
 
 impl Http {
     /// As the configuration says.
     ///
     /// # Errors
-    /// [`FetchError::Authorities`].
-    pub(super) fn new(config: &OauthConfig) -> Result<Self, FetchError> {
-        let authorities = config.ca.as_deref().map(fetch::authorities).transpose()?.unwrap_or_default();
-        Ok(Self { on_loopback: config.on_loopback, patience: config.timeout.get(), authorities })
+    /// [`OutboundError::Authorities`].
+    pub(super) fn new(config: &OauthConfig) -> Result<Self, OutboundError> {
+        let reach = Reach { allow: &[], ca: config.ca.as_deref(), on_loopback: config.on_loopback };
+        Ok(Self { outbound: Outbound::new(reach)?, patience: config.timeout.get() })
     }
 
     /// A document, which may need a token.
@@ -97,32 +90,14 @@ impl Http {
         url: &str,
         make: impl Fn(&Client, Url) -> RequestBuilder,
     ) -> Result<Value, FetchError> {
-        let url = fetch::source(url, self.on_loopback)?;
+        let url = self.outbound.url(url)?;
         let whole = async {
-            let addresses = resolve(&url, CONNECT, |address| self.may_speak_to(app, address, &url)).await?;
-            let client = Client::builder()
-                .redirect(redirect::Policy::none())
-                .no_proxy()
-                .https_only(!self.on_loopback)
-                .connect_timeout(CONNECT)
-                .tls_certs_merge(self.authorities.clone())
-                .resolve_to_addrs(url.host_str().unwrap_or_default(), &addresses)
-                .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
-                .build()
-                .map_err(FetchError::Transport)?;
+            let client = self.outbound.client(app, &url).await?;
             let request = make(&client, url.clone()).header(header::ACCEPT, "application/json");
             let answer = request.send().await.map_err(|error| FetchError::Transport(error.without_url()))?;
             fetch::body(answer).await
         };
         let text = tokio::time::timeout(self.patience, whole).await.map_err(|_| FetchError::TooSlow)??;
         serde_json::from_slice(&text).map_err(FetchError::Json)
-    }
-
-    fn may_speak_to(&self, app: &App, address: SocketAddr, url: &Url) -> bool {
-        let ip = address.ip().to_canonical();
-        if app.is_own_door(address) {
-            return false;
-        }
-        if ip.is_loopback() { self.on_loopback } else { url.scheme() == "https" && is_public(ip) }
     }
 }

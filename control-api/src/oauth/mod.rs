@@ -39,7 +39,8 @@ use crate::{
     App,
     app::tokens::hash,
     config::OauthConfig,
-    issuer_keys::fetch::{self, DISCOVERY, FetchError},
+    issuer_keys::fetch::{DISCOVERY, FetchError},
+    outbound::{self, OutboundError},
 };
 
 /// How long a discovery document and a key set are kept.
@@ -77,6 +78,8 @@ const MAX_NAME: usize = 128;
 pub(crate) enum ProviderError {
     #[error("the provider cannot be asked")]
     Fetch(#[from] FetchError),
+    #[error("the provider's address cannot be asked")]
+    Outbound(#[from] OutboundError),
     #[error("the provider did not take the code")]
     Refused,
     #[error("the provider's answer has no `{0}`")]
@@ -110,7 +113,10 @@ impl ProviderError {
             Self::Busy => true,
             Self::Fetch(error) => matches!(
                 error,
-                FetchError::Resolve(_) | FetchError::Transport(_) | FetchError::TooSlow | FetchError::Status(_)
+                FetchError::Outbound(OutboundError::Resolve(_))
+                    | FetchError::Transport(_)
+                    | FetchError::TooSlow
+                    | FetchError::Status(_)
             ),
             Self::Shared(error) => error.is_passing(),
             _ => false,
@@ -208,8 +214,8 @@ impl Providers {
     /// As the configuration says.
     ///
     /// # Errors
-    /// [`FetchError::Authorities`].
-    pub(crate) fn new(config: &OauthConfig) -> Result<Self, FetchError> {
+    /// [`OutboundError::Authorities`].
+    pub(crate) fn new(config: &OauthConfig) -> Result<Self, OutboundError> {
         let kept = || Cache::builder().max_capacity(MOST_KEPT).time_to_live(KEPT);
         Ok(Self {
             http: Http::new(config)?,
@@ -233,7 +239,7 @@ impl Providers {
             let metadata = self.metadata(app, provider).await?;
             (metadata.authorization_endpoint.clone(), scope(provider))
         };
-        let mut url = fetch::source(&endpoint, app.config.oauth.on_loopback)?;
+        let mut url = outbound::url(&endpoint, app.config.oauth.on_loopback)?;
         {
             let mut query = url.query_pairs_mut();
             query.append_pair("response_type", "code");
@@ -432,7 +438,7 @@ fn judge(app: &App, provider: &IdentityProvider, issuer: &str, metadata: &Metada
         return Err(ProviderError::Discovery("it does not take PKCE by S256"));
     }
     for url in [&metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri] {
-        fetch::source(url, app.config.oauth.on_loopback)?;
+        outbound::url(url, app.config.oauth.on_loopback)?;
     }
     Ok(())
 }

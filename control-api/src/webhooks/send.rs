@@ -1,35 +1,22 @@
 //! Sending one delivery.
 //!
-//! A webhook's URL is a tenant's text, and the request comes from inside our network. So its name is resolved once and the
-//! connection goes to exactly those addresses, all of which must be public or allowed by the operator and none a door of
-//! ours; nothing is redirected or proxied; and the receiver's time is bounded. Of its answer only the status is read, so
-//! that a tenant learns nothing of what is there.
+//! A webhook's URL is a tenant's text, and the request comes from inside our network ([`outbound`](crate::outbound)). The receiver's
+//! time is bounded. Of its answer only the status is read, so that a tenant learns nothing of what is there.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
-
-use domain::{Network, network::any_contains};
-use reqwest::{Certificate, Client, Url, redirect};
+use std::time::Duration;
 
 use crate::{
     App,
     config::WebhooksConfig,
-    issuer_keys::{
-        address::{ResolveError, is_public, resolve},
-        fetch::{self, FetchError},
-    },
+    outbound::{Outbound, OutboundError, Reach},
 };
-
-/// Longest wait for the addresses of a name, and for a connection.
-const CONNECT: Duration = Duration::from_secs(3);
 
 /// Why the receiver did not take a delivery.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the error text of each says it")]
 pub enum SendError {
-    #[error("the URL may not be sent to")]
-    Url(#[from] FetchError),
     #[error(transparent)]
-    Resolve(#[from] ResolveError),
+    Outbound(#[from] OutboundError),
     #[error("the receiver cannot be reached or does not answer as it should")]
     Transport(#[source] reqwest::Error),
     #[error("the receiver answers {0}")]
@@ -41,10 +28,8 @@ pub enum SendError {
 /// Sends deliveries.
 #[derive(Debug)]
 pub struct Sender {
-    on_loopback: bool,
-    allow: Vec<Network>,
+    outbound: Outbound,
     patience: Duration,
-    authorities: Vec<Certificate>,
 }
 
 /// A request that is ready to go.
@@ -62,52 +47,22 @@ pub struct Message {
     pub body: Vec<u8>,
 }
 
-/// Where may be sent to.
-#[derive(Clone, Copy, Debug)]
-pub struct Reach<'c> {
-    /// Longest time for one delivery.
-    pub timeout: Duration,
-    /// Networks that may be sent to over https though they are not public.
-    pub allow: &'c [Network],
-    /// PEM of authorities that are trusted beside the system's.
-    pub ca: Option<&'c Path>,
-    /// Whether this machine may be, over plain HTTP too.
-    pub on_loopback: bool,
-}
-
 impl Sender {
     /// To webhooks, as the configuration says.
     ///
     /// # Errors
-    /// [`FetchError::Authorities`].
-    pub fn new(config: &WebhooksConfig) -> Result<Self, FetchError> {
-        Self::reaching(Reach {
-            timeout: config.timeout.get(),
-            allow: &config.allow,
-            ca: config.ca.as_deref(),
-            on_loopback: config.on_loopback,
-        })
+    /// [`OutboundError::Authorities`].
+    pub fn new(config: &WebhooksConfig) -> Result<Self, OutboundError> {
+        let reach = Reach { allow: &config.allow, ca: config.ca.as_deref(), on_loopback: config.on_loopback };
+        Self::reaching(reach, config.timeout.get())
     }
 
-    /// To where that says.
+    /// To where that says, of whom each delivery has so long.
     ///
     /// # Errors
-    /// [`FetchError::Authorities`].
-    pub fn reaching(reach: Reach<'_>) -> Result<Self, FetchError> {
-        Ok(Self {
-            on_loopback: reach.on_loopback,
-            allow: reach.allow.to_vec(),
-            patience: reach.timeout,
-            authorities: reach.ca.map(fetch::authorities).transpose()?.unwrap_or_default(),
-        })
-    }
-
-    /// A URL that may be sent to, as far as its text tells.
-    ///
-    /// # Errors
-    /// [`FetchError::Url`].
-    pub fn checked(&self, text: &str) -> Result<Url, FetchError> {
-        fetch::source(text, self.on_loopback)
+    /// [`OutboundError::Authorities`].
+    pub fn reaching(reach: Reach<'_>, patience: Duration) -> Result<Self, OutboundError> {
+        Ok(Self { outbound: Outbound::new(reach)?, patience })
     }
 
     /// Longest time for one delivery.
@@ -124,18 +79,8 @@ impl Sender {
     }
 
     async fn exchange(&self, app: &App, message: Message) -> Result<u16, SendError> {
-        let url = self.checked(&message.url)?;
-        let addresses = resolve(&url, CONNECT, |address| self.may_speak_to(app, address, &url)).await?;
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .https_only(!self.on_loopback)
-            .connect_timeout(CONNECT)
-            .tls_certs_merge(self.authorities.clone())
-            .resolve_to_addrs(url.host_str().unwrap_or_default(), &addresses)
-            .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(SendError::Transport)?;
+        let url = self.outbound.url(&message.url)?;
+        let client = self.outbound.client(app, &url).await?;
         let request = client
             .post(url)
             .header("content-type", "application/json")
@@ -145,16 +90,5 @@ impl Sender {
             .body(message.body);
         let status = request.send().await.map_err(|error| SendError::Transport(error.without_url()))?.status();
         if status.is_success() { Ok(status.as_u16()) } else { Err(SendError::Status(status.as_u16())) }
-    }
-
-    fn may_speak_to(&self, app: &App, address: SocketAddr, url: &Url) -> bool {
-        let ip = address.ip().to_canonical();
-        if app.is_own_door(address) {
-            return false;
-        }
-        if ip.is_loopback() {
-            return self.on_loopback;
-        }
-        url.scheme() == "https" && (is_public(ip) || any_contains(&self.allow, ip))
     }
 }
