@@ -14,12 +14,10 @@ mod embedded {
 pub(super) fn forward(connection: &mut rusqlite::Connection, path: &Path) -> Result<(), StoreError> {
     let found = version(connection)?;
     let known = known_version();
-    if found == known {
-        return Ok(());
-    }
-    if found > 0 {
+    if found > 0 && found != known {
         copy(connection, path, &format!("before-v{known}"))?;
     }
+    // Also with nothing to do: one that is missing in the middle is an error, not passed over.
     embedded::migrations::runner().run(connection).map_err(|e| StoreError::Migration(e.into()))?;
     Ok(())
 }

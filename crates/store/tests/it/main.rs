@@ -227,6 +227,7 @@ conformance! {
         moves_made_at_once_close_no_cycle;
     migration:
         a_newer_schema_is_refused,
+        a_schema_without_a_migration_in_the_middle_is_refused,
         migrating_twice_changes_nothing,
         up_down_and_up_again_is_as_up,
         of_those_who_tell_anew_what_a_migration_listed_each_entry_has_one,

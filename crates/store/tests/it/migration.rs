@@ -60,6 +60,13 @@ pub(crate) async fn replicas_that_migrate_an_empty_database_at_once_all_find_it_
     assert_eq!(empty.number("SELECT COUNT(*) FROM refinery_schema_history").await, all);
 }
 
+/// As a database of a development version is, whose migrations were put in order since.
+pub(crate) async fn a_schema_without_a_migration_in_the_middle_is_refused(db: Database) {
+    db.behind("DELETE FROM refinery_schema_history WHERE version = 20").await;
+    let refused = db.store.migrate().await;
+    assert!(matches!(refused, Err(StoreError::Migration(_))), "{refused:?}");
+}
+
 pub(crate) async fn a_newer_schema_is_refused(db: Database) {
     let this = db.store.schema_version().await.unwrap();
     db.behind(
