@@ -30,7 +30,7 @@ def free_port():
 def configure():
     node = {
         "control_api": f"127.0.0.1:{free_port()}",
-        "platform_admin": {"username": "platform-admin", "password": secrets.token_urlsafe(24)},
+        "platform_admin": {"username": "platform-admin", "password": secrets.token_urlsafe(24) + "aA1-"},
         "tenants": [{"hostname": "acme.localhost", "users": []}],
     }
     write("ready.json", json.dumps(node))
@@ -79,7 +79,7 @@ def populate():
     made("POST", "/v1/hostnames", {"hostname": tenant["hostname"], "tenant_id": tenant["id"]})
     roles = made("GET", f"/v1/roles?tenant_id={tenant['id']}", None)["items"]
     admin = next(role["id"] for role in roles if role["name"] == "admin")
-    user = {"role": "admin", "username": "admin", "password": secrets.token_urlsafe(24)}
+    user = {"role": "admin", "username": "admin", "password": secrets.token_urlsafe(24) + "aA1-"}
     body = {"username": user["username"], "password": user["password"], "role_ids": [admin]}
     made("POST", f"/v1/tenants/{tenant['id']}/users", body)
     tenant["users"] = [user]
