@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::{
     Acr, Clock as _, CredentialKind, Credentials, Requirement,
-    snapshot::{Access, Entity, Route, Service},
+    snapshot::{Access, Algorithm, Entity, Issuer, Route, Service, TenantBinding},
 };
 use gate::Denial;
 use serde_json::json;
@@ -105,6 +105,35 @@ fn keys_show_no_sign_in_unless_the_route_says_that_they_need_not() {
     demand(&world, Access::Permission(permission("demo:order:list")), Requirement { exempt, ..second_factor() });
     assert_eq!(world.code(&sent), "permit");
     assert_eq!(world.code(&signed_in(&world, &["pwd"], None, 0)), CODE, "people are asked all the same");
+}
+
+/// Its words are of its own vocabulary, and nobody has said here what they mean.
+#[test]
+fn what_an_external_issuer_says_of_a_sign_in_shows_none() {
+    let world = demanding(Access::Authenticated, second_factor());
+    let issuer = testkit::TestIssuer::new("https://idp.example", Algorithm::Es256);
+    let binding = TenantBinding::Claim("org".into());
+    world.put_one(Entity::Issuer(Issuer { id: id(39), ..issuer.external_row(world.acme.project, binding) }));
+    let now = world.clock.unix_now();
+    let claims = || issuer.external_claims(now).set("org", "acme").set("roles", ["member"]);
+    let sent = |path: &str| {
+        let claims = claims().set("acr", "aal2").set("amr", ["pwd", "otp", "mfa", "hwk"]).set("auth_time", now.secs());
+        Sent::get("acme.localhost", path).bearer(&issuer.mint_as("JWT", claims))
+    };
+    assert_eq!(world.code(&sent("/orders")), "permit", "where nothing is demanded");
+    for require in [
+        json!({ "acr": "aal2" }),
+        json!({ "acr": "aal1" }),
+        json!({ "amr": ["pwd"] }),
+        json!({ "max_age": "30d" }),
+        json!({ "acr": "aal2", "exempt": ["api_key", "signature", "certificate"] }),
+    ] {
+        demand(&world, Access::Authenticated, serde_json::from_value(require.clone()).unwrap());
+        let denial = world.denial(&sent("/sure"));
+        assert_eq!(denial.public(), (http::StatusCode::UNAUTHORIZED, CODE), "{require}");
+        let challenge = denial.challenge().unwrap();
+        assert!(challenge.starts_with("Bearer error=\"insufficient_user_authentication\", "), "{challenge}");
+    }
 }
 
 /// Nobody is asked to sign in anew for what they may not do anyway.
