@@ -49,6 +49,9 @@ const SAYS_NOT_WHEN: &str = "the provider does not say when somebody signed in t
 /// Longest `state`, code or `iss` that is looked at, in bytes.
 const MAX_SHOWN: usize = 4096;
 
+/// When a sign-in may be begun again where too many wait.
+const TRY_LATER: Duration = Duration::from_secs(30);
+
 /// By how much a provider's clock may differ from ours.
 const SKEW: Duration = authn::verify::CLOCK_SKEW;
 
@@ -427,12 +430,20 @@ impl Begun {
         url.map_err(|error| told(provider, &error))
     }
 
+    /// Has it wait.
+    ///
+    /// # Errors
+    /// [`AppError::RateLimited`] where as many wait in its project as may.
     async fn keep(&self, app: &App) -> Result<(), AppError> {
-        let row = &self.row;
+        let (row, most) = (&self.row, app.config.oauth.waiting_per_project);
         let kept = app.store.write_session(Scope::Project(row.project_id), app.now(), |tx| async move {
-            Ok::<_, AppError>(tx.insert_oauth_state(row).await?)
+            Ok::<_, AppError>(tx.insert_oauth_state(row, most).await?)
         });
-        kept.await
+        if kept.await? {
+            return Ok(());
+        }
+        tracing::warn!(project.id = %row.project_id, waiting = most, "as many sign-ins as may wait for identity providers");
+        Err(AppError::RateLimited { retry_after: TRY_LATER.as_secs() })
     }
 }
 

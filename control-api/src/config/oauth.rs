@@ -24,6 +24,10 @@ pub struct OauthConfig {
     /// So many answers of one provider are waited for at once, 1 to 1000, of each process. Default 16.
     #[schemars(range(min = 1, max = 1000))]
     pub at_once: usize,
+    /// So many sign-ins that were begun may wait in one project, 100 to 1,000,000; further ones are told to try later. Each takes less
+    /// than 1 KiB of the database. Default 50,000.
+    #[schemars(range(min = 100, max = 1_000_000))]
+    pub waiting_per_project: u32,
     /// PEM of authorities trusted for providers' certificates, beside the system's. Default none.
     pub ca: Option<PathBuf>,
     /// Allow providers on this machine, over plain HTTP too. Default false; not allowed in `prod`.
@@ -61,6 +65,7 @@ impl Default for OauthConfig {
             code: HumanDuration::from_secs(60),
             timeout: HumanDuration::from_secs(8),
             at_once: 16,
+            waiting_per_project: 50_000,
             ca: None,
             on_loopback: false,
             google: "https://accounts.google.com".into(),
@@ -87,6 +92,9 @@ impl OauthConfig {
         }
         if !(1..=1000).contains(&self.at_once) {
             checks.refuse("/oauth/at_once", "is not between 1 and 1000");
+        }
+        if !(100..=1_000_000).contains(&self.waiting_per_project) {
+            checks.refuse("/oauth/waiting_per_project", "is not between 100 and 1000000");
         }
         if environment == Environment::Prod && self.on_loopback {
             checks.refuse("/oauth/on_loopback", "is not allowed in `prod`");

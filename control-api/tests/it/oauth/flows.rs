@@ -217,6 +217,39 @@ async fn fifty(it: Oauth) {
 }
 
 #[tokio::test]
+async fn as_many_wait_in_a_project_as_may_and_no_more() {
+    let fake = Fake::start().await;
+    let mut config = trusting(&fake);
+    config.oauth.waiting_per_project = 3;
+    bounded(Oauth::over(World::with(config.clone()).await, Fake::start().await).await).await;
+    on_postgres_with(config, async |world| bounded(Oauth::over(world, fake).await).await).await;
+}
+
+async fn bounded(it: Oauth) {
+    it.provider("corp", "oidc", &json!({ "options": { "issuer": it.fake.issuer } })).await.expect(201);
+    let body = json!({ "provider": "corp", "redirect_uri": "https://app.acme.example/back" });
+    let started = join_all((0..10).map(|_| it.start("corp", APP, None))).await;
+    let (mut kept, refused): (Vec<_>, Vec<_>) = started.into_iter().partition(|answer| answer.status == 303);
+    assert_eq!((kept.len(), refused.len()), (3, 7), "{refused:?}");
+    for answer in refused {
+        assert_eq!(answer.refused(429, "rate_limited").headers["retry-after"], "30");
+    }
+    it.acme.world.clock.advance(Duration::from_secs(1));
+    it.acme.ask("/v1/auth/oauth/begin", &body).await.refused(429, "rate_limited");
+    // Who comes back makes room.
+    let browser = under_way(kept.remove(0));
+    let code = it.fake.signs_in(&browser.url);
+    let answer = [("state", &*browser.parameter("state")), ("code", &code)];
+    assert!(went_on(&it.come_back("corp", &browser.cookie, &answer).await).starts_with("oauth_code="));
+    it.acme.world.clock.advance(Duration::from_secs(1));
+    begin(&it, "corp").await;
+    it.acme.ask("/v1/auth/oauth/begin", &body).await.refused(429, "rate_limited");
+    // So does who never does, after a while.
+    it.acme.world.clock.advance(Duration::from_secs(299));
+    assert_eq!(it.start("corp", APP, None).await.status, 303);
+}
+
+#[tokio::test]
 async fn a_second_factor_is_asked_for_after_a_providers_word_too() {
     let it = Oauth::new().await;
     let token = it.sign_in("corp").await.expect(200).text("access_token");

@@ -1,9 +1,14 @@
 //! Sign-ins that are under way with identity providers, and the codes they end in. Clients know both by random texts of which
 //! the hashes are kept; either is used by deleting it, so of any number who use it one does.
+//!
+//! How many wait in a project is bounded by `oauth_waiting`, a number that is never too small: each beginning adds to it, and an end
+//! takes nothing off. At the bound what there is is counted anew, after what is over has made room, once in a while at most.
+
+use std::time::Duration;
 
 use authz::Scope;
 use domain::{
-    Secret, Timestamp,
+    ProjectId, Secret, Timestamp,
     model::{OauthCode, OauthProofs, OauthState},
 };
 use serde::{Deserialize, Serialize};
@@ -17,6 +22,12 @@ use crate::{
 
 /// Most sign-ins of one browser that are under way at once; the oldest gives way.
 const UNDER_WAY: u32 = 20;
+
+/// How often those of a project are counted anew, at most.
+const RECOUNTED_EVERY: Duration = Duration::from_secs(1);
+
+/// How many of those that are over make room at once.
+const OVER_AT_ONCE: u32 = 1000;
 
 fn place(hash: &[u8]) -> String {
     let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -93,11 +104,16 @@ pub trait OauthFlows: Reader {
 impl<R: Reader> OauthFlows for R {}
 
 impl SessionTx {
-    /// Keeps a sign-in that is under way, in the place of the browser's oldest where too many are.
+    /// Keeps a sign-in that is under way, in the place of the browser's oldest where too many are. False, and it is not kept, where
+    /// `most` are under way in its project.
     ///
     /// # Errors
     /// [`StoreError::Reference`] without its provider or user.
-    pub async fn insert_oauth_state(&self, new: &OauthState) -> Result<(), StoreError> {
+    pub async fn insert_oauth_state(&self, new: &OauthState, most: u32) -> Result<bool, StoreError> {
+        // First of all, so that nobody waits for this who has what is waited for after it.
+        if !self.take_oauth_place(new.project_id, most).await? {
+            return Ok(false);
+        }
         let view = &self.work.view;
         let sql = "DELETE FROM oauth_states WHERE browser = $1 AND hash NOT IN (
                        SELECT hash FROM oauth_states WHERE browser = $1 ORDER BY begun_at DESC, hash LIMIT $2)";
@@ -113,7 +129,44 @@ impl SessionTx {
         let sql = "INSERT INTO oauth_states (hash, browser, project_id, tenant_id, provider_id, purpose, user_id,
                        redirect_uri, return_to, proofs_enc, anew, begun_at, expires_at)
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
-        view.execute(sql, all).await.map(|_| ())
+        view.execute(sql, all).await.map(|_| true)
+    }
+
+    /// Counts one more in a project. False where there are `most`.
+    async fn take_oauth_place(&self, project: ProjectId, most: u32) -> Result<bool, StoreError> {
+        let view = &self.work.view;
+        let taken = async || {
+            let sql = "UPDATE oauth_waiting SET counted = counted + 1 WHERE project_id = $1 AND counted < $2";
+            view.execute(sql, values![project, most]).await.map(|rows| rows == 1)
+        };
+        if taken().await? {
+            return Ok(true);
+        }
+        self.recount_oauth_places(project, most).await?;
+        // Whoever else counted meanwhile made room for this, too.
+        taken().await
+    }
+
+    /// Counts the places of a project anew, unless that was done a moment ago. Whoever takes one waits until it is done.
+    async fn recount_oauth_places(&self, project: ProjectId, most: u32) -> Result<(), StoreError> {
+        let (view, now) = (&self.work.view, self.work.now);
+        let sql = "INSERT INTO oauth_waiting (project_id, counted, recounted_at) VALUES ($1, 0, 0)
+                   ON CONFLICT (project_id) DO NOTHING";
+        view.execute(sql, values![project]).await?;
+        // A time that is yet to come was noted by a clock that went wrong.
+        let sql = "UPDATE oauth_waiting SET recounted_at = $2
+                   WHERE project_id = $1 AND (recounted_at <= $3 OR recounted_at > $2)";
+        if view.execute(sql, values![project, now, now - RECOUNTED_EVERY]).await? == 0 {
+            return Ok(());
+        }
+        let sql = "DELETE FROM oauth_states WHERE hash IN (
+                       SELECT hash FROM oauth_states WHERE project_id = $1 AND expires_at <= $2
+                       ORDER BY expires_at LIMIT $3)";
+        view.execute(sql, values![project, now, OVER_AT_ONCE]).await?;
+        let sql = "UPDATE oauth_waiting SET counted = (
+                       SELECT COUNT(*) FROM (SELECT 1 FROM oauth_states WHERE project_id = $1 LIMIT $2) AS waiting)
+                   WHERE project_id = $1";
+        view.execute(sql, values![project, most]).await.map(|_| ())
     }
 
     /// Uses a sign-in that is under way. None when another did, it is another browser's, or its time is over.

@@ -96,12 +96,13 @@ const OF_TENANTS: [&str; 41] = [
 ];
 
 /// Tables with rows of projects that are no tenant's, in that order.
-const OF_PROJECTS: [&str; 20] = [
+const OF_PROJECTS: [&str; 21] = [
     "login_failures",
     "used_passkey_challenges",
     "passkeys",
     "oauth_codes",
     "oauth_states",
+    "oauth_waiting",
     "federated_identities",
     "identity_providers",
     "one_time_tokens",

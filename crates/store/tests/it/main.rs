@@ -278,6 +278,7 @@ conformance! {
         a_providers_secret_is_sealed_and_its_key_its_owners,
         a_state_is_its_browsers_alone_and_ends_with_its_time,
         a_subject_is_one_user_and_the_last_way_in_is_not_taken_away,
+        no_more_wait_in_a_project_than_may_and_whatever_ends_makes_room,
         of_many_that_show_one_state_or_code_one_wins,
         providers_and_identities_are_invisible_to_other_tenants,
         the_first_proof_of_an_address_voids_what_a_provider_knew;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use authz::Scope;
 use domain::{
-    FederatedIdentityId, Id, IdentityProviderId, Secret, TenantId, UserId,
+    FederatedIdentityId, Id, IdentityProviderId, ProjectId, Secret, TenantId, UserId,
     model::{
         FederatedIdentity, IdentityProvider, NewIdentityProvider, OauthCode, OauthProofs, OauthPurpose, OauthState,
         ProviderKind, ProviderOptions, Version,
@@ -23,9 +23,13 @@ use crate::{
 const SCOPE: Scope = Scope::Project(CLOUD);
 const OF_ACME: IdentityProviderId = Id::new(Uuid::from_u128(0x71));
 const OF_CLOUD: IdentityProviderId = Id::new(Uuid::from_u128(0x72));
+const OF_ROOT: IdentityProviderId = Id::new(Uuid::from_u128(0x73));
 
 /// How many try at once.
 const MANY: usize = 50;
+
+/// How many may wait in a project, where that does not matter.
+const MOST: u32 = 1000;
 
 async fn write<T, F: Future<Output = Result<T, StoreError>>>(store: &Store, change: impl Fn(SessionTx) -> F) -> T {
     store.write_session(SCOPE, NOW, change).await.unwrap()
@@ -115,7 +119,7 @@ pub(crate) async fn of_many_that_show_one_state_or_code_one_wins(db: Database) {
     let store = world(&db).await;
     providers(&store).await;
     let (state, ann) = (&state(1, 1), &identity(1, OF_ACME, Some(ACME), ANN));
-    write(&store, |tx| async move { tx.insert_oauth_state(state).await }).await;
+    write(&store, |tx| async move { tx.insert_oauth_state(state, MOST).await }).await;
     let won = winners(|_| {
         let store = store.clone();
         async move { write(&store, |tx| async move { tx.use_oauth_state([1; 32], &[[1; 32]]).await }).await.is_some() }
@@ -139,8 +143,8 @@ pub(crate) async fn a_state_is_its_browsers_alone_and_ends_with_its_time(db: Dat
         write(store, |tx| async move { tx.use_oauth_state([hash; 32], &[[9; 32], [browser; 32]]).await }).await
     };
     let (first, second) = (&state(1, 1), &state(2, 1));
-    write(&store, |tx| async move { tx.insert_oauth_state(first).await }).await;
-    write(&store, |tx| async move { tx.insert_oauth_state(second).await }).await;
+    write(&store, |tx| async move { tx.insert_oauth_state(first, MOST).await }).await;
+    write(&store, |tx| async move { tx.insert_oauth_state(second, MOST).await }).await;
     assert!(use_it(&store, 1, 2).await.is_none(), "another browser's");
     let sealed = db.reopened(sealer_of(9, &[]));
     let kept = sealed.write_session(SCOPE, NOW, |tx| async move { tx.use_oauth_state([1; 32], &[[1; 32]]).await });
@@ -153,7 +157,7 @@ pub(crate) async fn a_state_is_its_browsers_alone_and_ends_with_its_time(db: Dat
         let mut one = state(100 + hash, 3);
         one.expires_at = NOW + Duration::from_secs(u64::from(hash));
         let one = &one;
-        write(&store, |tx| async move { tx.insert_oauth_state(one).await }).await;
+        write(&store, |tx| async move { tx.insert_oauth_state(one, MOST).await }).await;
     }
     assert_eq!(db.number("SELECT COUNT(*) FROM oauth_states").await, 20, "of one browser");
     let later = NOW + Duration::from_secs(300);
@@ -161,6 +165,58 @@ pub(crate) async fn a_state_is_its_browsers_alone_and_ends_with_its_time(db: Dat
     assert!(late.await.unwrap().is_none());
     assert_eq!(store.sweep_oauth(later, 7).await.unwrap(), 7);
     assert_eq!(store.sweep_oauth(later, 100).await.unwrap(), 13);
+}
+
+/// Whether one that is begun so many milliseconds from now is kept where `most` may wait.
+async fn is_kept(
+    store: &Store,
+    (project, provider): (ProjectId, IdentityProviderId),
+    (n, most): (u8, u32),
+    ms: u64,
+) -> bool {
+    let at = NOW + Duration::from_millis(ms);
+    let expires_at = at + Duration::from_secs(300);
+    let new = OauthState { project_id: project, provider_id: provider, begun_at: at, expires_at, ..state(n, n) };
+    let new = &OauthState { tenant_id: None, ..new };
+    let kept =
+        store.write_session(Scope::Project(project), at, |tx| async move { tx.insert_oauth_state(new, most).await });
+    kept.await.unwrap()
+}
+
+pub(crate) async fn no_more_wait_in_a_project_than_may_and_whatever_ends_makes_room(db: Database) {
+    let store = world(&db).await;
+    providers(&store).await;
+    let waiting = async || db.number("SELECT COUNT(*) FROM oauth_states").await;
+    let here = (CLOUD, OF_CLOUD);
+    // Those that were begun by an earlier release are counted with them.
+    for n in 200..203 {
+        assert!(is_kept(&store, here, (n, MOST), 0).await);
+    }
+    db.behind("DELETE FROM oauth_waiting").await;
+    let kept = winners(|n| {
+        let store = store.clone();
+        async move { is_kept(&store, here, (u8::try_from(n).unwrap(), 30), 0).await }
+    });
+    assert_eq!((kept.await, waiting().await), (27, 30));
+    let other = NewIdentityProvider { project_id: ROOT, ..provider(OF_ROOT, None, "corp") };
+    change!(store, |tx, other| tx.insert_identity_provider(&system(), other.clone())).unwrap();
+    assert!(is_kept(&store, (ROOT, OF_ROOT), (100, 30), 0).await, "another project has room of its own");
+
+    // What was used makes room, which is looked for once a second.
+    let used = async |n: u8| write(&store, |tx| async move { tx.use_oauth_state([n; 32], &[[n; 32]]).await }).await;
+    assert!(used(200).await.is_some() && used(201).await.is_some());
+    assert!(!is_kept(&store, here, (100, 30), 999).await);
+    assert!(is_kept(&store, here, (101, 30), 1000).await && is_kept(&store, here, (102, 30), 1000).await);
+    assert!(!is_kept(&store, here, (103, 30), 1999).await && !is_kept(&store, here, (103, 30), 2000).await);
+    assert_eq!(waiting().await, 31, "with the other project's");
+    // And so does what is over, though nobody swept it; at the very moment, and not before.
+    assert!(!is_kept(&store, here, (103, 30), 299_999).await);
+    assert!(is_kept(&store, here, (103, 30), 301_000).await);
+    assert_eq!(waiting().await, 2, "with the other project's");
+    // A clock that went wrong holds nobody up, nor does a bound that was lowered let more in.
+    db.behind(&format!("UPDATE oauth_waiting SET counted = 30, recounted_at = {}", i64::MAX)).await;
+    assert!(is_kept(&store, here, (104, 30), 301_000).await);
+    assert!(!is_kept(&store, here, (105, 2), 303_000).await);
 }
 
 pub(crate) async fn a_providers_secret_is_sealed_and_its_key_its_owners(db: Database) {
@@ -282,7 +338,7 @@ pub(crate) async fn a_change_of_a_provider_ends_what_was_begun_before_it(db: Dat
     assert!(serves(ACME, NOW).await, "another name is the same provider");
 
     let (state, code) = (&state(1, 1), &code(1, &ann));
-    write(&store, |tx| async move { tx.insert_oauth_state(state).await }).await;
+    write(&store, |tx| async move { tx.insert_oauth_state(state, MOST).await }).await;
     write(&store, |tx| async move { tx.insert_oauth_code(code).await }).await;
     let changed = IdentityProvider { client_id: "others".into(), version: Version(2), ..before };
     change!(store, |tx, changed| tx.update_identity_provider(&system(), changed.clone(), None)).unwrap();
@@ -304,7 +360,7 @@ pub(crate) async fn providers_and_identities_are_invisible_to_other_tenants(db: 
     linked(&store, &of_acme).await;
     linked(&store, &of_cloud).await;
     let (state, code) = (&state(1, 1), &code(1, &of_acme));
-    write(&store, |tx| async move { tx.insert_oauth_state(state).await }).await;
+    write(&store, |tx| async move { tx.insert_oauth_state(state, MOST).await }).await;
     write(&store, |tx| async move { tx.insert_oauth_code(code).await }).await;
     let Some(client) = db.postgres().await else { return };
     for (scope, seen, under_way) in [
