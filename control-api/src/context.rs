@@ -11,6 +11,7 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{Clock, HostName, Id, ProjectId, RequestId, Secret, TenantId, audit::Origin, model::AssertionKeys};
 use http::{HeaderMap, header, request::Parts};
+use link::rpc::identity::Proven;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -71,6 +72,8 @@ pub struct RequestContext {
     pub project: Option<ProjectId>,
     /// What the edge says of it; on `public` only, and there always.
     pub asserted: Option<Asserted>,
+    /// The certificate that the client proved to be its own; on `internal` with TLS only.
+    pub proven: Option<Proven>,
 }
 
 /// What the edge asserts of a request.
@@ -95,6 +98,7 @@ impl RequestContext {
             host: host.and_then(|host| without_port(host).parse().ok()),
             project: None,
             asserted: None,
+            proven: None,
         }
     }
 
@@ -108,6 +112,7 @@ impl RequestContext {
             host: None,
             project: None,
             asserted: None,
+            proven: link::rpc::proven(&parts.extensions),
         }
     }
 
@@ -131,6 +136,8 @@ impl RequestContext {
             host: Some(claims.host),
             project: None,
             asserted: Some(Asserted { tenant: claims.tid, subject: claims.sub.filter(|sub| !sub.is_empty()) }),
+            // The edge's own says nothing of whom it asks for.
+            proven: None,
         })
     }
 

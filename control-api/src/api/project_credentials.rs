@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use domain::{
     ProjectCredentialId, ProjectId, Secret, Timestamp,
-    model::{ProjectCredential, ProjectCredentialKind},
+    model::{CredentialCertificate, ProjectCredential, ProjectCredentialKind},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,13 @@ use super::{
     extract::{At, Body, ListQuery, Listed, WaitQuery},
     schema::wire,
 };
-use crate::{App, app::project_credentials, caller::Principal, envelope::Waiting, error::AppError};
+use crate::{
+    App,
+    app::project_credentials::{self, Wanted},
+    caller::Principal,
+    envelope::Waiting,
+    error::AppError,
+};
 
 /// A credential of a project. Its text is shown when it is made, and never again.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -30,6 +36,10 @@ pub struct ProjectCredentialView {
     name: String,
     /// Its public part.
     public_id: String,
+    /// Of kind `mtls`: SHA-256 of the certificate that the client has to prove, in hexadecimal.
+    certificate_sha256: Option<String>,
+    /// Of kind `mtls`: when that certificate ends. From then on the credential names nothing.
+    not_after: Option<Timestamp>,
     /// When it was made.
     created_at: Timestamp,
     /// When it was last used, noted once a minute at most.
@@ -46,6 +56,8 @@ impl From<ProjectCredential> for ProjectCredentialView {
             kind: it.kind,
             name: it.name,
             public_id: it.public_id,
+            certificate_sha256: it.certificate.as_ref().map(CredentialCertificate::hex),
+            not_after: it.certificate.map(|certificate| certificate.not_after),
             created_at: it.created_at,
             last_used_at: it.last_used_at,
             revoked_at: it.revoked_at,
@@ -75,6 +87,8 @@ pub struct CreateProjectCredential {
     kind: ProjectCredentialKind,
     /// What it is called, 1 to 128 characters.
     name: String,
+    /// Of kind `mtls`, and there always: PEM of the one certificate that the client proves on its connection, at most 16 KiB.
+    certificate_pem: Option<String>,
 }
 
 wire!(ProjectCredentialView, ShownProjectCredential, CreateProjectCredential);
@@ -103,8 +117,9 @@ pub async fn create_project_credential(
     At(id): At<ProjectId>,
     Body(body): Body<CreateProjectCredential>,
 ) -> Result<ShownOnce<Created<ShownProjectCredential>>, AppError> {
-    let wish = (body.kind, body.name);
-    let (made, secret, commit) = project_credentials::create_project_credential(&app, &principal, id, wish).await?;
+    let CreateProjectCredential { kind, name, certificate_pem } = body;
+    let wanted = Wanted { kind, name, certificate_pem };
+    let (made, secret, commit) = project_credentials::create_project_credential(&app, &principal, id, wanted).await?;
     let location = format!("/v1/projects/{id}/credentials");
     let body = ShownProjectCredential { credential: made.into(), secret, waiting: None };
     Ok(ShownOnce(Created { location, version: None, body, commit }))

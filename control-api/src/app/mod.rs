@@ -10,6 +10,7 @@ pub mod auth_rpc;
 pub mod break_glass;
 pub mod certificates;
 pub mod client_certificates;
+mod credential_certificate;
 pub mod customers;
 pub mod decisions;
 pub mod email_domains;

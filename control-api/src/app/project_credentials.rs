@@ -4,9 +4,11 @@
 //! ppk_<public>            publishable: anybody may know it
 //! psk_<public>_<secret>   secret: a server's
 //! pdk_<public>_<secret>   directory reader
+//! pmk_<public>            the same, on a connection whose client has proven the credential's certificate
 //! ```
 //!
-//! A key says which project is meant and never who asks. Where the hostname says it, too, both have to say the same.
+//! A key says which project is meant and never who asks. Where the hostname says it, too, both have to say the same. What a client
+//! has proven, the handshake on `internal` says, and no header does.
 
 use authz::{Scope, action::ManageProjectCredentials};
 use domain::{
@@ -23,7 +25,7 @@ use store::{
 };
 
 use super::{
-    text,
+    credential_certificate, text,
     tokens::{hash, random, random_token},
 };
 use crate::{
@@ -50,26 +52,42 @@ pub async fn list_project_credentials(
     Ok(app.store.list(project, asked).await?)
 }
 
+/// A credential that is to be made.
+#[derive(Debug)]
+pub struct Wanted {
+    /// What it is for.
+    pub kind: Kind,
+    /// What it is called.
+    pub name: String,
+    /// What its client proves, for [`Kind::Mtls`] and no other.
+    pub certificate_pem: Option<String>,
+}
+
 /// Makes a credential; its text is given once.
 ///
 /// # Errors
-/// [`AppError::Invalid`] for its name; [`AppError::NotFound`] without the project.
+/// [`AppError::Invalid`] for its name or certificate; [`AppError::NotFound`] without the project.
 pub async fn create_project_credential(
     app: &App,
     principal: &Principal,
     project: ProjectId,
-    (kind, name): (Kind, String),
+    Wanted { kind, name, certificate_pem }: Wanted,
 ) -> Result<(ProjectCredential, Secret<String>, Commit), AppError> {
     let by = principal.may::<ManageProjectCredentials>("create")?;
     admin_secret::spare_root(app, principal, project).await?;
     text::named(&name, "")?;
     text::check("/name", &name, 1..=MAX_NAME)?;
+    let certificate = match (kind, certificate_pem) {
+        (Kind::Mtls, Some(pem)) => Some(credential_certificate::registered(&pem, app.now())?),
+        (Kind::Mtls, None) => {
+            return Err(AppError::field("/certificate_pem", "required", "`mtls` is for a certificate"));
+        }
+        (_, Some(_)) => return Err(AppError::field("/certificate_pem", "unsupported", "is for `mtls` only")),
+        (_, None) => None,
+    };
     app.store.project(project).await?.ok_or(AppError::NotFound("project"))?;
     let public_id: String = random::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect();
-    let secret = match kind {
-        Kind::Publishable => None,
-        Kind::Secret | Kind::DirectoryReader => Some(random_token()?),
-    };
+    let secret = if kind.has_secret() { Some(random_token()?) } else { None };
     let prefix = kind.prefix();
     let shown = Secret::new(match &secret {
         Some(secret) => format!("{prefix}_{public_id}_{}", secret.expose()),
@@ -82,6 +100,7 @@ pub async fn create_project_credential(
         name,
         public_id,
         secret_hash: secret.map(|secret| Secret::new(hash(secret.expose()))),
+        certificate,
     };
     let by = &by;
     let made = app.store.write(by, app.now(), |tx| async move {
@@ -113,7 +132,7 @@ pub async fn revoke_project_credential(
 /// # Errors
 /// [`AppError::ProjectKeyInvalid`]; [`AppError::RateLimited`] after many of those.
 pub(crate) async fn project_of_key(app: &App, context: &RequestContext, shown: &str) -> Result<ProjectId, AppError> {
-    if let Some(found) = known(app, shown, &[Kind::Publishable, Kind::Secret]).await? {
+    if let Some(found) = known(app, context, shown, &[Kind::Publishable, Kind::Secret]).await? {
         return Ok(found);
     }
     if context.listener == Listener::Admin {
@@ -138,7 +157,7 @@ pub(crate) async fn project_of_key(app: &App, context: &RequestContext, shown: &
 /// # Errors
 /// [`AppError::ProjectKeyInvalid`]; [`AppError::RateLimited`] after many of those.
 pub(crate) async fn directory_of_key(app: &App, context: &RequestContext, shown: &str) -> Result<ProjectId, AppError> {
-    let found = known(app, shown, &[Kind::DirectoryReader]).await?;
+    let found = known(app, context, shown, &[Kind::DirectoryReader, Kind::Mtls]).await?;
     match found {
         Some(project) => Ok(project),
         None => Err(refused(app, context).await),
@@ -150,14 +169,26 @@ async fn refused(app: &App, context: &RequestContext) -> AppError {
     counted.err().unwrap_or(AppError::ProjectKeyInvalid)
 }
 
-/// The project of a key of one of these kinds. Its secret part is compared in constant time.
-async fn known(app: &App, shown: &str, kinds: &[Kind]) -> Result<Option<ProjectId>, AppError> {
+/// The project of a key of one of these kinds. Its secret part is compared in constant time, and so is what the client has proven.
+async fn known(
+    app: &App,
+    context: &RequestContext,
+    shown: &str,
+    kinds: &[Kind],
+) -> Result<Option<ProjectId>, AppError> {
     let Some((kind, public_id, secret)) = read(shown).filter(|(kind, _, _)| kinds.contains(kind)) else {
         return Ok(None);
     };
     let secret = secret.map(|secret| Secret::new(hash(secret)));
     let found = app.store.project_credential(public_id).await?;
-    let Some(found) = found.filter(|it| it.kind == kind && it.secret_hash == secret) else { return Ok(None) };
+    let holds = |it: &ProjectCredential| match kind {
+        Kind::Publishable | Kind::Secret | Kind::DirectoryReader => it.secret_hash == secret,
+        Kind::Mtls => {
+            let both = it.certificate.as_ref().zip(context.proven.as_ref());
+            both.is_some_and(|(kept, proven)| credential_certificate::is_proven(kept, proven, app.now()))
+        }
+    };
+    let Some(found) = found.filter(|it| it.kind == kind && holds(it)) else { return Ok(None) };
     note(app, &found).await;
     Ok(Some(found.project_id))
 }
@@ -182,12 +213,9 @@ fn read(text: &str) -> Option<(Kind, &str, Option<&str>)> {
         return None;
     }
     let (prefix, rest) = text.split_once('_')?;
-    let kinds = [Kind::Publishable, Kind::Secret, Kind::DirectoryReader];
-    let kind = kinds.into_iter().find(|kind| kind.prefix() == prefix)?;
-    let (public_id, secret) = match kind {
-        Kind::Publishable => (rest, None),
-        Kind::Secret | Kind::DirectoryReader => rest.split_once('_').map(|(id, secret)| (id, Some(secret)))?,
-    };
+    let kind = Kind::ALL.into_iter().find(|kind| kind.prefix() == prefix)?;
+    let (public_id, secret) =
+        if kind.has_secret() { rest.split_once('_').map(|(id, secret)| (id, Some(secret)))? } else { (rest, None) };
     let sound = public_id.len() == 32 && public_id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     sound.then_some((kind, public_id, secret))
 }
@@ -202,10 +230,12 @@ mod tests {
         assert_eq!(read(&format!("ppk_{id}")), Some((Kind::Publishable, id, None)));
         assert_eq!(read(&format!("psk_{id}_s_-x")), Some((Kind::Secret, id, Some("s_-x"))));
         assert_eq!(read(&format!("pdk_{id}_s")), Some((Kind::DirectoryReader, id, Some("s"))));
+        assert_eq!(read(&format!("pmk_{id}")), Some((Kind::Mtls, id, None)));
         let wrong = [
             String::new(),
             "ppk".into(),
             format!("ppk_{id}_s"),
+            format!("pmk_{id}_s"),
             format!("psk_{id}"),
             format!("pxk_{id}"),
             format!("PPK_{id}"),

@@ -32,25 +32,29 @@ const READERS: usize = 2;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A control API that serves gateways over TLS, with a clock of its own.
-struct Installation {
+pub(crate) struct Installation {
     running: RunningControlApi,
-    clock: Arc<FixedClock>,
-    ca: TestCa,
+    pub(crate) clock: Arc<FixedClock>,
+    pub(crate) ca: TestCa,
     /// Its routers, in memory.
-    world: World,
+    pub(crate) world: World,
     _folder: tempfile::TempDir,
 }
 
 /// A gateway's half of its enrolment.
-struct Gateway {
-    key: KeyPair,
-    chain: String,
-    me: GatewayIdentity,
+pub(crate) struct Gateway {
+    pub(crate) key: KeyPair,
+    pub(crate) chain: String,
+    pub(crate) me: GatewayIdentity,
     client: RpcClient,
 }
 
 impl Installation {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
+        Self::on(Store::sqlite_in_memory(sealer()).unwrap().separate(READERS).unwrap()).await
+    }
+
+    pub(crate) async fn on(store: Store) -> Self {
         let (ca, folder) = (TestCa::new(), tempfile::tempdir().unwrap());
         let server = ca.leaf(&["localhost"]);
         let write = |name: &str, text: &str| {
@@ -74,7 +78,6 @@ impl Installation {
         });
         let ca_key = write("ca.key", &ca.key_pem());
         config.listeners.internal_tls = Some(InternalTls { certificate, key, ca: authority, ca_key });
-        let store = Store::sqlite_in_memory(sealer()).unwrap().separate(READERS).unwrap();
         store.migrate().await.unwrap();
         // TLS reads the machine's clock, and so must what signs for it.
         let clock = Arc::new(FixedClock::at(link::clock::SystemClock.unix_now()));
@@ -85,12 +88,17 @@ impl Installation {
         Self { running, clock, ca, world, _folder: folder }
     }
 
+    /// Where gateways and services ask.
+    pub(crate) fn internal(&self) -> SocketAddr {
+        self.running.internal()
+    }
+
     fn app(&self) -> &App {
         self.running.app()
     }
 
     fn url(&self) -> String {
-        format!("https://localhost:{}", self.running.internal().port())
+        format!("https://localhost:{}", self.internal().port())
     }
 
     async fn token(&self, fleet: &str, name: &str) -> Secret<String> {
@@ -107,7 +115,7 @@ impl Installation {
         Target::Tls { url: self.url(), files }
     }
 
-    async fn gateway(&self, fleet: &str, name: &str) -> Gateway {
+    pub(crate) async fn gateway(&self, fleet: &str, name: &str) -> Gateway {
         let (token, key) = (self.token(fleet, name).await, KeyPair::generate().unwrap());
         let chain = self.join(&token, &key).await.unwrap();
         let me = named(&chain);
@@ -116,7 +124,7 @@ impl Installation {
         Gateway { key, chain, me, client }
     }
 
-    async fn revoke(&self, id: GatewayId) {
+    pub(crate) async fn revoke(&self, id: GatewayId) {
         gateways::revoke_gateway(self.app(), &authz::Authorized::system("test"), id).await.unwrap();
     }
 }

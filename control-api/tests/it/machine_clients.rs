@@ -318,6 +318,7 @@ async fn beyond_the_bound_a_wrong_secret_is_not_looked_up() {
         host: None,
         project: None,
         asserted: None,
+        proven: None,
     };
     let shown = |secret: &str| ClientCredentials {
         id: it.client.id.parse().unwrap(),

@@ -63,6 +63,7 @@ mod people;
 mod permission_cache;
 mod phone;
 mod products;
+mod project_certificates;
 mod project_keys;
 mod provisioning;
 mod qr_login;

@@ -75,7 +75,7 @@ pub use product::{
     ProductKey, ProductRequest, ProductRequestKind, ProductRequestStatus,
 };
 pub use project::{ExternalIssuer, NewProject, Project, ProjectKind, ProjectStatus};
-pub use project_credential::{NewProjectCredential, ProjectCredential, ProjectCredentialKind};
+pub use project_credential::{CredentialCertificate, NewProjectCredential, ProjectCredential, ProjectCredentialKind};
 pub use proof::{Challenge, DueProof, Finding, Proof, ProofFailure, ProofRules, ProofSubject, Verdict};
 pub use provisioning::{Provisioning, ProvisioningStep, StepOutcome, StepState};
 pub use qr_login::{QrApproval, QrLogin, QrState};

@@ -125,7 +125,8 @@ subject!(Provisioning, "keycloak", it => it.tenant_id, it.tenant_id, Some(it.pro
 subject!(Project, "project", it => it.id, it.slug, Some(it.id), None,
     json!({ "kind": it.kind, "status": it.status, "issuer": it.issuer }));
 subject!(ProjectCredential, "project-credential", it => it.id, it.name, Some(it.project_id), None,
-    json!({ "kind": it.kind, "public_id": it.public_id }));
+    json!({ "kind": it.kind, "public_id": it.public_id,
+            "certificate_sha256": it.certificate.as_ref().map(crate::model::CredentialCertificate::hex) }));
 subject!(Tenant, "tenant", it => it.id, it.slug, Some(it.project_id), Some(it.id),
     json!({ "status": it.status, "plan": it.plan, "generation": it.generation }));
 subject!(Hostname, "hostname", it => it.id, it.hostname, Some(it.project_id), it.tenant_id,

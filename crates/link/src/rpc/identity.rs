@@ -1,6 +1,9 @@
 //! Who a gateway is, as its certificate says: the URI name `portcullis://FLEET/NAME/ID` (RFC 5280 §4.2.1.6).
 
+use std::{fmt, sync::Arc};
+
 use domain::{Timestamp, fleet::is_name};
+use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::log::GatewayIdentity;
@@ -19,6 +22,28 @@ pub enum Peer {
     },
     /// Somebody on this machine, over a Unix socket or the loopback interface without TLS.
     Local,
+}
+
+/// The certificate that a client proved in the handshake to be its own. Nothing that a request says makes one.
+#[derive(Clone)]
+pub struct Proven(Arc<Vec<CertificateDer<'static>>>);
+
+impl Proven {
+    /// Of a chain, leaf first, whose leaf's key signed the handshake. None for an empty one.
+    pub(super) fn of_chain(chain: Arc<Vec<CertificateDer<'static>>>) -> Option<Self> {
+        if chain.is_empty() { None } else { Some(Self(chain)) }
+    }
+
+    /// The certificate itself (DER).
+    pub fn der(&self) -> &[u8] {
+        self.0.first().map_or(&[], |leaf| leaf)
+    }
+}
+
+impl fmt::Debug for Proven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proven").finish_non_exhaustive()
+    }
 }
 
 /// The URI that a gateway's certificate carries.

@@ -20,7 +20,7 @@ pub use self::{
     auth_client::{AuthClient, CallError},
     client::{RpcClient, Target, TlsFiles},
     enrolment::{Enroller, join},
-    server::{Admit, AdmitAll, RpcServer, ServerTls, address_of, certified, serve},
+    server::{Admit, AdmitAll, RpcServer, ServerTls, address_of, certified, proven, serve},
 };
 
 /// What `build.rs` made of the `.proto` files.

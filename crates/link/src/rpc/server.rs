@@ -18,7 +18,7 @@ use tonic::{
 
 use super::{
     enrolment::{Enroller, EnrolmentServer},
-    identity::{self, Peer},
+    identity::{self, Peer, Proven},
     proto::{self, enrolment_server, gateway_link_server},
     wire,
 };
@@ -138,9 +138,15 @@ pub async fn serve(
 
 /// The gateway that the client certificate of a request's connection names, if there is one.
 pub fn certified(extensions: &Extensions) -> Option<Peer> {
-    let certificates = extensions.get::<TlsConnectInfo<TcpConnectInfo>>()?.peer_certs()?;
-    let leaf = certificates.first()?;
+    let proven = proven(extensions)?;
+    let leaf = proven.der();
     Some(Peer::Gateway { gateway: identity::of_certificate(leaf)?, expires: identity::expiry(leaf)? })
+}
+
+/// The certificate that the client of a request's connection proved to be its own, whomever it names, if it showed one. It was in
+/// time when the connection was made.
+pub fn proven(extensions: &Extensions) -> Option<Proven> {
+    Proven::of_chain(extensions.get::<TlsConnectInfo<TcpConnectInfo>>()?.peer_certs()?)
 }
 
 /// Where a request's connection comes from.

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Map, Value};
 
 /// Members that are long: they come from a file, too. What is secret is marked in the description (`format: password`).
-const LONG: [&str; 2] = ["chain_pem", "ca"];
+const LONG: [&str; 3] = ["chain_pem", "certificate_pem", "ca"];
 
 /// How deep a description is followed in search of secrets.
 const DEEPEST: u8 = 8;

@@ -71,6 +71,16 @@ pub(super) const TABLE: &[Resource] = &[
         ],
     },
     Resource {
+        name: "project-credentials",
+        about: "What names a project where no hostname does, and reads its directory",
+        columns: &["id", "name", "kind", "public_id", "not_after", "last_used_at", "revoked_at"],
+        verbs: &[
+            ("list", "list_project_credentials"),
+            ("create", "create_project_credential"),
+            ("revoke", "revoke_project_credential"),
+        ],
+    },
+    Resource {
         name: "tenants",
         about: "What requests run as, from their first to their last day",
         columns: &["id", "slug", "name", "status", "plan", "trial_ends_at", "created_at"],

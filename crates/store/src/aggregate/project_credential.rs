@@ -6,7 +6,7 @@ use authz::{Authorized, Scope, action::ManageProjectCredentials};
 use domain::{
     ProjectCredentialId, ProjectId, Secret,
     model::{
-        NewProjectCredential, ProjectCredential,
+        CredentialCertificate, NewProjectCredential, ProjectCredential,
         project_credential::{MAX_CREDENTIALS, USE_NOTED_EVERY},
     },
 };
@@ -28,6 +28,11 @@ const LISTED: Duration = Duration::from_secs(90 * 24 * 3600);
 
 fn read(row: &Row) -> Result<ProjectCredential, StoreError> {
     let hash: Option<[u8; 32]> = row.at("secret_hash")?;
+    let sha256: Option<[u8; 32]> = row.at("certificate_sha256")?;
+    let certificate = match sha256 {
+        Some(sha256) => Some(CredentialCertificate::new(sha256, row.at("not_after")?)),
+        None => None,
+    };
     Ok(ProjectCredential {
         id: row.at("id")?,
         project_id: row.at("project_id")?,
@@ -35,6 +40,7 @@ fn read(row: &Row) -> Result<ProjectCredential, StoreError> {
         name: row.at("name")?,
         public_id: row.at("public_id")?,
         secret_hash: hash.map(Secret::new),
+        certificate,
         created_at: row.at("created_at")?,
         last_used_at: row.at("last_used_at")?,
         revoked_at: row.at("revoked_at")?,
@@ -50,7 +56,12 @@ impl Listing for ProjectCredentialList {
     type Of = ProjectId;
     const FILTERS: &'static [Filter] = &[
         Filter::search("Whose name holds this, in any case.", "name_fold LIKE ? ESCAPE '!'"),
-        Filter::new("kind", "Of this kind.", Takes::Word(&["publishable", "secret", "directory_reader"]), "kind = ?"),
+        Filter::new(
+            "kind",
+            "Of this kind.",
+            Takes::Word(&["publishable", "secret", "directory_reader", "mtls"]),
+            "kind = ?",
+        ),
         Filter::new(
             "status",
             "In this state.",
@@ -120,12 +131,14 @@ impl Tx {
             return Err(StoreError::rule("project_credentials_full", detail));
         }
         let sql = "INSERT INTO project_credentials (id, project_id, kind, name, name_fold, public_id, secret_hash,
-                       created_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING *";
+                       certificate_sha256, not_after, created_at)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING *";
         let hash = new.secret_hash.as_ref().map(|hash| *hash.expose());
+        let sha256 = new.certificate.as_ref().map(|it| *it.sha256());
+        let not_after = new.certificate.as_ref().map(|it| it.not_after);
         let mut all = values![new.id, new.project_id];
         all.push(Value::word(&new.kind));
-        all.extend(values![&new.name, folded(&new.name), &new.public_id, hash, now]);
+        all.extend(values![&new.name, folded(&new.name), &new.public_id, hash, sha256, not_after, now]);
         let made = needed(view.first(sql, all, read).await?, "project-credential")?;
         Ok(self.unaudited(made))
     }

@@ -70,3 +70,47 @@ pub(super) fn known_version() -> u32 {
     let runner = embedded::migrations::runner();
     runner.get_migrations().iter().filter_map(|m| u32::try_from(m.version()).ok()).max().unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use refinery::Target;
+
+    use super::*;
+
+    #[test]
+    fn credentials_of_projects_outlive_the_table_they_were_in() {
+        let mut connection = rusqlite::Connection::open_in_memory().unwrap();
+        embedded::migrations::runner().set_target(Target::Version(48)).run(&mut connection).unwrap();
+        // Whose they are does not matter here.
+        connection.pragma_update(None, "foreign_keys", false).unwrap();
+        let sql = "INSERT INTO project_credentials (id, project_id, kind, name, name_fold, public_id, secret_hash, created_at,
+                       last_used_at, revoked_at)
+                   VALUES ('a', 'p', 'publishable', 'A', 'a', 'pa', NULL, 1, 2, NULL),
+                          ('b', 'p', 'secret', 'B', 'b', 'pb', x'07', 3, NULL, 4)";
+        connection.execute_batch(sql).unwrap();
+        let read = |connection: &rusqlite::Connection| -> String {
+            let sql =
+                "SELECT group_concat(concat_ws('|', id, project_id, kind, name, name_fold, public_id, hex(secret_hash),
+                           created_at, ifnull(last_used_at, '-'), ifnull(revoked_at, '-')), ' ')
+                       FROM (SELECT * FROM project_credentials ORDER BY id)";
+            connection.query_row(sql, [], |row| row.get(0)).unwrap()
+        };
+        let before = read(&connection);
+        assert_eq!(before, "a|p|publishable|A|a|pa||1|2|- b|p|secret|B|b|pb|07|3|-|4");
+        embedded::migrations::runner().run(&mut connection).unwrap();
+        assert_eq!(read(&connection), before);
+        for wrong in [
+            "'mtls', 'C', 'c', 'pc', NULL, NULL, NULL, 1",
+            "'mtls', 'C', 'c', 'pc', x'07', x'07', 9, 1",
+            "'mtls', 'C', 'c', 'pc', NULL, x'07', NULL, 1",
+            "'secret', 'C', 'c', 'pc', x'07', x'07', 9, 1",
+            "'publishable', 'C', 'c', 'pa', NULL, NULL, NULL, 1",
+        ] {
+            let sql = format!(
+                "INSERT INTO project_credentials (id, project_id, kind, name, name_fold, public_id, secret_hash,
+                     certificate_sha256, not_after, created_at) VALUES ('c', 'p', {wrong})"
+            );
+            assert!(connection.execute_batch(&sql).is_err(), "{wrong}");
+        }
+    }
+}
