@@ -240,6 +240,7 @@ fn platform_routes() -> OpenApiRouter<App> {
         .routes(routes!(users::list_users, users::create_user))
         .routes(routes!(user_import::import_users))
         .routes(routes!(users::read_user, users::update_user, users::delete_user))
+        .routes(routes!(users::set_user_quota))
         .routes(routes!(users::enable_user))
         .routes(routes!(users::disable_user))
         .routes(routes!(users::reset_user_factors))

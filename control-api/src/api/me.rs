@@ -19,7 +19,7 @@ use super::{
     extract::{At, Body, IfMatch, ListQuery, Listed, WaitQuery},
     schema::wire,
     sessions::SignedOut,
-    users::UserView,
+    users::{UserDetails, UserView},
 };
 use crate::{App, app, app::me::MyEdit, caller::Principal, context::RequestContext, envelope::Settle, error::AppError};
 
@@ -88,11 +88,12 @@ impl MySessionView {
 pub(super) const ENDS: Settle = Settle { commit: None, revokes: true };
 
 /// Reads one's own account.
-#[utoipa::path(get, path = "/v1/me", tag = "me", responses((status = 200, body = UserView)),
+#[utoipa::path(get, path = "/v1/me", tag = "me", responses((status = 200, body = UserDetails)),
     security(("bearer" = [])))]
-pub async fn read_me(principal: Principal, State(app): State<App>) -> Result<One<UserView>, AppError> {
+pub async fn read_me(principal: Principal, State(app): State<App>) -> Result<One<UserDetails>, AppError> {
     let user = app::me::read_me(&app, &principal).await?;
-    Ok(One { version: user.version, body: user.into() })
+    let phone = app::me::my_phone(&app, &principal).await?;
+    Ok(One { version: user.version, body: UserDetails::own(user, phone) })
 }
 
 /// Changes one's own profile.

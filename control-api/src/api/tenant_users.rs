@@ -9,7 +9,7 @@ use super::{
     extract::{At, Body, IfMatch, ListQuery, Listed, WaitQuery},
     me::ENDS,
     my_units::UnitOfUserView,
-    users::{CreateUser, ResetPassword, SessionView, UpdateUser, UserView, switched},
+    users::{CreateUser, ResetPassword, SessionView, UpdateUser, UserDetails, UserView, switched},
 };
 use crate::{App, app, caller::Principal, error::AppError};
 
@@ -42,15 +42,15 @@ pub async fn create_tenant_user(
 
 /// Reads a user of the tenant.
 #[utoipa::path(get, path = "/api/v1/tenant/users/{id}", tag = "tenant users", params(("id" = String, Path)),
-    responses((status = 200, body = UserView)), security(("bearer" = [])))]
+    responses((status = 200, body = UserDetails)), security(("bearer" = [])))]
 pub async fn read_tenant_user(
     principal: Principal,
     State(app): State<App>,
     At(id): At<UserId>,
-) -> Result<One<UserView>, AppError> {
+) -> Result<One<UserDetails>, AppError> {
     let site = principal.own_site()?;
-    let found = app::users::read_user(&app, &principal, site, id).await?;
-    Ok(One { version: found.version, body: found.into() })
+    let (found, phone) = app::users::read_user_with_phone(&app, &principal, site, id).await?;
+    Ok(One { version: found.version, body: UserDetails::of(found, phone) })
 }
 
 async fn change(

@@ -6,7 +6,7 @@ use axum::{
 };
 use domain::{
     TenantId, UserId,
-    model::{MembershipStatus, UserStatus},
+    model::{MembershipStatus, StorageQuota, UserStatus},
 };
 use http::request::Parts;
 use schemars::JsonSchema;
@@ -48,6 +48,8 @@ pub struct FoundUser {
     first_name: String,
     /// Last name.
     last_name: String,
+    /// What they may keep, in bytes; null where nothing is said of them.
+    quota_bytes: Option<u64>,
     /// Whether they may act.
     status: UserStatus,
     /// Whether their membership counts.
@@ -71,6 +73,7 @@ impl From<Known> for FoundUser {
             username: user.username,
             first_name: user.first_name,
             last_name: user.last_name,
+            quota_bytes: user.quota.map(StorageQuota::bytes),
             status: user.status,
             membership,
         }

@@ -2,8 +2,8 @@
 
 use axum::{Json, extract::State};
 use domain::{
-    ProjectId, RoleId, Secret, SessionId, TenantId, Timestamp, UserId,
-    model::{AuthMethod, Session, User, UserStatus},
+    PhoneNumber, ProjectId, RoleId, Secret, SessionId, TenantId, Timestamp, UserId,
+    model::{AuthMethod, Session, StorageQuota, User, UserStatus},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use store::list::{SessionList, UserList, UserUnitList};
 
 use super::{
     answer::{Changed, Created, Gone, List, One},
-    extract::{At, Body, IfMatch, ListQuery, Listed, WaitQuery},
+    extract::{Asked, At, Body, IfMatch, ListQuery, Listed, TenantQuery, WaitQuery},
     me::ENDS,
     my_units::UnitOfUserView,
     schema::wire,
@@ -36,6 +36,8 @@ pub struct UserView {
     pub last_name: String,
     pub phone: Option<String>,
     pub external_id: Option<String>,
+    /// What they may keep in the applications behind the edge, in bytes; null where nothing is said of them.
+    pub quota_bytes: Option<u64>,
     pub status: UserStatus,
     pub must_change_password: bool,
     pub is_break_glass: bool,
@@ -55,6 +57,7 @@ impl From<User> for UserView {
             last_name: it.last_name,
             phone: it.phone,
             external_id: it.external_id,
+            quota_bytes: it.quota.map(StorageQuota::bytes),
             status: it.status,
             must_change_password: it.must_change_password,
             is_break_glass: it.is_break_glass,
@@ -63,6 +66,52 @@ impl From<User> for UserView {
             updated_at: it.updated_at,
         }
     }
+}
+
+/// A telephone number that somebody showed to read.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ProvenPhone {
+    /// Of one's own account all of it; of others' its beginning and end.
+    number: String,
+    /// When it was proven.
+    verified_at: Timestamp,
+}
+
+/// A user, with the telephone number that they showed to read.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct UserDetails {
+    /// The user.
+    #[serde(flatten)]
+    user: UserView,
+    /// It; null for none.
+    proven_phone: Option<ProvenPhone>,
+}
+
+impl UserDetails {
+    /// For who they are themselves.
+    pub(super) fn own(user: User, phone: Option<(PhoneNumber, Timestamp)>) -> Self {
+        Self::with(user, phone, |number| number.to_string())
+    }
+
+    /// For administrators.
+    pub(super) fn of(user: User, phone: Option<(PhoneNumber, Timestamp)>) -> Self {
+        Self::with(user, phone, PhoneNumber::masked)
+    }
+
+    fn with(user: User, phone: Option<(PhoneNumber, Timestamp)>, said: impl Fn(&PhoneNumber) -> String) -> Self {
+        let proven_phone = phone.map(|(number, verified_at)| ProvenPhone { number: said(&number), verified_at });
+        Self { user: user.into(), proven_phone }
+    }
+}
+
+/// What a user may keep.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetUserQuota {
+    /// In bytes, up to 2^53 - 1, for the applications behind the edge to hold to; `null` to say nothing of this user.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schemars(required, range(max = 9_007_199_254_740_991_u64))]
+    quota_bytes: Option<u64>,
 }
 
 /// A user to be made. A user name or an email is needed to sign in.
@@ -183,7 +232,7 @@ impl From<Session> for SessionView {
     }
 }
 
-wire!(UserView, CreateUser, UpdateUser, ResetPassword, SessionView);
+wire!(UserView, UserDetails, SetUserQuota, CreateUser, UpdateUser, ResetPassword, SessionView);
 
 /// The tenant of a platform path. Only staff comes this way.
 async fn site(app: &App, principal: &Principal, tenant: TenantId) -> Result<Site, AppError> {
@@ -221,16 +270,16 @@ pub async fn create_user(
 
 /// Reads a user of a tenant.
 #[utoipa::path(get, path = "/v1/tenants/{id}/users/{uid}", tag = "users",
-    params(("id" = String, Path), ("uid" = String, Path)), responses((status = 200, body = UserView)),
+    params(("id" = String, Path), ("uid" = String, Path)), responses((status = 200, body = UserDetails)),
     security(("bearer" = [])))]
 pub async fn read_user(
     principal: Principal,
     State(app): State<App>,
     At((tenant, id)): At<(TenantId, UserId)>,
-) -> Result<One<UserView>, AppError> {
+) -> Result<One<UserDetails>, AppError> {
     let site = site(&app, &principal, tenant).await?;
-    let found = app::users::read_user(&app, &principal, site, id).await?;
-    Ok(One { version: found.version, body: found.into() })
+    let (found, phone) = app::users::read_user_with_phone(&app, &principal, site, id).await?;
+    Ok(One { version: found.version, body: UserDetails::of(found, phone) })
 }
 
 /// Changes a user of a tenant.
@@ -246,6 +295,25 @@ pub async fn update_user(
 ) -> Result<Changed<UserView>, AppError> {
     let site = site(&app, &principal, tenant).await?;
     let (changed, commit) = app::users::update_user(&app, &principal, site, id, version, body.into()).await?;
+    Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
+}
+
+/// Says what a user may keep in the applications behind the edge: by their tenant, where they are of no other, or by staff.
+#[utoipa::path(put, path = "/v1/users/{id}/quota", tag = "users",
+    params(("id" = String, Path), TenantQuery, WaitQuery, IfMatch), request_body = SetUserQuota,
+    responses((status = 200, body = UserView)), security(("bearer" = [])))]
+pub async fn set_user_quota(
+    principal: Principal,
+    State(app): State<App>,
+    At(id): At<UserId>,
+    Asked(tenant): Asked<TenantQuery>,
+    IfMatch(version): IfMatch,
+    Body(body): Body<SetUserQuota>,
+) -> Result<Changed<UserView>, AppError> {
+    let quota = body.quota_bytes.map(StorageQuota::try_from).transpose();
+    let quota = quota.map_err(|error| AppError::field("/quota_bytes", "range", error.to_string()))?;
+    let site = principal.site(&app, tenant.tenant_id).await?;
+    let (changed, commit) = app::users::set_user_quota(&app, &principal, site, id, version, quota).await?;
     Ok(Changed { version: Some(changed.version), body: changed.into(), commit, revokes: false })
 }
 

@@ -5,7 +5,7 @@
 
 use authz::Scope;
 use domain::{
-    Secret, SessionId,
+    PhoneNumber, Secret, SessionId, Timestamp,
     audit::{AuditEntry, Crud, Target},
     model::{Session, User, Version},
 };
@@ -27,6 +27,11 @@ use crate::{
 /// The caller's own user.
 pub async fn read_me(app: &App, principal: &Principal) -> Result<User, AppError> {
     app.store.user(principal.user).await?.ok_or(AppError::PrincipalInactive)
+}
+
+/// The number that the caller showed to read, if any, and when.
+pub async fn my_phone(app: &App, principal: &Principal) -> Result<Option<(PhoneNumber, Timestamp)>, AppError> {
+    Ok(app.store.phone_of(principal.user).await?)
 }
 
 /// What one changes of oneself. How one signs in (user name, email) is an administrator's to change.

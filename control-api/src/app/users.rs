@@ -7,13 +7,14 @@ use authz::{
     action::{ManageRoleBindings, ManageSessions, ManageUsers},
 };
 use domain::{
-    ProjectId, RoleId, Secret, SessionId, TenantId, UserId,
+    PhoneNumber, ProjectId, RoleId, Secret, SessionId, TenantId, Timestamp, UserId,
     audit::{AuditEntry, Crud},
     model::{
-        Membership, MembershipSource, MembershipStatus, NewRoleBinding, NewUser, RoleSubject, Session, Subject, Tenant,
-        User, UserStatus, Version,
+        Membership, MembershipSource, MembershipStatus, NewRoleBinding, NewUser, RoleSubject, Session, StorageQuota,
+        Subject, Tenant, User, UserStatus, Version,
     },
 };
+use serde_json::json;
 use store::{
     Audited, Commit, LoginSubject, StoreError, Tx,
     list::{Selection, SessionList, Slice, UserList},
@@ -138,6 +139,18 @@ pub async fn read_user(app: &App, principal: &Principal, site: Site, id: UserId)
     principal.may_in::<ManageUsers>(site, "get")?;
     let found = app.store.within(site.scope()).user_of_tenant(site.tenant, id).await?;
     found.ok_or(AppError::NotFound("user"))
+}
+
+/// One of a tenant's users, and the number that they showed to read, if any.
+pub async fn read_user_with_phone(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    id: UserId,
+) -> Result<(User, Option<(PhoneNumber, Timestamp)>), AppError> {
+    let user = read_user(app, principal, site, id).await?;
+    let phone = app.store.within(site.scope()).phone_of(user.id).await?;
+    Ok((user, phone))
 }
 
 /// Makes a user, their membership and first roles.
@@ -336,6 +349,32 @@ pub async fn update_user(
                 let change = tx.update_user(&by, user).await?;
                 let entry = AuditEntry { tenant_id: Some(site.tenant), ..AuditEntry::updated(change.peek()) };
                 Ok(tx.audit(entry, change).await?)
+            }
+        })
+        .await
+}
+
+/// Says what a user may keep, for the applications behind the edge; none and nothing is said of them. It belongs to the user: of one
+/// that other tenants share, only staff says it.
+pub async fn set_user_quota(
+    app: &App,
+    principal: &Principal,
+    site: Site,
+    id: UserId,
+    version: Option<Version>,
+    quota: Option<StorageQuota>,
+) -> Result<(User, Commit), AppError> {
+    let by = principal.may_in::<ManageUsers>(site, "update")?;
+    wholly_ours(app, principal, id).await?;
+    app.store
+        .write(&by, app.now(), |tx| {
+            let by = by.clone();
+            async move {
+                let user = changeable(&tx, principal, site, id).await?;
+                let change = tx.set_user_quota(&by, (id, version.unwrap_or(user.version)), quota).await?;
+                let fields = json!({ "quota_bytes": quota.map(StorageQuota::bytes) });
+                let entry = AuditEntry { tenant_id: Some(site.tenant), ..AuditEntry::done(change.peek(), "quota_set") };
+                Ok(tx.audit(AuditEntry { fields, ..entry }, change).await?)
             }
         })
         .await

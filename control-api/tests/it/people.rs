@@ -6,8 +6,9 @@ use link::file::SecretRef;
 use serde_json::{Value, json};
 
 use crate::{
+    letters::Acme,
     org_units::office,
-    support::{PASSWORD, World, call, get, post},
+    support::{PASSWORD, World, call, get, on_postgres, post},
 };
 
 #[tokio::test]
@@ -124,11 +125,92 @@ async fn services_look_up_a_tenants_users_by_email() {
     let users = found.body["users"].as_array().unwrap();
     assert_eq!(users.len(), 1, "of this tenant only");
     assert_eq!((&users[0]["user_id"], &users[0]["membership"]), (&json!(una), &json!("active")));
+    assert_eq!(users[0]["quota_bytes"], Value::Null);
+    let quota = call("PUT", &format!("/v1/users/{una}/quota?tenant_id={acme}")).json(&json!({ "quota_bytes": 5 }));
+    quota.bearer(&staff).send(&world.admin).await.expect(200);
+    let found = look("mail", emails.clone()).send(&world.internal).await.expect(200);
+    assert_eq!(found.body["users"][0]["quota_bytes"], 5);
     look("other", emails).send(&world.internal).await.refused(403, "service_key_scope");
     for count in [0, 101] {
         let emails = (0..count).map(|n| format!("{n}@x.example")).collect();
         look("mail", emails).send(&world.internal).await.refused(422, "validation_failed");
     }
+}
+
+async fn a_quota_is_said_by_who_may_more_and_told_to_whom_it_concerns(world: World) {
+    let it = Acme::in_world(world).await;
+    let (world, staff) = (&it.world, &it.staff);
+    let owner = world.user(staff, &it.tenant, "olga", &["owner"]).await;
+    world.user(staff, &it.tenant, "root", &["admin"]).await;
+    let ada = it.proven("ada").await;
+    let (root, token) = (world.login("acme", "root").await, world.login("acme", "ada").await);
+    let put = |user: &str, query: &str, body: &Value, by: &str| {
+        call("PUT", &format!("/v1/users/{user}/quota{query}")).json(body).bearer(by)
+    };
+    let gib = json!({ "quota_bytes": 1_073_741_824 });
+    let set = put(&ada, "", &gib, &root).send(&world.admin).await.expect(200);
+    assert_eq!((&set.body["quota_bytes"], &set.body["id"]), (&gib["quota_bytes"], &json!(ada)));
+    let told = &it.events("user.quota_set").await[0];
+    assert_eq!((&told["fields"], &told["target"]["id"]), (&gib, &json!(ada)));
+    // Who it concerns.
+    assert_eq!(get("/v1/me").bearer(&token).send(&world.admin).await.expect(200).body["quota_bytes"], 1_073_741_824);
+    let listed = get("/api/v1/tenant/users?search=ada").bearer(&root).send(&world.admin).await.expect(200);
+    assert_eq!(listed.body["items"][0]["quota_bytes"], 1_073_741_824);
+    let export = get("/v1/me/export").bearer(&token).text(&world.admin).await;
+    assert!(export.contains("\"quota_bytes\":1073741824"), "{export}");
+    // An older copy is not acted upon; another change keeps it.
+    let stale = put(&ada, "", &gib, &root).header("if-match", "\"1\"").send(&world.admin).await;
+    stale.refused(412, "version_mismatch");
+    let edit = call("PATCH", &format!("/api/v1/tenant/users/{ada}")).json(&json!({ "first_name": "Ada" }));
+    assert_eq!(edit.bearer(&root).send(&world.admin).await.expect(200).body["quota_bytes"], 1_073_741_824);
+    // Bounds: what JSON keeps whole, and said, not left out.
+    for sound in [0, 9_007_199_254_740_991_u64] {
+        put(&ada, "", &json!({ "quota_bytes": sound }), &root).send(&world.admin).await.expect(200);
+    }
+    let over = json!({ "quota_bytes": 9_007_199_254_740_992_u64 });
+    put(&ada, "", &over, &root).send(&world.admin).await.refused(422, "validation_failed");
+    for odd in [json!({}), json!({ "quota_bytes": -1 }), json!({ "quota_bytes": 1.5 }), json!({ "quota_bytes": "1" })] {
+        put(&ada, "", &odd, &root).send(&world.admin).await.refused(400, "body_malformed");
+    }
+    let none = put(&ada, "", &json!({ "quota_bytes": null }), &root).send(&world.admin).await.expect(200);
+    assert_eq!(none.body["quota_bytes"], Value::Null);
+    // Nobody says it of themselves who administers nothing, of who may more, or of another tenant's.
+    put(&ada, "", &gib, &token).send(&world.admin).await.refused(403, "permission_denied");
+    put(&owner, "", &gib, &root).send(&world.admin).await.refused(403, "permission_escalation");
+    put(&ada, "", &gib, staff).send(&world.admin).await.refused(400, "parameter_invalid");
+    let globex = world.tenant(staff, "globex").await;
+    world.user(staff, &globex, "gus", &["owner"]).await;
+    let gus = world.login("globex", "gus").await;
+    put(&ada, "", &gib, &gus).send(&world.admin).await.refused(404, "not_found");
+    put(&ada, &format!("?tenant_id={globex}"), &gib, staff).send(&world.admin).await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_quota_is_said_by_who_may_more_and_told_to_whom_it_concerns_on_sqlite() {
+    a_quota_is_said_by_who_may_more_and_told_to_whom_it_concerns(World::new().await).await;
+}
+
+#[tokio::test]
+async fn a_quota_is_said_by_who_may_more_and_told_to_whom_it_concerns_on_postgres() {
+    on_postgres(a_quota_is_said_by_who_may_more_and_told_to_whom_it_concerns).await;
+}
+
+/// What is the user's and not the membership's is no tenant's to say once another shares the user.
+#[tokio::test]
+async fn the_quota_of_a_user_of_two_tenants_is_staffs_to_say() {
+    let world = World::new().await;
+    let staff = world.staff().await;
+    let tenants = world.shared_tenants(&staff, &["one", "two"]).await;
+    world.user(&staff, &tenants["one"], "olga", &["owner"]).await;
+    let una = world.user(&staff, &tenants["one"], "una", &["member"]).await;
+    let olga = world.login("one", "olga").await;
+    let put = |query: &str, by: &str| {
+        call("PUT", &format!("/v1/users/{una}/quota{query}")).json(&json!({ "quota_bytes": 7 })).bearer(by)
+    };
+    put("", &olga).send(&world.admin).await.expect(200);
+    world.join(&staff, &tenants["two"], &una).await;
+    put("", &olga).send(&world.admin).await.refused(403, "managed_by_platform");
+    put(&format!("?tenant_id={}", tenants["two"]), &staff).send(&world.admin).await.expect(200);
 }
 
 #[tokio::test]
@@ -169,7 +251,9 @@ async fn a_tenants_administrator_makes_keeps_and_deletes_a_user() {
     assert!(made.body.get("password").is_none() && !made.body.to_string().contains(PASSWORD), "{made:?}");
     it.send(&it.admin, "POST", users, Some(wish)).await.refused(409, "already_exists");
     let one = format!("{users}/{}", made.id());
-    assert_eq!(it.send(&it.admin, "GET", &one, None).await.expect(200).body, made.body);
+    let mut read = it.send(&it.admin, "GET", &one, None).await.expect(200).body;
+    assert_eq!(read.as_object_mut().unwrap().remove("proven_phone"), Some(Value::Null));
+    assert_eq!(read, made.body);
     let listed = it.send(&it.admin, "GET", &format!("{users}?search=new"), None).await.expect(200);
     assert_eq!(listed.body["items"], json!([made.body]));
     let changed = it.send(&it.admin, "PUT", &one, Some(json!({ "last_name": "Comer" }))).await.expect(200);

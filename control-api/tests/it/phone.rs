@@ -408,3 +408,25 @@ async fn the_first_proof_of_an_address_voids_a_number_that_was_there_before() {
     phones.request(NUMBER).await.expect(202);
     assert_eq!(phones.texts(E164).await.len(), 1, "it is nobody's any more");
 }
+
+#[tokio::test]
+async fn one_sees_the_number_that_one_proved_and_administrators_its_ends() {
+    let phones = Phones::new().await;
+    let world = &phones.it.world;
+    world.user(&phones.it.staff, &phones.it.tenant, "root", &["admin"]).await;
+    let root = world.login("acme", "root").await;
+    let ada = phones.it.member("ada").await;
+    let path = format!("/api/v1/tenant/users/{ada}");
+    let read = async |path: &str, by: &str| get(path).bearer(by).send(&world.admin).await.expect(200).body;
+    assert_eq!(read(&path, &root).await["proven_phone"], Value::Null);
+    let at = world.app.now();
+    let token = phones.prove("ada", NUMBER).await;
+    let own = &read("/v1/me", &token).await["proven_phone"];
+    assert_eq!(own, &json!({ "number": E164, "verified_at": at.to_string() }));
+    let masked = json!({ "number": "+14…00", "verified_at": at.to_string() });
+    assert_eq!(read(&path, &root).await["proven_phone"], masked);
+    let platform = format!("/v1/tenants/{}/users/{ada}", phones.it.tenant);
+    assert_eq!(read(&platform, &phones.it.staff).await["proven_phone"], masked);
+    let listed = read("/api/v1/tenant/users?search=ada", &root).await;
+    assert!(!listed.to_string().contains(E164), "{listed}");
+}

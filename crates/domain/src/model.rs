@@ -87,7 +87,9 @@ pub use signing_key::{ASSERTION_KEY_LEAD, KeyPurpose, KeySource, KeyState, NewSi
 pub use subject::Subject;
 pub use tenant::{ClaimState, NewTenant, Tenant, TenantStateConflict, TenantTransition};
 pub use upstream::{AssertionKey, AssertionKeys, AssertionMode, NewUpstream, OtherKey, Upstream, UpstreamSpec};
-pub use user::{Membership, MembershipSource, MembershipStatus, NewUser, User, UserStatus, fold};
+pub use user::{
+    Membership, MembershipSource, MembershipStatus, NewUser, StorageQuota, StorageQuotaError, User, UserStatus, fold,
+};
 pub use webhook::{Delivery, DeliveryState, DisabledBy, EventPattern, NewWebhook, Webhook};
 
 use serde::{Deserialize, Serialize};

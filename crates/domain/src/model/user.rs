@@ -5,6 +5,42 @@ use serde::{Deserialize, Serialize};
 use super::Version;
 use crate::{MembershipId, OrgUnitId, ProjectId, Secret, TenantId, Timestamp, UserId};
 
+/// What a user may keep, in bytes, from 0 to [`MAX`](Self::MAX). We keep and say it; the applications that keep things of users hold to
+/// it.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct StorageQuota(u64);
+
+impl StorageQuota {
+    /// The most: what every reader of JSON has as a whole number (RFC 8259 §6).
+    pub const MAX: Self = Self((1 << 53) - 1);
+
+    /// In bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl TryFrom<u64> for StorageQuota {
+    type Error = StorageQuotaError;
+    fn try_from(bytes: u64) -> Result<Self, StorageQuotaError> {
+        if bytes <= Self::MAX.0 { Ok(Self(bytes)) } else { Err(StorageQuotaError { bytes }) }
+    }
+}
+
+impl From<StorageQuota> for u64 {
+    fn from(it: StorageQuota) -> Self {
+        it.0
+    }
+}
+
+/// Why a number is no [`StorageQuota`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a quota of {bytes} bytes is too much; 0 to {max} are allowed", max = StorageQuota::MAX.0)]
+pub struct StorageQuotaError {
+    bytes: u64,
+}
+
 /// Whether a user may act.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -43,6 +79,8 @@ pub struct User {
     pub phone: Option<String>,
     /// Id in another system; unique in the project.
     pub external_id: Option<String>,
+    /// What they may keep; none where nothing is said of them.
+    pub quota: Option<StorageQuota>,
     /// Whether they may act.
     pub status: UserStatus,
     /// PHC string of the password hash; none without a password.
@@ -142,4 +180,19 @@ pub struct Membership {
     pub default_ou_id: Option<OrgUnitId>,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_is_a_number_that_json_keeps_whole() {
+        let most = 9_007_199_254_740_991;
+        assert_eq!(StorageQuota::try_from(most).map(StorageQuota::bytes), Ok(most));
+        assert_eq!(StorageQuota::try_from(0).map(StorageQuota::bytes), Ok(0));
+        let error = StorageQuota::try_from(most + 1).unwrap_err();
+        assert!(error.to_string().contains("9007199254740992"), "{error}");
+        assert!(serde_json::from_str::<StorageQuota>("-1").is_err());
+    }
 }

@@ -162,6 +162,7 @@ pub(super) const TABLE: &[Resource] = &[
             ("get", "read_user"),
             ("create", "create_user"),
             ("update", "update_user"),
+            ("set-quota", "set_user_quota"),
             ("delete", "delete_user"),
             ("enable", "enable_user"),
             ("disable", "disable_user"),

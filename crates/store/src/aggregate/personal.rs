@@ -24,6 +24,7 @@ enum As {
     Text,
     Flag,
     Time,
+    Number,
     Json,
 }
 
@@ -55,6 +56,7 @@ const PARTS: &[Part] = &[
             ("last_name", As::Text),
             ("phone", As::Text),
             ("external_id", As::Text),
+            ("quota_bytes", As::Number),
             ("status", As::Text),
             ("password_changed_at", As::Time),
             ("must_change_password", As::Flag),
@@ -355,6 +357,7 @@ fn line(part: &Part, row: &Row) -> Result<Json, StoreError> {
             As::Text => row.at::<Option<String>>(name)?.map(Json::from),
             As::Flag => row.at::<Option<bool>>(name)?.map(Json::from),
             As::Time => row.at::<Option<Timestamp>>(name)?.map(|at| Json::from(at.to_string())),
+            As::Number => row.at::<Option<u64>>(name)?.map(Json::from),
             As::Json => row.at::<Option<Json>>(name)?,
         };
         line.insert((*name).to_owned(), value.unwrap_or_default());

@@ -6,7 +6,7 @@ use authz::{
 };
 use domain::{
     ProjectId, Secret, TenantId, UserId,
-    model::{MembershipStatus, NewUser, User, UserStatus, Version, fold},
+    model::{MembershipStatus, NewUser, StorageQuota, User, UserStatus, Version, fold},
 };
 
 use super::{
@@ -36,6 +36,7 @@ pub(crate) fn read(row: &Row) -> Result<User, StoreError> {
         last_name: row.at("last_name")?,
         phone: row.at("phone")?,
         external_id: row.at("external_id")?,
+        quota: quota(row)?,
         status: row.word("status")?,
         password_hash: row.at::<Option<String>>("password_hash")?.map(Secret::new),
         password_changed_at: row.at("password_changed_at")?,
@@ -47,6 +48,12 @@ pub(crate) fn read(row: &Row) -> Result<User, StoreError> {
         updated_at: row.at("updated_at")?,
         version: Version(row.at("version")?),
     })
+}
+
+fn quota(row: &Row) -> Result<Option<StorageQuota>, StoreError> {
+    let bytes: Option<u64> = row.at("quota_bytes")?;
+    let quota = bytes.map(StorageQuota::try_from).transpose();
+    quota.map_err(|error| StoreError::corrupt("quota_bytes", &error.to_string()))
 }
 
 /// How people are searched for. A name that is not folded yet is found as the database lowers it.
@@ -178,6 +185,7 @@ impl Tx {
             last_name: new.last_name,
             phone: new.phone,
             external_id: new.external_id,
+            quota: None,
             status: new.status,
             password_changed_at: new.password_hash.as_ref().map(|_| now),
             password_hash: new.password_hash,
@@ -235,6 +243,24 @@ impl Tx {
             generation::bindings_changed_everywhere(&self.work, changed.id).await?;
         }
         Ok(self.unaudited(changed))
+    }
+
+    /// Says what a user may keep; none and nothing is said of them.
+    ///
+    /// # Errors
+    /// [`StoreError::VersionMismatch`], [`StoreError::NotFound`].
+    pub async fn set_user_quota(
+        &self,
+        by: &Authorized<ManageUsers>,
+        (id, version): (UserId, Version),
+        quota: Option<StorageQuota>,
+    ) -> Result<Unaudited<User>, StoreError> {
+        let before = needed(self.user(id).await?, "user")?;
+        self.reaches(by, &before).await?;
+        let all = values![quota.map(StorageQuota::bytes), self.work.now];
+        let key = (id.uuid(), version);
+        let version = swap(&self.work.view, "user", "users", key, "quota_bytes = $3, updated_at = $4", all).await?;
+        Ok(self.unaudited(User { quota, version, updated_at: self.work.now, ..before }))
     }
 
     /// Changes the profile of whoever `by` is: first and last name, phone. Nothing else of `changed` is looked at.
