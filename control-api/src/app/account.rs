@@ -180,7 +180,7 @@ pub(crate) async fn run(app: App) {
     }
 }
 
-/// Removes one-time secrets that have expired; answers how many.
+/// Removes one-time secrets that have expired, and requests for help that are old; answers how many.
 ///
 /// # Errors
 /// Of the database.
@@ -191,6 +191,15 @@ pub async fn sweep(app: &App) -> Result<u64, AppError> {
     loop {
         let some = app.store.write_session(Scope::Platform, app.now(), |tx| async move {
             Ok::<_, AppError>(tx.sweep_one_time(before, config.sweep_rows).await?)
+        });
+        match some.await? {
+            0 => break,
+            more => swept += more,
+        }
+    }
+    loop {
+        let some = app.store.write_session(Scope::Platform, app.now(), |tx| async move {
+            Ok::<_, AppError>(tx.sweep_help_requests(config.sweep_rows).await?)
         });
         match some.await? {
             0 => break,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use control_api::app::account;
 use serde_json::{Value, json};
 
 use crate::{
@@ -82,4 +83,37 @@ async fn what_is_asked_is_bounded_and_plain() {
     ask(&it, EVE, "line one\nline two").await.expect(202);
     it.world.clock.advance(Duration::from_secs(60));
     ask(&it, EVE, "again").await.expect(202);
+}
+
+async fn what_nobody_answers_goes_by_its_age_in_every_tenant(world: World) {
+    let it = Acme::in_world(world).await;
+    it.world.user(&it.staff, &it.tenant, "root", &["admin"]).await;
+    ask(&it, EVE, "help").await.expect(202);
+    let day = Duration::from_secs(86_400);
+    it.world.clock.advance(day * 179);
+    account::sweep(&it.world.app).await.unwrap();
+    let root = it.world.login("acme", "root").await;
+    let waiting = listed(&it, &root, "").await;
+    assert_eq!(waiting.len(), 1);
+    ask(&it, "second@acme.example", "help").await.expect(202);
+    let waiting = listed(&it, &root, "sort=created_at").await;
+    settle(&it, &root, waiting[1]["id"].as_str().unwrap(), "resolved").await.expect(200);
+    it.world.clock.advance(day * 2);
+    account::sweep(&it.world.app).await.unwrap();
+    let root = it.world.login("acme", "root").await;
+    assert_eq!(listed(&it, &root, "").await.len(), 1, "what was answered is kept for 90 d");
+    it.world.clock.advance(day * 90);
+    account::sweep(&it.world.app).await.unwrap();
+    let root = it.world.login("acme", "root").await;
+    assert!(listed(&it, &root, "").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_nobody_answers_goes_by_its_age_in_every_tenant_on_sqlite() {
+    what_nobody_answers_goes_by_its_age_in_every_tenant(World::new().await).await;
+}
+
+#[tokio::test]
+async fn what_nobody_answers_goes_by_its_age_in_every_tenant_on_postgres() {
+    on_postgres(what_nobody_answers_goes_by_its_age_in_every_tenant).await;
 }

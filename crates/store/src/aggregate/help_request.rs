@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     SessionTx, StoreError, Tx, Unaudited,
-    tx::Reader,
+    tx::{Reader, Work},
     value::{Row, Value, values},
 };
 
@@ -104,6 +104,24 @@ impl SessionTx {
                    VALUES ($1, $2, $3, $4, $5, $6, 'pending', '', $7, 1) RETURNING *";
         let all = values![new.id, new.project_id, new.tenant_id, &new.email, &new.message, new.known, now];
         view.first(sql, all, read).await
+    }
+}
+
+impl SessionTx {
+    /// Removes up to `limit` requests that are old, of all tenants; answers how many there were.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn sweep_help_requests(&self, limit: u32) -> Result<u64, StoreError> {
+        let Work { view, now, .. } = &self.work;
+        let mut swept = 0;
+        for (condition, before) in [("settled_at < $1", *now - KEPT), ("created_at < $1", *now - UNANSWERED)] {
+            let sql = format!(
+                "DELETE FROM help_requests WHERE id IN (SELECT id FROM help_requests WHERE {condition} LIMIT $2)"
+            );
+            swept += view.execute(&sql, values![before, limit]).await?;
+        }
+        Ok(swept)
     }
 }
 
