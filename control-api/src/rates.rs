@@ -74,6 +74,8 @@ pub enum Rate {
     Bootstrap,
     /// With wrong credentials of a program.
     Machine,
+    /// To be whoever verifies identities, with a signature that is not theirs.
+    IdentityEvent,
     /// To sign in with a passkey, in two steps.
     Passkey,
     /// What came of a sign-in that another device approves.
@@ -95,6 +97,7 @@ impl Rate {
             Self::Phone => config.phone,
             Self::Bootstrap => config.bootstrap,
             Self::Machine => config.machine,
+            Self::IdentityEvent => config.identity_event,
             Self::Passkey => config.passkey,
             Self::Poll => config.poll,
             Self::Oauth => config.oauth,
@@ -112,6 +115,7 @@ impl Rate {
             Self::Phone => "phone",
             Self::Bootstrap => "bootstrap",
             Self::Machine => "machine",
+            Self::IdentityEvent => "identity_event",
             Self::Passkey => "passkey",
             Self::Poll => "poll",
             Self::Oauth => "oauth",

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     App,
-    app::{identity_verifications, token_endpoint},
+    app::identity_verifications,
     caller::Principal,
     context::RequestContext,
     error::AppError,
@@ -222,7 +222,7 @@ pub async fn take_identity_event(
     let (parts, body) = request.into_parts();
     let body: Bytes = axum::body::to_bytes(body, MAX_EVENT).await.map_err(|_| AppError::TooLarge)?;
     let Some(signed) = SignedEvent::of(&parts.headers, &body) else {
-        return Err(token_endpoint::refused(&app, &context).await);
+        return Err(identity_verifications::refused(&app, &context).await);
     };
     identity_verifications::take_identity_event(&app, &context, &signed).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -19,7 +19,7 @@ use store::{
 };
 use uuid::Uuid;
 
-use super::{role_bindings::outranks, text, token_endpoint};
+use super::{role_bindings::outranks, text};
 use crate::{
     App,
     caller::{Principal, Site},
@@ -27,6 +27,7 @@ use crate::{
     error::AppError,
     identity_events::{IdentityEvent, SignedEvent},
     problem,
+    rates::Rate,
     upkeep::every,
 };
 
@@ -133,7 +134,7 @@ pub async fn take_identity_event(
         return Err(AppError::NotFound("identity-event"));
     }
     if !signed.is_signed(&app.identity_keys, app.now()) {
-        return Err(token_endpoint::refused(app, context).await);
+        return Err(refused(app, context).await);
     }
     // Nothing of it is read before it is known whose words they are.
     let said: IdentityEvent = serde_json::from_slice(signed.body)
@@ -148,6 +149,12 @@ pub async fn take_identity_event(
     taken.await?;
     app.hub.tick().await?;
     Ok(())
+}
+
+/// What an event is answered that is not signed. It is counted apart: whoever floods this door locks out nobody at another.
+pub async fn refused(app: &App, context: &RequestContext) -> AppError {
+    let counted = app.admit_address(Rate::IdentityEvent, context).await;
+    counted.err().unwrap_or(AppError::CredentialsInvalid)
 }
 
 /// The step that was asked for. Nothing is begun again, and what ends by itself is not said to.

@@ -143,6 +143,9 @@ pub struct RatesConfig {
     /// With wrong credentials of a program: a machine client's, a project's key, the admin secret. Default 30.
     #[schemars(range(max = 1_000_000))]
     pub machine: u32,
+    /// With what says that somebody was verified and is not signed by who verifies. Default 30.
+    #[schemars(range(max = 1_000_000))]
+    pub identity_event: u32,
     /// To sign in with a passkey, which takes two. Default 60.
     #[schemars(range(max = 1_000_000))]
     pub passkey: u32,
@@ -165,6 +168,7 @@ impl Default for RatesConfig {
             phone: 5,
             bootstrap: 5,
             machine: 30,
+            identity_event: 30,
             passkey: 60,
             poll: 300,
             oauth: 30,
