@@ -258,7 +258,7 @@ pub(crate) async fn accepted(
     caller::served(&project, &tenant, harmless)?;
     let site = Site { project: key.project, tenant: key.tenant };
     let rights = Rights::of(app, site, key.owner, false).await?;
-    if !rights.active {
+    if !rights.active || !app.store.is_known_enough(site.tenant, key.owner, now).await? {
         return Err(AppError::PrincipalInactive);
     }
     let permissions = both(&key.scopes, &granted(&rights.roles));

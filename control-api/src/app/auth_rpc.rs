@@ -133,6 +133,9 @@ pub async fn verify_token(
     }
     standing.served(true)?;
     let (claims, tenant_status) = (standing.claims.clone(), standing.tenant.status);
+    if !app.store.is_known_enough(standing.tenant.id, claims.sub, app.now()).await? {
+        return Err(AppError::PrincipalInactive);
+    }
     let principal = standing.principal(app, context.origin()).await?;
     Ok(Verified { claims, principal, tenant_status })
 }
@@ -251,7 +254,8 @@ impl Held {
         // Without a token, the tenant says in which context its users act: those of the root project are staff.
         let site = Site { project: project.id, tenant: tenant.id };
         let mut rights = Rights::of(app, site, user, project.is_root()).await?;
-        if !rights.active {
+        if !rights.active || !app.store.is_known_enough(tenant.id, user, app.now()).await? {
+            rights.active = false;
             rights.roles.clear();
             rights.unit_roles.clear();
         }

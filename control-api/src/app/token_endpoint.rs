@@ -239,8 +239,8 @@ pub async fn introspect(
 ) -> Result<Option<Introspected>, AppError> {
     let Some(standing) = standing(app, known, token).await? else { return Ok(None) };
     let (site, user) = (standing.site(), standing.claims.sub);
-    let active =
-        standing.served(true).is_ok() && app.store.within(site.scope()).bindings(site.tenant, user).await?.active;
+    let bindings = app.store.within(site.scope()).bindings_at_edge(site.tenant, user, app.now()).await?;
+    let active = standing.served(true).is_ok() && bindings.active;
     let own = user == known.user.id;
     Ok(Some(Introspected { claims: standing.claims, own }).filter(|_| active))
 }

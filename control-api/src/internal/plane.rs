@@ -133,7 +133,11 @@ impl ControlPlane for Plane {
     }
 
     async fn bindings(&self, tenant: TenantId, user: UserId) -> Result<Bindings, LinkError> {
-        self.hub.store().bindings(tenant, user).await.map_err(|error| failed(&error))
+        self.hub
+            .store()
+            .bindings_at_edge(tenant, user, self.hub.clock().unix_now())
+            .await
+            .map_err(|error| failed(&error))
     }
 
     async fn api_key(&self, prefix: &KeyPrefix) -> Result<Option<ApiKeyState>, LinkError> {

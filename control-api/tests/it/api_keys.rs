@@ -242,3 +242,26 @@ async fn a_repeated_create_makes_one_key() {
     let keys = get("/v1/api-keys?search=k").bearer(&two.mia).send(&two.world.admin).await.expect(200);
     assert_eq!(keys.body["items"].as_array().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_key_of_whom_its_tenant_demands_to_know_and_does_not_is_refused() {
+    let two = two().await;
+    let made = two.make(&two.mia, key(&["orders:order:list"])).await.expect(201);
+    let secret = made.text("secret");
+    two.verify(&secret, &two.acme).await.expect(200);
+    let policy = json!({ "require_verified_identity": true });
+    let path = format!("/v1/tenants/{}/login-policy", two.acme);
+    two.act(&two.staff, "PUT", &path, Some(policy)).await.expect(200);
+    two.verify(&secret, &two.acme).await.refused(401, "principal_inactive");
+    let begun = two.act(&two.ada, "POST", "/v1/identity-verifications", Some(json!({ "user_id": two.mia_id }))).await;
+    let verification = format!("/v1/identity-verifications/{}", begun.expect(201).id());
+    let set = async |state: &str| {
+        two.act(&two.ada, "PATCH", &verification, Some(json!({ "state": state }))).await.expect(200);
+    };
+    set("approved").await;
+    two.verify(&secret, &two.acme).await.expect(200);
+    set("rejected").await;
+    two.verify(&secret, &two.acme).await.refused(401, "principal_inactive");
+    two.act(&two.staff, "DELETE", &path, None).await.expect(204);
+    two.verify(&secret, &two.acme).await.expect(200);
+}

@@ -1,15 +1,16 @@
 //! Verifications of people's identities, and tenants that demand one.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use control_api::{Config, app::identity_verifications, webhooks::sign};
+use control_api::{Config, app::identity_verifications, internal::Plane, webhooks::sign};
 use domain::{Clock, Secret, Timestamp};
+use link::log::ControlPlane;
 use serde_json::{Value, json};
 
 use crate::{
     letters::Acme,
     require_2fa::demand,
-    support::{Answer, PASSWORD, World, call, get, on_postgres_with, post},
+    support::{Answer, PASSWORD, World, call, get, on_postgres, on_postgres_with, post},
 };
 
 const KEY: &str = "a key of whoever verifies, shared";
@@ -197,4 +198,107 @@ async fn a_tenant_that_demands_a_verified_identity_lets_nobody_else_in_and_none_
     get("/v1/me").bearer(&token).send(&world.admin).await.refused(401, "token_revoked");
     refresh(&again.text("refresh_token")).await.refused(401, "refresh_invalid");
     world.try_login("acme", "ada", PASSWORD).await.refused(403, "identity_unverified");
+}
+
+async fn an_approval_ends_with_the_membership_and_with_what_they_prove_who_they_are_by(world: World) {
+    let they = Verified::new(world).await;
+    let world = &they.it.world;
+    let state = async |id: &str| {
+        let read = they.read(&they.root, id).await.expect(200).body;
+        let last = read["history"].as_array().unwrap().last().unwrap().clone();
+        (read["state"].clone(), last["reason"].clone(), last["by"].clone())
+    };
+    let me = get("/v1/me").bearer(&they.ada).send(&world.admin).await.expect(200).id();
+    let approved = async || {
+        let id = they.begin(&they.root, json!({ "user_id": me })).await.expect(201).id();
+        they.set(&they.root, &id, "approved").await.expect(200);
+        id
+    };
+    // A reset of factors.
+    let first = approved().await;
+    let reset = call("POST", &format!("/api/v1/tenant/users/{me}/reset-factors"));
+    reset.bearer(&they.root).send(&world.admin).await.expect(200);
+    let gone = (json!("rejected"), json!("what they prove who they are with was taken away"), json!("user"));
+    assert_eq!(state(&first).await, gone);
+    assert_eq!(they.it.events("identity-verification.rejected").await.len(), 1);
+    // One that is under way goes as well.
+    let second = they.begin(&they.root, json!({ "user_id": me })).await.expect(201).id();
+    assert_ne!(first, second);
+    call("POST", &format!("/api/v1/tenant/users/{me}/reset-factors"))
+        .bearer(&they.root)
+        .send(&world.admin)
+        .await
+        .expect(200);
+    assert_eq!(state(&second).await, gone);
+    // The end of the membership: who comes back shows it again.
+    world.clock.advance(Duration::from_secs(86_401));
+    let root = world.login("acme", "root").await;
+    let third = they.begin(&root, json!({ "user_id": me })).await.expect(201).id();
+    they.set(&root, &third, "approved").await.expect(200);
+    let member = format!("/v1/tenants/{}/members/{me}", they.it.tenant);
+    let staff = world.staff().await;
+    call("DELETE", &member).bearer(&staff).send(&world.admin).await.expect(204);
+    world.join(&staff, &they.it.tenant, &me).await;
+    let read = they.read(&root, &third).await.expect(200).body;
+    assert_eq!((&read["state"], &read["reason"]), (&json!("rejected"), &json!("they left the tenant")));
+    assert_eq!(they.it.events("identity-verification.rejected").await.len(), 3);
+    demand(world, &staff, &they.it.tenant, &json!({ "require_verified_identity": true })).await;
+    world.try_login("acme", "ada", PASSWORD).await.refused(403, "identity_unverified");
+}
+
+#[tokio::test]
+async fn an_approval_ends_with_the_membership_and_a_reset_on_sqlite() {
+    an_approval_ends_with_the_membership_and_with_what_they_prove_who_they_are_by(World::new().await).await;
+}
+
+#[tokio::test]
+async fn an_approval_ends_with_the_membership_and_a_reset_on_postgres() {
+    on_postgres(an_approval_ends_with_the_membership_and_with_what_they_prove_who_they_are_by).await;
+}
+
+/// Keys, certificates and tokens count at the edge by what it is told of their user.
+#[tokio::test]
+async fn the_edge_is_told_of_nobody_whose_identity_a_tenant_demands_and_does_not_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let they = Verified::new(World::with(config(folder.path())).await).await;
+    let world = &they.it.world;
+    let plane = Plane::new(Arc::clone(&world.app.hub));
+    let user = |token: &str| get("/v1/me").bearer(token);
+    let ada = user(&they.ada).send(&world.admin).await.expect(200).id().parse().unwrap();
+    let tenant = they.it.tenant.parse().unwrap();
+    let counts = async || plane.bindings(tenant, ada).await.unwrap().active;
+    assert!(counts().await);
+    demand(world, &they.it.staff, &they.it.tenant, &json!({ "require_verified_identity": true })).await;
+    assert!(!counts().await);
+    let id = they.begin(&they.ada, json!({})).await.expect(201).id();
+    they.tell("evt", &json!({ "verification_id": id, "state": "approved" })).await.expect(204);
+    assert!(counts().await);
+    they.tell("evt-2", &json!({ "verification_id": id, "state": "rejected" })).await.expect(204);
+    assert!(!counts().await);
+    let delete = call("DELETE", &format!("/v1/tenants/{tenant}/login-policy")).bearer(&they.it.staff);
+    delete.send(&world.admin).await.expect(204);
+    assert!(counts().await);
+}
+
+#[tokio::test]
+async fn events_that_are_not_signed_lock_out_no_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path());
+    config.identity.rates.identity_event = 3;
+    let they = Verified::new(World::with(config).await).await;
+    let world = &they.it.world;
+    let (path, from) = ("/v1/identity-verifications/events", "203.0.113.7");
+    let tell = async || {
+        let token = world.assertion_for(from, ("POST", path), "acme.localhost", Some(&they.it.tenant)).await;
+        post(path, &json!({})).header("x-md-global-assertion", &token).send(&world.public).await
+    };
+    for _ in 0..3 {
+        tell().await.refused(401, "credentials_invalid");
+    }
+    tell().await.refused(429, "rate_limited");
+    let token = "/oauth/token";
+    let assertion = world.assertion_for(from, ("POST", token), "acme.localhost", Some(&they.it.tenant)).await;
+    let wrong = call("POST", token).raw("grant_type=client_credentials&client_id=x&client_secret=y");
+    let wrong = wrong.header("x-md-global-assertion", &assertion).send(&world.public).await;
+    assert_ne!(wrong.status, 429, "{wrong:?}");
 }

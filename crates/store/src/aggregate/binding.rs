@@ -5,7 +5,7 @@ use authz::{
     action::{ManagePermissionCache, ManageRoleBindings},
 };
 use domain::{
-    Fact, GroupId, OrgUnitId, Position, RoleBindingId, RoleId, TenantId, UserId,
+    Fact, GroupId, OrgUnitId, Position, RoleBindingId, RoleId, TenantId, Timestamp, UserId,
     fact::Bindings,
     model::{MembershipStatus, NewRoleBinding, RoleBinding, RoleSubject, UserStatus},
     snapshot::RoleScope,
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{
     break_glass,
     group::Groups,
+    identity_verification::IdentityVerifications,
     list::{Filter, Listing, Sortable, Takes, sealed::Cells},
     membership::Memberships,
     needed, one,
@@ -213,6 +214,22 @@ pub trait RoleBindings: Reader {
             Ok(bindings)
         }
     }
+
+    /// The same, as the edge is to know it: of who did not show a tenant who they are that demands it, nothing counts there.
+    fn bindings_at_edge(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Bindings, StoreError>> + Send {
+        async move {
+            // In this order, so that what changes in between is behind the head that they carry.
+            let view = self.view().await?;
+            let bindings = view.bindings(tenant, user).await?;
+            let active = bindings.active && view.is_known_enough(tenant, user, now).await?;
+            Ok(Bindings { active, ..bindings })
+        }
+    }
 }
 impl<R: Reader> RoleBindings for R {}
 
@@ -342,6 +359,11 @@ pub(crate) async fn subject_changed(work: &Work, tenant: TenantId, subject: Role
         // Nothing caches these: an API key acts by what its owner holds.
         RoleSubject::ApiKey(_) => Ok(()),
     }
+}
+
+/// Says that what everybody may do in a tenant changed.
+pub(crate) async fn tenant_changed(work: &Work, tenant: TenantId) -> Result<(), StoreError> {
+    changed(work, tenant, ("SELECT user_id FROM memberships WHERE tenant_id = $1", values![tenant])).await
 }
 
 /// Says that what everybody may do changed who holds a role in a unit.

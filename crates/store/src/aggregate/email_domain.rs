@@ -16,7 +16,7 @@ use domain::{
 
 use super::{
     list::{Filter, Listing, Sortable, Takes, sealed::Cells},
-    membership::{self, Memberships},
+    membership::Memberships,
     needed, one,
     proof::{self, Look, Noted},
     swap, within,
@@ -268,7 +268,7 @@ impl Tx {
         let mut ended = Vec::new();
         for (user, _) in strays {
             let membership = needed(self.membership(tenant, user).await?, "membership")?;
-            membership::end(&self.work, &membership).await?;
+            self.end_membership(by, &membership).await?;
             ended.push(self.unaudited(membership));
         }
         Ok(ended)

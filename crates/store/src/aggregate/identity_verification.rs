@@ -5,7 +5,7 @@ use authz::{
     action::{ManageIdentityVerifications, ManageOwnAccount},
 };
 use domain::{
-    IdentityVerificationId, TenantId, Timestamp, UserId,
+    Fact, IdentityVerificationId, TenantId, Timestamp, UserId,
     model::{
         IdentityState, IdentityStep, IdentityVerification, NewIdentityVerification, NextIdentityStep, Version,
         identity_verification::{A_DAY, MOST},
@@ -16,8 +16,11 @@ use super::{
     break_glass, generation,
     list::{Filter, Listing, Sortable, Takes, sealed::Cells},
     login_policy::LoginPolicies,
+    machine_client::MachineClients,
     membership::Memberships,
-    needed, swap, within,
+    needed, swap,
+    user::Users,
+    within,
 };
 use crate::{
     Audited, StoreError, Tx,
@@ -113,6 +116,27 @@ pub trait IdentityVerifications: Reader {
             let sql = "SELECT 1 AS one FROM identity_verifications
                        WHERE tenant_id = $1 AND user_id = $2 AND state = 'approved' AND ends_at > $3";
             Ok(!self.view().await?.query(sql, values![tenant, user, now]).await?.is_empty())
+        }
+    }
+
+    /// Whether a tenant takes a user for who they are: it demands nothing, they showed it, or they are its emergency administrator or
+    /// a program.
+    fn is_known_enough(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        async move {
+            let view = self.view().await?;
+            let policy = view.login_policy(tenant).await?;
+            if !policy.is_some_and(|policy| policy.require_verified_identity)
+                || view.is_identity_approved(tenant, user, now).await?
+                || view.is_of_machine(user).await?
+            {
+                return Ok(true);
+            }
+            Ok(view.user(user).await?.is_some_and(|user| user.is_break_glass))
         }
     }
 
@@ -236,15 +260,62 @@ impl Tx {
         let key = (id.uuid(), seen.unwrap_or(found.version));
         swap(view, "identity-verification", "identity_verifications", key, assignments, all).await?;
         self.keep_step(by, &found, Some(found.state), next).await?;
-        let policy = self.login_policy(found.tenant_id).await?;
-        if found.state == IdentityState::Approved
-            && policy.is_some_and(|policy| policy.require_verified_identity)
-            && !self.is_identity_approved(found.tenant_id, found.user_id, now).await?
-        {
-            generation::raise(&self.work, found.project_id, found.tenant_id, found.user_id).await?;
-        }
+        self.known_otherwise(&found, next.to).await?;
         let changed = needed(self.identity_verification(id).await?, "identity-verification")?;
         self.done(next.to.verb(), self.unaudited(changed)).await
+    }
+
+    /// Voids what a user showed who they are with: in one tenant, or everywhere. What is under way goes with it, as somebody else may
+    /// have begun it.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub(crate) async fn void_identity_verifications<A: Action>(
+        &self,
+        by: &Authorized<A>,
+        (user, tenant): (UserId, Option<TenantId>),
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let (view, now) = (&self.work.view, self.work.now);
+        let within = if tenant.is_some() { "AND tenant_id = $2" } else { "" };
+        let sql = format!(
+            "{SELECT} WHERE user_id = $1 {within} AND state IN ('pending', 'in_review', 'approved') ORDER BY id"
+        );
+        let mut of = values![user];
+        of.extend(tenant.map(Value::from));
+        for found in view.all(&sql, of, read).await? {
+            // What ended by itself did so.
+            let to = match found.state_at(now) {
+                IdentityState::Expired => IdentityState::Expired,
+                _ => IdentityState::Rejected,
+            };
+            let next = NextIdentityStep { to, reason: reason.to_owned(), ends_at: None, event_id: None };
+            let mut all = vec![Value::word(&to)];
+            all.extend(values![reason, now]);
+            let assignments = "state = $3, reason = $4, changed_at = $5";
+            let key = (found.id.uuid(), found.version);
+            swap(view, "identity-verification", "identity_verifications", key, assignments, all).await?;
+            self.keep_step(by, &found, Some(found.state), &next).await?;
+            self.known_otherwise(&found, to).await?;
+            let changed = needed(self.identity_verification(found.id).await?, "identity-verification")?;
+            self.done(to.verb(), self.unaudited(changed)).await?;
+        }
+        Ok(())
+    }
+
+    /// Has it count at the edge that an approval came or went, where one is demanded: who has none any more is signed out.
+    async fn known_otherwise(&self, before: &IdentityVerification, to: IdentityState) -> Result<(), StoreError> {
+        let (tenant, user) = (before.tenant_id, before.user_id);
+        let counts = before.state == IdentityState::Approved || to == IdentityState::Approved;
+        let policy = self.login_policy(tenant).await?;
+        if !counts || !policy.is_some_and(|policy| policy.require_verified_identity) {
+            return Ok(());
+        }
+        let gone = before.state == IdentityState::Approved;
+        if gone && !self.is_identity_approved(tenant, user, self.work.now).await? {
+            generation::raise(&self.work, before.project_id, tenant, user).await?;
+        }
+        self.work.insert_fact(&Fact::BindingsChanged { tenant, user }).await
     }
 
     async fn keep_step<A: Action>(

@@ -8,7 +8,7 @@ use domain::{
     model::{LoginPolicy, Version},
 };
 
-use super::within;
+use super::{binding, within};
 use crate::{
     StoreError, Tx, Unaudited,
     tx::Reader,
@@ -83,7 +83,8 @@ impl Tx {
         wanted: LoginPolicy,
     ) -> Result<Unaudited<LoginPolicy>, StoreError> {
         within(by, Scope::Tenant(wanted.project_id, wanted.tenant_id))?;
-        let found = self.login_policy(wanted.tenant_id).await?.map_or(Version(0), |it| it.version);
+        let said = self.login_policy(wanted.tenant_id).await?;
+        let (found, demanded) = said.map_or((Version(0), false), |it| (it.version, it.require_verified_identity));
         if found != wanted.version {
             return Err(StoreError::VersionMismatch { what: "login-policy", expected: wanted.version, found });
         }
@@ -97,6 +98,9 @@ impl Tx {
                        SET body = excluded.body, updated_at = excluded.updated_at, version = excluded.version,
                            lock_after = excluded.lock_after, lock_s = excluded.lock_s";
         self.work.view.execute(sql, all).await?;
+        if kept.require_verified_identity != demanded {
+            binding::tenant_changed(&self.work, kept.tenant_id).await?;
+        }
         Ok(self.unaudited(kept))
     }
 
@@ -116,6 +120,9 @@ impl Tx {
             return Err(StoreError::VersionMismatch { what: "login-policy", expected, found: found.version });
         }
         self.work.view.execute("DELETE FROM login_policies WHERE tenant_id = $1", values![tenant]).await?;
+        if found.require_verified_identity {
+            binding::tenant_changed(&self.work, tenant).await?;
+        }
         Ok(self.unaudited(found))
     }
 }

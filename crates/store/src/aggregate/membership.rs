@@ -1,6 +1,6 @@
 //! Memberships: who belongs to which tenant.
 
-use authz::{Authorized, Scope, action::ManageUsers};
+use authz::{Action, Authorized, Scope, action::ManageUsers};
 use domain::{
     Fact, TenantId, UserId,
     model::{Membership, MembershipStatus},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     StoreError, Tx, Unaudited,
-    tx::{Reader, Work},
+    tx::Reader,
     value::{Row, Value, values},
 };
 
@@ -189,7 +189,7 @@ impl Tx {
         let membership = needed(self.membership(tenant, user).await?, "membership")?;
         within(by, Scope::Tenant(membership.project_id, tenant))?;
         break_glass::keep(&self.work.view, user).await?;
-        end(&self.work, &membership).await?;
+        self.end_membership(by, &membership).await?;
         let sql = "INSERT INTO left_memberships (project_id, tenant_id, user_id) VALUES ($1, $2, $3)
                    ON CONFLICT (tenant_id, user_id) DO NOTHING";
         self.work.view.execute(sql, values![membership.project_id, tenant, user]).await?;
@@ -197,15 +197,23 @@ impl Tx {
     }
 }
 
-/// Ends a membership with all that hangs on it.
-pub(super) async fn end(work: &Work, membership: &Membership) -> Result<(), StoreError> {
-    let (tenant, user) = (membership.tenant_id, membership.user_id);
-    generation::raise(work, membership.project_id, tenant, user).await?;
-    let view = &work.view;
-    let sql = "DELETE FROM role_bindings WHERE tenant_id = $1 AND subject_kind = 'user' AND subject_id = $2";
-    view.execute(sql, values![tenant, user]).await?;
-    api_key::revoke_all_of(work, tenant, user).await?;
-    certificate_binding::delete_all_of(work, tenant, user).await?;
-    one(view, "membership", "DELETE FROM memberships WHERE id = $1", values![membership.id]).await?;
-    work.insert_fact(&Fact::BindingsChanged { tenant, user }).await
+impl Tx {
+    /// Ends a membership with all that hangs on it.
+    pub(super) async fn end_membership<A: Action>(
+        &self,
+        by: &Authorized<A>,
+        membership: &Membership,
+    ) -> Result<(), StoreError> {
+        let (work, tenant, user) = (&self.work, membership.tenant_id, membership.user_id);
+        generation::raise(work, membership.project_id, tenant, user).await?;
+        let view = &work.view;
+        // Who comes back shows who they are again.
+        self.void_identity_verifications(by, (user, Some(tenant)), "they left the tenant").await?;
+        let sql = "DELETE FROM role_bindings WHERE tenant_id = $1 AND subject_kind = 'user' AND subject_id = $2";
+        view.execute(sql, values![tenant, user]).await?;
+        api_key::revoke_all_of(work, tenant, user).await?;
+        certificate_binding::delete_all_of(work, tenant, user).await?;
+        one(view, "membership", "DELETE FROM memberships WHERE id = $1", values![membership.id]).await?;
+        work.insert_fact(&Fact::BindingsChanged { tenant, user }).await
+    }
 }

@@ -189,7 +189,7 @@ impl SessionTx {
 }
 
 impl Tx {
-    /// Takes away what a user proves who they are with beside the password, identities of providers among it: for who lost it. Every token and session from
+    /// Takes away what a user proves who they are with beside the password, identities of providers among it, and that they showed who they are: for who lost it. Every token and session from
     /// before is refused.
     ///
     /// # Errors
@@ -201,6 +201,7 @@ impl Tx {
         self.work.view.execute("DELETE FROM passkeys WHERE user_id = $1", values![id]).await?;
         federated_identity::drop_within(&self.work.view, by.scope(), id).await?;
         self.work.view.execute("DELETE FROM phone_numbers WHERE user_id = $1", values![id]).await?;
+        self.void_identity_verifications(by, (id, None), "what they prove who they are with was taken away").await?;
         generation::raise_everywhere(&self.work, id).await?;
         Ok(self.unaudited(user))
     }

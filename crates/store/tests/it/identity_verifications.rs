@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use authz::Scope;
 use domain::{
-    IdentityVerificationId, Timestamp, UserId,
+    Fact, IdentityVerificationId, Timestamp, UserId,
     model::{
         IdentityState, IdentityVerification, LoginPolicy, NewIdentityVerification, NextIdentityStep, PasswordPolicy,
         Version,
@@ -105,6 +105,35 @@ pub(crate) async fn an_approved_identity_counts_in_its_tenant_until_it_ends(db: 
     store.tick(NOW).await.unwrap();
     step(&store, second.id, None, &next(IdentityState::Rejected, None)).await.unwrap();
     assert!(!store.tick(NOW).await.unwrap().facts.is_empty(), "tokens of before are refused");
+}
+
+pub(crate) async fn whom_a_tenant_does_not_know_counts_for_nothing_at_the_edge(db: Database) {
+    let store = world(&db).await;
+    let counts = async |now| store.bindings_at_edge(ACME, ANN, now).await.unwrap().active;
+    let told = async || {
+        let facts = store.tick(NOW).await.unwrap().facts;
+        facts.iter().any(|it| it.fact == Fact::BindingsChanged { tenant: ACME, user: ANN })
+    };
+    assert!(counts(NOW).await);
+    told().await;
+    let said = LoginPolicy {
+        require_verified_identity: true,
+        ..LoginPolicy::unset(CLOUD, ACME, PasswordPolicy { min_length: 12, ..PasswordPolicy::default() })
+    };
+    change!(store, |tx, said| tx.put_login_policy(&system(), said.clone())).unwrap();
+    assert!(told().await && !counts(NOW).await, "it is demanded");
+    assert!(store.bindings(ACME, ANN).await.unwrap().active, "they are a member as before");
+    let begun = begin(&store, ANN, NOW).await.unwrap();
+    assert!(!told().await, "nothing came of it yet");
+    step(&store, begun.id, None, &next(IdentityState::Approved, None)).await.unwrap();
+    assert!(told().await && counts(NOW).await && !counts(NOW + DAY * 10).await);
+    change!(store, |tx| tx.delete_membership(&system(), ACME, ANN)).unwrap();
+    let steps = store.identity_steps(begun.id).await.unwrap();
+    assert_eq!(steps.last().map(|it| it.to), Some(IdentityState::Rejected));
+    assert!(!store.is_identity_approved(ACME, ANN, NOW).await.unwrap());
+    assert!(told().await);
+    change!(store, |tx| tx.delete_login_policy(&system(), ACME, None)).unwrap();
+    assert!(store.is_known_enough(ACME, ANN, NOW).await.unwrap(), "nobody asks");
 }
 
 pub(crate) async fn verifications_of_a_member_are_few(db: Database) {

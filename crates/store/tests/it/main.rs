@@ -248,7 +248,8 @@ conformance! {
         an_approved_identity_counts_in_its_tenant_until_it_ends,
         an_identity_goes_from_state_to_state_and_keeps_its_steps,
         verifications_are_invisible_to_other_tenants,
-        verifications_of_a_member_are_few;
+        verifications_of_a_member_are_few,
+        whom_a_tenant_does_not_know_counts_for_nothing_at_the_edge;
     phones:
         a_number_is_one_accounts_until_its_proof_counts_no_more,
         a_number_that_alone_signs_in_stays,
