@@ -20,7 +20,7 @@ mod wire;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -28,7 +28,7 @@ use std::{
 use pingora::protocols::http::ServerSession;
 use tokio::{
     sync::{Notify, watch},
-    time::timeout,
+    time::{Instant, sleep_until},
 };
 
 use crate::tls::Handshake;
@@ -43,10 +43,11 @@ pub(crate) struct Connection {
     phase: AtomicU32,
     /// Requests so far.
     requests: AtomicU32,
-    /// Requests that are being served.
+    /// Requests of HTTP/2 that are being served.
     active: AtomicUsize,
-    /// Told when a request begins or ends.
-    changed: Notify,
+    began: Instant,
+    /// When one last ended, or something was last taken of one that had, in nanoseconds after `began`.
+    stirred_ns: AtomicU64,
     /// Told when everything is said.
     over: Notify,
     /// The client may still be sending what nobody will read.
@@ -55,7 +56,7 @@ pub(crate) struct Connection {
     retired: watch::Sender<bool>,
 }
 
-/// A request that is being served; over when dropped.
+/// A request of HTTP/2 that is being served; over when dropped.
 pub(crate) struct Active(Arc<Connection>);
 
 impl Connection {
@@ -67,7 +68,8 @@ impl Connection {
             phase: AtomicU32::new(1),
             requests: AtomicU32::new(0),
             active: AtomicUsize::new(0),
-            changed: Notify::new(),
+            began: Instant::now(),
+            stirred_ns: AtomicU64::new(0),
             over: Notify::new(),
             unread: AtomicBool::new(false),
             retired: watch::Sender::new(false),
@@ -79,8 +81,9 @@ impl Connection {
         self.handshake.as_ref()
     }
 
-    /// Begins a request: of HTTP/1.1 its head is still to be read, of HTTP/2 it is there.
-    pub(crate) fn begin(self: &Arc<Self>, session: &mut ServerSession) -> Active {
+    /// Begins a request: of HTTP/1.1 its head is still to be read, of HTTP/2 it is there. What is given is to be held for
+    /// as long as the request is served.
+    pub(crate) fn begin(self: &Arc<Self>, session: &mut ServerSession) -> Option<Active> {
         self.unread.store(false, Ordering::Release);
         let last = self.requests.fetch_add(1, Ordering::Relaxed) + 1 >= self.max_requests;
         if session.is_http2() {
@@ -88,16 +91,19 @@ impl Connection {
             if last {
                 self.retire();
             }
-        } else {
-            if self.head().is_none() {
-                self.phase.fetch_add(1, Ordering::AcqRel);
-            }
-            if last {
-                session.set_keepalive_reuses_remaining(Some(0));
-            }
+            return Some(self.serving());
         }
+        if self.head().is_none() {
+            self.phase.fetch_add(1, Ordering::AcqRel);
+        }
+        if last {
+            session.set_keepalive_reuses_remaining(Some(0));
+        }
+        None
+    }
+
+    fn serving(self: &Arc<Self>) -> Active {
         self.active.fetch_add(1, Ordering::AcqRel);
-        self.changed.notify_one();
         Active(Arc::clone(self))
     }
 
@@ -133,17 +139,20 @@ impl Connection {
     /// Notes that the client took some of what was written: of HTTP/2 that may be the end of a response whose request is
     /// long over here.
     fn taken(&self) {
-        if self.active.load(Ordering::Acquire) == 0 {
-            self.changed.notify_one();
-        }
+        let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.stirred_ns.fetch_max(now, Ordering::AcqRel);
     }
 
-    /// Returns when no request was served, and nothing taken of earlier ones, for `limit`. Cancel-safe.
+    /// Returns when no request was served, and nothing taken of earlier ones, for `limit`. Cancel-safe. It looks when it
+    /// might be so and is not told of requests: that would wake the connection twice for each of them.
     async fn idle(&self, limit: Duration) {
+        let mut until = Instant::now() + limit;
         loop {
-            if self.active.load(Ordering::Acquire) > 0 {
-                self.changed.notified().await;
-            } else if timeout(limit, self.changed.notified()).await.is_err() {
+            sleep_until(until).await;
+            let (now, served) = (Instant::now(), self.active.load(Ordering::Acquire) > 0);
+            let stirred = self.began + Duration::from_nanos(self.stirred_ns.load(Ordering::Acquire));
+            until = if served { now } else { stirred } + limit;
+            if until <= now {
                 return;
             }
         }
@@ -152,14 +161,20 @@ impl Connection {
 
 impl Drop for Active {
     fn drop(&mut self) {
+        // In this order: who sees that nothing is served sees since when.
+        self.0.taken();
         self.0.active.fetch_sub(1, Ordering::AcqRel);
-        self.0.changed.notify_one();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{Instant, sleep};
+    use std::{
+        pin::pin,
+        task::{Context, Wake},
+    };
+
+    use tokio::time::sleep;
 
     use super::*;
 
@@ -179,11 +194,34 @@ mod tests {
         assert_eq!(begun.elapsed(), LIMIT * 20 / 3 + LIMIT, "from what it took last");
     }
 
+    /// Counts how often it wakes.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_do_not_wake_their_connection() {
+        let (connection, woken) = (Connection::new(10, None), Arc::new(Woken::default()));
+        let mut idle = pin!(connection.idle(LIMIT));
+        let waker = Arc::clone(&woken).into();
+        let mut cx = Context::from_waker(&waker);
+        for _ in 0..10 {
+            assert!(idle.as_mut().poll(&mut cx).is_pending());
+            drop(connection.serving());
+            connection.taken();
+        }
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_client_is_idle_from_the_end_of_its_last_request() {
         let connection = Connection::new(10, None);
-        connection.active.fetch_add(1, Ordering::AcqRel);
-        let (first, begun) = (Active(Arc::clone(&connection)), Instant::now());
+        let (first, begun) = (connection.serving(), Instant::now());
         let serve = async {
             sleep(LIMIT * 5).await;
             drop(first);
