@@ -149,7 +149,11 @@ async fn a_text_alone_signs_in_only_where_the_tenant_says_so() {
     phones.show(NUMBER, &code).await.refused(403, "login_method_refused");
     assert_eq!(phones.texts(E164).await.len(), sent);
     let refresh = json!({ "refresh_token": pair.text("refresh_token") });
-    assert_eq!(phones.it.ask("/api/v1/tenant/auth/refresh", &refresh).await.status, 401, "what it opened does not go on");
+    assert_eq!(
+        phones.it.ask("/api/v1/tenant/auth/refresh", &refresh).await.status,
+        401,
+        "what it opened does not go on"
+    );
 }
 
 /// Whoever asks again while nothing may be sent does not take the holder's code away.

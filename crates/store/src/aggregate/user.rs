@@ -53,7 +53,7 @@ pub(crate) fn read(row: &Row) -> Result<User, StoreError> {
 fn quota(row: &Row) -> Result<Option<StorageQuota>, StoreError> {
     let bytes: Option<u64> = row.at("quota_bytes")?;
     let quota = bytes.map(StorageQuota::try_from).transpose();
-    quota.map_err(|error| StoreError::corrupt("quota_bytes", &error.to_string()))
+    quota.map_err(|error| StoreError::corrupt("quota_bytes", error.to_string()))
 }
 
 /// How people are searched for. A name that is not folded yet is found as the database lowers it.
