@@ -4,7 +4,7 @@
 # administrator asks through the edge, too; or with DATABASE=postgres of the control API over a private PostgreSQL. Fails on a 5xx, on an answer that is not as the
 # description says, and on a connection that dies. Of each operation every bound, form and omission that the description has
 # is asked, and EXAMPLES random inputs (default 12): all of it ends within about ten minutes. Says its SEED, by which it is the
-# same again. Needs python3 with venv, and its package index for the first run.
+# same again. AS names who asks instead ("tenant edge"). Needs python3 with venv, and its package index for the first run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/lib.sh
@@ -56,6 +56,7 @@ address="$(said "node['control_api']")"
 status=0
 passes=(staff tenant)
 [[ "$database" == postgres ]] || passes+=(edge)
+[[ -z "${AS:-}" ]] || read -ra passes <<<"$AS"
 for FUZZ_AS in "${passes[@]}"; do
     export FUZZ_AS
     where=()

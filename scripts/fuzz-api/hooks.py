@@ -57,9 +57,12 @@ def make():
 
     def one(kind, path, body, method="POST"):
         status, answer = client.call(method, path, body, token())
-        # There are as many as there may be, of which one is ours.
         if status == 409 and kind in IDS:
             return
+        # There are as many as there may be, made by who asked before: one of those does.
+        if status == 409:
+            status, listed = client.call("GET", path, None, token())
+            answer = listed["items"][0]
         if status not in (200, 201, 202):
             raise SystemExit(f"{method} {path} answered {status}: {answer}")
         if "id" in answer:
