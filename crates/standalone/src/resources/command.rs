@@ -35,7 +35,7 @@ fn verbs(command: Command) -> Command {
 }
 
 fn verb(name: &'static str, it: &'static Operation) -> Command {
-    let mut command = Command::new(name).about(&*it.about);
+    let mut command = Command::new(name);
     for place in &it.places {
         command = command.arg(Arg::new(&*place.key).value_name(&*place.shown).required(true));
     }
@@ -65,7 +65,8 @@ fn verb(name: &'static str, it: &'static Operation) -> Command {
         let help = "At most so many. Default: all";
         command = command.arg(number(Arg::new(LIMIT).long(LIMIT).value_name("N").help(help)));
     }
-    Connection::augment_args(Output::augment_args(command))
+    // What these are made from says what they are about, too.
+    Connection::augment_args(Output::augment_args(command)).about(&*it.about).long_about(None)
 }
 
 /// Whether it changes something that has a version.
@@ -115,7 +116,10 @@ mod tests {
         for resource in TABLE {
             let found = command.find_subcommand(resource.name).unwrap();
             for (verb, id) in resource.verbs {
-                assert!(found.find_subcommand(verb).is_some(), "{} {verb} is {id}, which there is not", resource.name);
+                let typed = found.find_subcommand(verb);
+                let typed = typed.unwrap_or_else(|| panic!("{} {verb} is {id}, which there is not", resource.name));
+                let (said, meant) = (typed.get_about().map(ToString::to_string), &operation(id).unwrap().about);
+                assert_eq!((said.as_ref(), typed.get_long_about()), (Some(meant), None), "{} {verb}", resource.name);
             }
         }
     }
