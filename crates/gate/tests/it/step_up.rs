@@ -116,11 +116,13 @@ fn what_an_external_issuer_says_of_a_sign_in_shows_none() {
     world.put_one(Entity::Issuer(Issuer { id: id(39), ..issuer.external_row(world.acme.project, binding) }));
     let now = world.clock.unix_now();
     let claims = || issuer.external_claims(now).set("org", "acme").set("roles", ["member"]);
-    let sent = |path: &str| {
+    let sent = || {
         let claims = claims().set("acr", "aal2").set("amr", ["pwd", "otp", "mfa", "hwk"]).set("auth_time", now.secs());
-        Sent::get("acme.localhost", path).bearer(&issuer.mint_as("JWT", claims))
+        Sent::get("acme.localhost", "/sure").bearer(&issuer.mint_as("JWT", claims))
     };
-    assert_eq!(world.code(&sent("/orders")), "permit", "where nothing is demanded");
+    let routes = vec![route(17, "/sure", &[], Access::Authenticated)];
+    world.put_one(Entity::Service(Service { id: id(400), name: "demo".into(), upstream_id: id(300), routes }));
+    assert_eq!(world.code(&sent()), "permit", "where nothing is demanded");
     for require in [
         json!({ "acr": "aal2" }),
         json!({ "acr": "aal1" }),
@@ -129,7 +131,7 @@ fn what_an_external_issuer_says_of_a_sign_in_shows_none() {
         json!({ "acr": "aal2", "exempt": ["api_key", "signature", "certificate"] }),
     ] {
         demand(&world, Access::Authenticated, serde_json::from_value(require.clone()).unwrap());
-        let denial = world.denial(&sent("/sure"));
+        let denial = world.denial(&sent());
         assert_eq!(denial.public(), (http::StatusCode::UNAUTHORIZED, CODE), "{require}");
         let challenge = denial.challenge().unwrap();
         assert!(challenge.starts_with("Bearer error=\"insufficient_user_authentication\", "), "{challenge}");
