@@ -52,6 +52,7 @@ mod listeners;
 mod mutual_tls;
 mod state;
 mod turns;
+mod unread;
 mod upkeep;
 pub(crate) mod webauthn;
 

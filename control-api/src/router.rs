@@ -33,7 +33,7 @@ use crate::{
     envelope,
     error::AppError,
     internal::Answers,
-    problem, service_caller,
+    problem, service_caller, unread,
 };
 
 /// What the edge forwards to: public, user and tenant operations.
@@ -293,14 +293,20 @@ fn platform_routes() -> OpenApiRouter<App> {
 /// The router of the `public` listener.
 pub fn public(app: &App) -> Router {
     let (router, _) = public_routes().split_for_parts();
-    inner(router, app).layer(middleware::from_fn_with_state(app.clone(), envelope::public)).with_state(app.clone())
+    inner(router, app)
+        .layer(middleware::from_fn_with_state(app.clone(), envelope::public))
+        .layer(middleware::from_fn(unread::read))
+        .with_state(app.clone())
 }
 
 /// The router of the `admin` listener.
 pub fn admin(app: &App) -> Router {
     let (router, _) = public_routes().merge(platform_routes()).split_for_parts();
     let router = router.merge(docs::router(openapi()));
-    inner(router, app).layer(middleware::from_fn_with_state(app.clone(), envelope::admin)).with_state(app.clone())
+    inner(router, app)
+        .layer(middleware::from_fn_with_state(app.clone(), envelope::admin))
+        .layer(middleware::from_fn(unread::read))
+        .with_state(app.clone())
 }
 
 /// What the `internal` listener serves to services over REST; its gRPC twin is beside it.
@@ -338,6 +344,7 @@ pub fn internal(app: &App, admit: Arc<dyn Admit>) -> Router {
         .layer(middleware::from_fn_with_state((app.clone(), admit), service_caller::identify))
         .layer(middleware::from_fn_with_state(app.clone(), envelope::internal))
         .layer(middleware::from_fn_with_state(Handle::current(), done_on))
+        .layer(middleware::from_fn(unread::read))
 }
 
 /// Does the work of a request on another runtime, and ends it there when nobody waits for it any more.

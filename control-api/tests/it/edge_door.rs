@@ -1,6 +1,10 @@
 //! The `public` listener: nothing without the edge's assertion, nothing but what the assertion says.
 
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 use crate::support::{PASSWORD, World, get, post};
 
@@ -64,4 +68,35 @@ async fn platform_operations_are_not_behind_the_edge() {
     let assertion = world.assertion("GET", "/v1/tenants", "acme.localhost", None).await;
     let call = get("/v1/tenants").header("x-md-global-assertion", &assertion).bearer(&staff);
     call.send(&world.public).await.refused(404, "route_not_found");
+}
+
+/// Sends a piece of a request and reads until an answer ends with `end`, or the connection does.
+async fn exchange(connection: &mut TcpStream, pieces: &[&str], end: &str) -> String {
+    for piece in pieces {
+        connection.write_all(piece.as_bytes()).await.unwrap();
+        connection.flush().await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut answer = Vec::new();
+    while !answer.ends_with(end.as_bytes()) && connection.read_buf(&mut answer).await.unwrap() > 0 {}
+    String::from_utf8(answer).unwrap().to_lowercase()
+}
+
+#[tokio::test]
+async fn a_connection_that_closes_after_a_refusal_says_so() {
+    let world = World::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(axum::serve(listener, world.admin.clone()).into_future());
+    let head = "POST /v1/auth/step-up HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n";
+
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    for _ in 0..20 {
+        let answer = exchange(&mut connection, &[head, "{}"], "}").await;
+        assert!(answer.starts_with("http/1.1 401") && !answer.contains("connection: close"), "{answer}");
+    }
+    let rest_never_comes = exchange(&mut connection, &[head], "\0").await;
+    assert!(rest_never_comes.starts_with("http/1.1 401"), "{rest_never_comes}");
+    assert!(rest_never_comes.contains("connection: close"), "{rest_never_comes}");
+    server.abort();
 }
