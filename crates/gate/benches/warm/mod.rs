@@ -31,10 +31,18 @@ impl Clock for RealClock {
 }
 
 impl Warm {
-    #[expect(clippy::disallowed_methods, reason = "reading the clock is a part of what is measured")]
+    /// One that keeps as many verified tokens as by default.
+    #[allow(dead_code, reason = "not every program that measures uses it")]
     pub(crate) fn new() -> Self {
+        Self::keeping(GateConfig::default().token_cache_entries)
+    }
+
+    /// One that keeps so many verified tokens.
+    #[expect(clippy::disallowed_methods, reason = "reading the clock is a part of what is measured")]
+    pub(crate) fn keeping(token_cache_entries: usize) -> Self {
         let plenty = RateLimit { rps: 1_000_000, burst: 1_000_000 };
-        let config = GateConfig { address_limit: plenty, tenant_limit: plenty, ..GateConfig::default() };
+        let config =
+            GateConfig { address_limit: plenty, tenant_limit: plenty, token_cache_entries, ..GateConfig::default() };
         let (world, clock) = (World::with_config(config), RealClock { began: Instant::now() });
         world.clock.set_unix(clock.unix_now());
         world.gate.mirror().grant(clock.boot_now(), clock.boot_now() + Duration::from_secs(3600));
