@@ -31,8 +31,7 @@ const LONGEST: Duration = Duration::from_millis(250);
 /// Answers a request once its body was read or the answer says that the connection closes. Over HTTP/2 and with a whole
 /// body at hand there is nothing to do.
 pub(crate) async fn read(request: Request, next: Next) -> Response {
-    let over_one_connection = request.version() <= Version::HTTP_11;
-    if !over_one_connection || request.body().is_end_stream() {
+    if request.version() > Version::HTTP_11 || request.body().is_end_stream() {
         return next.run(request).await;
     }
     // Who asks first whether to send a body is not told to by reading it (RFC 9110 §10.1.1).
