@@ -47,9 +47,9 @@ if ((now * 100 < before * (100 - margin))); then
 fi
 status=0
 for beside in tenants routes permissions refused; do
-    then="$(counted "$beside")"
-    echo "instructions: $then beside many $beside"
-    if ((then * 100 > now * (100 + margin))); then
+    large="$(counted "$beside")"
+    echo "instructions: $large beside many $beside"
+    if ((large * 100 > now * (100 + margin))); then
         echo "instructions: a decision costs more the more $beside there are" >&2
         status=1
     fi

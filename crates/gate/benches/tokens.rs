@@ -34,7 +34,7 @@ fn main() {
     let is_bench = std::env::args().any(|argument| argument == "--bench");
     let (sizes, decisions): (&[usize], usize) =
         if is_bench { (&[1_000, 10_000, 100_000, 1_000_000], DECISIONS) } else { (&[10, 100], 100) };
-    println!("{:>12} {:>16} {:>16} {:>14}", "tokens kept", "all in turn, ns", "1,000 of them, ns", "bytes a token");
+    println!("{:>12} {:>16} {:>17} {:>14}", "tokens kept", "all in turn, ns", "1,000 of them, ns", "bytes a token");
     for &size in sizes {
         let kept = Kept::fill(size);
         let (all, hot) = (kept.time(size, decisions), kept.time(size.min(HOT), decisions));

@@ -5,15 +5,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a measuring program")]
 
+#[path = "../tests/it/world.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod world;
+
 use std::{net::IpAddr, sync::Arc};
 
 use authn::Mirror;
 use domain::{
-    BootInstant, Clock as _, Fact, HumanDuration, Id, NumberedFact, RequestId, Seq, Tag, TenantId, Timestamp, UserId,
+    BootInstant, Clock as _, Fact, NumberedFact, RequestId, Seq, Tag, TenantId, Timestamp, UserId,
     fact::Bindings,
     snapshot::{
-        Access, Algorithm, Assertion, Change, Entity, HostPolicy, Hostname, Issuer, KycStatus, PaymentStatus, Peer,
-        Project, Purpose, Role, RoleScope, Route, Service, Tenant, TenantStatus, Upstream,
+        Access, Algorithm, Assertion, Change, Entity, Issuer, Project, RateLimit, RoleScope, Service, Tenant, Upstream,
     },
 };
 use futures::FutureExt as _;
@@ -24,6 +27,11 @@ use gate::{
 use http::{HeaderMap, HeaderValue, header};
 use testkit::{FixedClock, TestIssuer};
 use uuid::Uuid;
+
+use crate::world::{hostname, id, role, route, tenant, upstream};
+
+/// No limit that this would reach.
+const PLENTY: RateLimit = RateLimit { rps: 1_000_000, burst: 1_000_000 };
 
 struct Member;
 
@@ -38,10 +46,6 @@ impl Link for Member {
     fn look_up(&self, _: authn::mirror::Identity) -> Waiting<'_, LookUp> {
         Box::pin(async { LookUp::Unavailable })
     }
-}
-
-fn id<K>(n: u128) -> Id<K> {
-    Id::new(Uuid::from_u128(n))
 }
 
 /// What there is beside the one tenant, its three routes and its user's one permission.
@@ -69,111 +73,33 @@ impl Beside {
     }
 }
 
-fn tenant(n: u128, slug: &str) -> Tenant {
-    Tenant {
-        id: id(n),
-        project_id: id(1),
-        slug: slug.parse().unwrap(),
-        status: TenantStatus::Active,
-        kyc: KycStatus::Completed,
-        payment: PaymentStatus::Ok,
-        plan: None,
-        products: std::collections::BTreeMap::new(),
-        quotas: std::collections::BTreeMap::new(),
-        rate_limit: Some(domain::snapshot::RateLimit { rps: 1_000_000, burst: 1_000_000 }),
-        principal_rate_limit: None,
-        admission: domain::Admission::default(),
-        org_units: Default::default(),
-        generation: 0,
-        cutoff: None,
-    }
-}
-
-fn hostname(n: u128, name: &str, of: u128) -> Hostname {
-    Hostname {
-        id: id(n),
-        hostname: name.parse().unwrap(),
-        project_id: id(1),
-        tenant_id: Some(id(of)),
-        purpose: Purpose::App,
-        platform: false,
-        certificate_id: None,
-        services: vec![id(4)],
-        routes: vec![],
-        max_body: None,
-        response: Default::default(),
-        admission: domain::Admission::default(),
-        cors: domain::Cors::default(),
-        client_certificates: None,
-    }
-}
-
-fn route(n: u128, path: &str, access: Access) -> Route {
-    Route {
-        id: id(n),
-        path: path.parse().unwrap(),
-        methods: vec!["GET".into()],
-        access,
-        upstream_id: None,
-        product: None,
-        ou_parameter: None,
-        ou_header: None,
-        credentials: domain::Credentials::default(),
-        on_unproven: None,
-        session: false,
-        tenant_api: false,
-        rate_limit: None,
-        max_body: None,
-        max_stream: None,
-        require: None,
-    }
-}
-
 fn entities(issuer: Issuer, beside: &Beside) -> Vec<Entity> {
     let needs = |code: &str| Access::Permission(code.parse().unwrap());
     let mut routes = vec![
-        route(40, "/demo/orders", needs("demo:order:list")),
-        route(41, "/demo/orders/{id}", needs("demo:order:get")),
-        route(42, "/demo/public/**", Access::Public),
+        route(40, "/demo/orders", &["GET"], needs("demo:order:list")),
+        route(41, "/demo/orders/{id}", &["GET"], needs("demo:order:get")),
+        route(42, "/demo/public/**", &["GET"], Access::Public),
     ];
-    let more = |n| route(1_000 + n, &format!("/demo/thing-{n}/{{id}}"), needs(&format!("demo:thing-{n}:get")));
-    routes.extend((0..beside.routes).map(more));
-    let mut permissions = vec!["demo:order:*".parse().unwrap()];
-    permissions.extend((0..beside.permissions).map(|n| format!("demo:thing-{n}:get").parse().unwrap()));
+    let thing = |n| format!("demo:thing-{n}:get");
+    routes.extend(
+        (0..beside.routes).map(|n| route(1_000 + n, &format!("/demo/thing-{n}/{{id}}"), &["GET"], needs(&thing(n)))),
+    );
+    let mut member = role(6, "member", RoleScope::Tenant, &["demo:order:*"]);
+    member.permissions.extend((0..beside.permissions).map(|n| world::permission(&thing(n))));
+    let unlimited = |n, slug: &str| Tenant { rate_limit: Some(PLENTY), ..tenant(n, id(1), slug) };
     let mut entities = vec![
         Entity::Project(Project { id: id(1), slug: "acme".parse().unwrap(), root: false, suspended: false }),
-        Entity::Tenant(tenant(2, "acme")),
-        Entity::Role(Role {
-            id: id(6),
-            tenant_id: None,
-            name: "member".into(),
-            scope: RoleScope::Tenant,
-            permissions,
-            admin: false,
-            super_admin: false,
-        }),
-        Entity::Upstream(Upstream {
-            id: id(3),
-            name: "echo".into(),
-            peers: vec![Peer::Socket("127.0.0.1:9200".parse().unwrap())],
-            tls: None,
-            http2: false,
-            assertion: Assertion::Off,
-            headers: None,
-            host: HostPolicy::Preserve,
-            forward_credentials: false,
-            connect_timeout: HumanDuration::from_secs(5),
-            read_timeout: HumanDuration::from_secs(60),
-            write_timeout: HumanDuration::from_secs(60),
-        }),
-        Entity::Service(Service { id: id(4), name: "demo".into(), upstream_id: id(3), routes }),
+        Entity::Tenant(unlimited(2, "acme")),
+        Entity::Role(member),
+        Entity::Upstream(Upstream { assertion: Assertion::Off, ..upstream() }),
+        Entity::Service(Service { id: id(400), name: "demo".into(), upstream_id: id(300), routes }),
         Entity::Issuer(issuer),
-        Entity::Hostname(hostname(5, "acme.localhost", 2)),
+        Entity::Hostname(hostname(5, "acme.localhost", id(1), Some(id(2)))),
     ];
     for n in 0..beside.tenants {
         let (at, slug) = (1_000_000 + 2 * n, format!("other-{n}"));
-        entities.push(Entity::Tenant(tenant(at, &slug)));
-        entities.push(Entity::Hostname(hostname(at + 1, &format!("{slug}.localhost"), at)));
+        entities.push(Entity::Tenant(unlimited(at, &slug)));
+        entities.push(Entity::Hostname(hostname(at + 1, &format!("{slug}.localhost"), id(1), Some(id(at)))));
     }
     entities
 }
@@ -186,8 +112,7 @@ fn main() {
     let issuer = TestIssuer::new("https://acme.localhost", Algorithm::EdDsa);
     let mirror = Arc::new(Mirror::default());
     mirror.grant(clock.boot_now(), BootInstant::from_nanos(u64::MAX));
-    let plenty = domain::snapshot::RateLimit { rps: 1_000_000, burst: 1_000_000 };
-    let gate = Gate::new(GateConfig { address_limit: plenty, ..GateConfig::default() }, mirror, Arc::new(Member));
+    let gate = Gate::new(GateConfig { address_limit: PLENTY, ..GateConfig::default() }, mirror, Arc::new(Member));
     let change = |entity: Entity| Change { revision: 1, key: entity.key(), min_reader: 1, entity: Some(entity) };
     let changes = entities(issuer.row(id(1)), &beside).into_iter().map(change).collect();
     assert_eq!(gate.snapshot().apply(changes, 1).refused, [], "the world is whole");
