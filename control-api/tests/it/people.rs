@@ -155,7 +155,7 @@ async fn a_quota_is_said_by_who_may_more_and_told_to_whom_it_concerns(world: Wor
     assert_eq!((&told["fields"], &told["target"]["id"]), (&gib, &json!(ada)));
     // Who it concerns.
     assert_eq!(get("/v1/me").bearer(&token).send(&world.admin).await.expect(200).body["quota_bytes"], 1_073_741_824);
-    let listed = get("/api/v1/tenant/users?search=ada").bearer(&root).send(&world.admin).await.expect(200);
+    let listed = get("/api/v1/tenant/users?search=ada@").bearer(&root).send(&world.admin).await.expect(200);
     assert_eq!(listed.body["items"][0]["quota_bytes"], 1_073_741_824);
     let export = get("/v1/me/export").bearer(&token).text(&world.admin).await;
     assert!(export.contains("\"quota_bytes\":1073741824"), "{export}");
