@@ -60,8 +60,10 @@ step reports reports
 echo
 echo "==== summary, $((SECONDS / 60)) min in all"
 printf '%s\n' "${summary[@]}"
-# The runner's closing lines again: nextest's summary with what failed, and cargo's for the examples in the docs.
-sed 's/\x1b\[[0-9;]*m//g' "$log" | sed -n '/^ *Summary \[/,/^$/p; /^test result:/p'
+# The runner's closing lines again: nextest's summary with what failed and where, and cargo's for the examples in the docs.
+sed -i 's/\x1b\[[0-9;]*m//g' "$log"
+sed -n '/^ *Summary \[/,/^$/p; /^test result:/p' "$log"
+grep -A 6 "^ *thread '.*panicked at" "$log" | head -n 100 || true
 if [[ ${#failed[@]} -gt 0 ]]; then
     echo "FAILED: ${failed[*]}"
     exit 1
