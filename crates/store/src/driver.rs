@@ -49,7 +49,7 @@ pub(crate) trait Driver: Send + Sync + 'static {
 }
 
 /// A transaction. Dropped before it was committed, it is rolled back. Once a statement has failed, all that follow and
-/// the commit answer [`StoreError::Failed`].
+/// the commit answer [`StoreError::Failed`]. Statements that are asked at once run in the order in which they were asked.
 #[async_trait]
 pub(crate) trait Session: Send + Sync {
     /// Runs a statement that answers rows.
@@ -57,6 +57,9 @@ pub(crate) trait Session: Send + Sync {
 
     /// Runs a statement and says how many rows it touched.
     async fn execute(&self, sql: &str, values: Vec<Value>) -> Result<u64, StoreError>;
+
+    /// From here on, only what lies in `scope` is seen, where the database has row level security.
+    async fn narrow(&self, scope: Scope) -> Result<(), StoreError>;
 
     /// Commits.
     async fn commit(&self) -> Result<(), StoreError>;

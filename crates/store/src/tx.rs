@@ -8,6 +8,7 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
+use authz::Scope;
 use domain::{
     Fact, Tag, Timestamp,
     audit::{Actor, AuditEntry, Origin},
@@ -75,6 +76,15 @@ impl std::fmt::Debug for View {
 impl View {
     pub(crate) fn new(session: Arc<dyn Session>, sealer: Arc<Sealer>, statements: Arc<AtomicU64>) -> Self {
         Self { session, sealer, statements }
+    }
+
+    /// From here on it and its clones see only what lies in `scope`. (On SQLite, which has no row level security, only the statements'
+    /// own predicates confine.)
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn narrow(&self, scope: Scope) -> Result<(), StoreError> {
+        self.session.narrow(scope).await
     }
 
     pub(crate) async fn query(&self, sql: &str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {

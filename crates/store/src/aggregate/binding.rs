@@ -23,7 +23,6 @@ use super::{
     page::Page,
     project::Projects,
     role::Roles,
-    user::Users,
     within,
 };
 use crate::{
@@ -185,30 +184,38 @@ pub trait RoleBindings: Reader {
     /// units that were deleted are not part of it.
     fn bindings(&self, tenant: TenantId, user: UserId) -> impl Future<Output = Result<Bindings, StoreError>> + Send {
         async move {
-            let view = self.view().await?;
-            let Position { history, seq: as_of, .. } = facts::head(&view).await?;
-            let membership = view.membership(tenant, user).await?;
-            let known = view.user(user).await?;
-            let active = membership.is_some_and(|it| it.status == MembershipStatus::Active)
-                && known.is_some_and(|it| it.status == UserStatus::Active);
-            let sql = "SELECT role_bindings.role_id, role_bindings.ou_id FROM role_bindings
-                       LEFT JOIN org_units ON org_units.id = role_bindings.ou_id
-                       WHERE role_bindings.tenant_id = $1 AND subject_kind = 'user' AND subject_id = $2
-                           AND (role_bindings.ou_id IS NULL OR org_units.deleted_at IS NULL)
-                       UNION
-                       SELECT role_bindings.role_id, role_bindings.ou_id FROM group_members
-                       JOIN role_bindings ON role_bindings.tenant_id = group_members.tenant_id
-                           AND subject_kind = 'group' AND subject_id = group_members.group_id
-                       LEFT JOIN org_units ON org_units.id = role_bindings.ou_id
-                       WHERE group_members.tenant_id = $1 AND group_members.user_id = $2
-                           AND (role_bindings.ou_id IS NULL OR org_units.deleted_at IS NULL)
-                       ORDER BY role_id, ou_id";
-            let read = |row: &Row| Ok((row.at::<RoleId>("role_id")?, row.at::<Option<OrgUnitId>>("ou_id")?));
+            // One statement, so that what is read is of the state whose head it carries where each statement sees another.
+            let sql = "SELECT log_head.history, log_head.seq, log_head.tag, memberships.status AS membership,
+                           users.status AS known, held.role_id, held.ou_id
+                       FROM log_head
+                       LEFT JOIN memberships ON memberships.tenant_id = $1 AND memberships.user_id = $2
+                       LEFT JOIN users ON users.id = $2
+                       LEFT JOIN (
+                           SELECT role_bindings.role_id, role_bindings.ou_id FROM role_bindings
+                           LEFT JOIN org_units ON org_units.id = role_bindings.ou_id
+                           WHERE role_bindings.tenant_id = $1 AND subject_kind = 'user' AND subject_id = $2
+                               AND (role_bindings.ou_id IS NULL OR org_units.deleted_at IS NULL)
+                           UNION
+                           SELECT role_bindings.role_id, role_bindings.ou_id FROM group_members
+                           JOIN role_bindings ON role_bindings.tenant_id = group_members.tenant_id
+                               AND subject_kind = 'group' AND subject_id = group_members.group_id
+                           LEFT JOIN org_units ON org_units.id = role_bindings.ou_id
+                           WHERE group_members.tenant_id = $1 AND group_members.user_id = $2
+                               AND (role_bindings.ou_id IS NULL OR org_units.deleted_at IS NULL)
+                       ) AS held ON TRUE
+                       WHERE log_head.id = 1
+                       ORDER BY held.role_id, held.ou_id";
+            let rows = self.view().await?.query(sql, values![tenant, user]).await?;
+            let first = rows.first().ok_or_else(|| StoreError::corrupt("log_head", "no row"))?;
+            let Position { history, seq: as_of, .. } = facts::position(first)?;
+            let active = first.word_opt("membership")? == Some(MembershipStatus::Active)
+                && first.word_opt("known")? == Some(UserStatus::Active);
             let mut bindings = Bindings { history, as_of, active, roles: Vec::new(), unit_roles: Vec::new() };
-            for (role, unit) in view.all(sql, values![tenant, user], read).await? {
-                match unit {
-                    Some(unit) => bindings.unit_roles.push((unit, role)),
-                    None => bindings.roles.push(role),
+            for row in &rows {
+                match (row.at("role_id")?, row.at("ou_id")?) {
+                    (Some(role), Some(unit)) => bindings.unit_roles.push((unit, role)),
+                    (Some(role), None) => bindings.roles.push(role),
+                    (None, _) => {}
                 }
             }
             Ok(bindings)

@@ -6,8 +6,9 @@ use domain::{
     Timestamp,
     model::{NewRefreshToken, RefreshToken, Session},
 };
+use futures::try_join;
 
-use super::{needed, session::Sessions};
+use super::{needed, one, session::Sessions};
 use crate::{
     SessionTx, StoreError,
     tx::Reader,
@@ -56,24 +57,10 @@ impl SessionTx {
     /// # Errors
     /// [`StoreError::NotFound`] without its session.
     pub async fn insert_refresh(&self, new: &NewRefreshToken) -> Result<(), StoreError> {
-        let session = needed(self.session(new.sid).await?, "session")?;
-        self.work
-            .view
-            .execute(
-                "INSERT INTO refresh_tokens (hash, sid, project_id, tenant_id, jti, jti_exp, expires_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                values![
-                    new.hash,
-                    new.sid,
-                    session.project_id,
-                    session.tenant_id,
-                    new.jti,
-                    new.jti_exp,
-                    new.expires_at,
-                ],
-            )
-            .await?;
-        Ok(())
+        let sql = "INSERT INTO refresh_tokens (hash, sid, project_id, tenant_id, jti, jti_exp, expires_at)
+                   SELECT $1, sid, project_id, tenant_id, $3, $4, $5 FROM sessions WHERE sid = $2";
+        let values = values![new.hash, new.sid, new.jti, new.jti_exp, new.expires_at];
+        one(&self.work.view, "session", sql, values).await
     }
 
     /// Uses a refresh token. Of any number of transactions that try at once, one gets [`Consumed::Fresh`]. A token
@@ -105,8 +92,8 @@ impl SessionTx {
     /// # Errors
     /// [`StoreError::NotFound`] without its session.
     pub async fn replace_refresh(&self, used: [u8; 32], new: &NewRefreshToken) -> Result<(), StoreError> {
-        self.insert_refresh(new).await?;
         let sql = "UPDATE refresh_tokens SET replaced_by = $2 WHERE hash = $1";
-        self.work.view.execute(sql, values![used, new.hash]).await.map(|_| ())
+        let replaced = self.work.view.execute(sql, values![used, new.hash]);
+        try_join!(self.insert_refresh(new), replaced).map(|_| ())
     }
 }

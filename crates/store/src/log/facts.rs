@@ -166,7 +166,7 @@ pub(crate) async fn head(view: &View) -> Result<Position, StoreError> {
 }
 
 /// The position of a row of `log_head`.
-pub(super) fn position(row: &Row) -> Result<Position, StoreError> {
+pub(crate) fn position(row: &Row) -> Result<Position, StoreError> {
     Ok(Position { history: History(row.at("history")?), seq: Seq(row.at("seq")?), tag: Tag(row.at("tag")?) })
 }
 

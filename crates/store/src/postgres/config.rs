@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod, Runtime};
 use domain::Secret;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -90,6 +90,8 @@ impl PostgresConfig {
         };
         Pool::builder(manager)
             .max_size(self.connections)
+            // What was used last has its statements prepared.
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(self.connect_timeout))
             .create_timeout(Some(self.connect_timeout))

@@ -3,6 +3,9 @@
 //! Isolation: configuration is SERIALIZABLE, so that what is derived from several rows holds of what is saved; session
 //! state and the tick are READ COMMITTED with row locks, because a tick must see, after it got the lock, everything
 //! that was committed before; reads are REPEATABLE READ, READ ONLY.
+//!
+//! What a statement costs is mostly the waiting for it. So a read's `BEGIN` goes out with its first statement, nobody waits for its
+//! `ROLLBACK`, and statements that are asked at once through one handle go out at once.
 
 mod config;
 mod convert;
@@ -10,17 +13,21 @@ mod migrate;
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::{Context, Poll, Waker},
 };
 
 use async_trait::async_trait;
 use authz::Scope;
 use deadpool_postgres::{Object, Pool};
-use tokio::sync::{Mutex, OnceCell};
-use tokio_postgres::types::ToSql;
+use futures::future::{join, maybe_done};
+use tokio::sync::{Mutex, OnceCell, RwLock};
+use tokio_postgres::{Statement, types::ToSql};
 
 pub use config::PostgresConfig;
 
@@ -122,25 +129,19 @@ impl Driver for Postgres {
             Mode::Configuration => "SERIALIZABLE",
             Mode::State => "READ COMMITTED",
         };
-        let (name, project, tenant) = match scope {
-            Scope::Platform => ("platform", String::new(), String::new()),
-            Scope::Project(project) => ("project", project.to_string(), String::new()),
-            Scope::Tenant(project, tenant) => ("tenant", project.to_string(), tenant.to_string()),
-        };
+        let begin = format!("BEGIN ISOLATION LEVEL {isolation}; {role} {}", confine(scope));
         let transaction = Transaction {
-            client: Mutex::new(Some(client)),
+            client: RwLock::new(Some(client)),
             server,
+            turn: Mutex::new(Some(begin)),
+            asked: AtomicUsize::new(0),
             conflicted: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         };
-        // The ids are UUIDs: nothing in them needs quoting.
-        transaction
-            .batch(&format!(
-                "BEGIN ISOLATION LEVEL {isolation}; {role}
-                 SELECT set_config('app.scope', '{name}', TRUE), set_config('app.project_id', '{project}', TRUE),
-                        set_config('app.tenant_id', '{tenant}', TRUE)"
-            ))
-            .await?;
+        // What changes something knows that it is confined before it does.
+        if mode != Mode::Read {
+            transaction.begun().await?;
+        }
         Ok(Arc::new(transaction))
     }
 
@@ -165,20 +166,93 @@ impl Driver for Postgres {
     }
 }
 
+/// What confines a transaction to a scope. The ids are UUIDs: nothing in them needs quoting.
+fn confine(scope: Scope) -> String {
+    let (name, project, tenant) = match scope {
+        Scope::Platform => ("platform", String::new(), String::new()),
+        Scope::Project(project) => ("project", project.to_string(), String::new()),
+        Scope::Tenant(project, tenant) => ("tenant", project.to_string(), tenant.to_string()),
+    };
+    format!(
+        "SELECT set_config('app.scope', '{name}', TRUE), set_config('app.project_id', '{project}', TRUE),
+                set_config('app.tenant_id', '{tenant}', TRUE)"
+    )
+}
+
 struct Transaction {
-    /// None once it has ended.
-    client: Mutex<Option<Object>>,
+    /// None once it has ended. Statements share it: those that are asked at once are sent one behind the other, without waiting.
+    client: RwLock<Option<Object>>,
     server: Arc<Server>,
+    /// Held by whoever is sending, first come, first served; in it, what begins the transaction, until it was sent.
+    turn: Mutex<Option<String>>,
+    /// Statements that were sent and not answered.
+    asked: AtomicUsize,
     conflicted: AtomicBool,
     /// A statement failed: the server would take `COMMIT` for `ROLLBACK` and call it a success.
     failed: AtomicBool,
 }
 
+/// Something that was sent: its answer, if it is there, else what waits for it.
+async fn sent<'a, T: Send + 'a>(
+    ask: impl Future<Output = Result<T, tokio_postgres::Error>> + Send + 'a,
+) -> Pin<Box<dyn Future<Output = Result<T, tokio_postgres::Error>> + Send + 'a>> {
+    let mut answer: Pin<Box<dyn Future<Output = _> + Send + 'a>> = Box::pin(ask);
+    // The driver sends when it is polled first.
+    match poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await {
+        Poll::Ready(done) => Box::pin(std::future::ready(done)),
+        Poll::Pending => answer,
+    }
+}
+
 impl Transaction {
-    async fn batch(&self, sql: &str) -> Result<(), StoreError> {
-        let client = self.client.lock().await;
+    /// Runs something in its turn, behind what begins the transaction: should a part of that fail, the server refuses what comes
+    /// behind. `prepare` may wait; what it gives is asked and, once it was sent, awaited beside that of others.
+    async fn run<'a, P, Preparing, T, Asking>(
+        &self,
+        client: &'a Object,
+        prepare: Preparing,
+        ask: impl FnOnce(P) -> Asking,
+    ) -> Result<T, StoreError>
+    where
+        Preparing: Future<Output = Result<P, tokio_postgres::Error>> + Send,
+        Asking: Future<Output = Result<T, tokio_postgres::Error>> + Send + 'a,
+        T: Send + 'a,
+    {
+        self.asked.fetch_add(1, Ordering::AcqRel);
+        let mut turn = self.turn.lock().await;
+        let begun = match turn.take() {
+            Some(begin) => sent(async move { client.batch_execute(&begin).await }).await,
+            None => Box::pin(std::future::ready(Ok(()))),
+        };
+        // Answers come in order, each to who waits for it: unless what came first is taken, nothing after it comes.
+        let (mut begun, mut prepare) = (pin!(maybe_done(begun)), pin!(prepare));
+        let prepared = poll_fn(|context| {
+            _ = begun.as_mut().poll(context);
+            prepare.as_mut().poll(context)
+        });
+        let answer = match prepared.await {
+            Ok(prepared) => {
+                let answer = sent(ask(prepared)).await;
+                drop(turn);
+                join(begun.as_mut(), answer).await.1
+            }
+            Err(error) => {
+                begun.as_mut().await;
+                Err(error)
+            }
+        };
+        // Why it did not begin says more than that nothing can be asked then.
+        let answer = begun.as_mut().take_output().unwrap_or(Ok(())).and(answer);
+        // Should nobody wait to the end, it stays outstanding.
+        self.asked.fetch_sub(1, Ordering::AcqRel);
+        self.noted(answer)
+    }
+
+    /// Has it begun.
+    async fn begun(&self) -> Result<(), StoreError> {
+        let client = self.client.read().await;
         let client = client.as_ref().ok_or(StoreError::Finished)?;
-        self.noted(client.batch_execute(sql).await)
+        self.run(client, std::future::ready(Ok(())), |()| std::future::ready(Ok(()))).await
     }
 
     fn noted<T>(&self, answer: Result<T, tokio_postgres::Error>) -> Result<T, StoreError> {
@@ -204,22 +278,34 @@ fn borrowed(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
 #[async_trait]
 impl Session for Transaction {
     async fn query(&self, sql: &str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let client = self.client.lock().await;
+        let client = self.client.read().await;
         let client = client.as_ref().ok_or(StoreError::Finished)?;
-        let statement = self.noted(client.prepare_cached(sql).await)?;
-        let rows = self.noted(client.query(&statement, &borrowed(&values)).await)?;
+        let values = &values;
+        let ask = |statement: Statement| async move {
+            let rows = client.query(&statement, &borrowed(values)).await?;
+            Ok((statement, rows))
+        };
+        let (statement, rows) = self.run(client, client.prepare_cached(sql), ask).await?;
         convert::rows(&statement, &rows)
     }
 
     async fn execute(&self, sql: &str, values: Vec<Value>) -> Result<u64, StoreError> {
-        let client = self.client.lock().await;
+        let client = self.client.read().await;
         let client = client.as_ref().ok_or(StoreError::Finished)?;
-        let statement = self.noted(client.prepare_cached(sql).await)?;
-        self.noted(client.execute(&statement, &borrowed(&values)).await)
+        let values = &values;
+        let ask = |statement: Statement| async move { client.execute(&statement, &borrowed(values)).await };
+        self.run(client, client.prepare_cached(sql), ask).await
+    }
+
+    async fn narrow(&self, scope: Scope) -> Result<(), StoreError> {
+        let client = self.client.read().await;
+        let client = client.as_ref().ok_or(StoreError::Finished)?;
+        let ask = |sql: String| async move { client.batch_execute(&sql).await };
+        self.run(client, std::future::ready(Ok(confine(scope))), ask).await
     }
 
     async fn commit(&self) -> Result<(), StoreError> {
-        let mut held = self.client.lock().await;
+        let mut held = self.client.write().await;
         let client = held.as_ref().ok_or(StoreError::Finished)?;
         if self.failed.load(Ordering::Acquire) {
             return Err(StoreError::Failed);
@@ -243,11 +329,21 @@ impl Session for Transaction {
     }
 }
 
-/// Rolls back behind what is still running on the connection, then gives it back to the pool. A connection that cannot
-/// even do that is closed, which rolls back too.
+/// Rolls back, and gives the connection back to the pool: at once where nothing is running on it, as whoever gets it next is answered
+/// behind this; else behind what still runs. A connection that cannot even do that is closed, which rolls back too.
 impl Drop for Transaction {
     fn drop(&mut self) {
         let Some(client) = self.client.get_mut().take() else { return };
+        if self.turn.get_mut().is_some() {
+            return;
+        }
+        if *self.asked.get_mut() == 0 {
+            let sent = pin!(client.batch_execute("ROLLBACK")).poll(&mut Context::from_waker(Waker::noop()));
+            if matches!(sent, Poll::Ready(Err(_))) {
+                drop(Object::take(client));
+            }
+            return;
+        }
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
                 _ = runtime.spawn(async move {

@@ -186,6 +186,10 @@ impl Session for Transaction {
         self.run(move |connection| convert::execute(connection, &sql, values)).await
     }
 
+    async fn narrow(&self, _: Scope) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn commit(&self) -> Result<(), StoreError> {
         self.execute("COMMIT", Vec::new()).await?;
         self.finished.store(true, Ordering::Release);
