@@ -11,10 +11,11 @@
 #   make foreign-load        wrk, h2load and slowhttptest against the real binary
 #   make foreign-clients     gRPC and WebSocket clients that nobody here wrote, through the real binary
 #   make fuzz-api   every operation of the control API, asked with good and bad input (schemathesis)   SEED=1 EXAMPLES=30 DATABASE=postgres
+#   make control-api-costs   processor time of sign-in, refresh, permission look-up, checks of tokens and keys over PostgreSQL   EACH=5 CLIENTS=8 ONLY=refresh
 #   make ladder   what the edge costs beside bare Pingora, nginx, HAProxy and Envoy, in one run
 #   make bench    what a decision, the mirror and a permission check cost
 
-.PHONY: dev test check bless load k6 revocation-report soak tenants-load noisy-neighbour foreign-load foreign-clients fuzz-api ladder bench audit fmt docs clean
+.PHONY: dev test check bless load k6 revocation-report soak tenants-load noisy-neighbour foreign-load foreign-clients fuzz-api control-api-costs ladder bench audit fmt docs clean
 
 dev:
 	@scripts/dev.sh $(ARGS)
@@ -54,6 +55,9 @@ foreign-clients:
 
 fuzz-api:
 	@scripts/fuzz-api.sh $(ARGS)
+
+control-api-costs:
+	@scripts/control-api-costs.sh
 
 ladder:
 	@scripts/ladder.sh $(ARGS)

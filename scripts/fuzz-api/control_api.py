@@ -30,6 +30,7 @@ def free_port():
 def configure():
     node = {
         "control_api": f"127.0.0.1:{free_port()}",
+        "internal": f"127.0.0.1:{free_port()}",
         "platform_admin": {"username": "platform-admin", "password": secrets.token_urlsafe(24) + "aA1-"},
         "tenants": [{"hostname": "acme.localhost", "users": []}],
     }
@@ -43,7 +44,7 @@ database: {{ url: "postgres://set-by-the-environment", migrate: true, master_key
 listeners:
   public: "127.0.0.1:{free_port()}"
   admin: "{node['control_api']}"
-  internal: "127.0.0.1:{free_port()}"
+  internal: "{node['internal']}"
   metrics: "127.0.0.1:{free_port()}"
 bootstrap: {{ admin_password: "file:{FOLDER}/admin.password" }}
 """,
@@ -81,7 +82,7 @@ def populate():
     admin = next(role["id"] for role in roles if role["name"] == "admin")
     user = {"role": "admin", "username": "admin", "password": secrets.token_urlsafe(24) + "aA1-"}
     body = {"username": user["username"], "password": user["password"], "role_ids": [admin]}
-    made("POST", f"/v1/tenants/{tenant['id']}/users", body)
+    user["id"] = made("POST", f"/v1/tenants/{tenant['id']}/users", body)["id"]
     tenant["users"] = [user]
     write("ready.json", json.dumps(client.NODE))
 
