@@ -1,11 +1,15 @@
 //! Two walls between tenants: predicates on both databases, and row level security on PostgreSQL.
 
+use std::{pin::pin, time::Duration};
+
 use authz::{Caller, Context, PermissionSet, Scope, action::*};
 use domain::{
+    TokenId,
     audit::{Actor, ActorKind, Origin},
     model::RouteOwner,
     snapshot::RoleScope,
 };
+use futures::{join, poll, try_join};
 use store::{Page, StoreError, read::*};
 
 use crate::{
@@ -148,4 +152,37 @@ pub(crate) fn scope_settings(
         text(project.map(|id| id.to_string())),
         text(tenant.map(|id| id.to_string()))
     )
+}
+
+pub(crate) async fn what_is_asked_at_once_is_answered_in_order_and_within_the_walls(db: Database) {
+    let many = world(&db).await;
+    let store = many.separate(1).unwrap();
+    for _ in 0..10 {
+        let view = store.view().await.unwrap();
+        // Who gives up leaves the one connection there is as it was.
+        assert!(poll!(pin!(view.tenant(ACME))).is_pending());
+        drop(view);
+        let view = store.view().await.unwrap();
+        let scope = Scope::Tenant(CLOUD, ACME);
+        let ((), own, other, user, bindings) = try_join!(
+            view.narrow(scope),
+            view.tenant(ACME),
+            view.tenant(GLOBEX),
+            view.user(ANN),
+            view.bindings(ACME, ANN)
+        )
+        .unwrap();
+        assert_eq!((own.unwrap().id, user.unwrap().id), (ACME, ANN));
+        assert_eq!(other.is_none(), db.postgres().await.is_some(), "the second wall is PostgreSQL's");
+        assert_eq!(bindings, many.bindings(ACME, ANN).await.unwrap());
+        drop(view);
+        let jti: TokenId = fresh();
+        let told = store.write_session(scope, NOW, |tx| async move {
+            let (refused, is_refused) =
+                join!(tx.refuse_token(jti, NOW + Duration::from_secs(60)), tx.is_token_refused(jti, NOW));
+            refused?;
+            is_refused
+        });
+        assert!(told.await.unwrap(), "what was asked first was done first");
+    }
 }

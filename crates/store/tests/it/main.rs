@@ -173,7 +173,8 @@ conformance! {
     isolation:
         a_route_is_invisible_to_other_tenants,
         a_tenants_administrator_works_within_the_walls,
-        members_and_sessions_are_invisible_to_other_tenants;
+        members_and_sessions_are_invisible_to_other_tenants,
+        what_is_asked_at_once_is_answered_in_order_and_within_the_walls;
     issuer_fetches:
         a_claim_that_another_followed_changes_nothing,
         an_issuer_that_is_asked_for_waits_for_its_interval_and_longer_when_it_brings_nothing,
