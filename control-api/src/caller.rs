@@ -1,8 +1,10 @@
 //! Who calls: from a bearer token to a [`Principal`], before the body is read.
 //!
 //! The token is verified by `authn`, against the keys of the project it names; then everything that may have changed
-//! since it was minted is read from SQL: its session, the generations, the principal's state, its roles. Nothing of that
-//! is cached, and nothing the token says of rights counts.
+//! since it was minted is read from SQL, all from one state: its session, the generations, the principal's state, its roles.
+//! Nothing of that is cached, and nothing the token says of rights counts.
+
+use std::sync::Arc;
 
 use authn::{AccessClaims, ContextKind, Issuer, verify::Presented};
 use authz::{Action, Authorized, Caller, Context, PermissionSet, Scope};
@@ -10,14 +12,16 @@ use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use domain::{
     OrgUnitId, Permission, ProjectId, RoleId, Seq, SessionId, TenantId, Timestamp, TokenId, UserId,
     audit::{Actor, ActorKind, Origin},
+    fact::Bindings,
     model::{AuthMethod, KeyPurpose, Project, ProjectStatus, Role, Tenant, UnitRole},
     snapshot::{self, RoleScope, TenantStatus},
 };
+use futures::try_join;
 use http::{HeaderMap, Method, header, request::Parts};
 use serde::Deserialize;
-use store::read::*;
+use store::{View, read::*};
 
-use crate::{App, admin_secret, context::RequestContext, error::AppError};
+use crate::{App, admin_secret, app::signing_keys, context::RequestContext, error::AppError};
 
 /// Paths a frozen tenant's principals may change something at: they open, extend and end sessions.
 const SESSION_PATHS: [&str; 11] = [
@@ -197,6 +201,10 @@ pub(crate) struct Standing {
     pub(crate) tenant: Tenant,
     /// How its session was opened.
     pub(crate) method: AuthMethod,
+    /// What its user is bound to.
+    bindings: Bindings,
+    /// The state all this was read from, of the token's tenant.
+    pub(crate) at: View,
 }
 
 impl Standing {
@@ -205,19 +213,23 @@ impl Standing {
     /// # Errors
     /// [`AppError::Token`], [`AppError::TokenRevoked`].
     pub(crate) async fn of(app: &App, token: &str) -> Result<Self, AppError> {
-        let claims = verified(app, token).await?;
+        let at = app.store.view().await?;
+        let (claims, project) = verified(app, &at, token).await?;
         let system = claims.ctx == ContextKind::System;
-        let project = app.store.project(claims.pid).await?.ok_or(AppError::TokenRevoked)?;
         // A system token is one of the root project; no other project's key may say `sys`.
         if system && !project.is_root() {
             return Err(AppError::TokenRevoked);
         }
         let tenant_id = claims.tid.ok_or(AppError::TokenRevoked)?;
-        let tenant = app.store.tenant(tenant_id).await?.filter(|tenant| tenant.project_id == project.id);
-        let tenant = tenant.ok_or(AppError::TokenRevoked)?;
-        let site = Site { project: project.id, tenant: tenant.id };
-
-        let session = app.store.within(site.scope()).session(claims.sid).await?;
+        // A single token is refused by a fact alone; its session may be another's to use.
+        let ((), tenant, session, is_refused, bindings) = try_join!(
+            at.narrow(Scope::Tenant(project.id, tenant_id)),
+            at.tenant(tenant_id),
+            at.session(claims.sid),
+            at.is_token_refused(claims.jti, app.now()),
+            at.bindings(tenant_id, claims.sub),
+        )?;
+        let tenant = tenant.filter(|tenant| tenant.project_id == project.id).ok_or(AppError::TokenRevoked)?;
         let session = session.filter(|session| session.is_open(app.now())).ok_or(AppError::TokenRevoked)?;
         if session.user_id != claims.sub
             || session.tenant_id != tenant.id
@@ -227,11 +239,10 @@ impl Standing {
         {
             return Err(AppError::TokenRevoked);
         }
-        // A single token is refused by a fact alone; its session may be another's to use.
-        if app.store.is_token_refused(claims.jti, app.now()).await? {
+        if is_refused {
             return Err(AppError::TokenRevoked);
         }
-        Ok(Self { claims, project, tenant, method: session.method })
+        Ok(Self { claims, project, tenant, method: session.method, bindings, at })
     }
 
     /// Where it acts.
@@ -248,10 +259,10 @@ impl Standing {
     ///
     /// # Errors
     /// [`AppError::PrincipalInactive`].
-    pub(crate) async fn principal(self, app: &App, origin: Origin) -> Result<Principal, AppError> {
-        let Self { claims, project, tenant, method } = self;
-        let system = claims.ctx == ContextKind::System;
-        let rights = Rights::of(app, Site { project: project.id, tenant: tenant.id }, claims.sub, system).await?;
+    pub(crate) async fn principal(self, origin: Origin) -> Result<Principal, AppError> {
+        let site = self.site();
+        let Self { claims, project, tenant, method, bindings, at } = self;
+        let rights = Rights::by(&at, bindings, site, claims.ctx == ContextKind::System).await?;
         if !rights.active {
             return Err(AppError::PrincipalInactive);
         }
@@ -294,14 +305,18 @@ pub(crate) struct Rights {
 
 impl Rights {
     /// In the platform's context (`system`), or as a tenant's principal.
-    pub(crate) async fn of(app: &App, site: Site, user: UserId, system: bool) -> Result<Self, AppError> {
-        let bindings = app.store.within(site.scope()).bindings(site.tenant, user).await?;
+    pub(crate) async fn of(at: &View, site: Site, user: UserId, system: bool) -> Result<Self, AppError> {
+        Self::by(at, at.bindings(site.tenant, user).await?, site, system).await
+    }
+
+    /// The same, by what was read already.
+    pub(crate) async fn by(at: &View, bindings: Bindings, site: Site, system: bool) -> Result<Self, AppError> {
         let (context, counts) = if system {
             (Context::System, RoleScope::Platform)
         } else {
             (Context::Tenant(site.project, site.tenant), RoleScope::Tenant)
         };
-        let mut roles = crate::app::login::roles_by_id(app, &bindings.roles).await?;
+        let mut roles = crate::app::login::roles_by_id(at, &bindings.roles).await?;
         roles.retain(|role| role.scope == counts);
         Ok(Self { as_of: bindings.as_of, active: bindings.active, context, roles, unit_roles: bindings.unit_roles })
     }
@@ -336,7 +351,7 @@ async fn authenticate(
         let detail = "a program has its secret and no other way to sign in";
         return Err(AppError::Restricted { code: "not_for_programs", detail });
     }
-    standing.principal(app, context.origin()).await
+    standing.principal(context.origin()).await
 }
 
 /// Whether a path is one of these, or below one.
@@ -357,22 +372,24 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, AppError> {
     Ok(token)
 }
 
-/// The claims of an access token of ours.
-async fn verified(app: &App, token: &str) -> Result<AccessClaims, AppError> {
+/// The claims of an access token of ours, and the project whose it is.
+async fn verified(app: &App, at: &View, token: &str) -> Result<(AccessClaims, Project), AppError> {
     let presented = Presented::read(token)?;
     // Which project's keys to try is asked of the token; that they are its issuer's is checked.
     let named = presented.claims().get("pid").and_then(serde_json::Value::as_str).and_then(|text| text.parse().ok());
-    let issuer = own_issuer(app, named.ok_or(authn::TokenError::IssuerUnknown)?).await?;
-    let issuer = std::sync::Arc::new(issuer.ok_or(authn::TokenError::IssuerUnknown)?);
+    let own = own_issuer(app, at, named.ok_or(authn::TokenError::IssuerUnknown)?).await?;
+    let (issuer, project) = own.ok_or(authn::TokenError::IssuerUnknown)?;
     presented.check(&issuer, app.clock.unix_now())?.verify()?;
-    AccessClaims::deserialize(presented.claims())
-        .map_err(|_| authn::TokenError::Claim { name: "of an access token".into() }.into())
+    let claims = AccessClaims::deserialize(presented.claims())
+        .map_err(|_| authn::TokenError::Claim { name: "of an access token".into() })?;
+    if claims.pid == project.id { Ok((claims, project)) } else { Err(AppError::TokenRevoked) }
 }
 
 /// A project's own issuer with its keys as they are now.
-async fn own_issuer(app: &App, project: ProjectId) -> Result<Option<Issuer>, AppError> {
-    let Some(project) = app.store.project(project).await? else { return Ok(None) };
-    let (jwks, algorithms) = crate::app::signing_keys::key_set(app, project.id, KeyPurpose::Tokens).await?;
+async fn own_issuer(app: &App, at: &View, project: ProjectId) -> Result<Option<(Arc<Issuer>, Project)>, AppError> {
+    let keys = signing_keys::key_set(at, project, KeyPurpose::Tokens);
+    let (project, (jwks, algorithms)) = try_join!(async { Ok(at.project(project).await?) }, keys)?;
+    let Some(project) = project else { return Ok(None) };
     if algorithms.is_empty() {
         return Ok(None);
     }
@@ -385,7 +402,9 @@ async fn own_issuer(app: &App, project: ProjectId) -> Result<Option<Issuer>, App
         algorithms,
         jwks,
     };
-    Issuer::compile(&issuer).map(Some).map_err(|error| AppError::internal("a project's own keys cannot be used", error))
+    let compiled = app.own_issuers.compiled(issuer);
+    let compiled = compiled.map_err(|error| AppError::internal("a project's own keys cannot be used", error))?;
+    Ok(Some((compiled, project)))
 }
 
 /// On `public`, the token must be for the tenant the edge decided for, and for whom it decided.

@@ -50,6 +50,7 @@ mod admin_secret;
 mod known_programs;
 mod listeners;
 mod mutual_tls;
+mod own_issuers;
 mod state;
 mod turns;
 mod unread;

@@ -27,6 +27,7 @@ use crate::{
     mail::Post,
     metrics::Metrics,
     oauth::Providers,
+    own_issuers::OwnIssuers,
     passwords::Passwords,
     provisioning::{Directory, Embedded},
     rates::Rates,
@@ -78,6 +79,8 @@ pub struct Parts {
     pub(crate) sms: Option<Arc<dyn Sms>>,
     /// Programs that showed their secret lately.
     pub(crate) known_programs: KnownPrograms,
+    /// Projects' own issuers, compiled.
+    pub(crate) own_issuers: OwnIssuers,
     /// How letters leave this process.
     post: RwLock<Post>,
     /// Looks for proofs that somebody asked for, one at a time for each tenant.
@@ -162,6 +165,7 @@ impl App {
             rates: Rates::default(),
             oauth,
             known_programs: KnownPrograms::default(),
+            own_issuers: OwnIssuers::default(),
             proofs: Turns::default(),
             looks: Semaphore::new(ASKED_AT_ONCE),
             doors,

@@ -292,7 +292,7 @@ async fn sign_in(app: App, context: RequestContext, door: Door, body: Login) -> 
 }
 
 async fn renew(app: App, context: RequestContext, door: Door, body: Refresh) -> Result<Response, AppError> {
-    app::sessions::refresh(&app, &context, door, &body.refresh_token).await.map(tokens)
+    app::sessions::refresh(&app, &context, app::sessions::Through::Door(door), &body.refresh_token).await.map(tokens)
 }
 
 async fn sign_out(app: App, principal: Principal, door: Door) -> Result<Response, AppError> {

@@ -16,7 +16,7 @@ use crate::{App, app, context::RequestContext, error::AppError};
     responses((status = 200, description = "A JSON Web Key Set")))]
 pub async fn read_jwks(context: RequestContext, State(app): State<App>) -> Result<Response, AppError> {
     let realm = app::site::realm(&app, &context).await?.ok_or(AppError::NotFound("project"))?;
-    let (keys, _) = app::signing_keys::key_set(&app, realm.project.id, KeyPurpose::Tokens).await?;
+    let (keys, _) = app::signing_keys::key_set(&app.store, realm.project.id, KeyPurpose::Tokens).await?;
     Ok(published(keys))
 }
 
@@ -25,7 +25,7 @@ pub async fn read_jwks(context: RequestContext, State(app): State<App>) -> Resul
     responses((status = 200, description = "A JSON Web Key Set")))]
 pub async fn read_assertion_jwks(State(app): State<App>) -> Result<Response, AppError> {
     let root = app.store.root_project().await?.ok_or(AppError::NotFound("project"))?;
-    let (keys, _) = app::signing_keys::key_set(&app, root.id, KeyPurpose::Assertions).await?;
+    let (keys, _) = app::signing_keys::key_set(&app.store, root.id, KeyPurpose::Assertions).await?;
     Ok(published(keys))
 }
 

@@ -17,6 +17,7 @@ use domain::{
     },
     snapshot::{RateLimit, TenantStatus},
 };
+use futures::try_join;
 use store::{
     Commit,
     list::{ApiKeyList, Selection, Slice},
@@ -241,7 +242,8 @@ pub(crate) async fn accepted(
     harmless: bool,
 ) -> Result<VerifiedKey, AppError> {
     let presented = PresentedKey::read(text.expose())?;
-    let key = app.store.api_key_state(&presented.prefix()?, None).await?;
+    let at = app.store.view().await?;
+    let key = at.api_key_state(&presented.prefix()?, None).await?;
     let of_realm = |key: &ApiKeyState| realm.is_none_or(|realm| realm.project.id == key.project);
     let key = key.filter(of_realm).ok_or(KeyError::Invalid)?;
     let now = app.now();
@@ -253,12 +255,18 @@ pub(crate) async fn accepted(
     if realm.and_then(|realm| realm.tenant).is_some_and(|tenant| tenant != key.tenant) {
         return Err(AppError::TenantMismatch);
     }
-    let tenant = app.store.tenant(key.tenant).await?.ok_or(KeyError::Invalid)?;
-    let project = app.store.project(key.project).await?.ok_or(KeyError::Invalid)?;
-    caller::served(&project, &tenant, harmless)?;
     let site = Site { project: key.project, tenant: key.tenant };
-    let rights = Rights::of(app, site, key.owner, false).await?;
-    if !rights.active || !app.store.is_known_enough(site.tenant, key.owner, now).await? {
+    let ((), tenant, project, bindings, is_known_enough) = try_join!(
+        at.narrow(site.scope()),
+        at.tenant(key.tenant),
+        at.project(key.project),
+        at.bindings(key.tenant, key.owner),
+        at.is_known_enough(key.tenant, key.owner, now),
+    )?;
+    let (tenant, project) = (tenant.ok_or(KeyError::Invalid)?, project.ok_or(KeyError::Invalid)?);
+    caller::served(&project, &tenant, harmless)?;
+    let rights = Rights::by(&at, bindings, site, false).await?;
+    if !rights.active || !is_known_enough {
         return Err(AppError::PrincipalInactive);
     }
     let permissions = both(&key.scopes, &granted(&rights.roles));
@@ -315,12 +323,13 @@ fn is_at_home(principal: &Principal, site: Site) -> bool {
 
 /// What an active member's roles grant now, in units too; none for who is none.
 async fn live(app: &App, site: Site, owner: UserId) -> Result<Option<PermissionSet>, AppError> {
-    let rights = Rights::of(app, site, owner, false).await?;
+    let at = app.store.within(site.scope()).view().await?;
+    let rights = Rights::of(&at, site, owner, false).await?;
     if !rights.active {
         return Ok(None);
     }
     let units: Vec<_> = rights.unit_roles.iter().map(|(_, role)| *role).collect();
-    let units = roles_by_id(app, &units).await?;
+    let units = roles_by_id(&at, &units).await?;
     let roles = rights.roles.iter().chain(&units);
     Ok(Some(PermissionSet::new(roles.flat_map(|role| &role.permissions))))
 }

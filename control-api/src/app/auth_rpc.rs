@@ -8,18 +8,19 @@ use std::collections::{HashMap, hash_map::Entry};
 use authn::{AccessClaims, TokenError};
 use authz::PermissionSet;
 use domain::{
-    HostName, OrgUnitId, Permission, Secret, Seq, TenantId, Timestamp, UserId,
+    HostName, OrgUnitId, Permission, RoleId, Secret, Seq, TenantId, Timestamp, UserId,
     audit::{Actor, ActorKind, Origin},
     model::{Role, UnitRole},
     snapshot::TenantStatus,
 };
+use futures::try_join;
 use store::read::*;
 
 use super::{
-    login::{Door, roles_by_id},
-    sessions,
+    login::roles_by_id,
+    sessions::{self, Through},
     site::{self, Realm},
-    tokens::{TokenPair, hash},
+    tokens::TokenPair,
 };
 use crate::{
     App,
@@ -60,8 +61,9 @@ impl Place {
     pub(super) async fn realm(&self, app: &App) -> Result<Realm, AppError> {
         match self {
             Self::Tenant(id) => {
-                let tenant = app.store.tenant(*id).await?.ok_or(AppError::NotFound("tenant"))?;
-                let project = app.store.project(tenant.project_id).await?.ok_or(AppError::NotFound("project"))?;
+                let at = app.store.view().await?;
+                let tenant = at.tenant(*id).await?.ok_or(AppError::NotFound("tenant"))?;
+                let project = at.project(tenant.project_id).await?.ok_or(AppError::NotFound("project"))?;
                 Ok(Realm { project, tenant: Some(tenant.id) })
             }
             Self::Hostname(name) => site::realm_of_name(app, name).await?.ok_or(AppError::NotFound("hostname")),
@@ -133,10 +135,10 @@ pub async fn verify_token(
     }
     standing.served(true)?;
     let (claims, tenant_status) = (standing.claims.clone(), standing.tenant.status);
-    if !app.store.is_known_enough(standing.tenant.id, claims.sub, app.now()).await? {
+    if !standing.at.is_known_enough(standing.tenant.id, claims.sub, app.now()).await? {
         return Err(AppError::PrincipalInactive);
     }
-    let principal = standing.principal(app, context.origin()).await?;
+    let principal = standing.principal(context.origin()).await?;
     Ok(Verified { claims, principal, tenant_status })
 }
 
@@ -210,14 +212,7 @@ pub async fn refresh_token(
 ) -> Result<TokenPair, AppError> {
     by.may(ServiceMethod::RefreshToken)?;
     let realm = place.realm(app).await?;
-    let row = app.store.refresh_token(hash(token.expose())).await?.ok_or(AppError::RefreshInvalid)?;
-    let session = app.store.session(row.sid).await?.ok_or(AppError::RefreshInvalid)?;
-    let elsewhere = realm.project.id != session.project_id || realm.tenant.is_some_and(|id| id != session.tenant_id);
-    if elsewhere {
-        return Err(AppError::RefreshInvalid);
-    }
-    let door = if session.system { Door::System } else { Door::Tenant };
-    sessions::refresh(app, context, door, token).await
+    sessions::refresh(app, context, Through::Service(&realm), token).await
 }
 
 /// Ends a token and its session. One that is refused already, or whose session has ended, is as it should be.
@@ -249,22 +244,33 @@ struct Held {
 
 impl Held {
     async fn read(app: &App, tenant: TenantId, user: UserId) -> Result<Self, AppError> {
-        let tenant = app.store.tenant(tenant).await?.ok_or(AppError::NotFound("tenant"))?;
-        let project = app.store.project(tenant.project_id).await?.ok_or(AppError::NotFound("project"))?;
+        let at = app.store.view().await?;
+        let tenant = at.tenant(tenant).await?.ok_or(AppError::NotFound("tenant"))?;
+        let site = Site { project: tenant.project_id, tenant: tenant.id };
+        let ((), project, bindings, is_known_enough) = try_join!(
+            at.narrow(site.scope()),
+            at.project(site.project),
+            at.bindings(site.tenant, user),
+            at.is_known_enough(site.tenant, user, app.now()),
+        )?;
+        let project = project.ok_or(AppError::NotFound("project"))?;
         // Without a token, the tenant says in which context its users act: those of the root project are staff.
-        let site = Site { project: project.id, tenant: tenant.id };
-        let mut rights = Rights::of(app, site, user, project.is_root()).await?;
-        if !rights.active || !app.store.is_known_enough(tenant.id, user, app.now()).await? {
+        let mut rights = Rights::by(&at, bindings, site, project.is_root()).await?;
+        if !rights.active || !is_known_enough {
             rights.active = false;
             rights.roles.clear();
             rights.unit_roles.clear();
         }
+        let mut ids: Vec<RoleId> = rights.unit_roles.iter().map(|(_, role)| *role).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let known = if ids.is_empty() { Vec::new() } else { roles_by_id(&at, &ids).await? };
         let mut units: Vec<(OrgUnitId, Vec<Role>)> = Vec::new();
         for (unit, role) in &rights.unit_roles {
-            let role = roles_by_id(app, &[*role]).await?;
+            let role = known.iter().find(|known| known.id == *role).cloned();
             match units.iter_mut().find(|(known, _)| known == unit) {
                 Some((_, roles)) => roles.extend(role),
-                None => units.push((*unit, role)),
+                None => units.push((*unit, role.into_iter().collect())),
             }
         }
         Ok(Self { rights, units })

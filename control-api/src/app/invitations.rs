@@ -376,7 +376,8 @@ async fn still_giveable(app: &App, invitation: &Invitation) -> Result<Inviter, A
         place
     };
     let held = app.store.within(home.scope()).bindings(home.tenant, invitation.invited_by).await?.roles;
-    let rights = Rights::of(app, home, invitation.invited_by, invitation.by_staff).await?;
+    let at = app.store.within(home.scope()).view().await?;
+    let rights = Rights::of(&at, home, invitation.invited_by, invitation.by_staff).await?;
     let actor = Actor { kind: ActorKind::User, id: Some(invitation.invited_by.uuid()), name: String::new() };
     let inviter = rights.caller(actor, Origin::default());
     let module = if invitation.by_staff { "platform" } else { "tenant" };

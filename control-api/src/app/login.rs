@@ -10,8 +10,9 @@ use domain::{
     model::{AuthMethod, LoginMethod, MembershipStatus, Project, ProjectStatus, Role, Tenant, User, UserStatus},
     snapshot::{RoleScope, TenantStatus},
 };
+use futures::try_join;
 use serde_json::json;
-use store::{LoginSubject, StoreError, read::*};
+use store::{LoginSubject, StoreError, View, read::*};
 
 use super::{
     email_domains, login_policies,
@@ -302,28 +303,27 @@ pub(super) fn may_sign_in(project: &Project, tenant: &Tenant, user: &User) -> Re
 }
 
 /// The roles a user has in a tenant that count at a door.
-pub(super) async fn roles(app: &App, tenant: TenantId, user: UserId, door: Door) -> Result<Vec<Role>, AppError> {
+pub(super) async fn held(
+    at: &View,
+    tenant: TenantId,
+    user: UserId,
+    door: Door,
+) -> Result<(Vec<Role>, Option<OrgUnitId>), AppError> {
     let counts = match door {
         Door::Tenant => RoleScope::Tenant,
         Door::System => RoleScope::Platform,
     };
-    let bindings = app.store.bindings(tenant, user).await?;
-    let mut roles = roles_by_id(app, &bindings.roles).await?;
+    let (bindings, membership) = try_join!(at.bindings(tenant, user), at.membership(tenant, user))?;
+    let mut roles = roles_by_id(at, &bindings.roles).await?;
     roles.retain(|role| role.scope == counts);
-    Ok(roles)
-}
-
-/// The organisational unit a user works in by default, while they hold a role in it.
-pub(super) async fn default_unit(app: &App, tenant: TenantId, user: UserId) -> Result<Option<OrgUnitId>, AppError> {
-    let wanted = app.store.membership(tenant, user).await?.and_then(|membership| membership.default_ou_id);
-    let Some(wanted) = wanted else { return Ok(None) };
-    let held = app.store.bindings(tenant, user).await?.unit_roles;
-    Ok(Some(wanted).filter(|wanted| held.iter().any(|(unit, _)| unit == wanted)))
+    let wanted = membership.and_then(|membership| membership.default_ou_id);
+    let unit = wanted.filter(|wanted| bindings.unit_roles.iter().any(|(unit, _)| unit == wanted));
+    Ok((roles, unit))
 }
 
 /// Roles by their ids, sorted by name.
-pub async fn roles_by_id(app: &App, ids: &[domain::RoleId]) -> Result<Vec<Role>, AppError> {
-    let mut roles = app.store.roles_by_ids(ids).await?;
+pub async fn roles_by_id(at: &impl Reader, ids: &[domain::RoleId]) -> Result<Vec<Role>, AppError> {
+    let mut roles = at.roles_by_ids(ids).await?;
     roles.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(roles)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use authz::action::ManageLoginPolicies;
 use domain::{
     Acr, AmrSet, ProjectId, Secret, TenantId, Timestamp, UserId,
-    model::{AuthMethod, LoginMethod, LoginPolicy, PasswordPolicy, Session, Tenant, User, Version},
+    model::{AuthMethod, LoginMethod, LoginPolicy, PasswordPolicy, Session, User, Version},
 };
 use store::{Commit, LockPolicy, SessionTx, read::*};
 
@@ -168,11 +168,21 @@ pub(super) async fn judge_session(
     session: &Session,
     now: Timestamp,
 ) -> Result<Says, AppError> {
+    judge_by(tx, tx.login_policy(tenant).await?.as_ref(), tenant, session, now).await
+}
+
+/// The same by what a tenant says, if anything.
+pub(super) async fn judge_by(
+    tx: &SessionTx,
+    said: Option<&LoginPolicy>,
+    tenant: TenantId,
+    session: &Session,
+    now: Timestamp,
+) -> Result<Says, AppError> {
     if !provider_goes_on(tx, tenant, session).await? {
         return Ok(Says::Ends);
     }
-    let said = tx.login_policy(tenant).await?;
-    if !accepts(said.as_ref(), session.method, session.approved_by) {
+    if !accepts(said, session.method, session.approved_by) {
         return Ok(Says::Ends);
     }
     let Some(policy) = said else { return Ok(Says::GoesOn) };
@@ -198,7 +208,21 @@ pub(super) async fn known_enough(
     method: AuthMethod,
     now: Timestamp,
 ) -> Result<(), AppError> {
-    let demanded = tx.login_policy(tenant).await?.is_some_and(|policy| policy.require_verified_identity);
+    known_by(tx, tx.login_policy(tenant).await?.as_ref(), (tenant, user), method, now).await
+}
+
+/// The same by what the tenant says, if anything.
+///
+/// # Errors
+/// As [`known_enough`].
+pub(super) async fn known_by(
+    tx: &SessionTx,
+    said: Option<&LoginPolicy>,
+    (tenant, user): (TenantId, UserId),
+    method: AuthMethod,
+    now: Timestamp,
+) -> Result<(), AppError> {
+    let demanded = said.is_some_and(|policy| policy.require_verified_identity);
     let is_somebody = !matches!(method, AuthMethod::BreakGlass | AuthMethod::ClientCredentials);
     if demanded && is_somebody && !tx.is_identity_approved(tenant, user, now).await? {
         let detail = "the tenant lets in whose identity was verified for it";
@@ -238,8 +262,13 @@ async fn provider_goes_on(tx: &SessionTx, tenant: TenantId, session: &Session) -
 }
 
 /// Until when a session lives at most that goes on in a tenant.
-pub(super) async fn ends(app: &App, tenant: &Tenant, session: &Session) -> Result<Timestamp, AppError> {
-    Ok(session.expires_at.min(session.created_at + session_life(app, tenant).await?))
+pub(super) async fn ends(
+    app: &App,
+    at: &impl Reader,
+    tenant: TenantId,
+    session: &Session,
+) -> Result<Timestamp, AppError> {
+    Ok(session.expires_at.min(session.created_at + session_life(app, at, tenant).await?))
 }
 
 /// What is asked of a password in a tenant.
@@ -314,9 +343,9 @@ pub(super) async fn lock(app: &App, project: ProjectId) -> Result<LockPolicy, Ap
 }
 
 /// How long a session of a tenant's lives at most.
-pub(super) async fn session_life(app: &App, tenant: &Tenant) -> Result<Duration, AppError> {
+pub(super) async fn session_life(app: &App, at: &impl Reader, tenant: TenantId) -> Result<Duration, AppError> {
     let most = app.config.sessions.session.get();
-    let said = app.store.login_policy(tenant.id).await?.and_then(|policy| policy.absolute_s);
+    let said = at.login_policy(tenant).await?.and_then(|policy| policy.absolute_s);
     Ok(said.map_or(most, |secs| Duration::from_secs(secs).min(most)))
 }
 

@@ -52,7 +52,7 @@ pub(super) async fn units_of(
     let mut ids: Vec<_> = held.iter().map(|(_, role)| *role).collect();
     ids.sort_unstable();
     ids.dedup();
-    let known = roles_by_id(app, &ids).await?;
+    let known = roles_by_id(&app.store, &ids).await?;
     let roles = |unit: OrgUnitId| {
         let holds = |id| held.contains(&(unit, id));
         known.iter().filter(|role| holds(role.id)).map(|role| role.name.clone()).collect()

@@ -602,7 +602,7 @@ async fn finish(
         door: Door::Tenant,
         method: AuthMethod::Oauth,
         amr: AuthMethod::Oauth.amr(),
-        life: login_policies::session_life(app, &tenant).await?,
+        life: login_policies::session_life(app, &app.store, tenant.id).await?,
         proof: Proof::Provider(&by),
         event: "oauth_login",
     };

@@ -343,7 +343,7 @@ pub(super) async fn open(
         door: if project.is_root() { Door::System } else { Door::Tenant },
         method: AuthMethod::Passkey,
         amr: used.passkey.amr(),
-        life: login_policies::session_life(app, tenant).await?,
+        life: login_policies::session_life(app, &app.store, tenant.id).await?,
         proof: Proof::Passkey(&used),
         event: "login_success",
     };

@@ -249,7 +249,7 @@ pub async fn poll(
         door: Door::Tenant,
         method: AuthMethod::Qr,
         amr: carried(approved.session.amr),
-        life: login_policies::session_life(app, &tenant).await?,
+        life: login_policies::session_life(app, &app.store, tenant.id).await?,
         proof: Proof::Qr(&approved),
         event: "login_success",
     };

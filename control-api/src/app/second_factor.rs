@@ -89,7 +89,7 @@ impl WaitingSignIn {
             door: if self.challenge.system { Door::System } else { Door::Tenant },
             method: self.challenge.method,
             amr: self.challenge.amr.and(SHOWS),
-            life: login_policies::session_life(app, &self.tenant).await?,
+            life: login_policies::session_life(app, &app.store, self.tenant.id).await?,
             proof: Proof::Second(&self.challenge, second),
             event: "login_success",
         };

@@ -9,20 +9,45 @@ use domain::{
     model::{Project, ProjectStatus, Session, Tenant, User},
     snapshot::TenantStatus,
 };
-use store::{Consumed, SessionTx, StoreError, read::*};
+use futures::try_join;
+use store::{Consumed, SessionTx, StoreError, View, read::*};
 
 use super::{
-    login::{Door, default_unit, event, roles},
+    login::{Door, event, held},
     login_policies::{self, Says},
-    site,
-    tokens::{Draft, Holder, TokenPair, hash},
+    site::{self, Realm},
+    tokens::{TokenPair, assembled, hash},
 };
 use crate::{
     App,
     caller::{Principal, Site},
     context::RequestContext,
     error::AppError,
+    signer,
 };
+
+/// Through what a session is refreshed.
+#[derive(Clone, Copy, Debug)]
+pub enum Through<'a> {
+    /// A door of ours, which must be the session's.
+    Door(Door),
+    /// A service that names a place, which must be the session's.
+    Service(&'a Realm),
+}
+
+impl Through<'_> {
+    /// The session's own door, if this leads to it.
+    fn door(self, session: &Session) -> Result<Door, AppError> {
+        let own = if session.system { Door::System } else { Door::Tenant };
+        let leads_there = match self {
+            Self::Door(door) => door == own,
+            Self::Service(realm) => {
+                realm.project.id == session.project_id && realm.tenant.is_none_or(|id| id == session.tenant_id)
+            }
+        };
+        if leads_there { Ok(own) } else { Err(AppError::RefreshInvalid) }
+    }
+}
 
 /// Exchanges a refresh token for a new pair. Of any number of callers that show one token at once, one succeeds.
 ///
@@ -32,23 +57,22 @@ use crate::{
 pub async fn refresh(
     app: &App,
     context: &RequestContext,
-    door: Door,
+    through: Through<'_>,
     token: &Secret<String>,
 ) -> Result<TokenPair, AppError> {
     let shown = hash(token.expose());
-    let row = app.store.refresh_token(shown).await?.ok_or(AppError::RefreshInvalid)?;
-    let session = app.store.session(row.sid).await?.ok_or(AppError::RefreshInvalid)?;
-    let place = place(app, context, door, &session).await?;
-    let ends = login_policies::ends(app, &place.tenant, &session).await?;
-    let draft = Draft::new(app, &place.project, ends).await?;
-    let holder = Holder {
-        user: session.user_id,
-        username: place.user.username.clone().or_else(|| place.user.email.clone()),
-        project: session.project_id,
-        tenant: session.tenant_id,
-        roles: roles(app, session.tenant_id, session.user_id, door).await?,
-        unit: default_unit(app, session.tenant_id, session.user_id).await?,
-    };
+    let at = app.store.view().await?;
+    let session = at.session_of_refresh(shown).await?.ok_or(AppError::RefreshInvalid)?;
+    let door = through.door(&session)?;
+    let (place, ends, key, held) = try_join!(
+        place(app, &at, context, &session),
+        login_policies::ends(app, &at, session.tenant_id, &session),
+        signer::active(app, &at, session.project_id),
+        held(&at, session.tenant_id, session.user_id, door),
+    )?;
+    drop(at);
+    let of = (&place.project, place.tenant.id, &place.user);
+    let (draft, holder) = assembled(app, of, (key, held), ends)?;
     let (now, grace) = (app.now(), app.config.sessions.refresh_grace.get());
     let (draft, holder, place) = (&draft, &holder, &place);
     // A replay ends sessions in every tenant of the user's.
@@ -61,11 +85,16 @@ pub async fn refresh(
                 Err(refused) => return Ok(Err(refused)),
             };
             let generations = tx.generations(used.project_id, used.tenant_id, used.user_id).await?;
-            let open = tx.session(used.sid).await?.filter(|session| session.is_open(now));
+            let (open, bindings, said) = try_join!(
+                tx.session(used.sid),
+                tx.bindings(used.tenant_id, used.user_id),
+                tx.login_policy(used.tenant_id),
+            )?;
+            let open = open.filter(|session| session.is_open(now));
             let current = open.filter(|it| (it.user_generation, it.tenant_generation) == generations);
-            let active = tx.bindings(used.tenant_id, used.user_id).await?.active;
+            let active = bindings.active;
             let Some(session) = current.filter(|_| active) else { return Ok(Err(AppError::RefreshInvalid)) };
-            match login_policies::judge_session(&tx, session.tenant_id, &session, now).await? {
+            match login_policies::judge_by(&tx, said.as_ref(), session.tenant_id, &session, now).await? {
                 Says::GoesOn => {}
                 // Not `Ok`: the refresh token stays good for the step up.
                 Says::StepsUp => return Err(AppError::StepUp),
@@ -77,7 +106,8 @@ pub async fn refresh(
                 }
             }
             // Not `Ok`: the refresh token stays good for when it is.
-            login_policies::known_enough(&tx, (session.tenant_id, session.user_id), session.method, now).await?;
+            let of = (session.tenant_id, session.user_id);
+            login_policies::known_by(&tx, said.as_ref(), of, session.method, now).await?;
             match tx.extend_session(session.sid, generations, draft.exp).await {
                 // Signed out since it was read.
                 Err(StoreError::NotFound { .. }) => return Ok(Err(AppError::RefreshInvalid)),
@@ -126,18 +156,17 @@ struct Place {
     user: User,
 }
 
-/// Where a session is refreshed: at its own door, on its own tenant's hostname, while the tenant is in service.
-async fn place(app: &App, context: &RequestContext, door: Door, session: &Session) -> Result<Place, AppError> {
-    if session.system != (door == Door::System) {
-        return Err(AppError::RefreshInvalid);
-    }
-    let project = app.store.project(session.project_id).await?.ok_or(AppError::RefreshInvalid)?;
-    let tenant = app.store.tenant(session.tenant_id).await?.ok_or(AppError::RefreshInvalid)?;
+/// Where a session is refreshed: on its own tenant's hostname, while the tenant is in service.
+async fn place(app: &App, at: &View, context: &RequestContext, session: &Session) -> Result<Place, AppError> {
+    let (project, tenant, user) =
+        try_join!(at.project(session.project_id), at.tenant(session.tenant_id), at.user(session.user_id))?;
+    let project = project.ok_or(AppError::RefreshInvalid)?;
+    let tenant = tenant.ok_or(AppError::RefreshInvalid)?;
     if !site::is_here(app, context, Site { project: project.id, tenant: tenant.id }).await? {
         return Err(AppError::RefreshInvalid);
     }
     in_service(&project, &tenant)?;
-    let user = app.store.user(session.user_id).await?.ok_or(AppError::RefreshInvalid)?;
+    let user = user.ok_or(AppError::RefreshInvalid)?;
     Ok(Place { project, tenant, user })
 }
 

@@ -23,11 +23,11 @@ use store::{SessionTx, read::*};
 use super::{
     account,
     factor_notices::{self, FactorChange},
-    login::{Door, default_unit, event, factor, may_sign_in, roles, subject},
+    login::{Door, event, factor, may_sign_in, subject},
     login_policies::{self, Says},
     passkeys::{self, UsedPasskey},
     qr_login::Approved,
-    tokens::{Draft, Holder, TokenPair, hash, random_token},
+    tokens::{TokenPair, hash, prepared, random_token},
 };
 use crate::{
     App,
@@ -172,7 +172,7 @@ pub(super) async fn finish_sign_in(
     user: &User,
 ) -> Result<SignedIn, AppError> {
     let FirstFactor { door, method, proof } = first;
-    let life = login_policies::session_life(app, tenant).await?;
+    let life = login_policies::session_life(app, &app.store, tenant.id).await?;
     let opening = Opening { door, method, amr: method.amr(), life, proof, event: "login_success" };
     open(app, context, opening, project, tenant, user).await
 }
@@ -200,15 +200,9 @@ pub(super) async fn open(
         Proof::Provider(by) => (by.auth_time, now + life),
         _ => (now, now + life),
     };
-    let draft = Draft::new(app, project, expires_at).await?;
-    let holder = Holder {
-        user: user.id,
-        username: user.username.clone().or_else(|| user.email.clone()),
-        project: project.id,
-        tenant: tenant.id,
-        roles: roles(app, tenant.id, user.id, door).await?,
-        unit: default_unit(app, tenant.id, user.id).await?,
-    };
+    let at = app.store.view().await?;
+    let (draft, holder) = prepared(app, &at, (project, tenant.id, user), door, expires_at).await?;
+    drop(at);
     let waiting = Waiting { id: random_token()?, expires_at: now + app.config.second_factor.challenge.get() };
     let sid: SessionId = new_id(&*app.clock);
     let notice = match proof {

@@ -198,8 +198,12 @@ pub async fn retire_signing_key(
 }
 
 /// A project's published keys of one purpose as a key set (RFC 7517 §5), and the algorithms among them.
-pub async fn key_set(app: &App, project: ProjectId, purpose: KeyPurpose) -> Result<(Value, Vec<Algorithm>), AppError> {
-    let keys = app.store.published_keys(project, purpose).await?;
+pub async fn key_set(
+    at: &impl Reader,
+    project: ProjectId,
+    purpose: KeyPurpose,
+) -> Result<(Value, Vec<Algorithm>), AppError> {
+    let keys = at.published_keys(project, purpose).await?;
     let mut algorithms: Vec<Algorithm> = keys.iter().map(|key| key.algorithm).collect();
     algorithms.sort_unstable();
     algorithms.dedup();

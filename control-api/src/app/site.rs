@@ -81,9 +81,10 @@ pub async fn is_here(app: &App, context: &RequestContext, site: Site) -> Result<
 
 /// The realm of a hostname. An unverified hostname has none.
 pub async fn realm_of_name(app: &App, host: &HostName) -> Result<Option<Realm>, AppError> {
-    let found = app.store.hostname_by_name(host).await?;
+    let at = app.store.view().await?;
+    let found = at.hostname_by_name(host).await?;
     let Some(hostname) = found.filter(|it| it.verify_state == VerifyState::Verified) else { return Ok(None) };
-    let project = app.store.project(hostname.project_id).await?.ok_or(AppError::NotFound("project"))?;
+    let project = at.project(hostname.project_id).await?.ok_or(AppError::NotFound("project"))?;
     Ok(Some(Realm { project, tenant: hostname.tenant_id }))
 }
 

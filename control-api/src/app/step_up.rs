@@ -15,13 +15,13 @@ use serde_json::json;
 use store::{StoreError, read::*};
 
 use super::{
-    login::{self, Door, default_unit, event, may_sign_in, roles},
+    login::{self, Door, event, may_sign_in},
     login_policies,
     passkeys::{self, UsedPasskey},
     second_factor::{SHOWS, ShownFactor, judge},
     sessions::{spend, told},
     sign_in::{self, Second},
-    tokens::{Draft, Holder, TokenPair, hash},
+    tokens::{TokenPair, hash, prepared},
 };
 use crate::{App, caller::Principal, context::RequestContext, error::AppError};
 
@@ -145,16 +145,10 @@ impl Place {
         proof: Proof<'_>,
     ) -> Result<Result<TokenPair, AppError>, AppError> {
         let Self { refresh, session, project, tenant, user } = self;
-        let draft = Draft::new(app, project, session.expires_at).await?;
         let door = if principal.is_system() { Door::System } else { Door::Tenant };
-        let holder = Holder {
-            user: user.id,
-            username: user.username.clone().or_else(|| user.email.clone()),
-            project: project.id,
-            tenant: tenant.id,
-            roles: roles(app, tenant.id, user.id, door).await?,
-            unit: default_unit(app, tenant.id, user.id).await?,
-        };
+        let at = app.store.view().await?;
+        let (draft, holder) = prepared(app, &at, (project, tenant.id, user), door, session.expires_at).await?;
+        drop(at);
         let (now, grace) = (app.now(), app.config.sessions.refresh_grace.get());
         let actor = &principal.caller.actor;
         let (draft, holder) = (&draft, &holder);

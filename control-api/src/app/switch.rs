@@ -13,10 +13,10 @@ use domain::{
 use store::{SessionTx, read::*};
 
 use super::{
-    login::{Door, default_unit, event, may_sign_in, roles},
+    login::{Door, event, may_sign_in},
     login_policies::{self, Says},
     sessions::{spend, told},
-    tokens::{Draft, Holder, TokenPair, hash},
+    tokens::{Draft, TokenPair, hash, prepared},
 };
 use crate::{
     App,
@@ -46,16 +46,10 @@ pub async fn switch_tenant(
     let user = app.store.user(principal.user).await?.ok_or(AppError::RefreshInvalid)?;
     let tenant = target(app, principal, named).await?;
     may_sign_in(&project, &tenant, &user)?;
-    let ends = login_policies::ends(app, &tenant, &session).await?;
-    let draft = Draft::new(app, &project, ends).await?;
-    let holder = Holder {
-        user: user.id,
-        username: user.username.clone().or_else(|| user.email.clone()),
-        project: project.id,
-        tenant: tenant.id,
-        roles: roles(app, tenant.id, user.id, Door::Tenant).await?,
-        unit: default_unit(app, tenant.id, user.id).await?,
-    };
+    let at = app.store.view().await?;
+    let ends = login_policies::ends(app, &at, tenant.id, &session).await?;
+    let (draft, holder) = prepared(app, &at, (&project, tenant.id, &user), Door::Tenant, ends).await?;
+    drop(at);
     let (now, grace) = (app.now(), app.config.sessions.refresh_grace.get());
     let sid = new_id(&*app.clock);
     let actor = &principal.caller.actor;

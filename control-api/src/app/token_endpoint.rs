@@ -14,9 +14,9 @@ use domain::{
 use store::{SessionTx, StoreError, read::*};
 
 use super::{
-    login::{Door, default_unit, event, may_sign_in, roles},
+    login::{Door, event, may_sign_in},
     site,
-    tokens::{Draft, Holder, TokenPair, hash},
+    tokens::{TokenPair, hash, prepared},
 };
 use crate::{
     App, caller,
@@ -151,15 +151,9 @@ pub async fn client_token(app: &App, context: &RequestContext, known: &KnownClie
     let KnownClient { client, shown, project, tenant, user } = known;
     let now = app.now();
     let ends = now + app.config.sessions.session.get();
-    let draft = Draft::new(app, project, ends).await?;
-    let holder = Holder {
-        user: user.id,
-        username: user.username.clone(),
-        project: project.id,
-        tenant: tenant.id,
-        roles: roles(app, tenant.id, user.id, Door::Tenant).await?,
-        unit: default_unit(app, tenant.id, user.id).await?,
-    };
+    let at = app.store.view().await?;
+    let (draft, holder) = prepared(app, &at, (project, tenant.id, user), Door::Tenant, ends).await?;
+    drop(at);
     let sid: SessionId = new_id(&*app.clock);
     let actor = known.actor();
     let (draft, holder, actor) = (&draft, &holder, &actor);

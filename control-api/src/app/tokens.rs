@@ -10,9 +10,12 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
     Clock, OrgUnitId, ProjectId, Secret, SessionId, TenantId, Timestamp, TokenId, UserId,
-    model::{NewRefreshToken, Project, Role, Session},
+    model::{NewRefreshToken, Project, Role, Session, User},
 };
+use futures::try_join;
+use store::View;
 
+use super::login::{Door, held};
 use crate::{
     App,
     context::new_id,
@@ -63,13 +66,43 @@ pub struct Holder {
     pub unit: Option<OrgUnitId>,
 }
 
+/// All that goes into a pair for a user of a tenant, as one state has it: with the project's active key, and the roles that count at a
+/// door; for a session that ends at `session_ends` at the latest.
+///
+/// # Errors
+/// [`AppError::Internal`] without an active key.
+pub async fn prepared(
+    app: &App,
+    at: &View,
+    (project, tenant, user): (&Project, TenantId, &User),
+    door: Door,
+    session_ends: Timestamp,
+) -> Result<(Draft, Holder), AppError> {
+    let read = try_join!(signer::active(app, at, project.id), held(at, tenant, user.id, door))?;
+    assembled(app, (project, tenant, user), read, session_ends)
+}
+
+/// The same of what was read already: the project's active key, and what [`held`] says.
+pub(super) fn assembled(
+    app: &App,
+    (project, tenant, user): (&Project, TenantId, &User),
+    (key, (roles, unit)): (Box<dyn Signer>, (Vec<Role>, Option<OrgUnitId>)),
+    session_ends: Timestamp,
+) -> Result<(Draft, Holder), AppError> {
+    let holder = Holder {
+        user: user.id,
+        username: user.username.clone().or_else(|| user.email.clone()),
+        project: project.id,
+        tenant,
+        roles,
+        unit,
+    };
+    Ok((Draft::new(app, key, project, session_ends)?, holder))
+}
+
 impl Draft {
     /// With the project's active key and fresh random, for a session that ends at `session_ends` at the latest.
-    ///
-    /// # Errors
-    /// [`AppError::Internal`] without an active key.
-    pub async fn new(app: &App, project: &Project, session_ends: Timestamp) -> Result<Self, AppError> {
-        let key = signer::active(app, project.id).await?;
+    fn new(app: &App, key: Box<dyn Signer>, project: &Project, session_ends: Timestamp) -> Result<Self, AppError> {
         let now = app.clock.unix_now();
         let issued_at = Timestamp::from_secs(now.secs());
         let exp = (issued_at + app.config.sessions.access_token.get()).min(Timestamp::from_secs(session_ends.secs()));

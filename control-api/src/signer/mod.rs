@@ -69,8 +69,8 @@ pub async fn sign(signer: &dyn Signer, typ: &str, claims: &impl Serialize) -> Re
 ///
 /// # Errors
 /// [`AppError::Internal`] without an active key, or with one that cannot be used.
-pub async fn active(app: &App, project: ProjectId) -> Result<Box<dyn Signer>, AppError> {
-    let active = app.store.active_key(project, KeyPurpose::Tokens).await?;
+pub async fn active(app: &App, at: &impl Reader, project: ProjectId) -> Result<Box<dyn Signer>, AppError> {
+    let active = at.active_key(project, KeyPurpose::Tokens).await?;
     let (key, material) =
         active.ok_or(AppError::Internal { what: "the project has no active signing key", source: None })?;
     of(app, &key, &material).map_err(|error| AppError::internal("the active signing key cannot be used", error))
@@ -142,8 +142,8 @@ pub async fn check(app: &App) -> Result<(), AppError> {
         return Err(AppError::internal("there are projects without an active signing key", detail));
     }
     let root = app.store.root_project().await?.ok_or(AppError::NotFound("project"))?;
-    let signer = active(app, root.id).await?;
-    let (jwks, _) = crate::app::signing_keys::key_set(app, root.id, KeyPurpose::Tokens).await?;
+    let signer = active(app, &app.store, root.id).await?;
+    let (jwks, _) = crate::app::signing_keys::key_set(&app.store, root.id, KeyPurpose::Tokens).await?;
     let verified = verifies(&*signer, &jwks).await;
     verified.map_err(|error| AppError::internal("the root project's signing key does not sign", error))
 }

@@ -10,9 +10,13 @@ use link::{
     rpc::{AuthClient, CallError, Routes, serve},
 };
 use serde_json::{Value, json};
+use store::Store;
 use tokio::net::TcpListener;
 
-use crate::support::{Answer, PASSWORD, World, call, get, post};
+use crate::{
+    matrix::golden,
+    support::{Answer, PASSWORD, World, call, get, post},
+};
 
 /// Good for everything.
 const KEY: &str = "test-service-key-that-is-good-for-everything";
@@ -61,6 +65,39 @@ async fn two() -> Two {
 }
 
 impl Two {
+    /// Statements of what is asked most, asked once each.
+    async fn costs(&self, key: &str) -> Vec<(&'static str, u64)> {
+        let (at, world) = (json!({ "tenant_id": self.acme }), &self.world);
+        let with = |name: &str, value: &str| {
+            let mut body = at.clone();
+            body[name] = json!(value);
+            body
+        };
+        let mut costs = Vec::new();
+        let mut before = world.app.store.statements();
+        let mut note = |what, store: &Store| {
+            costs.push((what, store.statements() - before));
+            before = store.statements();
+        };
+        let pair = world.try_login("acme", "ada", PASSWORD).await.expect(200);
+        note("sign-in", &world.app.store);
+        let pair = self.ask(REFRESH, &with("refresh_token", &pair.text("refresh_token"))).await.expect(200);
+        note("refresh", &world.app.store);
+        self.ask(VERIFY, &with("token", &pair.text("access_token"))).await.expect(200);
+        note("token verified", &world.app.store);
+        let path = format!("/v1/internal/users/{}/permissions?tenant_id={}", self.ada, self.acme);
+        get(&path).bearer(KEY).send(&world.internal).await.expect(200);
+        note("permission look-up", &world.app.store);
+        let one = json!({ "tenant_id": self.acme, "user_id": self.ada, "permission": "tenant:user:list" });
+        self.ask(CHECK, &json!({ "checks": vec![one; 20] })).await.expect(200);
+        note("20 permissions checked of one user", &world.app.store);
+        self.ask("/v1/internal/api-keys/verify", &with("key", key)).await.expect(200);
+        note("API key verified", &world.app.store);
+        self.still_works(&pair.text("access_token")).await;
+        note("a call of whoever is signed in", &world.app.store);
+        costs
+    }
+
     async fn ask(&self, path: &str, body: &Value) -> Answer {
         post(path, body).bearer(KEY).send(&self.world.internal).await
     }
@@ -332,4 +369,38 @@ async fn probes_and_the_description_need_no_key() {
     for path in ["/healthz", "/readyz", "/openapi.json"] {
         get(path).send(&two.world.internal).await.expect(200);
     }
+}
+
+/// What many ask all the time costs no more statements the more a user holds; how many is in the report.
+#[tokio::test]
+async fn what_is_asked_most_costs_the_same_statements_however_much_a_user_holds() {
+    let two = two().await;
+    let make =
+        async |path: &str, body: Value| post(path, &body).bearer(&two.access).send(&two.world.admin).await.expect(201);
+    let key = make("/v1/api-keys", json!({ "name": "k", "scopes": ["tenant:user:list"] })).await.text("secret");
+    let hold = async |n: usize| {
+        let role = json!({ "name": format!("r-{n}"), "permissions": ["orders:order:list"] });
+        let role = make("/v1/roles", role).await.id();
+        make("/v1/role-bindings", json!({ "role_id": role, "user_id": two.ada })).await;
+        let group = make("/v1/groups", json!({ "name": format!("g-{n}") })).await.id();
+        make("/v1/role-bindings", json!({ "role_id": role, "group_id": group })).await;
+        make(&format!("/v1/groups/{group}/members"), json!({ "user_id": two.ada })).await;
+        let unit = make("/v1/org-units", json!({ "name": format!("u-{n}") })).await.id();
+        let member = json!({ "user_id": two.ada, "role": "ou_default" });
+        make(&format!("/v1/org-units/{unit}/members"), member).await;
+        two.world.try_login("acme", "ada", PASSWORD).await.expect(200);
+    };
+    // What is done once for all, as with a key's first use, is done.
+    hold(0).await;
+    two.costs(&key).await;
+    let short = two.costs(&key).await;
+    for n in 1..20 {
+        hold(n).await;
+    }
+    assert_eq!(two.costs(&key).await, short);
+    let mut text = "# Statements of what is asked most, however many roles, groups and units a user has.\n".to_owned();
+    for (what, statements) in short {
+        text.push_str(&format!("{what:<60} {statements}\n"));
+    }
+    golden("statements-asked-most.txt", &text);
 }

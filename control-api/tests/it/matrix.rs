@@ -31,7 +31,7 @@ fn exceptions(heading: &str) -> Vec<String> {
 }
 
 /// Compares a report with the committed one; writes it with `BLESS=1`.
-fn golden(name: &str, text: &str) {
+pub(crate) fn golden(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reports").join(name);
     if std::env::var_os("BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -63,7 +63,8 @@ async fn a_key_is_followed_by_schedule_and_stays_published_while_a_token_of_it_m
     world.clock.advance(Duration::from_secs(1));
     run_due(app).await.unwrap();
     assert_eq!(states(app).await, [Retiring, Active]);
-    let (jwks, _) = control_api::app::signing_keys::key_set(app, cloud(app).await, KeyPurpose::Tokens).await.unwrap();
+    let (jwks, _) =
+        control_api::app::signing_keys::key_set(&app.store, cloud(app).await, KeyPurpose::Tokens).await.unwrap();
     assert_eq!(jwks["keys"].as_array().unwrap().len(), 2);
     world.clock.advance(Duration::from_secs(900));
     run_due(app).await.unwrap();

@@ -6,9 +6,14 @@
 
 use authz::{Authorized, Scope, action::ManageSessions};
 use domain::{Fact, ProjectId, TenantId, Timestamp, UserId, model::Membership};
+use futures::try_join;
 
 use super::{membership::Memberships, needed, user::Users, within};
-use crate::{SessionTx, StoreError, Tx, Unaudited, tx::Work, value::values};
+use crate::{
+    SessionTx, StoreError, Tx, Unaudited,
+    tx::Work,
+    value::{Row, values},
+};
 
 /// Raises a user's generation in one tenant, ends their sessions there, and leaves the fact.
 pub(crate) async fn raise(work: &Work, project: ProjectId, tenant: TenantId, user: UserId) -> Result<u64, StoreError> {
@@ -87,7 +92,12 @@ impl SessionTx {
     ) -> Result<(u64, u64), StoreError> {
         let view = &self.work.view;
         let sql = view.holding("SELECT generation FROM user_generations WHERE tenant_id = $1 AND user_id = $2");
-        let mut own = view.first(&sql, values![tenant, user], |row| row.at("generation")).await?;
+        let of_tenant = view.holding("SELECT generation FROM tenants WHERE id = $1");
+        let generation = |row: &Row| row.at("generation");
+        let (mut own, tenants) = try_join!(
+            view.first(&sql, values![tenant, user], generation),
+            view.first(&of_tenant, values![tenant], generation)
+        )?;
         if own.is_none() {
             view.execute(
                 "INSERT INTO user_generations (tenant_id, user_id, project_id, generation) VALUES ($1, $2, $3, 0)
@@ -95,10 +105,8 @@ impl SessionTx {
                 values![tenant, user, project],
             )
             .await?;
-            own = view.first(&sql, values![tenant, user], |row| row.at("generation")).await?;
+            own = view.first(&sql, values![tenant, user], generation).await?;
         }
-        let sql = view.holding("SELECT generation FROM tenants WHERE id = $1");
-        let tenants = view.first(&sql, values![tenant], |row| row.at("generation")).await?;
         Ok((needed(own, "user")?, needed(tenants, "tenant")?))
     }
 

@@ -73,17 +73,16 @@ impl SessionTx {
         // Compare-and-swap: a second transaction waits for the first's commit here, and then finds it used.
         let sql = "UPDATE refresh_tokens SET consumed_at = $2
                    WHERE hash = $1 AND consumed_at IS NULL AND expires_at > $2 RETURNING *";
-        if let Some(token) = view.first(sql, values![hash, now], read).await? {
-            let session = needed(self.session(token.sid).await?, "session")?;
-            return Ok(Consumed::Fresh(token, session));
+        let (fresh, session) = try_join!(view.first(sql, values![hash, now], read), self.session_of_refresh(hash))?;
+        if let Some(token) = fresh {
+            return Ok(Consumed::Fresh(token, needed(session, "session")?));
         }
         let used = |row: &Row| Ok((read(row)?, row.at::<Option<Timestamp>>("consumed_at")?));
-        let Some((token, consumed)) = view.first(&format!("{SELECT} WHERE hash = $1"), values![hash], used).await?
-        else {
+        let Some((_, consumed)) = view.first(&format!("{SELECT} WHERE hash = $1"), values![hash], used).await? else {
             return Ok(Consumed::Unknown);
         };
         let Some(consumed) = consumed else { return Ok(Consumed::Expired) };
-        let session = needed(self.session(token.sid).await?, "session")?;
+        let session = needed(session, "session")?;
         Ok(if now.since(consumed) < grace { Consumed::Superseded(session) } else { Consumed::Replayed(session) })
     }
 

@@ -84,6 +84,15 @@ pub trait Sessions: Reader {
         async move { self.view().await?.first(&format!("{SELECT} WHERE sid = $1"), values![sid], read).await }
     }
 
+    /// The session of a refresh token, by its hash; the token may have been used.
+    fn session_of_refresh(&self, hash: [u8; 32]) -> impl Future<Output = Result<Option<Session>, StoreError>> + Send {
+        async move {
+            let sql = "SELECT sessions.* FROM refresh_tokens JOIN sessions ON sessions.sid = refresh_tokens.sid
+                       WHERE refresh_tokens.hash = $1";
+            self.view().await?.first(sql, values![hash], read).await
+        }
+    }
+
     /// A user's open sessions in a tenant.
     fn open_sessions(
         &self,
