@@ -87,16 +87,17 @@ pub(crate) struct EdgeProxy {
 
 #[async_trait]
 impl ProxyHttp for EdgeProxy {
-    type CTX = RequestContext;
+    /// In a place of its own: Pingora hands it from one future to the next.
+    type CTX = Box<RequestContext>;
 
-    fn new_ctx(&self) -> RequestContext {
-        RequestContext::new(&self.shared)
+    fn new_ctx(&self) -> Self::CTX {
+        Box::new(RequestContext::new(&self.shared))
     }
 
     /// None: the response compression that is there by default would be one more door to the bodies.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> pingora::Result<bool> {
         let Shared { gate, clock, metrics, limits, .. } = &*self.shared;
         session.set_read_timeout(Some(limits.body_timeout.get()));
         session.set_write_timeout(Some(limits.write_timeout.get()));
@@ -114,7 +115,7 @@ impl ProxyHttp for EdgeProxy {
             }
         };
         ctx.decided(&**clock);
-        let decision = decision.and_then(|permit| {
+        let decision = decision.map(Box::new).and_then(|permit| {
             let headers = &session.req_header().headers;
             let most = permit.max_body.unwrap_or(limits.max_body).bytes();
             let most = if permit.body_digest.is_some() { most.min(signed_body::limit(session)) } else { most };
@@ -141,7 +142,8 @@ impl ProxyHttp for EdgeProxy {
         match decision {
             Ok((permit, upload)) => {
                 let (headers, idle) = (&session.req_header().headers, limits.stream_idle.get());
-                let stream = Stream::new(&permit, headers, empty, idle, clock.boot_now());
+                let began = if permit.body_digest.is_some() { clock.boot_now() } else { ctx.judged_at };
+                let stream = Stream::new(&permit, headers, empty, idle, began);
                 ctx.wire = Wire { bytes: None, ..Wire::of(session) };
                 ctx.watch.permitted(permit, session.req_header().uri.clone(), upload, stream);
                 Ok(false)
@@ -154,7 +156,7 @@ impl ProxyHttp for EdgeProxy {
         }
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut RequestContext) -> pingora::Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> pingora::Result<Box<HttpPeer>> {
         let Some(permit) = ctx.watch.permit() else {
             return Err(Error::explain(ErrorType::InternalError, "no permit"));
         };
@@ -174,7 +176,7 @@ impl ProxyHttp for EdgeProxy {
         &self,
         _: &mut Session,
         upstream: &mut RequestHeader,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let Shared { gate, clock, .. } = &*self.shared;
         ctx.judged_at = clock.boot_now();
@@ -194,7 +196,7 @@ impl ProxyHttp for EdgeProxy {
         session: &mut Session,
         body: &mut Option<Bytes>,
         last: bool,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let Shared { gate, clock, .. } = &*self.shared;
         let now = clock.boot_now();
@@ -219,7 +221,7 @@ impl ProxyHttp for EdgeProxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _: &mut RequestContext,
+        _: &mut Self::CTX,
     ) -> pingora::Result<()> {
         response::one_reading(response, session.is_upgrade_req())
     }
@@ -228,7 +230,7 @@ impl ProxyHttp for EdgeProxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<()> {
         if let Some(since) = ctx.upstream_since.take() {
             let took = self.shared.clock.boot_now().since(since);
@@ -274,7 +276,7 @@ impl ProxyHttp for EdgeProxy {
         _: &mut Session,
         _: &mut Option<Bytes>,
         _: bool,
-        ctx: &mut RequestContext,
+        ctx: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
         ctx.watch.heard(&*self.shared.clock);
         Ok(None)
@@ -284,25 +286,19 @@ impl ProxyHttp for EdgeProxy {
         &self,
         _: &mut Session,
         trailers: &mut HeaderMap,
-        _: &mut RequestContext,
+        _: &mut Self::CTX,
     ) -> pingora::Result<()> {
         response::clean_trailers(trailers);
         Ok(())
     }
 
-    fn fail_to_connect(
-        &self,
-        _: &mut Session,
-        _: &HttpPeer,
-        ctx: &mut RequestContext,
-        mut error: Box<Error>,
-    ) -> Box<Error> {
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, ctx: &mut Self::CTX, mut error: Box<Error>) -> Box<Error> {
         // Nothing was sent yet, so that any method may go to the next address.
         error.set_retry(ctx.attempts.failed());
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut RequestContext) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
         let denial = match ctx.stop.take() {
             Some(Stop::Deny(denial)) => Some(denial),
             _ => denial_of(error),
@@ -330,15 +326,15 @@ impl ProxyHttp for EdgeProxy {
     }
 
     /// Failures are logged by `fail_to_proxy`, once, and without the query.
-    fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         true
     }
 
-    fn request_summary(&self, _: &Session, ctx: &RequestContext) -> String {
+    fn request_summary(&self, _: &Session, ctx: &Self::CTX) -> String {
         format!("request {}", ctx.request_id)
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut RequestContext) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         let watch = Arc::clone(&ctx.watch);
         // Whether a body followed is not told.
         let head = head::read(session, watch.handshake(), self.listener, false, ctx.request_id);

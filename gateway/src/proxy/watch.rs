@@ -69,7 +69,8 @@ pub(crate) struct Watch {
 /// A permit, and the target it was given for.
 #[derive(Debug)]
 struct Held {
-    permit: Permit,
+    /// In a place of its own: it is large, and is handed on several times.
+    permit: Box<Permit>,
     target: Uri,
     upload: Upload,
     stream: Stream,
@@ -110,19 +111,19 @@ impl Watch {
     }
 
     /// Notes that the request may be forwarded.
-    pub(crate) fn permitted(&self, permit: Permit, target: Uri, upload: Upload, stream: Stream) {
+    pub(crate) fn permitted(&self, permit: Box<Permit>, target: Uri, upload: Upload, stream: Stream) {
         self.held.get_or_init(|| Held { permit, target, upload, stream });
         self.permitted.notify_one();
     }
 
     /// Once the gate permitted the request.
     pub(crate) fn permit(&self) -> Option<&Permit> {
-        self.held.get().map(|held| &held.permit)
+        self.held.get().map(|held| &*held.permit)
     }
 
     /// The permit with the path it was given for.
     pub(crate) fn held(&self) -> Option<(&Permit, &str)> {
-        self.held.get().map(|held| (&held.permit, held.path()))
+        self.held.get().map(|held| (&*held.permit, held.path()))
     }
 
     /// Why the stream was cut off, if it was.
