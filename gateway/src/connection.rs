@@ -11,6 +11,7 @@
 //! takes too long or is too large is answered by the wire itself (`farewell`), as is one that Pingora cannot parse: each
 //! answer has our form and a request id.
 
+pub(crate) mod alarm;
 pub(crate) mod door;
 mod farewell;
 mod meter;

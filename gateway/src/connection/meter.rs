@@ -1,14 +1,15 @@
 //! How much of a head has come, and whether it takes too long.
 
 use std::{
-    pin::Pin,
+    mem,
     task::{Context, Poll},
 };
 
 use gate::Denial;
 use memchr::{memchr, memchr_iter};
-use tokio::time::{Sleep, sleep};
+use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use crate::config::ConnectionConfig;
 
 /// What a request line has beside its target: method, spaces, version.
@@ -23,12 +24,20 @@ pub(super) struct Meter {
     lines: usize,
     /// Bytes until the first line break.
     first_line: u64,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// When the client will have waited too long, once it waits.
+    until: Option<Instant>,
+    alarm: Alarm,
 }
 
 impl Meter {
-    pub(super) fn of(phase: u32) -> Self {
+    #[cfg(test)]
+    fn of(phase: u32) -> Self {
         Self { phase, ..Self::default() }
+    }
+
+    /// Goes on to this head.
+    pub(super) fn turn_to(&mut self, phase: u32) {
+        *self = Self { phase, alarm: mem::take(&mut self.alarm), ..Self::default() };
     }
 
     pub(super) const fn phase(&self) -> u32 {
@@ -47,7 +56,7 @@ impl Meter {
         }
         if self.is_empty() && self.phase > 1 {
             // What was waited for was the next head, not its end.
-            self.timer = None;
+            self.until = None;
         }
         if self.lines == 0 {
             let end = memchr(b'\n', bytes).unwrap_or(bytes.len());
@@ -69,7 +78,8 @@ impl Meter {
     pub(super) fn poll_late(&mut self, cx: &mut Context<'_>, limits: &ConnectionConfig) -> Poll<()> {
         let waits_for_a_request = self.is_empty() && self.phase > 1;
         let limit = if waits_for_a_request { limits.idle_timeout } else { limits.header_timeout };
-        self.timer.get_or_insert_with(|| Box::pin(sleep(limit.get()))).as_mut().poll(cx)
+        let until = *self.until.get_or_insert_with(|| Instant::now() + limit.get());
+        self.alarm.poll_at(until, cx)
     }
 }
 

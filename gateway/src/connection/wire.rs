@@ -71,7 +71,7 @@ impl<S: IO> Wire<S> {
     /// Reads of a head. Pingora asks for more while the head is not whole.
     fn poll_head(&mut self, phase: u32, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.meter.phase() != phase {
-            self.meter = Meter::of(phase);
+            self.meter.turn_to(phase);
         }
         if !self.http2
             && let Some(denial) = self.meter.exceeds(&self.shared.limits)

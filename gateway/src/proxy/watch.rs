@@ -18,10 +18,13 @@
 //! (`session: true`) is always answered.
 
 use std::{
+    future::poll_fn,
+    mem,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -30,20 +33,24 @@ use authn::TokenError;
 use domain::{BootInstant, Clock};
 use gate::{Denial, Gate, Permit};
 use http::Uri;
+use parking_lot::Mutex;
 use pingora::{
     apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream},
     protocols::http::{ServerSession, v2::server::H2Options},
     proxy::HttpProxy,
     server::ShutdownWatch,
 };
-use tokio::{sync::Notify, time::sleep};
+use tokio::time::Instant;
 
 use super::{
     EdgeProxy, Shared,
     stream::{Stream, UpstreamSilence},
     upload::Upload,
 };
-use crate::{connection::Connection, tls::Handshake};
+use crate::{
+    connection::{Connection, alarm::Alarm},
+    tls::Handshake,
+};
 
 /// How often what lasts is judged.
 pub(crate) const EVERY: Duration = Duration::from_millis(500);
@@ -61,7 +68,6 @@ tokio::task_local! {
 pub(crate) struct Watch {
     connection: Option<Arc<Connection>>,
     held: OnceLock<Held>,
-    permitted: Notify,
     streams: AtomicBool,
     cut: OnceLock<Cut>,
 }
@@ -113,7 +119,6 @@ impl Watch {
     /// Notes that the request may be forwarded.
     pub(crate) fn permitted(&self, permit: Box<Permit>, target: Uri, upload: Upload, stream: Stream) {
         self.held.get_or_init(|| Held { permit, target, upload, stream });
-        self.permitted.notify_one();
     }
 
     /// Once the gate permitted the request.
@@ -192,12 +197,13 @@ impl Watch {
         }
     }
 
-    /// Returns when a request must be cut off. Cancel-safe.
-    async fn ended(&self, gate: &Gate, clock: &dyn Clock) {
-        self.permitted.notified().await;
-        let mut survived = 0;
+    /// Returns when a request must be cut off. Cancel-safe. To be polled after the request each time: what was permitted is then
+    /// seen without being told.
+    async fn ended(&self, gate: &Gate, clock: &dyn Clock, alarm: &Mutex<Alarm>) {
+        poll_fn(|_| if self.held.get().is_some() { Poll::Ready(()) } else { Poll::Pending }).await;
+        let (mut survived, mut alarm) = (0, Borrowed::new(alarm));
         loop {
-            sleep(EVERY).await;
+            alarm.ring(Instant::now() + EVERY).await;
             let streams = self.streams.load(Ordering::Acquire);
             let judged = if streams { self.judge(gate, clock).await } else { self.still_holds(gate, clock).await };
             match judged {
@@ -224,16 +230,41 @@ impl Watch {
     }
 }
 
+/// The timer that the requests of a connection wait with, one after the other; a neighbour of HTTP/2 sets another one meanwhile.
+struct Borrowed<'a> {
+    from: &'a Mutex<Alarm>,
+    alarm: Alarm,
+}
+
+impl<'a> Borrowed<'a> {
+    fn new(from: &'a Mutex<Alarm>) -> Self {
+        let alarm = mem::take(&mut *from.lock());
+        Self { from, alarm }
+    }
+
+    /// Returns at this time.
+    async fn ring(&mut self, at: Instant) {
+        poll_fn(|cx| self.alarm.poll_at(at, cx)).await;
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        *self.from.lock() = mem::take(&mut self.alarm);
+    }
+}
+
 /// The proxy of one connection, with a watch over each of its requests.
 pub(crate) struct Watched {
     proxy: Arc<HttpProxy<EdgeProxy>>,
     shared: Arc<Shared>,
     connection: Arc<Connection>,
+    alarm: Mutex<Alarm>,
 }
 
 impl Watched {
     pub(crate) fn new(proxy: Arc<HttpProxy<EdgeProxy>>, shared: Arc<Shared>, connection: Arc<Connection>) -> Self {
-        Self { proxy, shared, connection }
+        Self { proxy, shared, connection, alarm: Mutex::default() }
     }
 }
 
@@ -250,7 +281,7 @@ impl HttpServerApp for Watched {
         tokio::select! {
             biased;
             reused = serving => reused,
-            () = watch.ended(&self.shared.gate, &*self.shared.clock) => None,
+            () = watch.ended(&self.shared.gate, &*self.shared.clock, &self.alarm) => None,
         }
     }
 
@@ -264,5 +295,21 @@ impl HttpServerApp for Watched {
 
     async fn http_cleanup(&self) {
         self.proxy.http_cleanup().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_wait_with_one_timer_and_neighbours_with_others() {
+        let (alarm, now) = (Mutex::default(), Instant::now());
+        let rings = async |after| {
+            Borrowed::new(&alarm).ring(now + after).await;
+            Instant::now() - now
+        };
+        assert_eq!(tokio::join!(rings(EVERY), rings(EVERY / 2)), (EVERY, EVERY / 2));
+        assert_eq!(rings(EVERY * 2).await, EVERY * 2);
     }
 }
