@@ -15,6 +15,7 @@ pub(crate) mod alarm;
 pub(crate) mod door;
 mod farewell;
 mod meter;
+mod quiet;
 mod socket;
 mod wire;
 

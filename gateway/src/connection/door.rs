@@ -18,7 +18,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Connection, socket::Socket, wire::Wire};
+use super::{Connection, quiet::Quiet, socket::Socket, wire::Wire};
 use crate::{
     edge::stage::Stage,
     entrance::{Entrance, connections::Place},
@@ -143,12 +143,19 @@ impl Door {
             connection.retire();
             pending().await
         };
+        // What hardly ever happens is not asked about each time that something of a request does.
+        let ended = Quiet::new(async {
+            tokio::select! {
+                biased;
+                () = connection.over.notified() => {}
+                () = idle => {}
+                () = stopped => {}
+            }
+        });
         tokio::select! {
             biased;
             _ = served.process_new(Box::new(wire), &retired) => {}
-            () = connection.over.notified() => {}
-            () = idle => {}
-            () = stopped => {}
+            () = ended => {}
         }
     }
 }
