@@ -85,7 +85,9 @@ pub(crate) fn one_reading(response: &ResponseHeader, upgrade_asked_for: bool) ->
         return invalid("Content-Length or Transfer-Encoding occurs twice");
     }
     let is_control = |byte: &u8| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f;
-    if headers.values().any(|value| value.as_bytes().iter().any(is_control)) {
+    // Looks at all of a value: without an early end it is many bytes at a time.
+    let has_control = |value: &HeaderValue| value.as_bytes().iter().fold(false, |found, byte| found | is_control(byte));
+    if headers.values().any(has_control) {
         return invalid("a control byte in a field");
     }
     Ok(())
@@ -117,12 +119,17 @@ pub(crate) fn id_value(id: RequestId) -> pingora::Result<HeaderValue> {
 
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let names = values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok());
+    // The one that most responses name goes in any case.
+    let names = values.flat_map(|value| value.split(',')).map(str::trim).filter(|name| *name != "keep-alive");
+    let names = names.filter_map(|name| name.parse().ok());
     names.filter(|name| !FRAMING.contains(name) && *name != header::UPGRADE).collect()
 }
 
 /// Whether only we say this, in any of the spellings that servers fold together.
 fn is_ours(name: &HeaderName) -> bool {
+    if !name.as_str().starts_with('x') {
+        return false;
+    }
     let folded = forward::folded(name.as_str());
     folded.starts_with("x-md-") || folded == REQUEST_ID.as_str() || folded == TOKEN_REFRESH.as_str()
 }
