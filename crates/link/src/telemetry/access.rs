@@ -99,16 +99,14 @@ fn compose(
 impl AccessLine<'_> {
     /// A text.
     pub fn text(&mut self, name: &'static str, value: &str) {
-        self.name(name);
-        self.line.push('"');
+        self.quoted(name);
         let _ = Escaped(self.line).write_str(value);
         self.line.push('"');
     }
 
     /// What a value prints as.
     pub fn display(&mut self, name: &'static str, value: impl fmt::Display) {
-        self.name(name);
-        self.line.push('"');
+        self.quoted(name);
         // Writing to a string succeeds.
         let _ = write!(Escaped(self.line), "{value}");
         self.line.push('"');
@@ -116,8 +114,7 @@ impl AccessLine<'_> {
 
     /// An id.
     pub fn id<K>(&mut self, name: &'static str, id: Id<K>) {
-        self.name(name);
-        self.line.push('"');
+        self.quoted(name);
         let mut buffer = Uuid::encode_buffer();
         self.line.push_str(id.uuid().hyphenated().encode_lower(&mut buffer));
         self.line.push('"');
@@ -126,12 +123,12 @@ impl AccessLine<'_> {
     /// An address of the internet.
     pub fn address(&mut self, name: &'static str, address: IpAddr) {
         let IpAddr::V4(address) = address else { return self.display(name, address) };
-        self.name(name);
-        let mut mark = '"';
+        self.quoted(name);
+        let mut mark = "";
         for part in address.octets() {
-            self.line.push(mark);
+            self.line.push_str(mark);
             self.line.push_str(itoa::Buffer::new().format(part));
-            mark = '.';
+            mark = ".";
         }
         self.line.push('"');
     }
@@ -150,17 +147,23 @@ impl AccessLine<'_> {
 
     fn name(&mut self, name: &'static str) {
         match self.format {
-            LogFormat::Json => {
-                self.line.push_str(",\"");
-                self.line.push_str(name);
-                self.line.push_str("\":");
-            }
-            LogFormat::Text => {
-                self.line.push(' ');
-                self.line.push_str(name);
-                self.line.push('=');
-            }
+            LogFormat::Json => self.around(",\"", name, "\":"),
+            LogFormat::Text => self.around(" ", name, "="),
         }
+    }
+
+    /// The name, and where its value opens.
+    fn quoted(&mut self, name: &'static str) {
+        match self.format {
+            LogFormat::Json => self.around(",\"", name, "\":\""),
+            LogFormat::Text => self.around(" ", name, "=\""),
+        }
+    }
+
+    fn around(&mut self, before: &str, name: &str, after: &str) {
+        self.line.push_str(before);
+        self.line.push_str(name);
+        self.line.push_str(after);
     }
 }
 
