@@ -16,6 +16,7 @@ pub mod latency;
 pub mod node;
 pub mod process;
 pub mod upstream;
+pub mod world;
 
 pub use client::{Alpn, Answer, Connection, Edge};
 pub use latency::Latencies;

@@ -1,11 +1,15 @@
 //! Processes that are measured, and what the kernel says of them.
 
 use std::{
+    ffi::OsString,
     fs, io,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     process::{Command, Stdio},
     time::Duration,
 };
+
+use anyhow::{Context as _, ensure};
 
 /// Memory of a process that is in RAM, in bytes: `statm`, field 2 (proc(5)).
 pub fn resident_bytes(pid: u32) -> u64 {
@@ -93,6 +97,58 @@ impl Drop for Instructions {
             drop(counting.kill());
             drop(counting.wait());
         }
+    }
+}
+
+/// A process that runs under valgrind's callgrind: what it runs outside of the kernel is counted, on any machine, and is the
+/// same on a busy one.
+pub struct Counted {
+    process: Child,
+    /// What the names of its profiles begin with.
+    profiles: PathBuf,
+}
+
+impl Counted {
+    /// Starts a program. Its profiles go into files whose names begin with `profiles`, one for each [`Self::count`].
+    ///
+    /// # Errors
+    /// valgrind is not there.
+    pub fn start(command: &[OsString], profiles: PathBuf, log: fs::File) -> io::Result<Self> {
+        let out = profiles.display();
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args(["--tool=callgrind", &format!("--callgrind-out-file={out}"), "--"]).args(command);
+        let process = Child::start(valgrind.stdout(log.try_clone()?).stderr(log))?;
+        Ok(Self { process, profiles })
+    }
+
+    /// Forgets what was counted so far.
+    ///
+    /// # Errors
+    /// The process is gone, or cannot be told.
+    pub fn begin(&self) -> anyhow::Result<()> {
+        self.tell("--zero")
+    }
+
+    /// The instructions since the last [`Self::begin`].
+    ///
+    /// # Errors
+    /// The process is gone, cannot be told, or wrote no profile.
+    pub fn count(&self) -> anyhow::Result<u64> {
+        self.tell("--dump")?;
+        let numbered = |number: u32| PathBuf::from(format!("{}.{number}", self.profiles.display()));
+        let newest =
+            (1..).map(numbered).take_while(|path| path.exists()).last().context("callgrind wrote no profile")?;
+        let text = fs::read_to_string(&newest)?;
+        let total = text.lines().find_map(|line| line.strip_prefix("totals: ")?.parse().ok());
+        total.with_context(|| format!("{} has no totals", newest.display()))
+    }
+
+    fn tell(&self, what: &str) -> anyhow::Result<()> {
+        let output = Command::new("callgrind_control").args([what, &self.process.id().to_string()]).output()?;
+        // It succeeds where it finds no such process, too.
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        ensure!(said.contains("OK."), "callgrind_control {what}: {said}");
+        Ok(())
     }
 }
 

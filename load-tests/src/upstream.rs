@@ -34,6 +34,30 @@ pub async fn start() -> io::Result<(SocketAddr, JoinHandle<()>)> {
     Ok((address, task))
 }
 
+/// Serves on a loopback address, each request without a body at once and alike, as nginx's `return 200 "ok"` does.
+///
+/// # Errors
+/// The address cannot be bound.
+pub async fn fast(address: SocketAddr) -> io::Result<JoinHandle<()>> {
+    let listener = TcpListener::bind(address).await?;
+    Ok(tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move { drop(serve_alike(stream).await) });
+        }
+    }))
+}
+
+async fn serve_alike(mut stream: TcpStream) -> io::Result<()> {
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\
+        Content-Type: text/plain\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok";
+    stream.set_nodelay(true)?;
+    let mut buffer = Vec::new();
+    while head(&mut stream, &mut buffer).await?.is_some() {
+        stream.write_all(ANSWER).await?;
+    }
+    Ok(())
+}
+
 /// A request's head.
 struct Head {
     method: String,

@@ -3,11 +3,9 @@
 use std::{process::Command, time::Duration};
 
 use anyhow::{Context as _, ensure};
+use load_tests::world::{HOST, World};
 
-use crate::{
-    peers::{Peer, Running},
-    world::{HOST, World},
-};
+use crate::peers::{Peer, Running};
 
 /// What is asked, and over what.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]

@@ -16,15 +16,17 @@
 mod load;
 mod peers;
 mod right;
-mod world;
 
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser as _;
-use load_tests::process::{self, Instructions};
+use load_tests::{
+    process::{self, Instructions},
+    world::World,
+};
 use serde_json::json;
 
-use crate::{load::Load, peers::Peer, world::World};
+use crate::{load::Load, peers::Peer};
 
 #[derive(clap::Parser)]
 struct Arguments {
@@ -79,7 +81,9 @@ async fn climb(arguments: &Arguments) -> anyhow::Result<()> {
     let [proxy_cores, cores] = [&arguments.cores[0], &arguments.cores[1]];
     let peers = if arguments.peers.is_empty() { Peer::ALL.to_vec() } else { arguments.peers.clone() };
     let loads = if arguments.loads.is_empty() { Load::ALL.to_vec() } else { arguments.loads.clone() };
-    let world = World::build(cores).await?;
+    let world = World::build(process::free_address()?).await?;
+    world.write_tokens()?;
+    let _upstream = peers::upstream(&world, cores)?;
     let mut running = Vec::new();
     for peer in peers {
         let started = peer.start(&world, proxy_cores, &arguments.envoy).await?;

@@ -1,11 +1,18 @@
 //! The peers, each with its configuration: one thread, TLS, an access log to a file, connections kept to the upstream.
 
-use std::{fmt::Write as _, net::SocketAddr, path::Path, process::Command};
+use std::{
+    fmt::Write as _,
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::Context as _;
-use load_tests::{Alpn, Edge, process, process::Child};
-
-use crate::world::{AUDIENCE, HOST, ISSUER, TENANT, World};
+use load_tests::{
+    Alpn, Edge, process,
+    process::Child,
+    world::{AUDIENCE, HOST, ISSUER, World},
+};
 
 /// What stands in front of the upstream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
@@ -49,14 +56,10 @@ impl Peer {
         command.args(["-c", cores]);
         match self {
             Self::Floor => {
-                command.arg(me.with_file_name("floor")).args(["--headers", "14"]);
-                command.args(["--listen", &address.to_string(), "--upstream", &world.fast.to_string()]);
-                command.args(["--cert", &world.text("edge.crt"), "--key", &world.text("edge.key")]);
+                command.args(world.floor(&me.with_file_name("floor"), address));
             }
             Self::Portcullis => {
-                world.write("edge.yaml", &edge(world))?;
-                let config = world.write("gateway.yaml", &gateway(address)?)?;
-                command.arg(me.with_file_name("gateway")).args(["--config", &config]);
+                command.args(world.gateway(&me.with_file_name("gateway"), address)?);
             }
             Self::Nginx => {
                 let config = world.write("nginx.conf", &nginx(world, address))?;
@@ -71,7 +74,7 @@ impl Peer {
                 command.arg(envoy).args(["-c", &config, "--concurrency", "1", "-l", "error", "--disable-hot-restart"]);
             }
         }
-        let log = std::fs::File::create(world.path(&format!("{self:?}.log")))?;
+        let log = std::fs::File::create(world.log(&format!("{self:?}.log")))?;
         command.stdout(log.try_clone()?).stderr(log);
         let child = Child::start(&mut command).with_context(|| self.title())?;
         let edge = Edge::new(address, &world.ca_pem)?;
@@ -82,7 +85,7 @@ impl Peer {
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
-        let log = std::fs::read_to_string(world.path(&format!("{self:?}.log"))).unwrap_or_default();
+        let log = std::fs::read_to_string(world.log(&format!("{self:?}.log"))).unwrap_or_default();
         anyhow::bail!("{} does not answer:\n{log}", self.title())
     }
 }
@@ -100,37 +103,6 @@ impl Running {
     pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
         process::family(self.child.id()).into_iter()
     }
-}
-
-fn gateway(address: SocketAddr) -> anyhow::Result<String> {
-    let metrics = process::free_address()?;
-    Ok(format!(
-        "listen: {{ https: \"{address}\", http: null, metrics: \"{metrics}\" }}\n\
-         feed: {{ file: edge.yaml }}\nthreads: 1\nenvironment: dev\n\
-         limits:\n  address: {{ rps: 1000000, burst: 1000000 }}\n  tenant: {{ rps: 1000000, burst: 1000000 }}\n  \
-         address_connections: 100000\n  address_handshakes: {{ rps: 1000000, burst: 1000000 }}\n  \
-         hostname_handshakes: {{ rps: 1000000, burst: 1000000 }}\n  \
-         failed_signatures: {{ rps: 1000000, burst: 1000000 }}\n  \
-         hostname_failed_signatures: {{ rps: 1000000, burst: 1000000 }}\n\
-         connections: {{ max_requests: 1000000 }}\n"
-    ))
-}
-
-fn edge(world: &World) -> String {
-    let (fast, echo) = (world.fast, world.echo);
-    format!(
-        "projects: [{{ slug: acme }}]\n\
-         tenants:\n  - {{ slug: acme, id: {TENANT}, project: acme, status: active }}\n\
-         hostnames:\n  - {{ hostname: {HOST}, tenant: acme, certificate: {{ chain: edge.crt, key: edge.key }}, services: [orders] }}\n\
-         issuers:\n  - issuer: \"{ISSUER}\"\n    jwks: {{ file: jwks.json }}\n    audiences: [{AUDIENCE}]\n    \
-         algorithms: [RS256, ES256]\n    tenant_claim: tid\n    roles_claim: roles\n    project: acme\n\
-         roles:\n  - {{ name: member, tenant: acme, permissions: [\"orders:order:list\"] }}\n\
-         upstreams:\n  - {{ name: fast, peers: [\"{fast}\"], plaintext: true, assertion: off }}\n  \
-         - {{ name: echo, peers: [\"{echo}\"], plaintext: true, assertion: off }}\n\
-         services:\n  - name: orders\n    upstream: fast\n    routes:\n      \
-         - {{ path: /orders, methods: [GET], permission: \"orders:order:list\" }}\n      \
-         - {{ path: /echo, methods: [GET], permission: \"orders:order:list\", upstream: echo }}\n"
-    )
 }
 
 fn nginx(world: &World, address: SocketAddr) -> String {
@@ -248,4 +220,19 @@ fn envoy_config(world: &World, address: SocketAddr) -> String {
         "clusters": [cluster("fast", world.fast), cluster("echo", world.echo)],
     } })
     .to_string()
+}
+
+/// nginx as the upstream that answers at once.
+pub(crate) fn upstream(world: &World, cores: &str) -> anyhow::Result<Child> {
+    let text = format!(
+        "daemon off;\nworker_processes 1;\npid upstream.pid;\nerror_log /dev/null;\n\
+         events {{ worker_connections 8192; }}\n\
+         http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 1h;\n\
+         server {{ listen {}; default_type text/plain; location / {{ return 200 \"ok\"; }} }} }}\n",
+        world.fast
+    );
+    let config = world.write("upstream.conf", &text)?;
+    let mut command = Command::new("taskset");
+    command.args(["-c", cores, "nginx", "-p", &world.text("."), "-c", &config]).stderr(Stdio::null());
+    Child::start(command.stdout(Stdio::null())).context("nginx, as the upstream")
 }

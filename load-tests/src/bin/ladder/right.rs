@@ -1,13 +1,13 @@
 //! Whether a peer is right, before it is fast.
 
 use anyhow::ensure;
-use load_tests::Alpn;
+use load_tests::{
+    Alpn,
+    world::{self, HOST, Key, World, now},
+};
 use serde_json::{Value, json};
 
-use crate::{
-    peers::{Peer, Running},
-    world::{HOST, Key, World, now},
-};
+use crate::peers::{Peer, Running};
 
 /// Good tokens of either algorithm pass; what is wrong in any way does not; nothing forged and no credential arrives.
 pub(crate) async fn check(world: &World, peer: &Running) -> anyhow::Result<()> {
@@ -61,7 +61,7 @@ async fn arrives(world: &World, peer: &Running, alpn: Alpn) -> anyhow::Result<()
     let seen: Value = serde_json::from_slice(&answer.body)?;
     ensure!(seen["credentials"] == false, "{}: the token reaches the upstream", peer.peer.title());
     if peer.peer == Peer::Portcullis {
-        ensure!(seen["tenant"] == json!([crate::world::TENANT]), "the tenant: {seen}");
+        ensure!(seen["tenant"] == json!([world::TENANT]), "the tenant: {seen}");
         let user = seen["user"].as_array().map_or(0, Vec::len);
         ensure!(user == 1 && seen["user"] != json!(["forged"]), "the user: {seen}");
     }

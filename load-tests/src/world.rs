@@ -1,0 +1,216 @@
+//! What every program that is measured in front of an upstream is given: certificates, keys, tokens, configurations.
+
+use std::{
+    ffi::OsString,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize,
+};
+use serde_json::{Value, json};
+
+use crate::{process, upstream};
+
+/// The one hostname that is loaded.
+pub const HOST: &str = "acme.example.test";
+
+/// Who issues the tokens.
+pub const ISSUER: &str = "https://id.example.test";
+/// For whom.
+pub const AUDIENCE: &str = "orders";
+
+/// The tenant's id.
+pub const TENANT: &str = "00000000-0000-0000-0000-000000000001";
+
+/// Tokens that are seen again and again, and tokens of which each is new for a long time.
+const KEPT: usize = 1_000;
+const FRESH: usize = 20_000;
+
+/// A signing key.
+pub struct Key {
+    kid: &'static str,
+    /// What it signs with.
+    pub algorithm: Algorithm,
+    private: EncodingKey,
+    public_pem: String,
+    /// Its public half.
+    pub jwk: Value,
+}
+
+impl Key {
+    fn new(kid: &'static str, algorithm: Algorithm, pair: &KeyPair) -> anyhow::Result<Self> {
+        let pem = pair.serialize_pem();
+        let private = match algorithm {
+            Algorithm::RS256 => EncodingKey::from_rsa_pem(pem.as_bytes())?,
+            _ => EncodingKey::from_ec_pem(pem.as_bytes())?,
+        };
+        let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&private, algorithm)?)?;
+        jwk["kid"] = json!(kid);
+        jwk["use"] = json!("sig");
+        jwk["alg"] = json!(algorithm);
+        Ok(Self { kid, algorithm, private, public_pem: pair.public_key_pem(), jwk })
+    }
+
+    /// A token of a user's, good for an hour from now.
+    ///
+    /// # Errors
+    /// It cannot be signed.
+    pub fn token(&self, user: usize, change: impl Fn(&mut Value)) -> anyhow::Result<String> {
+        let now = now();
+        let mut claims = json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": format!("user-{user:06}"), "tid": "acme", "roles": ["member"],
+            "iat": now, "nbf": now, "exp": now + 3600, "jti": format!("{user:032x}"),
+        });
+        change(&mut claims);
+        let header = Header { kid: Some(self.kid.into()), ..Header::new(self.algorithm) };
+        Ok(jsonwebtoken::encode(&header, &claims, &self.private)?)
+    }
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Everything that peers have in common.
+pub struct World {
+    folder: tempfile::TempDir,
+    /// Apart from what a gateway reads again whenever something changes beside it.
+    logs: tempfile::TempDir,
+    /// Who signed the hostname's certificate.
+    pub ca_pem: String,
+    /// A key of the issuer's.
+    pub es256: Key,
+    /// Another one.
+    pub rs256: Key,
+    /// Answers at once, with two bytes.
+    pub fast: SocketAddr,
+    /// Answers with what reached it, on `/echo`.
+    pub echo: SocketAddr,
+    _echo: tokio::task::JoinHandle<()>,
+}
+
+impl World {
+    /// One whose upstream that answers at once is to be started there.
+    ///
+    /// # Errors
+    /// A file cannot be written, a port not be bound.
+    pub async fn build(fast: SocketAddr) -> anyhow::Result<Self> {
+        let (folder, logs) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new([HOST.to_owned()])?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let leaf = params.signed_by(&key, &ca)?;
+        let es256 = Key::new("es256", Algorithm::ES256, &KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)?;
+        let rsa = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
+        let rs256 = Key::new("rs256", Algorithm::RS256, &rsa)?;
+        let (echo, serving) = upstream::start().await?;
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text);
+        write("edge.crt", &leaf.pem())?;
+        write("edge.key", &key.serialize_pem())?;
+        write("edge.pem", &format!("{}{}", leaf.pem(), key.serialize_pem()))?;
+        write("jwks.json", &json!({ "keys": [es256.jwk, rs256.jwk] }).to_string())?;
+        write("es256.pub", &es256.public_pem)?;
+        write("rs256.pub", &rs256.public_pem)?;
+        write("hosts", &format!("127.0.0.1 {HOST}\n"))?;
+        Ok(Self { ca_pem: ca.pem(), es256, rs256, fast, echo, _echo: serving, folder, logs })
+    }
+
+    /// Writes files of tokens, `es256.kept` and the like: some that are seen again and again, and many of which each is new for a
+    /// long time.
+    ///
+    /// # Errors
+    /// One cannot be signed or written.
+    pub fn write_tokens(&self) -> anyhow::Result<()> {
+        for (key, name) in [(&self.es256, "es256"), (&self.rs256, "rs256")] {
+            let tokens = |count: usize, from: usize| {
+                (from..from + count).map(|user| key.token(user, |_| ())).collect::<anyhow::Result<Vec<_>>>()
+            };
+            self.write(&format!("{name}.kept"), &(tokens(KEPT, 0)?.join("\n") + "\n"))?;
+            self.write(&format!("{name}.fresh"), &(tokens(FRESH, KEPT)?.join("\n") + "\n"))?;
+        }
+        Ok(())
+    }
+
+    /// A file of this run's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Where a program's log goes, or anything else that is written while it runs.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.logs.path().join(name)
+    }
+
+    /// The path of a file, for configurations.
+    pub fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// Writes a file into this run's folder, and says where that is.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, name: &str, text: &str) -> anyhow::Result<String> {
+        fs::write(self.path(name), text)?;
+        Ok(self.text(name))
+    }
+
+    /// The gateway at an address, with the whole job: routing, token, tenant, permission, limits, headers, metrics, access log.
+    ///
+    /// # Errors
+    /// Its configuration cannot be written.
+    pub fn gateway(&self, program: &Path, address: SocketAddr) -> anyhow::Result<Vec<OsString>> {
+        self.write("edge.yaml", &edge(self))?;
+        let config = self.write("gateway.yaml", &gateway(address)?)?;
+        Ok(vec![program.into(), "--config".into(), config.into()])
+    }
+
+    /// Bare Pingora at an address, which sets as many headers as the gateway does.
+    pub fn floor(&self, program: &Path, address: SocketAddr) -> Vec<OsString> {
+        let (address, upstream) = (address.to_string(), self.fast.to_string());
+        let (chain, key) = (self.text("edge.crt"), self.text("edge.key"));
+        let arguments =
+            ["--headers", "14", "--listen", &address, "--upstream", &upstream, "--cert", &chain, "--key", &key];
+        [program.into()].into_iter().chain(arguments.map(Into::into)).collect()
+    }
+}
+
+fn gateway(address: SocketAddr) -> anyhow::Result<String> {
+    let metrics = process::free_address()?;
+    Ok(format!(
+        "listen: {{ https: \"{address}\", http: null, metrics: \"{metrics}\" }}\n\
+         feed: {{ file: edge.yaml }}\nthreads: 1\nenvironment: dev\n\
+         limits:\n  address: {{ rps: 1000000, burst: 1000000 }}\n  tenant: {{ rps: 1000000, burst: 1000000 }}\n  \
+         address_connections: 100000\n  address_handshakes: {{ rps: 1000000, burst: 1000000 }}\n  \
+         hostname_handshakes: {{ rps: 1000000, burst: 1000000 }}\n  \
+         failed_signatures: {{ rps: 1000000, burst: 1000000 }}\n  \
+         hostname_failed_signatures: {{ rps: 1000000, burst: 1000000 }}\n\
+         connections: {{ max_requests: 1000000 }}\n"
+    ))
+}
+
+fn edge(world: &World) -> String {
+    let (fast, echo) = (world.fast, world.echo);
+    format!(
+        "projects: [{{ slug: acme }}]\n\
+         tenants:\n  - {{ slug: acme, id: {TENANT}, project: acme, status: active }}\n\
+         hostnames:\n  - {{ hostname: {HOST}, tenant: acme, certificate: {{ chain: edge.crt, key: edge.key }}, services: [orders] }}\n\
+         issuers:\n  - issuer: \"{ISSUER}\"\n    jwks: {{ file: jwks.json }}\n    audiences: [{AUDIENCE}]\n    \
+         algorithms: [RS256, ES256]\n    tenant_claim: tid\n    roles_claim: roles\n    project: acme\n\
+         roles:\n  - {{ name: member, tenant: acme, permissions: [\"orders:order:list\"] }}\n\
+         upstreams:\n  - {{ name: fast, peers: [\"{fast}\"], plaintext: true, assertion: off }}\n  \
+         - {{ name: echo, peers: [\"{echo}\"], plaintext: true, assertion: off }}\n\
+         services:\n  - name: orders\n    upstream: fast\n    routes:\n      \
+         - {{ path: /orders, methods: [GET], permission: \"orders:order:list\" }}\n      \
+         - {{ path: /echo, methods: [GET], permission: \"orders:order:list\", upstream: echo }}\n"
+    )
+}

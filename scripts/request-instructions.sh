@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Instructions of one whole request through a running gateway: TLS, HTTP/1.1 on a kept connection, a token that was seen before,
+# routing, limits, revocation, permission, headers, an upstream, metrics, access log. Counted by valgrind's callgrind, so nearly
+# the same on a busy machine, and compared with the golden number in gateway/instructions.txt. BLESS=1 rewrites that. PROFILES
+# names a folder for what callgrind_annotate reads, FLOOR=1 counts bare Pingora beside it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+golden=gateway/instructions.txt
+margin=10 # percent
+for program in valgrind callgrind_control; do
+    if ! command -v "$program" >/dev/null 2>&1; then
+        echo "request-instructions: $program is not installed (Debian: valgrind)" >&2
+        exit 1
+    fi
+done
+
+target="${CARGO_TARGET_DIR:-target}"
+arguments=(--gateway "$target/counted/gateway")
+build=(-p gateway)
+if [[ -n "${FLOOR:-}" ]]; then
+    arguments+=(--floor "$target/counted/floor")
+    build+=(-p floor)
+fi
+if [[ -n "${PROFILES:-}" ]]; then
+    mkdir -p "$PROFILES"
+    arguments+=(--profiles "$(realpath "$PROFILES")")
+fi
+cargo build --profile counted "${build[@]}" --bins --features gateway/countable
+# What counts is built as the tests are, which have made most of it already.
+cargo build --workspace --bin instructions
+said="$("$target/debug/instructions" "${arguments[@]}" "$@")"
+echo "$said"
+now="$(sed -n 's/^gateway //p' <<<"$said")"
+
+if [[ -n "${BLESS:-}" ]]; then
+    echo "$now" >"$golden"
+    echo "request-instructions: $now in a request, written to $golden"
+    exit 0
+fi
+before="$(cat "$golden")"
+echo "request-instructions: $now in a request; golden $before, margin $margin %"
+if ((now * 100 > before * (100 + margin))); then
+    cat >&2 <<EOF
+request-instructions: a request became more expensive. To see where, run this with PROFILES=FOLDER before and after the change, and
+    callgrind_annotate --inclusive=yes FOLDER/gateway.1
+If it must be so expensive, say why in the commit, and run BLESS=1 scripts/request-instructions.sh
+EOF
+    exit 1
+fi
+if ((now * 100 < before * (100 - margin))); then
+    echo "request-instructions: a request became cheaper; run BLESS=1 scripts/request-instructions.sh to keep it so" >&2
+    exit 1
+fi
