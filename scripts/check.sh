@@ -54,6 +54,7 @@ step clippy cargo clippy --workspace --all-targets -- -D warnings
 step docs docs
 step test tests
 step instr scripts/instructions.sh
+step request scripts/request-instructions.sh
 step generated generated
 step reports reports
 
