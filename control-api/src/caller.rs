@@ -193,7 +193,7 @@ impl OptionalFromRequestParts<App> for Principal {
     }
 }
 
-/// A token that holds: believed, its session open, nothing revoked since.
+/// A token that holds: believed, its session open, nothing revoked since; with what its user may do, all of one state.
 #[derive(Debug)]
 pub(crate) struct Standing {
     pub(crate) claims: AccessClaims,
@@ -201,10 +201,8 @@ pub(crate) struct Standing {
     pub(crate) tenant: Tenant,
     /// How its session was opened.
     pub(crate) method: AuthMethod,
-    /// What its user is bound to.
-    bindings: Bindings,
-    /// The state all this was read from, of the token's tenant.
-    pub(crate) at: View,
+    /// What its user may do.
+    rights: Rights,
 }
 
 impl Standing {
@@ -242,7 +240,9 @@ impl Standing {
         if is_refused {
             return Err(AppError::TokenRevoked);
         }
-        Ok(Self { claims, project, tenant, method: session.method, bindings, at })
+        let site = Site { project: project.id, tenant: tenant.id };
+        let rights = Rights::by(&at, bindings, site, system).await?;
+        Ok(Self { claims, project, tenant, method: session.method, rights })
     }
 
     /// Where it acts.
@@ -259,10 +259,8 @@ impl Standing {
     ///
     /// # Errors
     /// [`AppError::PrincipalInactive`].
-    pub(crate) async fn principal(self, origin: Origin) -> Result<Principal, AppError> {
-        let site = self.site();
-        let Self { claims, project, tenant, method, bindings, at } = self;
-        let rights = Rights::by(&at, bindings, site, claims.ctx == ContextKind::System).await?;
+    pub(crate) fn principal(self, origin: Origin) -> Result<Principal, AppError> {
+        let Self { claims, project, tenant, method, rights } = self;
         if !rights.active {
             return Err(AppError::PrincipalInactive);
         }
@@ -351,7 +349,7 @@ async fn authenticate(
         let detail = "a program has its secret and no other way to sign in";
         return Err(AppError::Restricted { code: "not_for_programs", detail });
     }
-    standing.principal(context.origin()).await
+    standing.principal(context.origin())
 }
 
 /// Whether a path is one of these, or below one.
@@ -415,7 +413,7 @@ async fn bound_to(
     project: &Project,
 ) -> Result<(), AppError> {
     let Some(asserted) = &context.asserted else { return Ok(()) };
-    let realm = crate::app::site::realm_of_host(app, context).await?;
+    let realm = crate::app::site::realm_of_host(&app.store, context).await?;
     if realm.is_none_or(|realm| realm.project.id != project.id) {
         return Err(authn::TokenError::IssuerUnknown.into());
     }

@@ -75,7 +75,7 @@ impl FromRequestParts<App> for Reporter {
         let shown = Secret::new(shown.to_owned());
         let context = RequestContext::from_request_parts(parts, app).await?;
         let realm = match context.listener {
-            Listener::Public => Some(site::realm_of_host(app, &context).await?.ok_or(AppError::TenantMismatch)?),
+            Listener::Public => Some(site::realm_of_host(&app.store, &context).await?.ok_or(AppError::TenantMismatch)?),
             Listener::Admin | Listener::Internal => None,
         };
         let accepted = api_keys::accepted(app, &shown, realm.as_ref(), context.client, false).await?;

@@ -33,7 +33,7 @@ wire!(Realm);
 /// The realm of the hostname that is asked. A hostname that is not verified has none.
 #[utoipa::path(get, path = "/api/v1/realm.json", tag = "keys", responses((status = 200, body = Realm)))]
 pub async fn read_realm(context: RequestContext, State(app): State<App>) -> Result<Response, AppError> {
-    let found = app::site::realm_of_host(&app, &context).await?.ok_or(AppError::NotFound("realm"))?;
+    let found = app::site::realm_of_host(&app.store, &context).await?.ok_or(AppError::NotFound("realm"))?;
     let tenant = match found.tenant {
         Some(id) => app.store.tenant(id).await?.map(|tenant| tenant.slug.to_string()),
         None => None,

@@ -66,7 +66,7 @@ impl Place {
                 let project = at.project(tenant.project_id).await?.ok_or(AppError::NotFound("project"))?;
                 Ok(Realm { project, tenant: Some(tenant.id) })
             }
-            Self::Hostname(name) => site::realm_of_name(app, name).await?.ok_or(AppError::NotFound("hostname")),
+            Self::Hostname(name) => site::realm_of_name(&app.store, name).await?.ok_or(AppError::NotFound("hostname")),
         }
     }
 }
@@ -135,10 +135,10 @@ pub async fn verify_token(
     }
     standing.served(true)?;
     let (claims, tenant_status) = (standing.claims.clone(), standing.tenant.status);
-    if !standing.at.is_known_enough(standing.tenant.id, claims.sub, app.now()).await? {
+    if !app.store.is_known_enough(standing.tenant.id, claims.sub, app.now()).await? {
         return Err(AppError::PrincipalInactive);
     }
-    let principal = standing.principal(context.origin()).await?;
+    let principal = standing.principal(context.origin())?;
     Ok(Verified { claims, principal, tenant_status })
 }
 

@@ -205,7 +205,7 @@ pub async fn accept_invitation(
     let invitation = found.filter(waits).ok_or(GONE)?;
     let project = app.store.project(invitation.project_id).await?.ok_or(GONE)?;
     let tenant = app.store.tenant(invitation.tenant_id).await?.ok_or(GONE)?;
-    if !site::is_here(app, context, Site { project: project.id, tenant: tenant.id }).await? {
+    if !site::is_here(&app.store, context, Site { project: project.id, tenant: tenant.id }).await? {
         return Err(GONE);
     }
     caller::served(&project, &tenant, false)?;
@@ -378,6 +378,7 @@ async fn still_giveable(app: &App, invitation: &Invitation) -> Result<Inviter, A
     let held = app.store.within(home.scope()).bindings(home.tenant, invitation.invited_by).await?.roles;
     let at = app.store.within(home.scope()).view().await?;
     let rights = Rights::of(&at, home, invitation.invited_by, invitation.by_staff).await?;
+    drop(at);
     let actor = Actor { kind: ActorKind::User, id: Some(invitation.invited_by.uuid()), name: String::new() };
     let inviter = rights.caller(actor, Origin::default());
     let module = if invitation.by_staff { "platform" } else { "tenant" };

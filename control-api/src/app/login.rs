@@ -92,7 +92,7 @@ async fn realm(app: &App, context: &RequestContext, door: Door, credentials: &Cr
     match door {
         Door::System => {
             let here = context.listener == Listener::Admin
-                || site::realm_of_host(app, context).await?.is_some_and(|realm| realm.project.id == root.id);
+                || site::realm_of_host(&app.store, context).await?.is_some_and(|realm| realm.project.id == root.id);
             let tenant = app.store.tenant_by_slug(crate::bootstrap::ROOT).await?.map(|tenant| tenant.id);
             if here { Ok(Realm { project: root, tenant }) } else { Err(AppError::NotFound("thing")) }
         }

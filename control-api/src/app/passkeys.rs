@@ -391,7 +391,7 @@ pub(super) async fn party<'a>(
     app: &'a App,
     context: &RequestContext,
 ) -> Result<(RelyingParty<'a>, site::Realm), AppError> {
-    let realm = site::realm_of_host(app, context).await?;
+    let realm = site::realm_of_host(&app.store, context).await?;
     let nowhere = |detail: &str| AppError::Conflict { code: "passkey_hostname", detail: detail.to_owned() };
     let (Some(realm), Some(host)) = (realm, &context.host) else {
         return Err(nowhere("a passkey is for a hostname, and none was asked"));

@@ -59,7 +59,7 @@ impl WaitingSignIn {
         let project = app.store.project(challenge.project_id).await?.ok_or(GONE)?;
         let tenant = app.store.tenant(challenge.tenant_id).await?.ok_or(GONE)?;
         let user = app.store.user(challenge.user_id).await?.ok_or(GONE)?;
-        if !site::is_here(app, context, Site { project: project.id, tenant: tenant.id }).await? {
+        if !site::is_here(&app.store, context, Site { project: project.id, tenant: tenant.id }).await? {
             return Err(GONE);
         }
         Ok(Self { challenge, project, tenant, user })

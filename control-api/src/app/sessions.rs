@@ -65,7 +65,7 @@ pub async fn refresh(
     let session = at.session_of_refresh(shown).await?.ok_or(AppError::RefreshInvalid)?;
     let door = through.door(&session)?;
     let (place, ends, key, held) = try_join!(
-        place(app, &at, context, &session),
+        place(&at, context, &session),
         login_policies::ends(app, &at, session.tenant_id, &session),
         signer::active(app, &at, session.project_id),
         held(&at, session.tenant_id, session.user_id, door),
@@ -157,12 +157,12 @@ struct Place {
 }
 
 /// Where a session is refreshed: on its own tenant's hostname, while the tenant is in service.
-async fn place(app: &App, at: &View, context: &RequestContext, session: &Session) -> Result<Place, AppError> {
+async fn place(at: &View, context: &RequestContext, session: &Session) -> Result<Place, AppError> {
     let (project, tenant, user) =
         try_join!(at.project(session.project_id), at.tenant(session.tenant_id), at.user(session.user_id))?;
     let project = project.ok_or(AppError::RefreshInvalid)?;
     let tenant = tenant.ok_or(AppError::RefreshInvalid)?;
-    if !site::is_here(app, context, Site { project: project.id, tenant: tenant.id }).await? {
+    if !site::is_here(at, context, Site { project: project.id, tenant: tenant.id }).await? {
         return Err(AppError::RefreshInvalid);
     }
     in_service(&project, &tenant)?;

@@ -26,7 +26,7 @@ pub struct Realm {
 
 /// The realm of a verified hostname, else of `X-Project-Key`. None when nothing names one.
 pub async fn realm(app: &App, context: &RequestContext) -> Result<Option<Realm>, AppError> {
-    if let Some(realm) = realm_of_host(app, context).await? {
+    if let Some(realm) = realm_of_host(&app.store, context).await? {
         return Ok(Some(realm));
     }
     let Some(id) = context.project else { return Ok(None) };
@@ -56,7 +56,7 @@ pub(crate) async fn keyed(app: &App, context: RequestContext, headers: &HeaderMa
         (Some(_), Some(_)) => return Err(AppError::ProjectKeyInvalid),
     };
     let project = project_credentials::project_of_key(app, &context, key).await?;
-    match realm_of_host(app, &context).await? {
+    match realm_of_host(&app.store, &context).await? {
         Some(realm) if realm.project.id != project => Err(AppError::ProjectMismatch),
         // At the edge the hostname says it, or nothing does.
         None if context.asserted.is_some() => Err(AppError::ProjectMismatch),
@@ -65,23 +65,23 @@ pub(crate) async fn keyed(app: &App, context: RequestContext, headers: &HeaderMa
 }
 
 /// The realm of a request's hostname. An unverified hostname has none.
-pub async fn realm_of_host(app: &App, context: &RequestContext) -> Result<Option<Realm>, AppError> {
+pub async fn realm_of_host(at: &impl Reader, context: &RequestContext) -> Result<Option<Realm>, AppError> {
     let Some(host) = &context.host else { return Ok(None) };
-    realm_of_name(app, host).await
+    realm_of_name(at, host).await
 }
 
 /// Whether what is a tenant's may be asked for at a request's hostname: at the tenant's own, or at its project's. Without a
 /// hostname that says so, on `admin` alone.
-pub async fn is_here(app: &App, context: &RequestContext, site: Site) -> Result<bool, AppError> {
-    Ok(match realm_of_host(app, context).await? {
+pub async fn is_here(at: &impl Reader, context: &RequestContext, site: Site) -> Result<bool, AppError> {
+    Ok(match realm_of_host(at, context).await? {
         Some(realm) => realm.project.id == site.project && realm.tenant.is_none_or(|id| id == site.tenant),
         None => context.asserted.is_none(),
     })
 }
 
 /// The realm of a hostname. An unverified hostname has none.
-pub async fn realm_of_name(app: &App, host: &HostName) -> Result<Option<Realm>, AppError> {
-    let at = app.store.view().await?;
+pub async fn realm_of_name(at: &impl Reader, host: &HostName) -> Result<Option<Realm>, AppError> {
+    let at = at.view().await?;
     let found = at.hostname_by_name(host).await?;
     let Some(hostname) = found.filter(|it| it.verify_state == VerifyState::Verified) else { return Ok(None) };
     let project = at.project(hostname.project_id).await?.ok_or(AppError::NotFound("project"))?;

@@ -132,7 +132,7 @@ async fn recognized(
     if !client.accepts(&shown, app.now()) {
         return Err(NOBODY);
     }
-    if !site::is_here(app, context, Site { project: client.project_id, tenant: client.tenant_id }).await? {
+    if !site::is_here(&app.store, context, Site { project: client.project_id, tenant: client.tenant_id }).await? {
         return Err(NOBODY);
     }
     let project = app.store.project(client.project_id).await?.ok_or(NOBODY)?;

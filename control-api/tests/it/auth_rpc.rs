@@ -1,12 +1,15 @@
 //! What services ask on the `internal` listener: the same over REST and over gRPC.
 
+use std::sync::Arc;
+
 use control_api::{
-    Config,
+    App, Config,
     config::{ServiceKey, ServiceMethod},
 };
 use domain::{Clock, Secret, TokenId};
 use link::{
     file::SecretRef,
+    log::MemoryCarrier,
     rpc::{AuthClient, CallError, Routes, serve},
 };
 use serde_json::{Value, json};
@@ -15,7 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     matrix::golden,
-    support::{Answer, PASSWORD, World, call, get, post},
+    support::{Answer, PASSWORD, World, call, get, on_postgres_with, post},
 };
 
 /// Good for everything.
@@ -44,6 +47,12 @@ struct Two {
 }
 
 async fn two() -> Two {
+    let (config, folder) = served();
+    two_in(World::with(config).await, folder).await
+}
+
+/// A configuration with both keys, and the folder that they lie in.
+fn served() -> (Config, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let key = |name: &str, text: &str, methods: &[ServiceMethod]| {
         let path = folder.path().join(name);
@@ -53,7 +62,10 @@ async fn two() -> Two {
     let mut config = Config::default();
     config.internal.service_keys =
         vec![key("orders", KEY, &ServiceMethod::ALL), key("checker", CHECKER, &[ServiceMethod::CheckPermission])];
-    let world = World::with(config).await;
+    (config, folder)
+}
+
+async fn two_in(world: World, folder: tempfile::TempDir) -> Two {
     let staff = world.staff().await;
     let acme = world.tenant(&staff, "acme").await;
     let globex = world.tenant(&staff, "globex").await;
@@ -369,6 +381,39 @@ async fn probes_and_the_description_need_no_key() {
     for path in ["/healthz", "/readyz", "/openapi.json"] {
         get(path).send(&two.world.internal).await.expect(200);
     }
+}
+
+/// Who holds a connection and waits for another waits for those who do the same. Of a control API with one connection, everybody would.
+#[tokio::test]
+async fn what_is_asked_most_takes_one_connection_at_a_time() {
+    let (config, folder) = served();
+    on_postgres_with(config.clone(), async |world| {
+        let mut two = two_in(world, folder).await;
+        let body = json!({ "name": "k", "scopes": ["tenant:user:list"] });
+        let key =
+            post("/v1/api-keys", &body).bearer(&two.access).send(&two.world.admin).await.expect(201).text("secret");
+        let World { app, clock, staff_password, .. } = two.world;
+        let one = app.store.separate(1).unwrap();
+        let carrier = Arc::new(MemoryCarrier::default());
+        let app = App::new(config, one, carrier, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+        two.world = World::over(app, clock, &staff_password);
+        two.costs(&key).await;
+        // And at the edge's door, where the hostname is looked up, too.
+        let world = &two.world;
+        let pair = world.try_login("acme", "ada", PASSWORD).await.expect(200);
+        let (access, shown) = (pair.text("access_token"), json!({ "refresh_token": pair.text("refresh_token") }));
+        for (call, method, path) in [
+            (get(INFO).bearer(&access), "GET", INFO),
+            (post("/api/v1/tenant/auth/refresh", &shown), "POST", "/api/v1/tenant/auth/refresh"),
+        ] {
+            let assertion = world.assertion(method, path, "acme.localhost", Some(&two.acme)).await;
+            let call = call.host("acme.localhost").header("x-md-global-assertion", &assertion);
+            call.send(&world.public).await.expect(200);
+        }
+        two.ask(INVALIDATE, &json!({ "token": access, "tenant_id": two.acme })).await.expect(200);
+        assert!(!two.still_works(&access).await);
+    })
+    .await;
 }
 
 /// What many ask all the time costs no more statements the more a user holds; how many is in the report.

@@ -307,7 +307,8 @@ impl Session for Transaction {
     async fn commit(&self) -> Result<(), StoreError> {
         let mut held = self.client.write().await;
         let client = held.as_ref().ok_or(StoreError::Finished)?;
-        if self.failed.load(Ordering::Acquire) {
+        // What nobody waited for may have failed as well: nobody is waiting now.
+        if self.failed.load(Ordering::Acquire) || self.asked.load(Ordering::Acquire) != 0 {
             return Err(StoreError::Failed);
         }
         self.noted(client.batch_execute("COMMIT").await)?;
