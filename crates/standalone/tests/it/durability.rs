@@ -150,7 +150,8 @@ async fn a_tenant_is_made_whole_or_not_at_all_whenever_the_node_is_killed() {
     }
 }
 
-#[tokio::test]
+// With threads: the writers go on while the database is down, which is waited for.
+#[tokio::test(flavor = "multi_thread")]
 async fn every_acknowledged_change_survives_a_crash_of_postgresql_under_writes() {
     let world = World::new().await;
     let redis = Redis::start(world.folder.path()).await;
