@@ -104,9 +104,12 @@ pub async fn put_my_preferences(
 ) -> Result<(Preferences, Commit), AppError> {
     let site = principal.own_site()?;
     let by = principal.caller.oneself();
-    let bytes = serde_json::to_vec(&values).map_or(usize::MAX, |json| json.len());
-    if bytes > MAX_BYTES {
+    let json = serde_json::to_string(&values).map_err(|error| AppError::internal("preferences are no JSON", error))?;
+    if json.len() > MAX_BYTES {
         return Err(AppError::field("/values", "range", format!("at most {MAX_BYTES} bytes of JSON are kept")));
+    }
+    if json.contains("\\u0000") {
+        return Err(AppError::field("/values", "invalid", "holds NUL, which no database keeps"));
     }
     app.store
         .write(&by, app.now(), |tx| {

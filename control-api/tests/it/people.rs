@@ -229,8 +229,9 @@ async fn one_keeps_ones_preferences_and_nobody_elses() {
     put(json!({ "theme": "light" }), "\"0\"").send(&it.world.admin).await.refused(412, "version_mismatch");
     assert_eq!(read(&una).await.body["values"], json!({ "theme": "dark" }));
     assert_eq!(read(&ulf).await.body["values"], json!({}));
-    let long = json!({ "x": "y".repeat(17_000) });
-    put(long, "*").send(&it.world.admin).await.refused(422, "validation_failed");
+    for odd in [json!({ "x": "y".repeat(17_000) }), json!({ "x": { "a\0b": 1 } }), json!({ "x": ["a\0b"] })] {
+        put(odd, "*").send(&it.world.admin).await.refused(422, "validation_failed");
+    }
 }
 
 #[tokio::test]
