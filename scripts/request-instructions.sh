@@ -5,6 +5,7 @@
 # names a folder for what callgrind_annotate reads, FLOOR=1 counts bare Pingora beside it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/lib.sh
 
 golden=gateway/instructions.txt
 margin=10 # percent
@@ -15,7 +16,6 @@ for program in valgrind callgrind_control; do
     fi
 done
 
-target="${CARGO_TARGET_DIR:-target}"
 arguments=(--gateway "$target/counted/gateway")
 build=(-p gateway)
 if [[ -n "${FLOOR:-}" ]]; then
@@ -33,22 +33,5 @@ said="$("$target/debug/instructions" "${arguments[@]}" "$@")"
 echo "$said"
 now="$(sed -n 's/^gateway //p' <<<"$said")"
 
-if [[ -n "${BLESS:-}" ]]; then
-    echo "$now" >"$golden"
-    echo "request-instructions: $now in a request, written to $golden"
-    exit 0
-fi
-before="$(cat "$golden")"
-echo "request-instructions: $now in a request; golden $before, margin $margin %"
-if ((now * 100 > before * (100 + margin))); then
-    cat >&2 <<EOF
-request-instructions: a request became more expensive. To see where, run this with PROFILES=FOLDER before and after the change, and
-    callgrind_annotate --inclusive=yes FOLDER/gateway.1
-If it must be so expensive, say why in the commit, and run BLESS=1 scripts/request-instructions.sh
-EOF
-    exit 1
-fi
-if ((now * 100 < before * (100 - margin))); then
-    echo "request-instructions: a request became cheaper; run BLESS=1 scripts/request-instructions.sh to keep it so" >&2
-    exit 1
-fi
+against_golden request-instructions "a request" "$now" "$golden" "$margin" " To see where, run this with PROFILES=FOLDER before and after the
+change, and callgrind_annotate --inclusive=yes FOLDER/gateway.1."
