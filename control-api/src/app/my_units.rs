@@ -11,7 +11,7 @@ use store::{
     read::*,
 };
 
-use super::login::roles_by_id;
+use super::{login::roles_by_id, text};
 use crate::{
     App,
     caller::{Principal, Site},
@@ -108,7 +108,7 @@ pub async fn put_my_preferences(
     if json.len() > MAX_BYTES {
         return Err(AppError::field("/values", "range", format!("at most {MAX_BYTES} bytes of JSON are kept")));
     }
-    if json.contains("\\u0000") {
+    if text::holds_nul(&json) {
         return Err(AppError::field("/values", "invalid", "holds NUL, which no database keeps"));
     }
     app.store

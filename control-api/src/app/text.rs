@@ -51,6 +51,11 @@ pub fn of_stranger(pointer: &str, text: &str, lengths: RangeInclusive<usize>) ->
     Ok(())
 }
 
+/// Whether JSON holds NUL in any of its texts, which no database keeps.
+pub fn holds_nul(json: &str) -> bool {
+    json.contains("\\u0000")
+}
+
 /// Most bytes of settings that are kept as they are written.
 const SETTINGS: usize = 64 * 1024;
 
@@ -60,7 +65,7 @@ const SETTINGS: usize = 64 * 1024;
 /// [`AppError::Invalid`] at `pointer`.
 pub fn settings(pointer: &str, value: &serde_json::Value) -> Result<(), AppError> {
     let text = value.to_string();
-    if !value.is_object() || text.len() > SETTINGS || text.contains("\\u0000") {
+    if !value.is_object() || text.len() > SETTINGS || holds_nul(&text) {
         return Err(AppError::field(pointer, "invalid", "an object of 64 KiB at most, without NUL"));
     }
     Ok(())
