@@ -134,6 +134,18 @@ pub struct Answer {
 }
 
 impl Connection {
+    /// A connection to a service itself, in plain HTTP/1.1.
+    ///
+    /// # Errors
+    /// What the socket answers.
+    pub async fn plain(address: SocketAddr, host: &str) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Self { host: host.to_owned(), sender: Sender::Http1(sender), last: false })
+    }
+
     /// Sends a request without a body and reads the answer.
     ///
     /// # Errors

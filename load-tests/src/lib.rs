@@ -14,6 +14,7 @@
 pub mod client;
 pub mod latency;
 pub mod node;
+pub mod open;
 pub mod process;
 pub mod upstream;
 pub mod world;

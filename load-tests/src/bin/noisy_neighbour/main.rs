@@ -19,19 +19,22 @@ mod attack;
 
 use std::{
     io::{BufRead as _, BufReader},
-    net::Ipv4Addr,
     path::PathBuf,
     process::{Child, Command, ExitCode, Stdio},
-    sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
 use clap::Parser as _;
-use load_tests::{Alpn, Connection, Edge, Latencies, Node, node::Options, process, upstream};
+use load_tests::{
+    Latencies, Node,
+    node::Options,
+    open::{Clients, Door},
+    process, upstream,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::{sync::Mutex, time::sleep};
+use tokio::time::sleep;
 
 use crate::attack::{Kind, Plan};
 
@@ -100,8 +103,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     let decoy = Node::start(&Options { cores: cores(1), idle: true, ..options }).await?;
     let quiet = node.login("acme", "member").await?;
     let (attacked, elsewhere) = (target(&node, arguments.times).await?, target(&decoy, arguments.times).await?);
-    let edge = node.edge()?;
-    let victim = Arc::new(Victim::new(&edge, &quiet.access).await?);
+    let victim = Clients::new(Door::Edge(node.edge()?), "acme.localhost", "/demo/me", &quiet.access, 16).await?;
 
     let kinds: Vec<Kind> = if arguments.kinds.is_empty() { Kind::ALL.to_vec() } else { arguments.kinds.clone() };
     println!(
@@ -207,56 +209,5 @@ impl Drop for Running {
     fn drop(&mut self) {
         drop(self.0.kill());
         drop(self.0.wait());
-    }
-}
-
-/// The quiet tenant's clients: a pool of kept connections.
-struct Victim {
-    idle: Mutex<Vec<Connection>>,
-    edge: Edge,
-    bearer: String,
-}
-
-/// Where the quiet tenant's clients come from.
-const VICTIM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
-
-impl Victim {
-    async fn new(edge: &Edge, token: &str) -> anyhow::Result<Self> {
-        let mut idle = Vec::new();
-        for _ in 0..16 {
-            idle.push(edge.connect("acme.localhost", Alpn::Http1, VICTIM).await?);
-        }
-        Ok(Self { idle: Mutex::new(idle), edge: edge.clone(), bearer: format!("Bearer {token}") })
-    }
-
-    /// Asks at a constant rate, however slow the answers are (open model). A time runs from when the request was due.
-    async fn load(self: &Arc<Self>, rate: u32, lasting: Duration) -> anyhow::Result<Latencies> {
-        let started = Instant::now();
-        let requests = u32::try_from(lasting.as_millis() * u128::from(rate) / 1000)?;
-        let mut under_way = Vec::new();
-        for number in 0..requests {
-            let due = started + lasting * number / requests;
-            tokio::time::sleep_until(due.into()).await;
-            let victim = Arc::clone(self);
-            under_way.push(tokio::spawn(async move { victim.ask(due).await }));
-        }
-        let mut latencies = Latencies::default();
-        for asked in under_way {
-            latencies.record(asked.await??);
-        }
-        Ok(latencies)
-    }
-
-    async fn ask(&self, due: Instant) -> anyhow::Result<Duration> {
-        let kept = self.idle.lock().await.pop();
-        let mut connection = match kept {
-            Some(connection) if !connection.is_closed() => connection,
-            _ => self.edge.connect("acme.localhost", Alpn::Http1, VICTIM).await?,
-        };
-        let answer = connection.get("/demo/me", &[("authorization", &self.bearer)]).await?;
-        let took = due.elapsed();
-        ensure!(answer.status == 200, "the quiet tenant was answered {}", answer.status);
-        self.idle.lock().await.push(connection);
-        Ok(took)
     }
 }
