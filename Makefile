@@ -12,7 +12,7 @@
 #   make foreign-clients     gRPC and WebSocket clients that nobody here wrote, through the real binary
 #   make fuzz-api   every operation of the control API, asked with good and bad input (schemathesis)   SEED=1 EXAMPLES=30 DATABASE=postgres
 #   make control-api-costs   processor time of sign-in, refresh, permission look-up, checks of tokens and keys over PostgreSQL   EACH=5 CLIENTS=8 ONLY=refresh
-#   make ladder   what the edge costs beside bare Pingora, nginx, HAProxy and Envoy, in one run
+#   make ladder   what the edge costs beside bare Pingora, nginx, HAProxy, Envoy and Caddy, step by step, and what clients wait for   PARTS=steps RUNS=3
 #   make bench    what a decision, the mirror and a permission check cost
 
 .PHONY: dev test check bless load k6 revocation-report soak tenants-load noisy-neighbour foreign-load foreign-clients fuzz-api control-api-costs ladder bench audit fmt docs clean

@@ -2,7 +2,8 @@
 # Instructions of one whole request through a running gateway: TLS, HTTP/1.1 on a kept connection, a token that was seen before,
 # routing, limits, revocation, permission, headers, an upstream, metrics, access log. Counted by valgrind's callgrind, so nearly
 # the same on a busy machine, and compared with the golden number in gateway/instructions.txt. BLESS=1 rewrites that. PROFILES
-# names a folder for what callgrind_annotate reads, FLOOR=1 counts bare Pingora beside it.
+# names a folder for what callgrind_annotate reads, FLOOR=1 counts bare Pingora beside it,
+# STEPS=1 counts each step of the ladder instead, and compares nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/lib.sh
@@ -18,8 +19,8 @@ done
 
 arguments=(--gateway "$target/counted/gateway")
 build=(-p gateway)
-if [[ -n "${FLOOR:-}" ]]; then
-    arguments+=(--floor "$target/counted/floor")
+if [[ -n "${FLOOR:-}${STEPS:-}" ]]; then
+    arguments+=(--floor "$target/counted/floor" ${STEPS:+--steps})
     build+=(-p floor)
 fi
 if [[ -n "${PROFILES:-}" ]]; then
@@ -31,6 +32,7 @@ cargo build --profile counted "${build[@]}" --bins --features gateway/countable
 cargo build --workspace --bin instructions
 said="$("$target/debug/instructions" "${arguments[@]}" "$@")"
 echo "$said"
+[[ -z "${STEPS:-}" ]] || exit 0
 now="$(sed -n 's/^gateway //p' <<<"$said")"
 
 against_golden request-instructions "a request" "$now" "$golden" "$margin" " To see where, run this with PROFILES=FOLDER before and after the

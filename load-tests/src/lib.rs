@@ -12,6 +12,7 @@
 )]
 
 pub mod client;
+pub mod job;
 pub mod latency;
 pub mod node;
 pub mod open;

@@ -25,6 +25,8 @@ pub struct Options {
     pub idle: bool,
     /// Authorities that its certificates may be of beside its own, in PEM.
     pub also_trusted: String,
+    /// Settings that are other than the defaults, by variable.
+    pub settings: Vec<(String, String)>,
 }
 
 /// A running node. Dropped, it is killed.
@@ -199,6 +201,7 @@ async fn run(options: &Options, folder: &Path) -> anyhow::Result<(Child, Value)>
     if let Some(upstream) = options.upstream {
         command.args(["--demo-upstream", &upstream.to_string()]);
     }
+    command.envs(options.settings.iter().map(|(name, value)| (name, value)));
     let log = folder.join("log");
     let mut child = command.stdout(Stdio::piped()).stderr(fs::File::create(&log)?).spawn()?;
     let stdout = child.stdout.take().context("no standard output")?;

@@ -109,14 +109,16 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// Starts a program. Its profiles go into files whose names begin with `profiles`, one for each [`Self::count`].
+    /// Starts a program, with further options of callgrind's. Its profiles go into files whose names begin with `profiles`, one
+    /// for each [`Self::count`].
     ///
     /// # Errors
     /// valgrind is not there.
-    pub fn start(command: &[OsString], profiles: PathBuf, log: fs::File) -> io::Result<Self> {
+    pub fn start(command: &[OsString], options: &str, profiles: PathBuf, log: fs::File) -> io::Result<Self> {
         let out = profiles.display();
         let mut valgrind = Command::new("valgrind");
-        valgrind.args(["--tool=callgrind", &format!("--callgrind-out-file={out}"), "--"]).args(command);
+        valgrind.args(["--tool=callgrind", &format!("--callgrind-out-file={out}")]);
+        valgrind.args(options.split_whitespace()).arg("--").args(command);
         let process = Child::start(valgrind.stdout(log.try_clone()?).stderr(log))?;
         Ok(Self { process, profiles })
     }
@@ -139,7 +141,7 @@ impl Counted {
         let newest =
             (1..).map(numbered).take_while(|path| path.exists()).last().context("callgrind wrote no profile")?;
         let text = fs::read_to_string(&newest)?;
-        let total = text.lines().find_map(|line| line.strip_prefix("totals: ")?.parse().ok());
+        let total = text.lines().find_map(|line| line.strip_prefix("totals: ")?.split(' ').next()?.parse().ok());
         total.with_context(|| format!("{} has no totals", newest.display()))
     }
 

@@ -1,11 +1,6 @@
 //! What every program that is measured in front of an upstream is given: certificates, keys, tokens, configurations.
 
-use std::{
-    ffi::OsString,
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{fs, net::SocketAddr, path::PathBuf};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use rcgen::{
@@ -14,7 +9,7 @@ use rcgen::{
 };
 use serde_json::{Value, json};
 
-use crate::{process, upstream};
+use crate::upstream;
 
 /// The one hostname that is loaded.
 pub const HOST: &str = "acme.example.test";
@@ -82,8 +77,8 @@ pub struct World {
     folder: tempfile::TempDir,
     /// Apart from what a gateway reads again whenever something changes beside it.
     logs: tempfile::TempDir,
-    /// Who signed the hostname's certificate.
-    pub ca_pem: String,
+    /// Who signs the hostnames' certificates.
+    ca: CertifiedIssuer<'static, KeyPair>,
     /// A key of the issuer's.
     pub es256: Key,
     /// Another one.
@@ -121,7 +116,12 @@ impl World {
         write("es256.pub", &es256.public_pem)?;
         write("rs256.pub", &rs256.public_pem)?;
         write("hosts", &format!("127.0.0.1 {HOST}\n"))?;
-        Ok(Self { ca_pem: ca.pem(), es256, rs256, fast, echo, _echo: serving, folder, logs })
+        Ok(Self { ca, es256, rs256, fast, echo, _echo: serving, folder, logs })
+    }
+
+    /// Who signs the hostnames' certificates.
+    pub const fn ca(&self) -> &CertifiedIssuer<'static, KeyPair> {
+        &self.ca
     }
 
     /// Writes files of tokens, `es256.kept` and the like: some that are seen again and again, and many of which each is new for a
@@ -137,6 +137,10 @@ impl World {
             self.write(&format!("{name}.kept"), &(tokens(KEPT, 0)?.join("\n") + "\n"))?;
             self.write(&format!("{name}.fresh"), &(tokens(FRESH, KEPT)?.join("\n") + "\n"))?;
         }
+        let expired = self.es256.token(0, |claims| claims["exp"] = json!(now() - 3600))?;
+        self.write("es256.expired", &(expired + "\n"))?;
+        let elsewhere = self.es256.token(0, |claims| claims["iss"] = json!("https://elsewhere.example.test"))?;
+        self.write("es256.elsewhere", &(elsewhere + "\n"))?;
         Ok(())
     }
 
@@ -163,54 +167,4 @@ impl World {
         fs::write(self.path(name), text)?;
         Ok(self.text(name))
     }
-
-    /// The gateway at an address, with the whole job: routing, token, tenant, permission, limits, headers, metrics, access log.
-    ///
-    /// # Errors
-    /// Its configuration cannot be written.
-    pub fn gateway(&self, program: &Path, address: SocketAddr) -> anyhow::Result<Vec<OsString>> {
-        self.write("edge.yaml", &edge(self))?;
-        let config = self.write("gateway.yaml", &gateway(address)?)?;
-        Ok(vec![program.into(), "--config".into(), config.into()])
-    }
-
-    /// Bare Pingora at an address, which sets as many headers as the gateway does.
-    pub fn floor(&self, program: &Path, address: SocketAddr) -> Vec<OsString> {
-        let (address, upstream) = (address.to_string(), self.fast.to_string());
-        let (chain, key) = (self.text("edge.crt"), self.text("edge.key"));
-        let arguments =
-            ["--headers", "14", "--listen", &address, "--upstream", &upstream, "--cert", &chain, "--key", &key];
-        [program.into()].into_iter().chain(arguments.map(Into::into)).collect()
-    }
-}
-
-fn gateway(address: SocketAddr) -> anyhow::Result<String> {
-    let metrics = process::free_address()?;
-    Ok(format!(
-        "listen: {{ https: \"{address}\", http: null, metrics: \"{metrics}\" }}\n\
-         feed: {{ file: edge.yaml }}\nthreads: 1\nenvironment: dev\n\
-         limits:\n  address: {{ rps: 1000000, burst: 1000000 }}\n  tenant: {{ rps: 1000000, burst: 1000000 }}\n  \
-         address_connections: 100000\n  address_handshakes: {{ rps: 1000000, burst: 1000000 }}\n  \
-         hostname_handshakes: {{ rps: 1000000, burst: 1000000 }}\n  \
-         failed_signatures: {{ rps: 1000000, burst: 1000000 }}\n  \
-         hostname_failed_signatures: {{ rps: 1000000, burst: 1000000 }}\n\
-         connections: {{ max_requests: 1000000 }}\n"
-    ))
-}
-
-fn edge(world: &World) -> String {
-    let (fast, echo) = (world.fast, world.echo);
-    format!(
-        "projects: [{{ slug: acme }}]\n\
-         tenants:\n  - {{ slug: acme, id: {TENANT}, project: acme, status: active }}\n\
-         hostnames:\n  - {{ hostname: {HOST}, tenant: acme, certificate: {{ chain: edge.crt, key: edge.key }}, services: [orders] }}\n\
-         issuers:\n  - issuer: \"{ISSUER}\"\n    jwks: {{ file: jwks.json }}\n    audiences: [{AUDIENCE}]\n    \
-         algorithms: [RS256, ES256]\n    tenant_claim: tid\n    roles_claim: roles\n    project: acme\n\
-         roles:\n  - {{ name: member, tenant: acme, permissions: [\"orders:order:list\"] }}\n\
-         upstreams:\n  - {{ name: fast, peers: [\"{fast}\"], plaintext: true, assertion: off }}\n  \
-         - {{ name: echo, peers: [\"{echo}\"], plaintext: true, assertion: off }}\n\
-         services:\n  - name: orders\n    upstream: fast\n    routes:\n      \
-         - {{ path: /orders, methods: [GET], permission: \"orders:order:list\" }}\n      \
-         - {{ path: /echo, methods: [GET], permission: \"orders:order:list\", upstream: echo }}\n"
-    )
 }

@@ -13,62 +13,78 @@
     reason = "a measuring program: a step that fails ends it and says where"
 )]
 
+mod configs;
 mod load;
 mod peers;
 mod right;
+mod table;
+mod waits;
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
+use anyhow::ensure;
 use clap::Parser as _;
-use load_tests::{
-    process::{self, Instructions},
-    world::World,
-};
-use serde_json::json;
+use load_tests::{job::RUNGS, process, world::World};
+use serde_json::Value;
 
-use crate::{load::Load, peers::Peer};
+use crate::{
+    load::{Load, Requests},
+    peers::{Peer, Programs, Running},
+    table::{Line, Plan},
+};
 
 #[derive(clap::Parser)]
 struct Arguments {
-    /// Runs of each load against each peer.
+    /// Runs of each line.
     #[arg(long, default_value_t = 5)]
     runs: usize,
     /// Seconds of each run.
     #[arg(long, default_value_t = 4)]
     seconds: u64,
+    /// Only these parts; all by default.
+    #[arg(long, value_delimiter = ',')]
+    parts: Vec<Part>,
     /// Only these peers; all by default.
     #[arg(long, value_delimiter = ',')]
     peers: Vec<Peer>,
-    /// Only these loads; all by default.
+    /// Only these loads of the peers; all by default.
     #[arg(long, value_delimiter = ',')]
     loads: Vec<Load>,
-    /// Core of the proxies, and cores of everything else, as taskset(1) takes them.
+    /// Requests a second at which waits are measured.
+    #[arg(long, default_value_t = 1500)]
+    rate: u32,
+    /// Core of what is measured, and cores of everything else, as taskset(1) takes them.
     #[arg(long, num_args = 2, value_names = ["PROXY", "REST"], default_values = ["0", "1"])]
     cores: Vec<String>,
     /// Where `envoy` is.
     #[arg(long, default_value = "envoy")]
     envoy: PathBuf,
+    /// Where `caddy` is.
+    #[arg(long, default_value = "caddy")]
+    caddy: PathBuf,
     /// Where to write the numbers as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
 }
 
-/// One run of one load against one peer.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
-struct Run {
-    cpu_us: f64,
-    /// None where nothing counts them.
-    instructions: Option<f64>,
-    per_second: f64,
-    p50_us: f64,
-    p99_us: f64,
+/// What is measured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Part {
+    /// Each load against each peer.
+    Peers,
+    /// The gateway, one thing after the other.
+    Steps,
+    /// A token and an API key, at a node with its control API.
+    Keys,
+    /// What clients wait for.
+    Waits,
 }
 
 fn main() -> ExitCode {
     load_tests::install_crypto();
     let arguments = Arguments::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(climb(&arguments))) {
+    match climb(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ladder: {error:#}");
@@ -77,79 +93,102 @@ fn main() -> ExitCode {
     }
 }
 
-async fn climb(arguments: &Arguments) -> anyhow::Result<()> {
-    let [proxy_cores, cores] = [&arguments.cores[0], &arguments.cores[1]];
-    let peers = if arguments.peers.is_empty() { Peer::ALL.to_vec() } else { arguments.peers.clone() };
-    let loads = if arguments.loads.is_empty() { Load::ALL.to_vec() } else { arguments.loads.clone() };
-    let world = World::build(process::free_address()?).await?;
-    world.write_tokens()?;
-    let _upstream = peers::upstream(&world, cores)?;
-    let mut running = Vec::new();
-    for peer in peers {
-        let started = peer.start(&world, proxy_cores, &arguments.envoy).await?;
-        right::check(&world, &started).await?;
-        running.push(started);
-    }
-    let lasting = Duration::from_secs(arguments.seconds);
-    let mut all = BTreeMap::new();
-    for load in loads {
-        println!("\n### {}\n", load.title());
-        println!(
-            "| Peer | CPU, µs a request | × floor | user instructions | requests a second | p50, µs | p99, µs | memory, MiB |"
-        );
-        println!("|---|---|---|---|---|---|---|---|");
-        let mut runs: BTreeMap<usize, Vec<Run>> = BTreeMap::new();
-        for _ in 0..arguments.runs {
-            for (number, peer) in running.iter().enumerate().filter(|(_, peer)| load.suits(peer.peer)) {
-                runs.entry(number).or_default().push(run(load, &world, peer, cores, lasting)?);
-            }
-        }
-        let floor = runs.get(&0).map(|runs| median(runs, |run| run.cpu_us));
-        for (number, runs) in &runs {
-            let peer = &running[*number];
-            let cpu = median(runs, |run| run.cpu_us);
-            let ratio = floor.map(|floor| format!("{:.2}", cpu / floor)).unwrap_or_default();
-            let [rate, p50, p99] =
-                [median(runs, |run| run.per_second), median(runs, |run| run.p50_us), median(runs, |run| run.p99_us)];
-            let resident = peer.pids().map(process::resident_bytes).sum::<u64>() / 1024 / 1024;
-            let counted = runs.iter().all(|run| run.instructions.is_some());
-            let instructions = counted.then(|| median(runs, |run| run.instructions.unwrap_or_default()));
-            let instructions = instructions.map(|count| format!("{count:.0}")).unwrap_or_default();
-            println!(
-                "| {} | {cpu:.1} | {ratio} | {instructions} | {rate:.0} | {p50:.0} | {p99:.0} | {resident} |",
-                peer.peer.title()
-            );
-            all.entry(load.title()).or_insert_with(Vec::new).push(json!({
-                "peer": peer.peer.title(), "cpu_us": cpu, "resident_mib": resident, "runs": runs,
-            }));
-        }
-    }
+fn climb(arguments: &Arguments) -> anyhow::Result<()> {
+    // Before there are threads, so that all of them stay there.
+    let me = std::process::id().to_string();
+    let pinned = std::process::Command::new("taskset").args(["-p", "-c", &arguments.cores[1], &me]).output()?;
+    ensure!(pinned.status.success(), "taskset: {}", String::from_utf8_lossy(&pinned.stderr));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let tables = runtime.block_on(tables(arguments))?;
     if let Some(path) = &arguments.json {
-        std::fs::write(path, serde_json::to_string_pretty(&all)? + "\n")?;
+        std::fs::write(path, serde_json::to_string_pretty(&tables)? + "\n")?;
     }
     Ok(())
 }
 
-fn run(load: Load, world: &World, peer: &peers::Running, cores: &str, lasting: Duration) -> anyhow::Result<Run> {
-    // What is kept from the run before, connections and tokens alike, is warmed up first and not counted.
-    load.run(world, peer, cores, Duration::from_secs(1))?;
-    let time = || peer.pids().map(process::processor_time).sum::<Duration>();
-    let counting = Instructions::of(peer.pids());
-    let before = time();
-    let result = load.run(world, peer, cores, lasting)?;
-    let used = time() - before;
-    let instructions = counting.and_then(Instructions::end).map(|count| count / result.requests);
-    Ok(Run {
-        cpu_us: used.as_secs_f64() * 1e6 / result.requests,
-        instructions,
-        per_second: result.requests / lasting.as_secs_f64(),
-        p50_us: result.p50_us,
-        p99_us: result.p99_us,
-    })
+async fn tables(arguments: &Arguments) -> anyhow::Result<Vec<Value>> {
+    let cores = &arguments.cores[1];
+    let programs =
+        Programs { envoy: arguments.envoy.clone(), caddy: arguments.caddy.clone(), cores: arguments.cores[0].clone() };
+    let world = World::build(process::free_address()?).await?;
+    world.write_tokens()?;
+    let _upstream = peers::upstream(&world, cores)?;
+    let plan = Plan { world: &world, cores, runs: arguments.runs, lasting: Duration::from_secs(arguments.seconds) };
+    let does = |part| arguments.parts.is_empty() || arguments.parts.contains(&part);
+    let mut tables = Vec::new();
+    if does(Part::Peers) || does(Part::Waits) {
+        let kinds = if arguments.peers.is_empty() { Peer::ALL.to_vec() } else { arguments.peers.clone() };
+        let mut peers = Vec::new();
+        for kind in kinds {
+            let started = programs.peer(kind, &world).await?;
+            right::check(&world, kind, &started).await?;
+            peers.push((kind, started));
+        }
+        if does(Part::Peers) {
+            let loads = if arguments.loads.is_empty() { Load::ALL.to_vec() } else { arguments.loads.clone() };
+            for load in loads {
+                tables.push(of_peers(load, &peers, plan)?);
+            }
+        }
+        if does(Part::Waits) {
+            let peers: Vec<&Running> = peers.iter().map(|(_, running)| running).collect();
+            tables.push(waits::measure(&peers, arguments.rate, plan).await?);
+        }
+    }
+    if does(Part::Steps) {
+        tables.push(of_steps(&programs, plan).await?);
+    }
+    if does(Part::Keys) {
+        tables.push(of_keys(&programs, plan).await?);
+    }
+    Ok(tables)
 }
 
-fn median(runs: &[Run], value: impl Fn(&Run) -> f64) -> f64 {
-    let mut values: Vec<f64> = runs.iter().map(value).collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+/// One load against each peer.
+fn of_peers(load: Load, peers: &[(Peer, Running)], plan: Plan<'_>) -> anyhow::Result<Value> {
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    for (_, running) in peers.iter().filter(|(kind, _)| load.suits(*kind)) {
+        lines.push(Line {
+            title: running.title,
+            running,
+            load: Box::new(move |running, lasting| load.run(plan.world, running, plan.cores, lasting)),
+            beside: (!lines.is_empty()).then_some(0),
+        });
+    }
+    table::measure(load.title(), &lines, plan)
+}
+
+/// The gateway, one thing after the other.
+async fn of_steps(programs: &Programs, plan: Plan<'_>) -> anyhow::Result<Value> {
+    let mut running = Vec::new();
+    for rung in &RUNGS {
+        running.push(programs.rung(rung, plan.world).await?);
+    }
+    let lines: Vec<Line<'_>> = RUNGS
+        .iter()
+        .zip(&running)
+        .map(|(rung, running)| Line { beside: rung.above, ..good(rung.title, rung.tokens, running, plan) })
+        .collect();
+    table::measure(
+        "the steps of the gateway, HTTP/1.1, ES256: each with what the one it is compared with does",
+        &lines,
+        plan,
+    )
+}
+
+/// A token and an API key of one user's.
+async fn of_keys(programs: &Programs, plan: Plan<'_>) -> anyhow::Result<Value> {
+    let node = programs.node(plan.world).await?;
+    let lines = [
+        good("a token seen before", "node.token", &node, plan),
+        Line { beside: Some(0), ..good("an API key seen before", "node.key", &node, plan) },
+    ];
+    table::measure("a token and an API key, HTTP/1.1, at a node with its control API", &lines, plan)
+}
+
+/// Good requests with credentials of a file.
+fn good<'a>(title: &'a str, credentials: &'a str, running: &'a Running, plan: Plan<'a>) -> Line<'a> {
+    let load =
+        move |running: &Running, lasting| Requests::good(credentials).run(plan.world, running, plan.cores, lasting);
+    Line { title, running, load: Box::new(load), beside: None }
 }

@@ -1,18 +1,25 @@
-//! The peers, each with its configuration: one thread, TLS, an access log to a file, connections kept to the upstream.
+//! The peers: one thread, TLS, an access log to a file, connections kept to the upstream. And the gateway as the steps have it.
 
 use std::{
-    fmt::Write as _,
     net::SocketAddr,
-    path::Path,
+    path::PathBuf,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use load_tests::{
-    Alpn, Edge, process,
+    Alpn, Edge, Node,
+    job::{FIELDS, Job, Rung},
+    node::Options,
+    process,
     process::Child,
-    world::{AUDIENCE, HOST, ISSUER, World},
+    world::{HOST, World},
 };
+use reqwest::Method;
+use serde_json::json;
+
+use crate::configs;
 
 /// What stands in front of the upstream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
@@ -22,24 +29,31 @@ pub(crate) enum Peer {
     Floor,
     /// The gateway: routing, token, tenant, permission, limits, headers, metrics, access log.
     Portcullis,
+    /// The same for an upstream that names four of the headers.
+    PortcullisFew,
     /// nginx without any check.
     Nginx,
     /// `jwt_verify`, one public key.
     Haproxy,
     /// `jwt_authn` with its token cache.
     Envoy,
+    /// `forward_auth`, and the program that it asks.
+    Caddy,
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 5] = [Self::Floor, Self::Portcullis, Self::Nginx, Self::Haproxy, Self::Envoy];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Floor, Self::Portcullis, Self::PortcullisFew, Self::Nginx, Self::Haproxy, Self::Envoy, Self::Caddy];
 
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Floor => "bare Pingora, no check",
             Self::Portcullis => "Portcullis",
+            Self::PortcullisFew => "Portcullis, four headers",
             Self::Nginx => "nginx, no check",
             Self::Haproxy => "HAProxy, jwt_verify",
             Self::Envoy => "Envoy, jwt_authn",
+            Self::Caddy => "Caddy, forward_auth",
         }
     }
 
@@ -48,178 +62,174 @@ impl Peer {
         !matches!(self, Self::Floor | Self::Nginx)
     }
 
-    /// Starts it on a free port and waits until it answers.
-    pub(crate) async fn start(self, world: &World, cores: &str, envoy: &Path) -> anyhow::Result<Running> {
-        let address = process::free_address()?;
-        let me = std::env::current_exe()?;
-        let mut command = Command::new("taskset");
-        command.args(["-c", cores]);
-        match self {
-            Self::Floor => {
-                command.args(world.floor(&me.with_file_name("floor"), address));
-            }
-            Self::Portcullis => {
-                command.args(world.gateway(&me.with_file_name("gateway"), address)?);
-            }
-            Self::Nginx => {
-                let config = world.write("nginx.conf", &nginx(world, address))?;
-                command.args(["nginx", "-p", &world.text("."), "-c", &config]);
-            }
-            Self::Haproxy => {
-                let config = world.write("haproxy.cfg", &haproxy(world, address))?;
-                command.args(["haproxy", "-db", "-f", &config]);
-            }
-            Self::Envoy => {
-                let config = world.write("envoy.json", &envoy_config(world, address))?;
-                command.arg(envoy).args(["-c", &config, "--concurrency", "1", "-l", "error", "--disable-hot-restart"]);
-            }
-        }
-        let log = std::fs::File::create(world.log(&format!("{self:?}.log")))?;
-        command.stdout(log.try_clone()?).stderr(log);
-        let child = Child::start(&mut command).with_context(|| self.title())?;
-        let edge = Edge::new(address, &world.ca_pem)?;
-        let running = Running { peer: self, address, edge, child };
-        for _ in 0..300 {
-            if running.edge.connect(HOST, Alpn::Http1, [127, 0, 0, 1].into()).await.is_ok() {
-                return Ok(running);
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-        let log = std::fs::read_to_string(world.log(&format!("{self:?}.log"))).unwrap_or_default();
-        anyhow::bail!("{} does not answer:\n{log}", self.title())
+    /// Whether its upstream gets the gateway's identity headers.
+    pub(crate) const fn is_gateway(self) -> bool {
+        matches!(self, Self::Portcullis | Self::PortcullisFew)
     }
 }
 
-/// A peer that runs.
+/// Where programs are, and which cores they get.
+pub(crate) struct Programs {
+    pub(crate) envoy: PathBuf,
+    pub(crate) caddy: PathBuf,
+    /// Of what is measured.
+    pub(crate) cores: String,
+}
+
+impl Programs {
+    /// Starts a peer on a free port and waits until it answers.
+    pub(crate) async fn peer(&self, peer: Peer, world: &World) -> anyhow::Result<Running> {
+        let address = process::free_address()?;
+        let mut command = self.pinned();
+        let mut beside = Vec::new();
+        match peer {
+            Peer::Floor => command.args(world.floor(&own("floor")?, address, FIELDS)),
+            Peer::Portcullis => command.args(world.gateway(&own("gateway")?, address, &Job::WHOLE)?),
+            Peer::PortcullisFew => command.args(world.gateway(&own("gateway")?, address, &Job::FEW_HEADERS)?),
+            Peer::Nginx => {
+                let config = world.write("nginx.conf", &configs::nginx(world, address))?;
+                command.args(["nginx", "-p", &world.text("."), "-c", &config])
+            }
+            Peer::Haproxy => {
+                let config = world.write("haproxy.cfg", &configs::haproxy(world, address))?;
+                command.args(["haproxy", "-db", "-f", &config])
+            }
+            Peer::Envoy => {
+                let config = world.write("envoy.json", &configs::envoy(world, address))?;
+                let arguments = ["-c", &config, "--concurrency", "1", "-l", "error", "--disable-hot-restart"];
+                command.arg(&self.envoy).args(arguments)
+            }
+            Peer::Caddy => {
+                let checker = process::free_address()?;
+                let mut checking = self.pinned();
+                checking.arg(own("checker")?).args([
+                    "--listen",
+                    &checker.to_string(),
+                    "--jwks",
+                    &world.text("jwks.json"),
+                ]);
+                beside.push(Child::start(&mut checking).context("checker")?);
+                let config = world.write("Caddyfile", &configs::caddy(world, address, checker))?;
+                command.env("GOMAXPROCS", "1").env("HOME", world.text("."));
+                command.arg(&self.caddy).args(["run", "--adapter", "caddyfile", "--config", &config])
+            }
+        };
+        start(peer.title(), address, world, command, beside).await
+    }
+
+    /// Starts what a step has, and waits until it answers.
+    pub(crate) async fn rung(&self, rung: &Rung, world: &World) -> anyhow::Result<Running> {
+        let address = process::free_address()?;
+        let mut command = self.pinned();
+        match &rung.job {
+            None => command.args(world.floor(&own("floor")?, address, 0)),
+            Some(job) => command.args(world.gateway(&own("gateway")?, address, job)?),
+        };
+        start(rung.title, address, world, command, Vec::new()).await
+    }
+
+    /// Starts a node, with a token and an API key of one user's in the files `node.token` and `node.key`.
+    pub(crate) async fn node(&self, world: &World) -> anyhow::Result<Running> {
+        let plenty = ["ADDRESS", "TENANT", "ADDRESS_HANDSHAKES", "HOSTNAME_HANDSHAKES"].into_iter();
+        let settings = plenty.flat_map(|limit| {
+            ["RPS", "BURST"].map(|part| (variable(&format!("LIMITS__{limit}__{part}")), "1000000".to_owned()))
+        });
+        let single =
+            [(variable("THREADS"), "1".to_owned()), (variable("CONNECTIONS__MAX_REQUESTS"), "1000000".to_owned())];
+        let node = Node::start(&Options {
+            upstream: Some(world.fast),
+            cores: Some(self.cores.clone()),
+            settings: settings.chain(single).collect(),
+            ..Options::default()
+        })
+        .await?;
+        let limits = json!({ "rate_limit": { "rps": 1_000_000, "burst": 1_000_000 } });
+        let path = format!("/v1/tenants/{}?wait=applied", node.tenant_id("acme"));
+        node.admin(&node.staff().await?, Method::PATCH, &path, &limits).await?;
+        let token = node.login("acme", "member").await?.access;
+        let key = node.tenant("acme")["api_key"].as_str().context("the demo has no API key")?.to_owned();
+        world.write("node.token", &(token + "\n"))?;
+        world.write("node.key", &(key + "\n"))?;
+        let edge = node.edge()?;
+        let host = node.tenant("acme")["hostname"].as_str().context("no hostname")?.to_owned();
+        Ok(Running {
+            title: "a node with its control API",
+            host,
+            path: "/demo/orders",
+            address: edge.address(),
+            edge,
+            processes: Processes::Node(Box::new(node)),
+        })
+    }
+
+    /// A command on the cores of what is measured.
+    fn pinned(&self) -> Command {
+        let mut command = Command::new("taskset");
+        command.args(["-c", &self.cores]);
+        command
+    }
+}
+
+fn variable(key: &str) -> String {
+    format!("PORTCULLIS_GATEWAY__{key}")
+}
+
+/// A program of the same build as this one.
+fn own(name: &str) -> anyhow::Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(name))
+}
+
+async fn start(
+    title: &'static str,
+    address: SocketAddr,
+    world: &World,
+    mut command: Command,
+    mut processes: Vec<Child>,
+) -> anyhow::Result<Running> {
+    let log = world.log(&format!("{}.log", address.port()));
+    let output = std::fs::File::create(&log)?;
+    command.stdout(output.try_clone()?).stderr(output);
+    processes.push(Child::start(&mut command).context(title)?);
+    let edge = Edge::new(address, &world.ca().pem())?;
+    for _ in 0..600 {
+        if edge.connect(HOST, Alpn::Http1, [127, 0, 0, 1].into()).await.is_ok() {
+            let processes = Processes::Own(processes);
+            return Ok(Running { title, host: HOST.to_owned(), path: "/orders", address, edge, processes });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("{title} does not answer:\n{}", std::fs::read_to_string(&log).unwrap_or_default())
+}
+
+/// Something that runs and is asked.
 pub(crate) struct Running {
-    pub(crate) peer: Peer,
+    pub(crate) title: &'static str,
+    pub(crate) host: String,
+    pub(crate) path: &'static str,
     pub(crate) address: SocketAddr,
     pub(crate) edge: Edge,
-    child: Child,
+    processes: Processes,
+}
+
+enum Processes {
+    Own(Vec<Child>),
+    Node(Box<Node>),
 }
 
 impl Running {
-    /// Its processes: nginx has a master and a worker.
+    /// Its processes: nginx has a master and a worker, Caddy the program that it asks.
     pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
-        process::family(self.child.id()).into_iter()
+        let first = match &self.processes {
+            Processes::Own(processes) => processes.iter().map(Child::id).collect(),
+            Processes::Node(node) => vec![node.pid()],
+        };
+        first.into_iter().flat_map(process::family)
     }
-}
 
-fn nginx(world: &World, address: SocketAddr) -> String {
-    let (fast, echo) = (world.fast, world.echo);
-    let forward = |upstream: &str| {
-        format!(
-            "proxy_pass http://{upstream}; proxy_http_version 1.1; proxy_set_header Connection \"\"; \
-             proxy_set_header Authorization \"\"; proxy_set_header X-User fixed; proxy_set_header X-Tenant fixed; \
-             proxy_set_header X-Roles fixed;"
-        )
-    };
-    format!(
-        "daemon off;\nworker_processes 1;\npid nginx.pid;\nerror_log stderr;\nevents {{ worker_connections 8192; }}\n\
-         http {{ access_log nginx.access.log; keepalive_requests 100000000; keepalive_timeout 1h;\n\
-         upstream fast {{ server {fast}; keepalive 1024; keepalive_requests 100000000; }}\n\
-         upstream echo {{ server {echo}; keepalive 16; }}\n\
-         server {{ listen {address} ssl http2; server_name {HOST}; ssl_certificate edge.crt; ssl_certificate_key edge.key;\n\
-         location / {{ {} }}\nlocation /echo {{ {} }} }} }}\n",
-        forward("fast"),
-        forward("echo")
-    )
-}
-
-fn haproxy(world: &World, address: SocketAddr) -> String {
-    let mut text = format!(
-        "global\n  nbthread 1\n  maxconn 4096\n  log stdout format raw local0\n\
-         defaults\n  mode http\n  log global\n  option httplog\n  timeout connect 5s\n  timeout client 1h\n  timeout server 60s\n\
-         frontend edge\n  bind {address} ssl crt {} alpn h2,http/1.1\n\
-         \x20 http-request set-var(txn.bearer) http_auth_bearer\n\
-         \x20 http-request set-var(txn.alg) var(txn.bearer),jwt_header_query('$.alg')\n\
-         \x20 http-request set-var(txn.exp) var(txn.bearer),jwt_payload_query('$.exp','int')\n\
-         \x20 http-request set-var(txn.now) date()\n\
-         \x20 http-request deny deny_status 401 unless {{ var(txn.bearer),jwt_payload_query('$.iss') -m str {ISSUER} }}\n\
-         \x20 http-request deny deny_status 401 unless {{ var(txn.bearer),jwt_payload_query('$.aud') -m str {AUDIENCE} }}\n\
-         \x20 http-request deny deny_status 401 if {{ var(txn.exp),sub(txn.now) -m int lt 0 }}\n",
-        world.text("edge.pem")
-    );
-    for (alg, key) in [("ES256", "es256.pub"), ("RS256", "rs256.pub")] {
-        _ = writeln!(
-            text,
-            "  http-request set-var(txn.good) var(txn.bearer),jwt_verify(txn.alg,\"{}\") if {{ var(txn.alg) -m str {alg} }}",
-            world.text(key)
-        );
+    /// Memory of all of them that is in RAM, in MiB.
+    pub(crate) fn resident_mib(&self) -> u64 {
+        self.pids().map(process::resident_bytes).sum::<u64>() / 1024 / 1024
     }
-    let (fast, echo) = (world.fast, world.echo);
-    _ = write!(
-        text,
-        "  http-request deny deny_status 401 unless {{ var(txn.good) -m int 1 }}\n\
-         \x20 http-request set-header x-user %[var(txn.bearer),jwt_payload_query('$.sub')]\n\
-         \x20 http-request set-header x-tenant %[var(txn.bearer),jwt_payload_query('$.tid')]\n\
-         \x20 http-request set-header x-issuer %[var(txn.bearer),jwt_payload_query('$.iss')]\n\
-         \x20 http-request del-header authorization\n\
-         \x20 use_backend echo if {{ path_beg /echo }}\n  default_backend fast\n\
-         backend fast\n  http-reuse always\n  server fast {fast}\nbackend echo\n  server echo {echo}\n"
-    );
-    text
-}
-
-fn envoy_config(world: &World, address: SocketAddr) -> String {
-    let jwks = std::fs::read_to_string(world.path("jwks.json")).unwrap();
-    let cluster = |name: &str, to: SocketAddr| {
-        serde_json::json!({
-            "name": name, "type": "STATIC", "connect_timeout": "5s",
-            "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": {
-                "socket_address": { "address": to.ip().to_string(), "port_value": to.port() } } } }] }] },
-            "circuit_breakers": { "thresholds": [{ "max_connections": 10000, "max_pending_requests": 10000,
-                "max_requests": 10000 }] },
-        })
-    };
-    let http = "type.googleapis.com/envoy.extensions.filters";
-    let manager = serde_json::json!({
-        "@type": format!("{http}.network.http_connection_manager.v3.HttpConnectionManager"),
-        "stat_prefix": "edge", "codec_type": "AUTO",
-        "access_log": [{ "name": "envoy.access_loggers.file", "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
-            "path": world.text("envoy.access.log") } }],
-        "http_filters": [
-            { "name": "envoy.filters.http.jwt_authn", "typed_config": {
-                "@type": format!("{http}.http.jwt_authn.v3.JwtAuthentication"),
-                "providers": { "id": {
-                    "issuer": ISSUER, "audiences": [AUDIENCE], "forward": false,
-                    "local_jwks": { "inline_string": jwks },
-                    "claim_to_headers": [
-                        { "header_name": "x-user", "claim_name": "sub" },
-                        { "header_name": "x-tenant", "claim_name": "tid" },
-                        { "header_name": "x-issuer", "claim_name": "iss" },
-                    ],
-                    "jwt_cache_config": { "jwt_cache_size": 100_000 },
-                } },
-                "rules": [{ "match": { "prefix": "/" }, "requires": { "provider_name": "id" } }],
-            } },
-            { "name": "envoy.filters.http.router", "typed_config": {
-                "@type": format!("{http}.http.router.v3.Router") } },
-        ],
-        "route_config": { "name": "edge", "virtual_hosts": [{ "name": "edge", "domains": ["*"], "routes": [
-            { "match": { "prefix": "/echo" }, "route": { "cluster": "echo" } },
-            { "match": { "prefix": "/" }, "route": { "cluster": "fast" } },
-        ] }] },
-    });
-    let tls = serde_json::json!({
-        "name": "envoy.transport_sockets.tls", "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            "common_tls_context": {
-                "alpn_protocols": ["h2", "http/1.1"],
-                "tls_certificates": [{ "certificate_chain": { "filename": world.text("edge.crt") },
-                    "private_key": { "filename": world.text("edge.key") } }],
-            },
-        },
-    });
-    serde_json::json!({ "static_resources": {
-        "listeners": [{ "name": "edge", "address": { "socket_address": {
-                "address": address.ip().to_string(), "port_value": address.port() } },
-            "filter_chains": [{ "transport_socket": tls, "filters": [{
-                "name": "envoy.filters.network.http_connection_manager", "typed_config": manager }] }] }],
-        "clusters": [cluster("fast", world.fast), cluster("echo", world.echo)],
-    } })
-    .to_string()
 }
 
 /// nginx as the upstream that answers at once.
