@@ -13,9 +13,10 @@
 #   make fuzz-api   every operation of the control API, asked with good and bad input (schemathesis)   SEED=1 EXAMPLES=30 DATABASE=postgres
 #   make control-api-costs   processor time of sign-in, refresh, permission look-up, checks of tokens and keys over PostgreSQL   EACH=5 CLIENTS=8 ONLY=refresh
 #   make ladder   what the edge costs beside bare Pingora, nginx, HAProxy, Envoy and Caddy, step by step, and what clients wait for   PARTS=steps RUNS=3
+#   make pgo      a gateway that is optimised by what it does under load: two builds of a release
 #   make bench    what a decision, the mirror and a permission check cost
 
-.PHONY: dev test check bless load k6 revocation-report soak tenants-load noisy-neighbour foreign-load foreign-clients fuzz-api control-api-costs ladder bench audit fmt docs clean
+.PHONY: dev test check bless load k6 revocation-report soak tenants-load noisy-neighbour foreign-load foreign-clients fuzz-api control-api-costs ladder pgo bench audit fmt docs clean
 
 dev:
 	@scripts/dev.sh $(ARGS)
@@ -61,6 +62,9 @@ control-api-costs:
 
 ladder:
 	@scripts/ladder.sh $(ARGS)
+
+pgo:
+	@scripts/pgo.sh
 
 bench:
 	@cargo bench -p authz -p authn -p gate $(ARGS)

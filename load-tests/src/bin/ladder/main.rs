@@ -56,6 +56,9 @@ struct Arguments {
     /// Core of what is measured, and cores of everything else, as taskset(1) takes them.
     #[arg(long, num_args = 2, value_names = ["PROXY", "REST"], default_values = ["0", "1"])]
     cores: Vec<String>,
+    /// Which gateway; by default that of the same build as this program.
+    #[arg(long)]
+    gateway: Option<PathBuf>,
     /// Where `envoy` is.
     #[arg(long, default_value = "envoy")]
     envoy: PathBuf,
@@ -108,8 +111,12 @@ fn climb(arguments: &Arguments) -> anyhow::Result<()> {
 
 async fn tables(arguments: &Arguments) -> anyhow::Result<Vec<Value>> {
     let cores = &arguments.cores[1];
-    let programs =
-        Programs { envoy: arguments.envoy.clone(), caddy: arguments.caddy.clone(), cores: arguments.cores[0].clone() };
+    let programs = Programs {
+        gateway: arguments.gateway.clone().map_or_else(|| peers::own("gateway"), Ok)?,
+        envoy: arguments.envoy.clone(),
+        caddy: arguments.caddy.clone(),
+        cores: arguments.cores[0].clone(),
+    };
     let world = World::build(process::free_address()?).await?;
     world.write_tokens()?;
     let _upstream = peers::upstream(&world, cores)?;

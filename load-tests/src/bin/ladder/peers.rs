@@ -70,6 +70,7 @@ impl Peer {
 
 /// Where programs are, and which cores they get.
 pub(crate) struct Programs {
+    pub(crate) gateway: PathBuf,
     pub(crate) envoy: PathBuf,
     pub(crate) caddy: PathBuf,
     /// Of what is measured.
@@ -84,8 +85,8 @@ impl Programs {
         let mut beside = Vec::new();
         match peer {
             Peer::Floor => command.args(world.floor(&own("floor")?, address, FIELDS)),
-            Peer::Portcullis => command.args(world.gateway(&own("gateway")?, address, &Job::WHOLE)?),
-            Peer::PortcullisFew => command.args(world.gateway(&own("gateway")?, address, &Job::FEW_HEADERS)?),
+            Peer::Portcullis => command.args(world.gateway(&self.gateway, address, &Job::WHOLE)?),
+            Peer::PortcullisFew => command.args(world.gateway(&self.gateway, address, &Job::FEW_HEADERS)?),
             Peer::Nginx => {
                 let config = world.write("nginx.conf", &configs::nginx(world, address))?;
                 command.args(["nginx", "-p", &world.text("."), "-c", &config])
@@ -123,7 +124,7 @@ impl Programs {
         let mut command = self.pinned();
         match &rung.job {
             None => command.args(world.floor(&own("floor")?, address, 0)),
-            Some(job) => command.args(world.gateway(&own("gateway")?, address, job)?),
+            Some(job) => command.args(world.gateway(&self.gateway, address, job)?),
         };
         start(rung.title, address, world, command, Vec::new()).await
     }
@@ -175,7 +176,7 @@ fn variable(key: &str) -> String {
 }
 
 /// A program of the same build as this one.
-fn own(name: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn own(name: &str) -> anyhow::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name(name))
 }
 
