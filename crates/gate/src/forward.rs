@@ -3,11 +3,12 @@
 //! Runs in the proxy's upstream request phase, after the client's `Connection` nominations were carried out, so that
 //! a nomination cannot remove what is injected here.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::IpAddr, ops::Range};
 
 use authn::signature;
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use domain::{Clock, Id, snapshot::HostPolicy};
 use http::{HeaderMap, HeaderName, HeaderValue, header, header::InvalidHeaderValue};
 use serde::Serialize;
@@ -37,7 +38,8 @@ macro_rules! identity_headers {
 
             /// The header's name.
             pub const fn name(self) -> HeaderName {
-                match self { $(Self::$variant => HeaderName::from_static($name),)* }
+                // Made while this is compiled: otherwise each name is read again at each request.
+                match self { $(Self::$variant => const { HeaderName::from_static($name) },)* }
             }
 
             /// The header of this name.
@@ -65,6 +67,14 @@ identity_headers! {
     RequestId = "x-md-global-request-id",
     Assertion = "x-md-global-assertion",
 }
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Bytes for the texts of a request's own fields; more are taken where they are longer.
+const TEXTS: usize = 384;
 
 /// Fields that are set at most, so that their map grows once.
 const INJECTED: usize = IdentityHeader::ALL.len() + 6;
@@ -99,19 +109,31 @@ pub fn prepare(permit: &Permit, head: &mut impl UpstreamHead, path: &str, clock:
         fields.remove(header::AUTHORIZATION);
     }
     fields.reserve(INJECTED);
-    let text = |value: &str| HeaderValue::from_str(value).map_err(|_| Denial::AssertionFailed);
-    let request_id = id_value(permit.request_id).map_err(|_| Denial::AssertionFailed)?;
-    let host = text(&permit.host)?;
-    fields.insert(HeaderName::from_static("x-request-id"), request_id.clone());
-    fields.insert(HeaderName::from_static("x-forwarded-for"), text(&permit.client.to_string())?);
-    fields.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https"));
-    fields.insert(HeaderName::from_static("x-forwarded-host"), host.clone());
+    let wanted = |name: IdentityHeader| upstream.headers.as_ref().is_none_or(|list| list.contains(&name));
+
+    // What is of this request alone is written into one piece of memory, of which each value is a part.
+    let mut text = String::with_capacity(TEXTS);
+    let request_id = written(&mut text, |text| push_id(text, permit.request_id));
+    let client = written(&mut text, |text| push_address(text, permit.client));
+    let host = written(&mut text, |text| text.push_str(&permit.host));
+    // What the request is about, in the place of where its user works otherwise.
+    let unit = permit.unit.or_else(|| permit.identity.as_ref()?.own_unit());
+    let unit = unit.map(|unit| written(&mut text, |text| push_id(text, unit)));
+    let own = permit.identity.as_ref().map(|principal| principal.write(&mut text, wanted));
+    let text = Bytes::from(text);
+    let value = |at| HeaderValue::from_maybe_shared(text.slice(at)).map_err(|_| Denial::AssertionFailed);
+
+    let request_id = value(request_id)?;
+    fields.insert(X_REQUEST_ID, request_id.clone());
+    fields.insert(X_FORWARDED_FOR, value(client)?);
+    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    let host = value(host)?;
+    fields.insert(X_FORWARDED_HOST, host.clone());
     let host = match &upstream.host {
         HostPolicy::Preserve => host,
-        HostPolicy::Rewrite(other) => text(other.as_str())?,
+        HostPolicy::Rewrite(other) => HeaderValue::from_str(other.as_str()).map_err(|_| Denial::AssertionFailed)?,
     };
     fields.insert(header::HOST, host);
-    let wanted = |name: IdentityHeader| upstream.headers.as_ref().is_none_or(|list| list.contains(&name));
     let mut inject = |name: IdentityHeader, value: HeaderValue| {
         if wanted(name) {
             fields.insert(name.name(), value);
@@ -129,18 +151,51 @@ pub fn prepare(permit: &Permit, head: &mut impl UpstreamHead, path: &str, clock:
         }
     }
     if let Some(principal) = &permit.identity {
-        for (name, value) in &principal.headers {
-            inject(*name, value.clone());
-        }
+        let word = |is| HeaderValue::from_static(if is { "true" } else { "false" });
+        inject(IdentityHeader::IsAdmin, word(principal.is_admin));
+        inject(IdentityHeader::IsSuperAdmin, word(principal.is_super_admin));
+        inject(IdentityHeader::AuthMethod, HeaderValue::from_static(principal.auth_method()));
     }
-    // What the request is about, in the place of where its user works otherwise.
-    if let Some(unit) = permit.unit {
-        inject(IdentityHeader::OuId, id_value(unit).map_err(|_| Denial::AssertionFailed)?);
+    for (name, at) in own.into_iter().flatten().flatten() {
+        inject(name, value(at)?);
+    }
+    if let Some(unit) = unit {
+        inject(IdentityHeader::OuId, value(unit)?);
     }
     if let Some(assertion) = assertion(permit, path, clock)? {
-        fields.insert(IdentityHeader::Assertion.name(), text(&assertion)?);
+        let assertion = HeaderValue::from_str(&assertion).map_err(|_| Denial::AssertionFailed)?;
+        fields.insert(IdentityHeader::Assertion.name(), assertion);
     }
     Ok(())
+}
+
+/// Where in a text something was written.
+fn written(text: &mut String, write: impl FnOnce(&mut String)) -> Range<usize> {
+    let from = text.len();
+    write(text);
+    from..text.len()
+}
+
+/// Adds an id to a text.
+pub(crate) fn push_id<K>(text: &mut String, id: Id<K>) {
+    text.push_str(id.uuid().hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+}
+
+/// Adds an address to a text.
+fn push_address(text: &mut String, address: IpAddr) {
+    match address {
+        // `Display` can pad and align, at ten times the price.
+        IpAddr::V4(address) => {
+            let mut digits = itoa::Buffer::new();
+            for (at, octet) in address.octets().into_iter().enumerate() {
+                if at > 0 {
+                    text.push('.');
+                }
+                text.push_str(digits.format(octet));
+            }
+        }
+        IpAddr::V6(_) => text.push_str(&address.to_string()),
+    }
 }
 
 /// An id as a field's value.
@@ -252,5 +307,16 @@ fn assertion(permit: &Permit, path: &str, clock: &dyn Clock) -> Result<Option<St
             URL_SAFE_NO_PAD.encode_string(tag, &mut token);
             Ok(Some(token))
         }
+    }
+}
+
+#[test]
+fn an_address_is_written_as_display_writes_it() {
+    for address in ["0.0.0.0", "127.0.0.1", "10.200.30.4", "255.255.255.255", "::1", "2001:db8::7", "::ffff:192.0.2.1"]
+    {
+        let address: IpAddr = address.parse().unwrap();
+        let mut text = "before ".to_owned();
+        let at = written(&mut text, |text| push_address(text, address));
+        assert_eq!(text.get(at), Some(address.to_string().as_str()));
     }
 }

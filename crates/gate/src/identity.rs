@@ -1,16 +1,15 @@
-//! A principal in its tenant: the roles it holds and the identity headers it is announced by, made once and kept with
-//! its token.
+//! A principal in its tenant: the roles it holds and what it is announced by, made once and kept with its token.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use authn::{VerifiedToken, claims::ContextKind};
 use aws_lc_rs::digest;
-use domain::{OrgUnitId, Permission, snapshot::RoleScope};
+use domain::{OrgUnitId, Permission, SessionId, TokenId, snapshot::RoleScope};
 use http::HeaderValue;
 
 use crate::{
     api_key::KnownKey,
-    forward::IdentityHeader,
+    forward::{IdentityHeader, push_id},
     link::{HeldBindings, HeldKey},
     snapshot::{CompiledRole, Roles, TenantInfo},
     verify::{Known, Proof},
@@ -32,11 +31,11 @@ pub struct Principal {
     pub(crate) bindings: Option<Arc<HeldBindings>>,
     /// The API key it acts with: what it may do at most.
     pub(crate) key: Option<Arc<HeldKey>>,
-    pub(crate) headers: Vec<(IdentityHeader, HeaderValue)>,
-    roles: Vec<Arc<CompiledRole>>,
-    unit_roles: Vec<(OrgUnitId, Arc<CompiledRole>)>,
+    roles: Box<[Arc<CompiledRole>]>,
+    unit_roles: Box<[(OrgUnitId, Arc<CompiledRole>)]>,
     /// The unit it works in where nothing else is said: its token's, while it is in it.
     own_unit: Option<OrgUnitId>,
+    said: Said,
     made_from: (Arc<Roles>, Option<Arc<TenantInfo>>),
 }
 
@@ -55,16 +54,16 @@ impl Principal {
             ContextKind::System => RoleScope::Platform,
         };
         let own = known.is_own();
-        let roles: Vec<Arc<CompiledRole>> = match (&bindings, own) {
+        let roles: Box<[Arc<CompiledRole>]> = match (&bindings, own) {
             (Some(bindings), _) => {
                 bindings.roles.iter().filter_map(|id| by_id(*id)).filter(|role| role.scope == scope).collect()
             }
             // An external issuer's roles are names of ours; what it says of administrators counts for nothing.
             (None, false) => known.role_names().filter_map(by_name).collect(),
-            (None, true) => Vec::new(),
+            (None, true) => Box::default(),
         };
         let unit_roles = bindings.iter().flat_map(|bindings| &bindings.unit_roles);
-        let unit_roles: Vec<_> = unit_roles.filter_map(|(unit, id)| Some((*unit, by_id(*id)?))).collect();
+        let unit_roles: Box<[_]> = unit_roles.filter_map(|(unit, id)| Some((*unit, by_id(*id)?))).collect();
         // The token says which unit; that the user is still in it is said by its bindings.
         let own_unit = known.token().and_then(|token| token.org_unit);
         let own_unit = own_unit.filter(|unit| unit_roles.iter().any(|(held, _)| held == unit));
@@ -73,7 +72,8 @@ impl Principal {
         let is_admin =
             own && key.is_none() && known.context() == ContextKind::Tenant && roles.iter().any(|role| role.admin);
         let is_super_admin = own && known.context() == ContextKind::System && roles.iter().any(|role| role.super_admin);
-        let mut principal = Self {
+        let said = Said::of(known, key.as_deref(), &roles);
+        Self {
             subject: known.subject().into(),
             context: known.context(),
             is_admin,
@@ -81,14 +81,12 @@ impl Principal {
             number: number(known),
             bindings,
             key,
-            headers: Vec::new(),
             roles,
             unit_roles,
             own_unit,
+            said,
             made_from: (Arc::clone(shared), tenant.cloned()),
-        };
-        principal.headers = principal.announce(known);
-        principal
+        }
     }
 
     /// Whether everything this was made from is what is in force.
@@ -155,46 +153,78 @@ impl Principal {
         granting.map(|(role, at)| (&*role.name, at))
     }
 
-    fn announce(&self, known: &Known) -> Vec<(IdentityHeader, HeaderValue)> {
-        let mut headers = Vec::with_capacity(8);
-        let mut add = |name, value: &str| {
-            // Absent values are omitted, never empty.
-            if !value.is_empty()
-                && let Ok(value) = HeaderValue::from_str(value)
-            {
-                headers.push((name, value));
+    /// The unit it works in where nothing else is said.
+    pub(crate) const fn own_unit(&self) -> Option<OrgUnitId> {
+        self.own_unit
+    }
+
+    /// How it is known, as upstreams are told it.
+    pub(crate) const fn auth_method(&self) -> &'static str {
+        self.said.method
+    }
+
+    /// Adds what is told of it alone to a text, where it is wanted; which header stands where. What is absent is left out,
+    /// never empty.
+    pub(crate) fn write(
+        &self,
+        text: &mut String,
+        wanted: impl Fn(IdentityHeader) -> bool,
+    ) -> [Option<(IdentityHeader, Range<usize>)>; 5] {
+        let said = &self.said;
+        let mut add = |name, write: &dyn Fn(&mut String)| {
+            let from = text.len();
+            if wanted(name) {
+                write(text);
             }
+            (text.len() > from).then_some((name, from..text.len()))
         };
-        add(IdentityHeader::UserId, &percent_encode(&self.subject));
+        [
+            add(IdentityHeader::UserId, &|text| text.push_str(said.subject.as_deref().unwrap_or(&self.subject))),
+            add(IdentityHeader::Username, &|text| text.push_str(said.username.as_deref().unwrap_or_default())),
+            add(IdentityHeader::Roles, &|text| text.push_str(&said.roles)),
+            add(IdentityHeader::SessionId, &|text| said.session.into_iter().for_each(|id| push_id(text, id))),
+            add(IdentityHeader::TokenId, &|text| said.token.into_iter().for_each(|id| push_id(text, id))),
+        ]
+    }
+}
+
+/// What upstreams are told of a principal beside what else is known of it. Kept short, since it is kept with each token: fields are
+/// made of it at each request.
+#[derive(Debug)]
+struct Said {
+    /// The subject where a field cannot carry it as it is.
+    subject: Option<Box<str>>,
+    username: Option<Box<str>>,
+    /// Names with commas between.
+    roles: Box<str>,
+    session: Option<SessionId>,
+    token: Option<TokenId>,
+    method: &'static str,
+}
+
+impl Said {
+    fn of(known: &Known, key: Option<&HeldKey>, roles: &[Arc<CompiledRole>]) -> Self {
         let (username, method) = match &known.proof {
             Proof::Token(token) => (token.username.as_deref(), "jwt"),
             Proof::Certificate(_) => (None, "certificate"),
-            Proof::Key(key) => (self.key.as_ref().and_then(|key| key.owner_name.as_deref()), key.kind.name()),
+            Proof::Key(known) => (key.and_then(|key| key.owner_name.as_deref()), known.kind.name()),
         };
-        if let Some(username) = username {
-            add(IdentityHeader::Username, &percent_encode(username));
-        }
-        let mut names: Vec<&str> = self.role_names().collect();
+        let mut names: Vec<&str> = roles.iter().map(|role| &*role.name).collect();
         names.sort_unstable();
         names.dedup();
-        // A role is a word for more than the scopes of a key.
-        if self.key.is_none() {
-            add(IdentityHeader::Roles, &names.join(","));
-        }
-        add(IdentityHeader::IsAdmin, if self.is_admin { "true" } else { "false" });
-        add(IdentityHeader::IsSuperAdmin, if self.is_super_admin { "true" } else { "false" });
+        let names = names.join(",");
+        // A role is a word for more than the scopes of a key. What a field cannot carry is left out.
+        let told = key.is_none() && HeaderValue::from_str(&names).is_ok();
+        let subject = percent_encode(known.subject());
         let token = known.token();
-        if let Some(unit) = self.own_unit {
-            add(IdentityHeader::OuId, &unit.to_string());
+        Self {
+            subject: (subject != known.subject()).then(|| subject.into()),
+            username: username.map(|name| percent_encode(name).into()),
+            roles: if told { names.into() } else { Box::default() },
+            session: token.and_then(VerifiedToken::session),
+            token: token.and_then(VerifiedToken::token_id),
+            method,
         }
-        if let Some(session) = token.and_then(VerifiedToken::session) {
-            add(IdentityHeader::SessionId, &session.to_string());
-        }
-        if let Some(id) = token.and_then(VerifiedToken::token_id) {
-            add(IdentityHeader::TokenId, &id.to_string());
-        }
-        add(IdentityHeader::AuthMethod, method);
-        headers
     }
 }
 

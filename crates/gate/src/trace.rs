@@ -8,7 +8,6 @@ use domain::{BootInstant, Clock, OrgUnitId, ProjectId, RouteId, TenantId, decisi
 use crate::{
     Quota,
     cors::CompiledCors,
-    forward::IdentityHeader,
     identity::Principal,
     link::Found,
     snapshot::{response::CompiledResponse, route::CompiledRoute},
@@ -88,8 +87,7 @@ impl Trace {
 
     /// How the principal is known, as upstreams are told it, once it was bound.
     pub fn auth_method(&self) -> Option<&str> {
-        let headers = &self.principal.as_ref()?.headers;
-        headers.iter().find(|(name, _)| *name == IdentityHeader::AuthMethod).and_then(|(_, value)| value.to_str().ok())
+        self.principal.as_ref().map(|principal| principal.auth_method())
     }
 
     /// The tenant of a principal that was bound to it.
