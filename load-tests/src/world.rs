@@ -14,6 +14,9 @@ use crate::upstream;
 /// The one hostname that is loaded.
 pub const HOST: &str = "acme.example.test";
 
+/// The hostname of a demo's tenant, at a node.
+pub const DEMO: &str = "acme.localhost";
+
 /// Who issues the tokens.
 pub const ISSUER: &str = "https://id.example.test";
 /// For whom.
@@ -115,7 +118,7 @@ impl World {
         write("jwks.json", &json!({ "keys": [es256.jwk, rs256.jwk] }).to_string())?;
         write("es256.pub", &es256.public_pem)?;
         write("rs256.pub", &rs256.public_pem)?;
-        write("hosts", &format!("127.0.0.1 {HOST}\n"))?;
+        write("hosts", &format!("127.0.0.1 {HOST} {DEMO}\n"))?;
         Ok(Self { ca, es256, rs256, fast, echo, _echo: serving, folder, logs })
     }
 

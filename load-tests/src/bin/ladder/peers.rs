@@ -14,7 +14,7 @@ use load_tests::{
     node::Options,
     process,
     process::Child,
-    world::{HOST, World},
+    world::{DEMO, HOST, World},
 };
 use reqwest::Method;
 use serde_json::json;
@@ -152,10 +152,9 @@ impl Programs {
         world.write("node.token", &(token + "\n"))?;
         world.write("node.key", &(key + "\n"))?;
         let edge = node.edge()?;
-        let host = node.tenant("acme")["hostname"].as_str().context("no hostname")?.to_owned();
         Ok(Running {
             title: "a node with its control API",
-            host,
+            host: DEMO.to_owned(),
             path: "/demo/orders",
             address: edge.address(),
             edge,

@@ -31,6 +31,7 @@ use load_tests::{
     node::Options,
     open::{Clients, Door},
     process, upstream,
+    world::DEMO,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -103,7 +104,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     let decoy = Node::start(&Options { cores: cores(1), idle: true, ..options }).await?;
     let quiet = node.login("acme", "member").await?;
     let (attacked, elsewhere) = (target(&node, arguments.times).await?, target(&decoy, arguments.times).await?);
-    let victim = Clients::new(Door::Edge(node.edge()?), "acme.localhost", "/demo/me", &quiet.access, 16).await?;
+    let victim = Clients::new(Door::Edge(node.edge()?), DEMO, "/demo/me", &quiet.access, 16).await?;
 
     let kinds: Vec<Kind> = if arguments.kinds.is_empty() { Kind::ALL.to_vec() } else { arguments.kinds.clone() };
     println!(
