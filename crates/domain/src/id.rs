@@ -19,6 +19,11 @@ impl<K> Id<K> {
         self.0
     }
 
+    /// Adds it to a text as `Display` writes it, without the machinery of formats.
+    pub fn push_to(self, text: &mut String) {
+        text.push_str(self.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+    }
+
     /// The UUID as one number, for tables keyed by id.
     pub const fn as_u128(self) -> u128 {
         self.0.as_u128()

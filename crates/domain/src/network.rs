@@ -1,6 +1,10 @@
 //! Networks of addresses, as lists of proxies and of clients name them.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt::{self, Write as _},
+    net::IpAddr,
+    str::FromStr,
+};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -23,6 +27,22 @@ impl Network {
 /// Whether an address is in one of these networks.
 pub fn any_contains(networks: &[Network], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))
+}
+
+/// Adds an address to a text as `Display` writes it; IPv4 without the machinery of formats, at a tenth of its price.
+pub fn push_address(text: &mut String, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            let mut mark = "";
+            for part in address.octets() {
+                text.push_str(mark);
+                text.push_str(itoa::Buffer::new().format(part));
+                mark = ".";
+            }
+        }
+        // Writing to a string succeeds.
+        IpAddr::V6(address) => _ = write!(text, "{address}"),
+    }
 }
 
 impl FromStr for Network {
@@ -80,6 +100,18 @@ mod tests {
             assert_eq!(text.parse::<Network>().unwrap().to_string(), text);
         }
         assert_eq!("192.0.2.7/32".parse::<Network>().unwrap().to_string(), "192.0.2.7");
+    }
+
+    #[test]
+    fn an_address_is_written_as_display_writes_it() {
+        for address in
+            ["0.0.0.0", "127.0.0.1", "10.200.30.4", "255.255.255.255", "::1", "2001:db8::7", "::ffff:192.0.2.1"]
+        {
+            let address: IpAddr = address.parse().unwrap();
+            let mut text = "before ".to_owned();
+            push_address(&mut text, address);
+            assert_eq!(text, format!("before {address}"));
+        }
     }
 
     #[test]

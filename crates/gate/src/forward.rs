@@ -3,13 +3,13 @@
 //! Runs in the proxy's upstream request phase, after the client's `Connection` nominations were carried out, so that
 //! a nomination cannot remove what is injected here.
 
-use std::{borrow::Cow, net::IpAddr, ops::Range};
+use std::{borrow::Cow, ops::Range};
 
 use authn::signature;
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use domain::{Clock, Id, snapshot::HostPolicy};
+use domain::{Clock, Id, network::push_address, snapshot::HostPolicy};
 use http::{HeaderMap, HeaderName, HeaderValue, header, header::InvalidHeaderValue};
 use serde::Serialize;
 use uuid::Uuid;
@@ -113,12 +113,12 @@ pub fn prepare(permit: &Permit, head: &mut impl UpstreamHead, path: &str, clock:
 
     // What is of this request alone is written into one piece of memory, of which each value is a part.
     let mut text = String::with_capacity(TEXTS);
-    let request_id = written(&mut text, |text| push_id(text, permit.request_id));
+    let request_id = written(&mut text, |text| permit.request_id.push_to(text));
     let client = written(&mut text, |text| push_address(text, permit.client));
     let host = written(&mut text, |text| text.push_str(&permit.host));
     // What the request is about, in the place of where its user works otherwise.
     let unit = permit.unit.or_else(|| permit.identity.as_ref()?.own_unit());
-    let unit = unit.map(|unit| written(&mut text, |text| push_id(text, unit)));
+    let unit = unit.map(|unit| written(&mut text, |text| unit.push_to(text)));
     let own = permit.identity.as_ref().map(|principal| principal.write(&mut text, wanted));
     let text = Bytes::from(text);
     let value = |at| HeaderValue::from_maybe_shared(text.slice(at)).map_err(|_| Denial::AssertionFailed);
@@ -156,11 +156,11 @@ pub fn prepare(permit: &Permit, head: &mut impl UpstreamHead, path: &str, clock:
         inject(IdentityHeader::IsSuperAdmin, word(principal.is_super_admin));
         inject(IdentityHeader::AuthMethod, HeaderValue::from_static(principal.auth_method()));
     }
-    for (name, at) in own.into_iter().flatten().flatten() {
-        inject(name, value(at)?);
-    }
     if let Some(unit) = unit {
         inject(IdentityHeader::OuId, value(unit)?);
+    }
+    for (name, at) in own.into_iter().flatten().flatten() {
+        fields.insert(name.name(), value(at)?);
     }
     if let Some(assertion) = assertion(permit, path, clock)? {
         let assertion = HeaderValue::from_str(&assertion).map_err(|_| Denial::AssertionFailed)?;
@@ -174,28 +174,6 @@ fn written(text: &mut String, write: impl FnOnce(&mut String)) -> Range<usize> {
     let from = text.len();
     write(text);
     from..text.len()
-}
-
-/// Adds an id to a text.
-pub(crate) fn push_id<K>(text: &mut String, id: Id<K>) {
-    text.push_str(id.uuid().hyphenated().encode_lower(&mut Uuid::encode_buffer()));
-}
-
-/// Adds an address to a text.
-fn push_address(text: &mut String, address: IpAddr) {
-    match address {
-        // `Display` can pad and align, at ten times the price.
-        IpAddr::V4(address) => {
-            let mut digits = itoa::Buffer::new();
-            for (at, octet) in address.octets().into_iter().enumerate() {
-                if at > 0 {
-                    text.push('.');
-                }
-                text.push_str(digits.format(octet));
-            }
-        }
-        IpAddr::V6(_) => text.push_str(&address.to_string()),
-    }
 }
 
 /// An id as a field's value.
@@ -307,16 +285,5 @@ fn assertion(permit: &Permit, path: &str, clock: &dyn Clock) -> Result<Option<St
             URL_SAFE_NO_PAD.encode_string(tag, &mut token);
             Ok(Some(token))
         }
-    }
-}
-
-#[test]
-fn an_address_is_written_as_display_writes_it() {
-    for address in ["0.0.0.0", "127.0.0.1", "10.200.30.4", "255.255.255.255", "::1", "2001:db8::7", "::ffff:192.0.2.1"]
-    {
-        let address: IpAddr = address.parse().unwrap();
-        let mut text = "before ".to_owned();
-        let at = written(&mut text, |text| push_address(text, address));
-        assert_eq!(text.get(at), Some(address.to_string().as_str()));
     }
 }

@@ -9,7 +9,7 @@ use http::HeaderValue;
 
 use crate::{
     api_key::KnownKey,
-    forward::{IdentityHeader, push_id},
+    forward::IdentityHeader,
     link::{HeldBindings, HeldKey},
     snapshot::{CompiledRole, Roles, TenantInfo},
     verify::{Known, Proof},
@@ -182,8 +182,8 @@ impl Principal {
             add(IdentityHeader::UserId, &|text| text.push_str(said.subject.as_deref().unwrap_or(&self.subject))),
             add(IdentityHeader::Username, &|text| text.push_str(said.username.as_deref().unwrap_or_default())),
             add(IdentityHeader::Roles, &|text| text.push_str(&said.roles)),
-            add(IdentityHeader::SessionId, &|text| said.session.into_iter().for_each(|id| push_id(text, id))),
-            add(IdentityHeader::TokenId, &|text| said.token.into_iter().for_each(|id| push_id(text, id))),
+            add(IdentityHeader::SessionId, &|text| said.session.into_iter().for_each(|id| id.push_to(text))),
+            add(IdentityHeader::TokenId, &|text| said.token.into_iter().for_each(|id| id.push_to(text))),
         ]
     }
 }

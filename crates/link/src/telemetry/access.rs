@@ -7,8 +7,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{Id, Timestamp};
-use uuid::Uuid;
+use domain::{Id, Timestamp, network::push_address};
 
 use super::{LogFormat, SINK};
 use crate::clock;
@@ -115,21 +114,14 @@ impl AccessLine<'_> {
     /// An id.
     pub fn id<K>(&mut self, name: &'static str, id: Id<K>) {
         self.quoted(name);
-        let mut buffer = Uuid::encode_buffer();
-        self.line.push_str(id.uuid().hyphenated().encode_lower(&mut buffer));
+        id.push_to(self.line);
         self.line.push('"');
     }
 
     /// An address of the internet.
     pub fn address(&mut self, name: &'static str, address: IpAddr) {
-        let IpAddr::V4(address) = address else { return self.display(name, address) };
         self.quoted(name);
-        let mut mark = "";
-        for part in address.octets() {
-            self.line.push_str(mark);
-            self.line.push_str(itoa::Buffer::new().format(part));
-            mark = ".";
-        }
+        push_address(self.line, address);
         self.line.push('"');
     }
 
@@ -194,6 +186,8 @@ impl fmt::Write for Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn line(format: LogFormat, fields: impl FnOnce(&mut AccessLine<'_>)) -> String {
