@@ -22,6 +22,9 @@ const PERMISSION: &str = "orders:order:list";
 /// Fields that bare Pingora sets where it is compared with the whole job: as many as the gateway does.
 pub const FIELDS: usize = 14;
 
+/// Tokens that are seen before ([`World::credentials`]).
+pub const KEPT: &str = "es256.kept";
+
 /// Who passes the loaded route.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Access {
@@ -108,7 +111,7 @@ pub struct Rung {
 
 /// All steps, over HTTP/1.1 with ES256: each adds one thing to an earlier one.
 pub const RUNGS: [Rung; 11] = {
-    let kept = "es256.kept";
+    let kept = KEPT;
     let names = Job { names: NAMES, ..Job::ROUTING };
     let token = Job { access: Access::Authenticated, ..names };
     let fresh = Job { keeps_tokens: false, ..token };

@@ -1,7 +1,8 @@
 //! What every program that is measured in front of an upstream is given: certificates, keys, tokens, configurations.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{fs, net::SocketAddr, ops::Range, path::PathBuf};
 
+use anyhow::{Context as _, bail};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -127,24 +128,29 @@ impl World {
         &self.ca
     }
 
-    /// Writes files of tokens, `es256.kept` and the like: some that are seen again and again, and many of which each is new for a
-    /// long time.
+    /// The path of a file of tokens or API keys, one a line. Tokens are signed when they are asked for first: `es256.kept`, `rs256.kept` are
+    /// some that are seen again and again, `es256.fresh`, `rs256.fresh` many of which each is new for a long time,
+    /// `es256.expired` and `es256.elsewhere` one that is refused. Others are what was written.
     ///
     /// # Errors
-    /// One cannot be signed or written.
-    pub fn write_tokens(&self) -> anyhow::Result<()> {
-        for (key, name) in [(&self.es256, "es256"), (&self.rs256, "rs256")] {
-            let tokens = |count: usize, from: usize| {
-                (from..from + count).map(|user| key.token(user, |_| ())).collect::<anyhow::Result<Vec<_>>>()
-            };
-            self.write(&format!("{name}.kept"), &(tokens(KEPT, 0)?.join("\n") + "\n"))?;
-            self.write(&format!("{name}.fresh"), &(tokens(FRESH, KEPT)?.join("\n") + "\n"))?;
+    /// One cannot be signed or written, or there is no such file.
+    pub fn credentials(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.path(name);
+        if path.exists() {
+            return Ok(path);
         }
-        let expired = self.es256.token(0, |claims| claims["exp"] = json!(now() - 3600))?;
-        self.write("es256.expired", &(expired + "\n"))?;
-        let elsewhere = self.es256.token(0, |claims| claims["iss"] = json!("https://elsewhere.example.test"))?;
-        self.write("es256.elsewhere", &(elsewhere + "\n"))?;
-        Ok(())
+        let (key, kind) = name.split_once('.').context("credentials are named `KEY.KIND`")?;
+        let key = if key == "rs256" { &self.rs256 } else { &self.es256 };
+        let several = |users: Range<usize>| users.map(|user| key.token(user, |_| ())).collect::<anyhow::Result<_>>();
+        let tokens: Vec<String> = match kind {
+            "kept" => several(0..KEPT)?,
+            "fresh" => several(KEPT..KEPT + FRESH)?,
+            "expired" => vec![key.token(0, |claims| claims["exp"] = json!(now() - 3600))?],
+            "elsewhere" => vec![key.token(0, |claims| claims["iss"] = json!("https://elsewhere.example.test"))?],
+            _ => bail!("there are no credentials {name}"),
+        };
+        self.write(name, &(tokens.join("\n") + "\n"))?;
+        Ok(path)
     }
 
     /// A file of this run's folder.

@@ -20,7 +20,7 @@ use anyhow::{Context as _, ensure};
 use clap::Parser as _;
 use load_tests::{
     Alpn, Connection, Edge,
-    job::{FIELDS, Job, RUNGS},
+    job::{FIELDS, Job, KEPT, RUNGS},
     process::{self, Counted},
     upstream,
     world::{HOST, World},
@@ -28,9 +28,6 @@ use load_tests::{
 
 /// Requests before the counted ones: what they find first, such as a connection to the upstream, is there afterwards.
 const WARMING: usize = 100;
-
-/// The file of tokens that are seen before, of which one is sent.
-const KEPT: &str = "es256.kept";
 
 /// Longest wait for a program that runs fifty times as slowly as alone.
 const START: Duration = Duration::from_secs(300);
@@ -81,7 +78,6 @@ fn main() -> ExitCode {
 
 async fn count(arguments: &Arguments) -> anyhow::Result<()> {
     let world = World::build(process::free_address()?).await?;
-    world.write_tokens()?;
     let _fast = upstream::fast(world.fast).await?;
     if arguments.steps {
         return steps(arguments, &world).await;
@@ -138,7 +134,7 @@ async fn of_one(
         while connections.len() < arguments.connections {
             connections.push(edge.connect(HOST, alpn, [127, 0, 0, 1].into()).await?);
         }
-        let text = std::fs::read_to_string(world.path(tokens))?;
+        let text = std::fs::read_to_string(world.credentials(tokens)?)?;
         // Some again and again, or each once.
         let some = if tokens == KEPT { arguments.tokens } else { usize::MAX };
         let mut tokens = text.lines().take(some).cycle();

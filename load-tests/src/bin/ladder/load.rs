@@ -3,7 +3,7 @@
 use std::{process::Command, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use load_tests::world::World;
+use load_tests::{job::KEPT, world::World};
 
 use crate::peers::{Peer, Running};
 
@@ -73,7 +73,7 @@ impl<'a> Requests<'a> {
              function init()\n  for token in io.lines(\"{}\") do\n    \
              requests[#requests + 1] = \"GET {path} HTTP/1.1\\r\\nHost: {host}\\r\\n{close}\" .. {change} .. \"\\r\\n\"\n  end\nend\n\
              function request()\n  n = n % #requests + 1\n  return requests[n]\nend\n",
-            world.text(credentials)
+            world.credentials(credentials)?.display()
         );
         let place = world.log("load.lua");
         std::fs::write(&place, script)?;
@@ -158,7 +158,7 @@ impl Load {
             Self::FreshRs256 => "rs256.fresh",
             Self::Expired => "es256.expired",
             Self::Elsewhere => "es256.elsewhere",
-            _ => "es256.kept",
+            _ => KEPT,
         };
         let change = match self {
             Self::NoToken => NOTHING,
@@ -171,7 +171,7 @@ impl Load {
 }
 
 fn h2load(world: &World, peer: &Running, cores: &str, lasting: Duration) -> anyhow::Result<String> {
-    let tokens = std::fs::read_to_string(world.path("es256.kept"))?;
+    let tokens = std::fs::read_to_string(world.credentials(KEPT)?)?;
     let token = tokens.lines().next().context("no token")?;
     let mut command = generator(world, cores, "h2load");
     command.args(["-t", "1", "-c", "8", "-m", "16", "-D", &lasting.as_secs().to_string()]);

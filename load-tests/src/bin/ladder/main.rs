@@ -118,7 +118,6 @@ async fn tables(arguments: &Arguments) -> anyhow::Result<Vec<Value>> {
         cores: arguments.cores[0].clone(),
     };
     let world = World::build(process::free_address()?).await?;
-    world.write_tokens()?;
     let _upstream = peers::upstream(&world, cores)?;
     let plan = Plan { world: &world, cores, runs: arguments.runs, lasting: Duration::from_secs(arguments.seconds) };
     let does = |part| arguments.parts.is_empty() || arguments.parts.contains(&part);
