@@ -8,11 +8,17 @@ source scripts/lib.sh
 
 scripts/setup.sh --load --peers
 
-# What merges the counts is of LLVM, as old as the compiler's own or newer.
+# What merges the counts is of LLVM, of the compiler's version or a later one: an earlier one does not read them.
 host="$(rustc -vV | sed -n 's/^host: //p')"
 major="$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')"
 profdata="$(rustc --print sysroot)/lib/rustlib/$host/bin/llvm-profdata"
-[[ -x "$profdata" ]] || profdata="$(command -v "llvm-profdata-$major" || command -v llvm-profdata || true)"
+for candidate in "$profdata" "llvm-profdata-$major" llvm-profdata; do
+    profdata="$(command -v "$candidate" || true)"
+    # Early versions do not say which they are.
+    found="$({ "$profdata" --version || true; } 2>/dev/null | sed -n 's/.*LLVM version \([0-9]*\).*/\1/p')"
+    [[ "${found:-0}" -lt "$major" ]] || break
+    profdata=""
+done
 if [[ -z "$profdata" ]]; then
     echo "pgo: needs llvm-profdata $major (rustup component add llvm-tools, or Debian's llvm-$major)" >&2
     exit 1
