@@ -1,6 +1,6 @@
 //! Key sets (RFC 7517 §5), each key parsed once when the set arrives.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use aws_lc_rs::{
     digest::{SHA256, digest},
@@ -23,7 +23,7 @@ pub type Thumbprint = [u8; 32];
 /// An issuer's keys by their `kid`.
 #[derive(Debug, Default)]
 pub struct Jwks {
-    keys: HashMap<KeyId, PublicKey>,
+    keys: HashMap<KeyId, Arc<PublicKey>>,
 }
 
 /// A public key that verifies signatures of exactly one algorithm.
@@ -52,7 +52,7 @@ impl Jwks {
             }
             let Some(key) = raw.public_key().map_err(|reason| JwksError::Key { at, reason })? else { continue };
             let kid: KeyId = raw.kid.ok_or(JwksError::Key { at, reason: "it has no `kid`" })?.into();
-            if keys.insert(kid.clone(), key).is_some() {
+            if keys.insert(kid.clone(), Arc::new(key)).is_some() {
                 return Err(JwksError::Duplicate { kid });
             }
         }
@@ -71,7 +71,7 @@ impl Jwks {
     }
 
     /// The key of this id.
-    pub fn key(&self, kid: &str) -> Option<&PublicKey> {
+    pub fn key(&self, kid: &str) -> Option<&Arc<PublicKey>> {
         self.keys.get(kid)
     }
 

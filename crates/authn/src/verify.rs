@@ -7,19 +7,23 @@
 //! What is cheap is judged first, so that garbage costs no signature check; what a caller is told of all this is one
 //! code per failure and never a claim's value.
 
+mod token;
+
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use domain::{Acr, AmrSet, Assurance, SessionId, TenantId, Timestamp, TokenId, UserId, snapshot::TenantBinding};
+use domain::{Acr, AmrSet, Assurance, Timestamp, snapshot::TenantBinding};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
     claims::{ACCESS_TOKEN_TYPE, AccessClaims, ContextKind, token_id},
     issuer::{Issuer, Reading},
-    jwks::{PublicKey, Thumbprint, algorithm_name},
+    jwks::{PublicKey, algorithm_name},
     jws::{Header, Jws, JwsError},
-    mirror::Identity,
 };
+
+use token::{External, NamedTenant, Own, Says};
+pub use token::{TenantClaim, TokenKind, VerifiedToken};
 
 /// How far `exp`, `nbf` and `iat` may differ from our clock (RFC 7519 §4.1.4).
 pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
@@ -80,95 +84,6 @@ impl TokenError {
             Self::Signature => "token_signature",
             Self::Claim { .. } => "token_claim",
         }
-    }
-}
-
-/// Whose kind of token it was.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TokenKind {
-    /// Minted by this control plane.
-    Own,
-    /// By an external issuer.
-    External,
-}
-
-/// Which tenant a token names.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum TenantClaim {
-    /// By id.
-    Id(TenantId),
-    /// By id or slug, as an external issuer writes it.
-    Name(Box<str>),
-    /// None: system context.
-    None,
-}
-
-impl TenantClaim {
-    /// The tenant's id, where that is what it names.
-    pub fn id(&self) -> Option<TenantId> {
-        match self {
-            Self::Id(id) => Some(*id),
-            Self::Name(name) => name.parse().ok(),
-            Self::None => None,
-        }
-    }
-}
-
-/// A token whose signature, issuer, audience and times held when it was verified. Whether it has expired or was
-/// revoked since is not said by holding one.
-#[derive(Debug)]
-pub struct VerifiedToken {
-    /// Whose kind.
-    pub kind: TokenKind,
-    /// The issuer, as it was compiled then.
-    pub issuer: Arc<Issuer>,
-    /// The key that signed it.
-    pub key: Thumbprint,
-    /// The subject's text.
-    pub subject: Box<str>,
-    /// The tenant it names.
-    pub tenant: TenantClaim,
-    /// Its context.
-    pub context: ContextKind,
-    /// What the mirror is asked.
-    pub identity: Identity,
-    /// `exp`
-    pub expires_at: Timestamp,
-    /// `nbf`, else `iat`, else none.
-    pub not_before: Option<Timestamp>,
-    /// Name to show.
-    pub username: Option<Box<str>>,
-    /// Role names the token carries: what an external issuer's `roles_claim` says; of our own, nothing.
-    pub roles: Vec<Box<str>>,
-    /// Default organisational unit (own tokens).
-    pub org_unit: Option<domain::OrgUnitId>,
-    /// What it says of its user's sign-in (own tokens): what an external issuer means by the same words is not known.
-    pub assurance: Option<Assurance>,
-}
-
-impl VerifiedToken {
-    /// Whether it is within its times at `now`, give or take [`CLOCK_SKEW`].
-    ///
-    /// # Errors
-    /// [`TokenError::Expired`] or [`TokenError::NotYetValid`].
-    pub fn in_time(&self, now: Timestamp) -> Result<(), TokenError> {
-        in_time(self.expires_at, self.not_before, now)
-    }
-
-    /// Our user, for own tokens.
-    pub const fn user(&self) -> Option<UserId> {
-        match self.kind {
-            TokenKind::Own => self.identity.user,
-            TokenKind::External => None,
-        }
-    }
-    /// The session, for own tokens.
-    pub const fn session(&self) -> Option<SessionId> {
-        self.identity.session
-    }
-    /// The token's own id; of a foreign one that is no UUID, the one it stands for ([`token_id`]).
-    pub const fn token_id(&self) -> Option<TokenId> {
-        self.identity.token
     }
 }
 
@@ -255,7 +170,7 @@ impl<'t> Presented<'t> {
 pub struct Checked<'p, 't, 'i> {
     presented: &'p Presented<'t>,
     issuer: &'i Arc<Issuer>,
-    key: &'i PublicKey,
+    key: &'i Arc<PublicKey>,
     expires_at: Timestamp,
     not_before: Option<Timestamp>,
     issued_at: Option<Timestamp>,
@@ -278,32 +193,19 @@ impl Checked<'_, '_, '_> {
                 if let Some((name, _)) = required.iter().find(|(name, value)| claims.get(*name) != Some(value)) {
                     return Err(TokenError::Claim { name: name.clone().into() });
                 }
-                let tenant = match tenant {
-                    TenantBinding::Tenant(id) => TenantClaim::Id(*id),
-                    TenantBinding::Claim(name) => TenantClaim::Name(text(claims, name)?.into()),
-                };
                 let subject = text(claims, subject_claim)?;
-                let token = claims.get("jti").and_then(Value::as_str).map(token_id);
-                // Generations are ours: a foreign token carries none and is judged by when it was issued.
-                let identity = Identity {
-                    token,
-                    tenant: tenant.id(),
+                let says = Says::External(Box::new(External {
+                    token: claims.get("jti").and_then(Value::as_str).map(token_id),
                     user: subject.parse().ok(),
-                    foreign_iat: Some(self.issued_at.unwrap_or_default()),
-                    ..Identity::default()
-                };
-                let roles = roles_claim.as_deref().map_or(Ok(Vec::new()), |name| names(claims, name))?;
-                Ok(VerifiedToken {
-                    kind: TokenKind::External,
-                    subject: subject.into(),
-                    tenant,
-                    context: ContextKind::Tenant,
-                    identity,
-                    username: claims.get("preferred_username").and_then(Value::as_str).map(Into::into),
-                    roles,
-                    org_unit: None,
-                    ..self.verified()
-                })
+                    tenant: match tenant {
+                        TenantBinding::Tenant(id) => NamedTenant::Id(*id),
+                        TenantBinding::Claim(name) => NamedTenant::Name(text(claims, name)?.into()),
+                    },
+                    issued_at: self.issued_at.unwrap_or_default(),
+                    roles: roles_claim.as_deref().map_or(Ok(Box::default()), |name| names(claims, name))?,
+                }));
+                let username = claims.get("preferred_username").and_then(Value::as_str);
+                Ok(self.verified(subject, username, says))
             }
         }
     }
@@ -317,48 +219,34 @@ impl Checked<'_, '_, '_> {
         if own.ctx == ContextKind::Tenant && own.tid.is_none() {
             return Err(TokenError::Claim { name: "tid".into() });
         }
-        Ok(VerifiedToken {
-            kind: TokenKind::Own,
-            subject: own.sub.to_string().into(),
-            tenant: own.tid.map_or(TenantClaim::None, TenantClaim::Id),
+        let says = Says::Own(Own {
+            token: own.jti,
+            session: own.sid,
+            user: own.sub,
+            tenant: own.tid,
             context: own.ctx,
-            identity: Identity {
-                token: Some(own.jti),
-                session: Some(own.sid),
-                tenant: own.tid,
-                user: Some(own.sub),
-                user_generation: own.ug,
-                tenant_generation: own.tg,
-                foreign_iat: None,
-                key: None,
-            },
-            username: own.username.map(Into::into),
             org_unit: own.ou,
-            assurance: Some(Assurance {
+            user_generation: own.ug,
+            tenant_generation: own.tg,
+            assurance: Assurance {
                 acr: if own.acr.as_deref() == Some(Acr::Aal2.name()) { Acr::Aal2 } else { Acr::Aal1 },
                 amr: AmrSet::read(own.amr.iter().map(String::as_str)),
                 auth_time: Timestamp::from_secs(own.auth_time),
-            }),
-            ..self.verified()
-        })
+            },
+        });
+        Ok(self.verified(&own.sub.to_string(), own.username.as_deref(), says))
     }
 
     /// What both readings share.
-    fn verified(&self) -> VerifiedToken {
+    fn verified(&self, subject: &str, username: Option<&str>, says: Says) -> VerifiedToken {
         VerifiedToken {
-            kind: TokenKind::Own,
             issuer: Arc::clone(self.issuer),
-            key: *self.key.thumbprint(),
-            subject: "".into(),
-            tenant: TenantClaim::None,
-            context: ContextKind::Tenant,
-            identity: Identity::default(),
+            subject: subject.into(),
+            username: username.map(Into::into),
             expires_at: self.expires_at,
-            not_before: self.not_before,
-            username: None,
-            roles: Vec::new(),
-            org_unit: None,
-            assurance: None,
+            not_before: self.not_before.unwrap_or_default(),
+            key: Arc::clone(self.key),
+            says,
         }
     }
 }
@@ -393,10 +281,10 @@ pub(crate) fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Result<&'c
 }
 
 /// A list of texts, or one text with spaces between.
-fn names(claims: &Map<String, Value>, name: &str) -> Result<Vec<Box<str>>, TokenError> {
+fn names(claims: &Map<String, Value>, name: &str) -> Result<Box<[Box<str>]>, TokenError> {
     let wrong = || TokenError::Claim { name: name.to_owned().into() };
     match claims.get(name) {
-        None => Ok(Vec::new()),
+        None => Ok(Box::default()),
         Some(Value::String(text)) => Ok(text.split_ascii_whitespace().map(Into::into).collect()),
         Some(Value::Array(list)) => list.iter().map(|item| item.as_str().map(Into::into).ok_or_else(wrong)).collect(),
         Some(_) => Err(wrong()),

@@ -114,19 +114,28 @@ pub(crate) fn tenant_of(known: &Known, site: &Site) -> Result<Option<Arc<TenantI
     known.tenant_of(&site.project.tenants.load()).cloned().map(Some).ok_or(Denial::TenantUnknown)
 }
 
-/// The principal kept with the credential while all it was made from is still in force; else made anew and kept.
+/// The principal kept with the credential, or of another token of the same user, while all it was made from is still in
+/// force; else made anew and kept.
 fn principal(
     known: &Known,
     site: &Site,
     tenant: Option<&Arc<TenantInfo>>,
     bindings: Option<Arc<HeldBindings>>,
 ) -> Arc<Principal> {
-    if let Some(kept) = known.principal.load_full()
-        && kept.is_made_from(&site.roles, tenant, bindings.as_ref())
-    {
+    let in_force = |it: &Arc<Principal>| it.is_made_from(&site.roles, tenant, bindings.as_ref());
+    if let Some(kept) = known.principal.load_full().filter(in_force) {
         return kept;
     }
-    let made = Arc::new(Principal::new(known, &site.roles, tenant, bindings));
-    known.principal.store(Some(Arc::clone(&made)));
-    made
+    // A key has a principal of its own, with its scopes; a certificate's says how it is known.
+    let shared = bindings.clone().filter(|_| known.token().is_some());
+    let others = shared.as_ref().and_then(|bindings| bindings.principal());
+    let principal = others.filter(in_force).filter(|it| it.is_of(known)).unwrap_or_else(|| {
+        let made = Arc::new(Principal::new(known, &site.roles, tenant, bindings.clone()));
+        if let Some(bindings) = &shared {
+            bindings.share(&made);
+        }
+        made
+    });
+    known.principal.store(Some(Arc::clone(&principal)));
+    principal
 }

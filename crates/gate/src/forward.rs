@@ -117,9 +117,10 @@ pub fn prepare(permit: &Permit, head: &mut impl UpstreamHead, path: &str, clock:
     let client = written(&mut text, |text| push_address(text, permit.client));
     let host = written(&mut text, |text| text.push_str(&permit.host));
     // What the request is about, in the place of where its user works otherwise.
-    let unit = permit.unit.or_else(|| permit.identity.as_ref()?.own_unit());
+    let own = permit.identity.as_ref().zip(permit.shown.as_ref().map(|shown| &*shown.known));
+    let unit = permit.unit.or_else(|| own.and_then(|(principal, known)| principal.own_unit(known)));
     let unit = unit.map(|unit| written(&mut text, |text| unit.push_to(text)));
-    let own = permit.identity.as_ref().map(|principal| principal.write(&mut text, wanted));
+    let own = own.map(|(principal, known)| principal.write(known, &mut text, wanted));
     let text = Bytes::from(text);
     let value = |at| HeaderValue::from_maybe_shared(text.slice(at)).map_err(|_| Denial::AssertionFailed);
 

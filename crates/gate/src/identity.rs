@@ -1,10 +1,10 @@
-//! A principal in its tenant: the roles it holds and what it is announced by, made once and kept with its token.
+//! A principal in its tenant: the roles it holds and what it is announced by, made once for all tokens of a user.
 
 use std::{ops::Range, sync::Arc};
 
 use authn::{VerifiedToken, claims::ContextKind};
 use aws_lc_rs::digest;
-use domain::{OrgUnitId, Permission, SessionId, TokenId, snapshot::RoleScope};
+use domain::{OrgUnitId, Permission, snapshot::RoleScope};
 use http::HeaderValue;
 
 use crate::{
@@ -33,8 +33,6 @@ pub struct Principal {
     pub(crate) key: Option<Arc<HeldKey>>,
     roles: Box<[Arc<CompiledRole>]>,
     unit_roles: Box<[(OrgUnitId, Arc<CompiledRole>)]>,
-    /// The unit it works in where nothing else is said: its token's, while it is in it.
-    own_unit: Option<OrgUnitId>,
     said: Said,
     made_from: (Arc<Roles>, Option<Arc<TenantInfo>>),
 }
@@ -64,9 +62,6 @@ impl Principal {
         };
         let unit_roles = bindings.iter().flat_map(|bindings| &bindings.unit_roles);
         let unit_roles: Box<[_]> = unit_roles.filter_map(|(unit, id)| Some((*unit, by_id(*id)?))).collect();
-        // The token says which unit; that the user is still in it is said by its bindings.
-        let own_unit = known.token().and_then(|token| token.org_unit);
-        let own_unit = own_unit.filter(|unit| unit_roles.iter().any(|(held, _)| held == unit));
         // With a key, nobody is an administrator: a service that trusts that word would go beyond the key's scopes.
         let key = known.key().map(KnownKey::state);
         let is_admin =
@@ -83,7 +78,6 @@ impl Principal {
             key,
             roles,
             unit_roles,
-            own_unit,
             said,
             made_from: (Arc::clone(shared), tenant.cloned()),
         }
@@ -107,6 +101,11 @@ impl Principal {
             (Some(_), None) | (None, Some(_)) => false,
         };
         same_tenant && same_bindings && Arc::ptr_eq(&self.made_from.0, shared)
+    }
+
+    /// Whether a credential that has the same bindings is this principal's.
+    pub(crate) fn is_of(&self, known: &Known) -> bool {
+        self.context == known.context() && self.number == number(known)
     }
 
     /// Whether a role held everywhere in the context grants this.
@@ -153,9 +152,9 @@ impl Principal {
         granting.map(|(role, at)| (&*role.name, at))
     }
 
-    /// The unit it works in where nothing else is said.
-    pub(crate) const fn own_unit(&self) -> Option<OrgUnitId> {
-        self.own_unit
+    /// The unit it works in where nothing else is said. Its token says which; that the user is still in it, its bindings.
+    pub(crate) fn own_unit(&self, known: &Known) -> Option<OrgUnitId> {
+        known.token().and_then(VerifiedToken::org_unit).filter(|unit| self.is_in(*unit))
     }
 
     /// How it is known, as upstreams are told it.
@@ -163,14 +162,15 @@ impl Principal {
         self.said.method
     }
 
-    /// Adds what is told of it alone to a text, where it is wanted; which header stands where. What is absent is left out,
-    /// never empty.
+    /// Adds what is told of it and its credential alone to a text, where it is wanted; which header stands where. What is absent
+    /// is left out, never empty.
     pub(crate) fn write(
         &self,
+        known: &Known,
         text: &mut String,
         wanted: impl Fn(IdentityHeader) -> bool,
     ) -> [Option<(IdentityHeader, Range<usize>)>; 5] {
-        let said = &self.said;
+        let (said, token) = (&self.said, known.token());
         let mut add = |name, write: &dyn Fn(&mut String)| {
             let from = text.len();
             if wanted(name) {
@@ -178,52 +178,50 @@ impl Principal {
             }
             (text.len() > from).then_some((name, from..text.len()))
         };
+        let username = match &self.key {
+            Some(key) => key.owner_name.as_deref(),
+            None => token.and_then(|token| token.username.as_deref()),
+        };
+        let (session, id) = (token.and_then(VerifiedToken::session), token.and_then(VerifiedToken::token_id));
         [
             add(IdentityHeader::UserId, &|text| text.push_str(said.subject.as_deref().unwrap_or(&self.subject))),
-            add(IdentityHeader::Username, &|text| text.push_str(said.username.as_deref().unwrap_or_default())),
+            add(IdentityHeader::Username, &|text| push_encoded(text, username.unwrap_or_default())),
             add(IdentityHeader::Roles, &|text| text.push_str(&said.roles)),
-            add(IdentityHeader::SessionId, &|text| said.session.into_iter().for_each(|id| id.push_to(text))),
-            add(IdentityHeader::TokenId, &|text| said.token.into_iter().for_each(|id| id.push_to(text))),
+            add(IdentityHeader::SessionId, &|text| session.into_iter().for_each(|id| id.push_to(text))),
+            add(IdentityHeader::TokenId, &|text| id.into_iter().for_each(|id| id.push_to(text))),
         ]
     }
 }
 
-/// What upstreams are told of a principal beside what else is known of it. Kept short, since it is kept with each token: fields are
-/// made of it at each request.
+/// What upstreams are told of a principal beside what else is known of it and of its credential. Fields are made of it at each
+/// request.
 #[derive(Debug)]
 struct Said {
     /// The subject where a field cannot carry it as it is.
     subject: Option<Box<str>>,
-    username: Option<Box<str>>,
     /// Names with commas between.
     roles: Box<str>,
-    session: Option<SessionId>,
-    token: Option<TokenId>,
     method: &'static str,
 }
 
 impl Said {
     fn of(known: &Known, key: Option<&HeldKey>, roles: &[Arc<CompiledRole>]) -> Self {
-        let (username, method) = match &known.proof {
-            Proof::Token(token) => (token.username.as_deref(), "jwt"),
-            Proof::Certificate(_) => (None, "certificate"),
-            Proof::Key(known) => (key.and_then(|key| key.owner_name.as_deref()), known.kind.name()),
-        };
         let mut names: Vec<&str> = roles.iter().map(|role| &*role.name).collect();
         names.sort_unstable();
         names.dedup();
         let names = names.join(",");
         // A role is a word for more than the scopes of a key. What a field cannot carry is left out.
         let told = key.is_none() && HeaderValue::from_str(&names).is_ok();
-        let subject = percent_encode(known.subject());
-        let token = known.token();
+        let mut subject = String::new();
+        push_encoded(&mut subject, known.subject());
         Self {
             subject: (subject != known.subject()).then(|| subject.into()),
-            username: username.map(|name| percent_encode(name).into()),
             roles: if told { names.into() } else { Box::default() },
-            session: token.and_then(VerifiedToken::session),
-            token: token.and_then(VerifiedToken::token_id),
-            method,
+            method: match &known.proof {
+                Proof::Token(_) => "jwt",
+                Proof::Certificate(_) => "certificate",
+                Proof::Key(key) => key.kind.name(),
+            },
         }
     }
 }
@@ -242,11 +240,14 @@ fn number(known: &Known) -> u128 {
     context.finish().as_ref().iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
-/// Percent-encodes UTF-8 so that only unreserved characters, `@` and `+` stand for themselves (RFC 3986 §2.1).
-fn percent_encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
+/// Adds UTF-8, percent-encoded so that only unreserved characters, `@` and `+` stand for themselves (RFC 3986 §2.1).
+fn push_encoded(out: &mut String, text: &str) {
+    let stands = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'@' | b'+');
+    if text.bytes().all(stands) {
+        return out.push_str(text);
+    }
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'@' | b'+') {
+        if stands(byte) {
             out.push(char::from(byte));
         } else {
             out.push('%');
@@ -255,11 +256,12 @@ fn percent_encode(text: &str) -> String {
             }
         }
     }
-    out
 }
 
 #[test]
 fn names_survive_a_header() {
-    assert_eq!(percent_encode("ann@acme.example"), "ann@acme.example");
-    assert_eq!(percent_encode("Zoë, x\r\n"), "Zo%C3%AB%2C%20x%0D%0A");
+    let mut out = String::new();
+    push_encoded(&mut out, "ann@acme.example");
+    push_encoded(&mut out, "Zoë, x\r\n");
+    assert_eq!(out, "ann@acme.exampleZo%C3%AB%2C%20x%0D%0A");
 }

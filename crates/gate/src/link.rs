@@ -4,7 +4,7 @@ use std::{
     future::{Future, ready},
     ops::Deref,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use authn::mirror::Identity;
@@ -13,6 +13,9 @@ use domain::{
     ApiKeyId, ApiKeyState, BootInstant, IssuerId, KeyPrefix, TenantId, Timestamp, UserId, decision::BindingsLevel,
     fact::Bindings,
 };
+use parking_lot::Mutex;
+
+use crate::identity::Principal;
 
 /// A boxed future: only cold paths wait.
 pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -54,12 +57,24 @@ pub struct HeldBindings {
     bindings: Bindings,
     /// When this gateway read it.
     pub read_at: BootInstant,
+    /// What was last made of it. Tokens of one user have one principal, which holds these bindings.
+    principal: Mutex<Weak<Principal>>,
 }
 
 impl HeldBindings {
     /// Read at `read_at`.
     pub const fn new(bindings: Bindings, read_at: BootInstant) -> Self {
-        Self { bindings, read_at }
+        Self { bindings, read_at, principal: Mutex::new(Weak::new()) }
+    }
+
+    /// The principal that was last made of them, while somebody has it.
+    pub(crate) fn principal(&self) -> Option<Arc<Principal>> {
+        self.principal.lock().upgrade()
+    }
+
+    /// Other tokens of the user may have this principal, too.
+    pub(crate) fn share(&self, principal: &Arc<Principal>) {
+        *self.principal.lock() = Arc::downgrade(principal);
     }
 }
 

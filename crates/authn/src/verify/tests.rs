@@ -61,9 +61,9 @@ fn mint(key: &SigningKey, claims: &Value) -> String {
 fn believes_a_token_of_ours() {
     let key = key("k", Algorithm::Es256);
     let token = verify(&mint(&key, &claims()), &issuer(&[&key], Origin::Own)).unwrap();
-    assert_eq!(token.kind, TokenKind::Own);
-    assert_eq!(token.tenant, TenantClaim::Id(Id::new(Uuid::from_u128(13))));
-    assert_eq!((token.identity.user_generation, token.identity.tenant_generation), (2, 3));
+    assert_eq!(token.kind(), TokenKind::Own);
+    assert_eq!(token.tenant(), TenantClaim::Id(Id::new(Uuid::from_u128(13))));
+    assert_eq!((token.identity().user_generation, token.identity().tenant_generation), (2, 3));
     assert_eq!(token.username.as_deref(), Some("ann"));
 }
 
@@ -209,11 +209,11 @@ fn an_external_token_counts_only_by_what_its_binding_names() {
         "ctx": "sys", "is_admin": true, "is_super_admin": true, "roles": ["platform_admin"], "tid": "x", "ug": 99,
     });
     let token = verify(&key.sign("JWT", &claims).unwrap(), &issuer).unwrap();
-    assert_eq!(token.context, ContextKind::Tenant);
-    assert_eq!(token.tenant, TenantClaim::Name("acme".into()));
-    assert_eq!(token.roles, [Box::from("member")]);
-    assert_eq!(token.user(), None);
-    assert_eq!(token.identity.tenant, None, "our generations do not judge foreign tokens");
+    assert_eq!(token.context(), ContextKind::Tenant);
+    assert_eq!(token.tenant(), TenantClaim::Name("acme"));
+    assert_eq!(*token.roles(), [Box::from("member")]);
+    assert_eq!(token.identity().user, None);
+    assert_eq!(token.identity().tenant, None, "our generations do not judge foreign tokens");
 
     for (name, value) in
         [("email_verified", json!("true")), ("org", json!(1)), ("sub", json!("")), ("groups", json!(1))]

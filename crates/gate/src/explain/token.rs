@@ -76,12 +76,12 @@ pub(super) fn key_id(known: Option<&Known>, presented: Option<&Presented<'_>>) -
     if let Some(key) = known.and_then(Known::key) {
         return Some(word(&key.state().prefix));
     }
-    let ours = known.and_then(Known::token).and_then(|token| token.issuer.key_id(&token.key)).map(|(kid, _)| kid);
+    let ours = known.and_then(Known::token).and_then(|token| token.issuer.key_id(token.key())).map(|(kid, _)| kid);
     ours.or_else(|| presented?.header().kid.as_deref()).map(word)
 }
 
 pub(super) fn algorithm(known: Option<&Known>, presented: Option<&Presented<'_>>) -> Option<Shown> {
-    let ours = known.and_then(Known::token).and_then(|token| token.issuer.key_id(&token.key));
+    let ours = known.and_then(Known::token).and_then(|token| token.issuer.key_id(token.key()));
     let ours = ours.map(|(_, algorithm)| algorithm_name(algorithm));
     ours.or_else(|| presented.map(|presented| presented.header().alg.as_str())).map(word)
 }
@@ -146,8 +146,8 @@ fn claimed(claims: &Map<String, Value>, presented: &Presented<'_>) -> ShownClaim
 
 /// Of a token whose text is gone.
 fn verified(token: &VerifiedToken) -> ShownClaims {
-    let identity = &token.identity;
-    let own = token.kind == TokenKind::Own;
+    let (identity, assurance) = (token.identity(), token.assurance());
+    let own = token.kind() == TokenKind::Own;
     ShownClaims {
         sub: Some(name(&token.subject)),
         tid: identity.tenant.map(|id| word(&id.to_string())),
@@ -159,9 +159,9 @@ fn verified(token: &VerifiedToken) -> ShownClaims {
         ug: own.then_some(identity.user_generation),
         tg: own.then_some(identity.tenant_generation),
         ctx: None,
-        auth_time: token.assurance.and_then(|shown| instant(shown.auth_time.secs())),
-        acr: token.assurance.map(|shown| word(shown.acr.name())),
-        amr: token.assurance.iter().flat_map(|shown| shown.amr.iter()).map(|means| word(means.name())).collect(),
+        auth_time: assurance.and_then(|shown| instant(shown.auth_time.secs())),
+        acr: assurance.map(|shown| word(shown.acr.name())),
+        amr: assurance.iter().flat_map(|shown| shown.amr.iter()).map(|means| word(means.name())).collect(),
     }
 }
 

@@ -1,15 +1,22 @@
 //! Stage 11: what arrives at the upstream.
 
+use std::sync::Arc;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use domain::snapshot::{Assertion, Entity, Upstream};
+use domain::{
+    Fact,
+    fact::Bindings,
+    snapshot::{Assertion, Entity, Upstream},
+};
 use gate::{
     Permit,
     forward::{self, IdentityHeader, UpstreamHead},
 };
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
+use testkit::claims::Claims;
 
-use crate::world::{ASSERTION_KEY, MEMBER, Sent, World, upstream};
+use crate::world::{ADMIN, ASSERTION_KEY, MEMBER, ROLE_ADMIN, Sent, UNIT, World, id, upstream};
 
 #[derive(Default)]
 pub(crate) struct Head {
@@ -69,6 +76,42 @@ fn the_identity_is_injected_once_each_and_nothing_empty() {
     assert!(values(&head, "x-md-global-ou-id").is_empty());
     assert!(values(&head, "authorization").is_empty());
     assert!(head.headers.values().all(|value| !value.is_empty()));
+}
+
+#[test]
+fn tokens_of_one_user_have_one_principal_and_each_is_told_by_its_own_ids() {
+    let world = World::new();
+    let claims = || world.claims(&world.acme, MEMBER);
+    let sent = |claims: Claims| Sent::get("acme.localhost", "/orders").bearer(&world.acme.issuer.mint(claims));
+    let (first, second) = (sent(claims().set("username", "ann")), sent(claims().set("username", "Zoë")));
+    let of_unit = sent(claims().set("ou", id::<()>(UNIT).to_string()));
+    let permit = |sent: &Sent| world.send(sent).unwrap();
+    let principal = |permit: &Permit| permit.identity.clone().unwrap();
+    let one = principal(&permit(&first));
+    for sent in [&first, &second, &of_unit] {
+        assert!(Arc::ptr_eq(&principal(&permit(sent)), &one));
+    }
+    let admin = Sent::get("acme.localhost", "/orders").bearer(&world.token(&world.acme, ADMIN));
+    assert!(!Arc::ptr_eq(&principal(&permit(&admin)), &one), "another user");
+
+    let said = |sent: &Sent, name: &str| -> Vec<String> {
+        let head = prepared(&world, sent, &permit(sent));
+        values(&head, name).into_iter().map(str::to_owned).collect()
+    };
+    assert_eq!(said(&first, "x-md-global-username"), ["ann"]);
+    assert_eq!(said(&second, "x-md-global-username"), ["Zo%C3%AB"]);
+    assert_eq!(said(&first, "x-md-global-user-id"), said(&second, "x-md-global-user-id"));
+    assert_ne!(said(&first, "x-md-global-token-id"), said(&second, "x-md-global-token-id"));
+    assert_eq!(said(&of_unit, "x-md-global-ou-id"), [id::<()>(UNIT).to_string()]);
+    assert!(said(&first, "x-md-global-ou-id").is_empty(), "its token names no unit");
+
+    // A change of what the user may do is one for all of them.
+    let seq = world.say(Fact::BindingsChanged { tenant: world.acme.tenant, user: id(MEMBER) });
+    let bindings = Bindings { active: true, roles: vec![id(ROLE_ADMIN)], as_of: seq, ..Bindings::default() };
+    world.bind(MEMBER, bindings);
+    let changed = principal(&permit(&second));
+    assert!(changed.is_admin && !Arc::ptr_eq(&changed, &one));
+    assert!(Arc::ptr_eq(&principal(&permit(&first)), &changed));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use authn::Mirror;
 use domain::{
     Acr, ApiKeyId, ApiKeyState, BootInstant, Clock as _, Decision, Fact, HumanDuration, Id, KeyPrefix, NumberedFact,
     ProjectId, RequestId, Requirement, RoleId, Secret, Seq, Tag, TenantId, Timestamp, UserId,
+    decision::BindingsLevel,
     fact::Bindings,
     snapshot::{
         Access, Algorithm, Assertion, Change, Entity, HostPolicy, Hostname, KycStatus, PaymentStatus, Peer, Project,
@@ -22,7 +23,7 @@ use domain::{
 use futures::FutureExt as _;
 use gate::{
     About, BindingsError, Denial, Gate, GateConfig, Link, Listener, LookUp, Permit, RawHead, Stop, Trace, Version,
-    link::{Found, HeldKey, KeysError, Nonce, Waiting},
+    link::{Found, HeldBindings, HeldKey, KeysError, Nonce, Waiting},
 };
 use http::{HeaderMap, HeaderValue, header};
 use testkit::{FixedClock, TestIssuer, claims::Claims};
@@ -70,6 +71,8 @@ type UsedNonces = HashSet<(ApiKeyId, Arc<str>)>;
 #[derive(Default)]
 pub(crate) struct FakeLink {
     pub(crate) bindings: Mutex<HashMap<UserId, Bindings>>,
+    /// What was last answered of each: the same while it is the same, as of a gateway that keeps it.
+    held: Mutex<HashMap<UserId, Arc<HeldBindings>>>,
     pub(crate) asked: AtomicUsize,
     pub(crate) store: Mutex<Option<LookUp>>,
     keys: Mutex<HashMap<KeyPrefix, ApiKeyState>>,
@@ -81,6 +84,16 @@ pub(crate) struct FakeLink {
 }
 
 impl FakeLink {
+    fn held(&self, user: UserId, bindings: &Bindings) -> Arc<HeldBindings> {
+        let mut held = self.held.lock().unwrap();
+        let fresh = || Arc::new(HeldBindings::new(bindings.clone(), BootInstant::default()));
+        let it = held.entry(user).or_insert_with(fresh);
+        let known: &Bindings = it;
+        if known != bindings {
+            *it = fresh();
+        }
+        Arc::clone(it)
+    }
     /// There is this key, and it is so.
     pub(crate) fn know(&self, key: ApiKeyState) {
         self.nonces.lock().unwrap().get_or_insert_default();
@@ -110,7 +123,8 @@ impl Link for FakeLink {
     fn bindings(&self, _tenant: TenantId, user: UserId) -> Waiting<'_, Result<Found, BindingsError>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let found = self.bindings.lock().unwrap().get(&user).cloned();
-        let found = found.map(|bindings| Found::fresh(bindings, BootInstant::default()));
+        let found =
+            found.map(|bindings| Found { bindings: self.held(user, &bindings), level: BindingsLevel::ControlApi });
         Box::pin(async move { found.ok_or(BindingsError) })
     }
     fn api_key(&self, prefix: KeyPrefix) -> Waiting<'_, Result<Option<Arc<HeldKey>>, KeysError>> {
@@ -301,8 +315,7 @@ impl World {
         let bind = |user: u128, roles: &[u128]| {
             let roles: Vec<RoleId> = roles.iter().map(|r| id(*r)).collect();
             let unit_roles = vec![(id(UNIT), id(ROLE_UNIT))];
-            let bindings = Bindings { active: true, roles, unit_roles, ..Bindings::default() };
-            world.link.bindings.lock().unwrap().insert(id(user), bindings);
+            world.bind(user, Bindings { active: true, roles, unit_roles, ..Bindings::default() });
         };
         bind(MEMBER, &[ROLE_MEMBER]);
         bind(ADMIN, &[ROLE_ADMIN]);
@@ -372,6 +385,12 @@ impl World {
     pub(crate) fn prove(&self) {
         let now: BootInstant = self.clock.boot_now();
         self.gate.mirror().grant(now, now + std::time::Duration::from_secs(2));
+    }
+
+    /// A user may do this, wherever it is asked for.
+    pub(crate) fn bind(&self, user: u128, bindings: Bindings) {
+        self.link.held(id(user), &bindings);
+        self.link.bindings.lock().unwrap().insert(id(user), bindings);
     }
 
     pub(crate) fn claims(&self, shard: &Shard, user: u128) -> Claims {
