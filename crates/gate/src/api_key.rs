@@ -35,6 +35,7 @@ use crate::{
     failure::Stake,
     link::{HeldKey, Nonce},
     snapshot::Site,
+    token_cache::Place,
     verify::{Known, Proof},
 };
 
@@ -258,7 +259,7 @@ pub(crate) async fn use_up(gate: &Gate, signed: &Signed) -> Result<(), Denial> {
     }
 }
 
-fn keep(gate: &Gate, place: u128, key: KnownKey, clock: &dyn Clock, trace: &mut Trace) -> Arc<Known> {
+fn keep(gate: &Gate, place: Place, key: KnownKey, clock: &dyn Clock, trace: &mut Trace) -> Arc<Known> {
     let known = Arc::new(Known::new(Proof::Key(key), clock.boot_now()));
     trace.known = Some(Arc::clone(&known));
     gate.tokens.keep(place, &known);

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use authn::{CertificateError, ClientCertificate, issuer::Reading, mirror::Identity};
 use domain::{
-    CertificateBinding, CertificateMode, Clock, IssuerId, TenantId, Timestamp, client_certificate::CertificatePrincipal,
+    CertificateBinding, CertificateMode, Clock, IssuerId, TenantId, Timestamp, UserId,
+    client_certificate::CertificatePrincipal,
 };
 
 use crate::{
@@ -55,7 +56,15 @@ pub(crate) struct Certified {
 impl Certified {
     /// Whether its holder is a user of ours.
     pub(crate) fn is_own(&self) -> bool {
-        matches!(self.binding.principal, CertificatePrincipal::User(_))
+        self.user().is_some()
+    }
+
+    /// The user of ours it is.
+    pub(crate) fn user(&self) -> Option<UserId> {
+        match self.binding.principal {
+            CertificatePrincipal::User(user) => Some(user),
+            CertificatePrincipal::Named { .. } => None,
+        }
     }
 
     /// What upstreams are told as the user's id.
@@ -78,10 +87,7 @@ impl Certified {
             token: None,
             session: None,
             tenant: Some(self.tenant),
-            user: match self.binding.principal {
-                CertificatePrincipal::User(user) => Some(user),
-                CertificatePrincipal::Named { .. } => None,
-            },
+            user: self.user(),
             user_generation: u64::MAX,
             tenant_generation: u64::MAX,
             foreign_iat: None,

@@ -35,6 +35,7 @@ pub(crate) mod route;
 pub mod share;
 pub mod snapshot;
 pub mod tenant;
+pub mod token_cache;
 pub mod trace;
 pub mod verify;
 
@@ -110,14 +111,14 @@ pub struct Gate {
     snapshot: Snapshot,
     mirror: Arc<Mirror>,
     link: Arc<dyn Link>,
-    tokens: verify::TokenCache,
+    tokens: token_cache::TokenCache,
     limits: admit::Limits,
 }
 
 impl Gate {
     /// A gate that knows nothing yet: until [`Gate::snapshot`] is filled every request is refused.
     pub fn new(config: GateConfig, mirror: Arc<Mirror>, link: Arc<dyn Link>) -> Self {
-        let tokens = verify::TokenCache::new(config.token_cache_entries);
+        let tokens = token_cache::TokenCache::new(config.token_cache_entries);
         let limits = admit::Limits::new(&config);
         Self { snapshot: Snapshot::default(), mirror, link, tokens, limits, config }
     }
@@ -191,7 +192,7 @@ impl Gate {
     }
 
     /// How many verified tokens are kept, and how often one was found and missed since the start.
-    pub fn token_cache(&self) -> verify::CacheCounts {
+    pub fn token_cache(&self) -> token_cache::CacheCounts {
         self.tokens.counts()
     }
 }

@@ -44,14 +44,14 @@ pub(crate) async fn admit(
     trace: &mut Trace,
 ) -> Result<Active, Denial> {
     let Verified::Known(known, signed) = verified else { return Ok(Active::Anonymous) };
-    let asked = identity(&known, site);
+    let (asked, by_slug) = identity(&known, site);
     // The lease is read before the mirror is asked: the lease is granted after the facts it proves are applied.
     let mut last_proven = unproven_since(gate, clock);
-    let mut version = clear(gate, &known, &asked).await?;
+    let mut version = clear(gate, &known, &asked, by_slug).await?;
     if last_proven.is_some() {
         gate.link.renewal().await;
         last_proven = unproven_since(gate, clock);
-        version = clear(gate, &known, &asked).await?;
+        version = clear(gate, &known, &asked, by_slug).await?;
     }
     if let Some(key) = known.key() {
         api_key::in_force(gate, key, request.client, clock)?;
@@ -88,23 +88,22 @@ pub(crate) fn still_holds(gate: &Gate, facts: &Shown, clock: &dyn Clock) -> Resu
     last_proven.map_or(Ok(()), |last_proven| without_proof(facts, last_proven, clock.boot_now()))
 }
 
-/// What the log is asked of a credential. A foreign token may name its tenant by slug: which tenant that is, the site says.
-/// One it does not know is refused in the next stage.
-fn identity(known: &Known, site: &Site) -> Identity {
+/// What the log is asked of a credential, and whether its tenant was found by a slug. A foreign token may name it so: which tenant
+/// that is, the site says. One it does not know is refused in the next stage.
+fn identity(known: &Known, site: &Site) -> (Identity, bool) {
     let identity = known.identity();
     if identity.tenant.is_some() || known.is_own() {
-        return identity;
+        return (identity, false);
     }
     let tenant = bind::tenant_of(known, site).ok().flatten();
-    Identity { tenant: tenant.map(|tenant| tenant.id), ..identity }
+    (Identity { tenant: tenant.map(|tenant| tenant.id), ..identity }, true)
 }
 
 /// The mirror's version at which it does not refuse the credential. An API key that the log names is asked about first.
-async fn clear(gate: &Gate, known: &Known, identity: &Identity) -> Result<u64, Denial> {
+async fn clear(gate: &Gate, known: &Known, identity: &Identity, by_slug: bool) -> Result<u64, Denial> {
     // Read before the look-up: a fact that comes in between is met by the next reader of an older number.
     let version = gate.mirror.version();
     // What a slug names may change without a fact, so that such a token is looked up each time.
-    let by_slug = identity.tenant != known.identity().tenant;
     if by_slug || known.cleared_at.load(Ordering::Acquire) != version {
         if let Some(key) = known.key() {
             api_key::refresh(gate, known, key).await?;
@@ -138,10 +137,7 @@ pub(crate) async fn bindings(
     known: &Known,
     trace: &mut Trace,
 ) -> Result<Option<Arc<HeldBindings>>, Denial> {
-    let identity = known.identity();
-    let (true, Some(tenant), Some(user)) = (known.is_own(), identity.tenant, identity.user) else {
-        return Ok(None);
-    };
+    let Some((tenant, user)) = known.own_user() else { return Ok(None) };
     let current = |bindings: &Bindings| gate.mirror.bindings_current(tenant, user, bindings);
     if let Some(kept) = known.principal.load().as_ref().and_then(|principal| principal.bindings.as_ref())
         && current(kept)

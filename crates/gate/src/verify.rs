@@ -1,13 +1,7 @@
 //! Stage 6: the credential is believed, or it is not. Verified tokens are kept, so that a warm request checks no
 //! signature.
 
-use std::{
-    hash::Hasher,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::{Arc, atomic::AtomicU64};
 
 use arc_swap::ArcSwapOption;
 use authn::{
@@ -16,9 +10,7 @@ use authn::{
     mirror::Identity,
     verify::{CLOCK_SKEW, Presented, TenantClaim, TokenKind},
 };
-use domain::{Assurance, BootInstant, Clock, CredentialKind, TenantId, Timestamp};
-use quick_cache::sync::Cache;
-use siphasher::sip128::{Hasher128, SipHasher24};
+use domain::{Assurance, BootInstant, Clock, CredentialKind, TenantId, Timestamp, UserId};
 
 use crate::{
     CanonicalRequest, Denial, Gate, Trace, api_key,
@@ -60,76 +52,6 @@ pub(crate) enum Verified {
     Anonymous,
     /// With what is left to be seen to of a signed request.
     Known(Arc<Known>, Option<Arc<Signed>>),
-}
-
-/// Verified tokens by a keyed 128-bit PRF of their exact bytes (SipHash-2-4-128, key per process): equal keys mean
-/// equal tokens, and nobody outside can make two that collide.
-pub(crate) struct TokenCache {
-    tokens: Cache<u128, Arc<Known>>,
-    key: [u8; 16],
-    hits: AtomicU64,
-    misses: AtomicU64,
-}
-
-/// How often a token was found and missed.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct CacheCounts {
-    /// Tokens kept now.
-    pub entries: usize,
-    /// Found since the start.
-    pub hits: u64,
-    /// Missed since the start.
-    pub misses: u64,
-}
-
-impl TokenCache {
-    pub(crate) fn new(entries: usize) -> Self {
-        let mut key = [0; 16];
-        // Without randomness there is no cache: a failing source leaves capacity zero instead of a known key.
-        let entries = if aws_lc_rs::rand::fill(&mut key).is_ok() { entries } else { 0 };
-        Self { tokens: Cache::new(entries), key, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
-    }
-
-    pub(crate) fn key(&self, token: &str) -> u128 {
-        let mut hasher = SipHasher24::new_with_key(&self.key);
-        hasher.write(token.as_bytes());
-        hasher.finish128().as_u128()
-    }
-
-    /// The place of what is made of several texts. No token begins with a NUL.
-    pub(crate) fn key_of_parts(&self, parts: &[&[u8]]) -> u128 {
-        let mut hasher = SipHasher24::new_with_key(&self.key);
-        for part in parts {
-            hasher.write_u8(0);
-            hasher.write_usize(part.len());
-            hasher.write(part);
-        }
-        hasher.finish128().as_u128()
-    }
-
-    pub(crate) fn find(&self, place: u128) -> Option<Arc<Known>> {
-        self.tokens.get(&place)
-    }
-
-    pub(crate) fn keep(&self, place: u128, known: &Arc<Known>) {
-        self.tokens.insert(place, Arc::clone(known));
-    }
-
-    pub(crate) fn hit(&self) {
-        self.hits.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn miss(&self) {
-        self.misses.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn counts(&self) -> CacheCounts {
-        CacheCounts {
-            entries: self.tokens.len(),
-            hits: self.hits.load(Ordering::Relaxed),
-            misses: self.misses.load(Ordering::Relaxed),
-        }
-    }
 }
 
 /// Verifies a credential for a site. Ready at once for what is known already, but for signed requests.
@@ -178,14 +100,14 @@ fn token(
     let now = clock.unix_now();
     let cache = &gate.tokens;
     let key = cache.key(text);
-    if let Some(known) = cache.tokens.get(&key)
+    if let Some(known) = cache.find(key)
         && let Proof::Token(token) = &known.proof
         // An issuer that changed in any way is another issuer: audiences, algorithms and keys are looked at anew.
         && site.issuers.iter().any(|issuer| Arc::ptr_eq(issuer, &token.issuer))
     {
         cache.hit();
         if let Err(error) = token.in_time(now) {
-            cache.tokens.remove(&key);
+            cache.forget(key);
             return Err(error.into());
         }
         trace.token_cached = Some(true);
@@ -211,7 +133,7 @@ fn token(
     let token = token.map_err(Denial::from)?;
     let known = Arc::new(Known::new(Proof::Token(token), clock.boot_now()));
     trace.known = Some(Arc::clone(&known));
-    cache.tokens.insert(key, Arc::clone(&known));
+    cache.keep(key, &known);
     Ok(known)
 }
 
@@ -318,6 +240,18 @@ impl Known {
             Proof::Token(token) => token.identity(),
             Proof::Key(key) => key.identity(),
             Proof::Certificate(certified) => certified.identity(),
+        }
+    }
+
+    /// The user of ours it is of, with the tenant it acts in.
+    pub(crate) fn own_user(&self) -> Option<(TenantId, UserId)> {
+        match &self.proof {
+            Proof::Token(token) => token.own_user(),
+            Proof::Key(key) => {
+                let state = key.state();
+                Some((state.tenant, state.owner))
+            }
+            Proof::Certificate(certified) => certified.user().map(|user| (certified.tenant(), user)),
         }
     }
 

@@ -161,6 +161,14 @@ impl VerifiedToken {
         }
     }
 
+    /// The user of ours, with the tenant it names.
+    pub fn own_user(&self) -> Option<(TenantId, UserId)> {
+        match &self.says {
+            Says::Own(own) => Some((own.tenant?, own.user)),
+            Says::External(_) => None,
+        }
+    }
+
     /// Role names the token carries: what an external issuer's `roles_claim` says; of our own, nothing.
     pub fn roles(&self) -> &[Box<str>] {
         match &self.says {
