@@ -400,7 +400,7 @@ async fn own_issuer(app: &App, at: &View, project: ProjectId) -> Result<Option<(
         algorithms,
         jwks,
     };
-    let compiled = app.own_issuers.compiled(issuer);
+    let compiled = app.own_issuers.of(project.id, issuer, Issuer::compile);
     let compiled = compiled.map_err(|error| AppError::internal("a project's own keys cannot be used", error))?;
     Ok(Some((compiled, project)))
 }

@@ -48,9 +48,9 @@ pub mod webhooks;
 
 mod admin_secret;
 mod known_programs;
+mod last_made;
 mod listeners;
 mod mutual_tls;
-mod own_issuers;
 mod state;
 mod turns;
 mod unread;

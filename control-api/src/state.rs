@@ -7,7 +7,12 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use domain::{Clock, Secret, Timestamp};
+use authn::Issuer;
+use domain::{
+    Clock, ProjectId, Secret, SigningKeyId, Timestamp,
+    model::KeyPurpose,
+    snapshot::{self, Algorithm},
+};
 use link::{LinkError, log::FactCarrier, redis, shared_rates::SharedRates};
 use store::Store;
 use tokio::sync::Semaphore;
@@ -24,14 +29,15 @@ use crate::{
     identity_events,
     internal::Hub,
     known_programs::KnownPrograms,
+    last_made::LastMade,
     mail::Post,
     metrics::Metrics,
     oauth::Providers,
-    own_issuers::OwnIssuers,
     passwords::Passwords,
     provisioning::{Directory, Embedded},
     rates::Rates,
     service_caller::ServiceKeys,
+    signer::LocalSigner,
     sms::{self, Sms},
     turns::Turns,
 };
@@ -80,7 +86,9 @@ pub struct Parts {
     /// Programs that showed their secret lately.
     pub(crate) known_programs: KnownPrograms,
     /// Projects' own issuers, compiled.
-    pub(crate) own_issuers: OwnIssuers,
+    pub(crate) own_issuers: LastMade<ProjectId, snapshot::Issuer, Issuer>,
+    /// Projects' active keys, ready to sign.
+    pub(crate) signers: LastMade<(ProjectId, KeyPurpose), (SigningKeyId, Algorithm, Secret<Vec<u8>>), LocalSigner>,
     /// How letters leave this process.
     post: RwLock<Post>,
     /// Looks for proofs that somebody asked for, one at a time for each tenant.
@@ -165,7 +173,8 @@ impl App {
             rates: Rates::default(),
             oauth,
             known_programs: KnownPrograms::default(),
-            own_issuers: OwnIssuers::default(),
+            own_issuers: LastMade::default(),
+            signers: LastMade::default(),
             proofs: Turns::default(),
             looks: Semaphore::new(ASKED_AT_ONCE),
             doors,

@@ -1,6 +1,6 @@
 //! Minting: an access token and the refresh token that follows it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use authn::{AccessClaims, ContextKind, claims::ACCESS_TOKEN_TYPE};
 use aws_lc_rs::{
@@ -36,7 +36,7 @@ pub struct TokenPair {
 
 /// Everything of a pair that is decided before the transaction that opens or extends its session.
 pub struct Draft {
-    key: Box<dyn Signer>,
+    key: Arc<dyn Signer>,
     issuer: String,
     audience: String,
     /// Id of the access token.
@@ -86,7 +86,7 @@ pub async fn prepared(
 pub(super) fn assembled(
     app: &App,
     (project, tenant, user): (&Project, TenantId, &User),
-    (key, (roles, unit)): (Box<dyn Signer>, (Vec<Role>, Option<OrgUnitId>)),
+    (key, (roles, unit)): (Arc<dyn Signer>, (Vec<Role>, Option<OrgUnitId>)),
     session_ends: Timestamp,
 ) -> Result<(Draft, Holder), AppError> {
     let holder = Holder {
@@ -102,7 +102,7 @@ pub(super) fn assembled(
 
 impl Draft {
     /// With the project's active key and fresh random, for a session that ends at `session_ends` at the latest.
-    fn new(app: &App, key: Box<dyn Signer>, project: &Project, session_ends: Timestamp) -> Result<Self, AppError> {
+    fn new(app: &App, key: Arc<dyn Signer>, project: &Project, session_ends: Timestamp) -> Result<Self, AppError> {
         let now = app.clock.unix_now();
         let issued_at = Timestamp::from_secs(now.secs());
         let exp = (issued_at + app.config.sessions.access_token.get()).min(Timestamp::from_secs(session_ends.secs()));

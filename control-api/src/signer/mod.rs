@@ -6,7 +6,6 @@ mod local;
 #[cfg(feature = "kms-aws")]
 pub mod sigv4;
 
-#[cfg(feature = "kms-aws")]
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -69,28 +68,32 @@ pub async fn sign(signer: &dyn Signer, typ: &str, claims: &impl Serialize) -> Re
 ///
 /// # Errors
 /// [`AppError::Internal`] without an active key, or with one that cannot be used.
-pub async fn active(app: &App, at: &impl Reader, project: ProjectId) -> Result<Box<dyn Signer>, AppError> {
+pub async fn active(app: &App, at: &impl Reader, project: ProjectId) -> Result<Arc<dyn Signer>, AppError> {
     let active = at.active_key(project, KeyPurpose::Tokens).await?;
     let (key, material) =
         active.ok_or(AppError::Internal { what: "the project has no active signing key", source: None })?;
-    of(app, &key, &material).map_err(|error| AppError::internal("the active signing key cannot be used", error))
+    of(app, &key, material).map_err(|error| AppError::internal("the active signing key cannot be used", error))
 }
 
-fn of(app: &App, key: &SigningKey, material: &Secret<Vec<u8>>) -> Result<Box<dyn Signer>, SignerError> {
+fn of(app: &App, key: &SigningKey, material: Secret<Vec<u8>>) -> Result<Arc<dyn Signer>, SignerError> {
     match key.signer {
-        SignerKind::Local => Ok(Box::new(LocalSigner::new(key, material)?)),
-        SignerKind::KmsAws => in_kms(app, key, material),
+        SignerKind::Local => {
+            let read = (key.kid, key.algorithm, material);
+            let made = app.signers.of((key.project_id, key.purpose), read, |(.., pkcs8)| LocalSigner::new(key, pkcs8));
+            Ok(made?)
+        }
+        SignerKind::KmsAws => in_kms(app, key, &material),
     }
 }
 
 #[cfg(feature = "kms-aws")]
-fn in_kms(app: &App, key: &SigningKey, material: &Secret<Vec<u8>>) -> Result<Box<dyn Signer>, SignerError> {
+fn in_kms(app: &App, key: &SigningKey, material: &Secret<Vec<u8>>) -> Result<Arc<dyn Signer>, SignerError> {
     let kms = app.kms.as_ref().ok_or(SignerError::NoKms)?;
-    Ok(Box::new(kms_aws::KmsSigner::new(Arc::clone(kms), Arc::clone(&app.clock), key, material)?))
+    Ok(Arc::new(kms_aws::KmsSigner::new(Arc::clone(kms), Arc::clone(&app.clock), key, material)?))
 }
 
 #[cfg(not(feature = "kms-aws"))]
-fn in_kms(_: &App, _: &SigningKey, _: &Secret<Vec<u8>>) -> Result<Box<dyn Signer>, SignerError> {
+fn in_kms(_: &App, _: &SigningKey, _: &Secret<Vec<u8>>) -> Result<Arc<dyn Signer>, SignerError> {
     Err(SignerError::NoKms)
 }
 

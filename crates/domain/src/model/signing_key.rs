@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{ProjectId, Secret, SigningKeyId, Timestamp, snapshot::Algorithm};
 
 /// What a key signs.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyPurpose {
     /// The project's access tokens.
