@@ -6,24 +6,12 @@
 use std::{borrow::Cow, ops::Range};
 
 use authn::signature;
-use aws_lc_rs::hmac;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use domain::{Clock, Id, network::push_address, snapshot::HostPolicy};
 use http::{HeaderMap, HeaderName, HeaderValue, header, header::InvalidHeaderValue};
-use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{
-    Denial, Permit,
-    snapshot::upstream::{ASSERTION_TYPE, CompiledAssertion},
-};
-
-/// How long an assertion holds, in seconds.
-const ASSERTION_SECS: i64 = 60;
-
-/// `iss` of the assertion.
-pub const ASSERTION_ISSUER: &str = "portcullis";
+use crate::{Denial, Permit};
 
 macro_rules! identity_headers {
     ($($variant:ident = $name:literal,)*) => {
@@ -163,9 +151,8 @@ pub fn prepare(permit: &Permit, head: &mut impl UpstreamHead, path: &str, clock:
     for (name, at) in own.into_iter().flatten().flatten() {
         fields.insert(name.name(), value(at)?);
     }
-    if let Some(assertion) = assertion(permit, path, clock)? {
-        let assertion = HeaderValue::from_str(&assertion).map_err(|_| Denial::AssertionFailed)?;
-        fields.insert(IdentityHeader::Assertion.name(), assertion);
+    if let Some(assertion) = &upstream.assertion {
+        fields.insert(IdentityHeader::Assertion.name(), assertion.mint(permit, path, clock)?);
     }
     Ok(())
 }
@@ -231,60 +218,4 @@ pub fn is_stripped(name: &str) -> bool {
                 | "x-real-ip"
                 | "x-request-id"
         )
-}
-
-/// The claims of an assertion.
-#[derive(Debug, Serialize)]
-struct AssertionClaims<'a> {
-    iss: &'static str,
-    aud: &'a str,
-    iat: i64,
-    exp: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tid: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sub: Option<&'a str>,
-    htm: &'a str,
-    htu: &'a str,
-    host: &'a str,
-    rid: String,
-    cip: String,
-}
-
-fn assertion(permit: &Permit, path: &str, clock: &dyn Clock) -> Result<Option<String>, Denial> {
-    let upstream = &permit.route.upstream;
-    if matches!(upstream.assertion, CompiledAssertion::Off) {
-        return Ok(None);
-    }
-    let now = clock.unix_now().secs();
-    let claims = AssertionClaims {
-        iss: ASSERTION_ISSUER,
-        aud: &upstream.name,
-        iat: now,
-        exp: now + ASSERTION_SECS,
-        tid: permit.tenant.as_ref().map(|tenant| tenant.id.to_string()),
-        sub: permit.identity.as_ref().map(|principal| &*principal.subject),
-        htm: permit.method,
-        htu: path,
-        host: &permit.host,
-        rid: permit.request_id.to_string(),
-        cip: permit.client.to_string(),
-    };
-    match &upstream.assertion {
-        CompiledAssertion::Off => Ok(None),
-        CompiledAssertion::Eddsa(key) => {
-            key.sign(ASSERTION_TYPE, &claims).map(Some).map_err(|_| Denial::AssertionFailed)
-        }
-        CompiledAssertion::Hmac { header, key } => {
-            let claims = serde_json::to_vec(&claims).map_err(|_| Denial::AssertionFailed)?;
-            let mut token = String::with_capacity(512);
-            token.push_str(header);
-            token.push('.');
-            URL_SAFE_NO_PAD.encode_string(claims, &mut token);
-            let tag = hmac::sign(key, token.as_bytes());
-            token.push('.');
-            URL_SAFE_NO_PAD.encode_string(tag, &mut token);
-            Ok(Some(token))
-        }
-    }
 }

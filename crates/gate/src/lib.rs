@@ -11,6 +11,7 @@
 
 pub mod admit;
 pub(crate) mod api_key;
+mod assertion;
 pub mod authorize;
 pub mod bind;
 pub mod bucket;

@@ -1,19 +1,11 @@
 //! An upstream, compiled: its keys parsed, its header list resolved.
 
-use std::fmt;
-
-use authn::SigningKey;
-use aws_lc_rs::hmac;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
-    HumanDuration, Secret, UpstreamId,
-    snapshot::{Algorithm, Assertion, HostPolicy, Peer, Upstream, UpstreamTls},
+    HumanDuration, UpstreamId,
+    snapshot::{HostPolicy, Peer, Upstream, UpstreamTls},
 };
 
-use crate::forward::IdentityHeader;
-
-/// `typ` of the assertion.
-pub const ASSERTION_TYPE: &str = "assertion+jwt";
+use crate::{assertion::CompiledAssertion, forward::IdentityHeader};
 
 /// Where requests go, ready to be used.
 #[derive(Debug)]
@@ -40,23 +32,8 @@ pub struct CompiledUpstream {
     pub write_timeout: HumanDuration,
     /// Which identity headers it gets; none for all.
     pub(crate) headers: Option<Vec<IdentityHeader>>,
-    pub(crate) assertion: CompiledAssertion,
-}
-
-pub(crate) enum CompiledAssertion {
-    Off,
-    Hmac { header: String, key: Box<hmac::Key> },
-    Eddsa(Box<SigningKey>),
-}
-
-impl fmt::Debug for CompiledAssertion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Off => "Off",
-            Self::Hmac { .. } => "Hmac",
-            Self::Eddsa(_) => "Eddsa",
-        })
-    }
+    /// What signs for it; none where it gets no assertion.
+    pub(crate) assertion: Option<CompiledAssertion>,
 }
 
 /// Why an upstream cannot be used.
@@ -94,32 +71,6 @@ impl CompiledUpstream {
             write_timeout: upstream.write_timeout,
             headers: headers.transpose()?,
             assertion: CompiledAssertion::new(&upstream.assertion)?,
-        })
-    }
-}
-
-impl CompiledAssertion {
-    fn new(assertion: &Assertion) -> Result<Self, UpstreamError> {
-        let decode =
-            |key: &Secret<String>| URL_SAFE_NO_PAD.decode(key.expose()).map_err(|_| UpstreamError::AssertionKey);
-        Ok(match assertion {
-            Assertion::Off => Self::Off,
-            Assertion::Hmac { key, kid } => {
-                let key = Secret::new(decode(key)?);
-                if key.expose().len() < 32 {
-                    return Err(UpstreamError::AssertionKey);
-                }
-                let header = serde_json::json!({"alg": "HS256", "kid": kid, "typ": ASSERTION_TYPE}).to_string();
-                Self::Hmac {
-                    header: URL_SAFE_NO_PAD.encode(header),
-                    key: Box::new(hmac::Key::new(hmac::HMAC_SHA256, key.expose())),
-                }
-            }
-            Assertion::Eddsa { key, kid } => {
-                let pkcs8 = Secret::new(decode(key)?);
-                let key = SigningKey::from_pkcs8(kid, Algorithm::EdDsa, &pkcs8);
-                Self::Eddsa(Box::new(key.map_err(|_| UpstreamError::AssertionKey)?))
-            }
         })
     }
 }
