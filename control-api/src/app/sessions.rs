@@ -84,8 +84,9 @@ pub async fn refresh(
                 Ok(used) => used,
                 Err(refused) => return Ok(Err(refused)),
             };
-            let generations = tx.generations(used.project_id, used.tenant_id, used.user_id).await?;
-            let (open, bindings, said) = try_join!(
+            // They go out in this order: what is read after the generations is read while nobody can raise them.
+            let (generations, open, bindings, said) = try_join!(
+                tx.generations(used.project_id, used.tenant_id, used.user_id),
                 tx.session(used.sid),
                 tx.bindings(used.tenant_id, used.user_id),
                 tx.login_policy(used.tenant_id),
@@ -108,12 +109,14 @@ pub async fn refresh(
             // Not `Ok`: the refresh token stays good for when it is.
             let of = (session.tenant_id, session.user_id);
             login_policies::known_by(&tx, said.as_ref(), of, session.method, now).await?;
-            match tx.extend_session(session.sid, generations, draft.exp).await {
-                // Signed out since it was read.
-                Err(StoreError::NotFound { .. }) => return Ok(Err(AppError::RefreshInvalid)),
-                extended => extended?,
+            let next = draft.refresh_row(session.sid, ends);
+            let written =
+                try_join!(tx.extend_session(session.sid, generations, draft.exp), tx.replace_refresh(shown, &next));
+            match written {
+                // Signed out since it was read. Not `Ok`: nothing follows the refresh token, which is worth nothing.
+                Err(StoreError::NotFound { .. }) => return Err(AppError::RefreshInvalid),
+                written => written.map(|_| ())?,
             }
-            tx.replace_refresh(shown, &draft.refresh_row(session.sid, ends)).await?;
             draft.sign(&session, holder, generations).await.map(Ok)
         }
     });
@@ -158,11 +161,12 @@ struct Place {
 
 /// Where a session is refreshed: on its own tenant's hostname, while the tenant is in service.
 async fn place(at: &View, context: &RequestContext, session: &Session) -> Result<Place, AppError> {
-    let (project, tenant, user) =
-        try_join!(at.project(session.project_id), at.tenant(session.tenant_id), at.user(session.user_id))?;
+    let site = Site { project: session.project_id, tenant: session.tenant_id };
+    let read = async { Ok(try_join!(at.project(site.project), at.tenant(site.tenant), at.user(session.user_id))?) };
+    let ((project, tenant, user), here) = try_join!(read, site::is_here(at, context, site))?;
     let project = project.ok_or(AppError::RefreshInvalid)?;
     let tenant = tenant.ok_or(AppError::RefreshInvalid)?;
-    if !site::is_here(at, context, Site { project: project.id, tenant: tenant.id }).await? {
+    if !here {
         return Err(AppError::RefreshInvalid);
     }
     in_service(&project, &tenant)?;

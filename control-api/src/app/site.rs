@@ -2,7 +2,7 @@
 
 use domain::{
     HostName, TenantId,
-    model::{Project, Tenant, VerifyState},
+    model::{Hostname, Project, Tenant, VerifyState},
 };
 use http::HeaderMap;
 use store::read::*;
@@ -73,17 +73,26 @@ pub async fn realm_of_host(at: &impl Reader, context: &RequestContext) -> Result
 /// Whether what is a tenant's may be asked for at a request's hostname: at the tenant's own, or at its project's. Without a
 /// hostname that says so, on `admin` alone.
 pub async fn is_here(at: &impl Reader, context: &RequestContext, site: Site) -> Result<bool, AppError> {
-    Ok(match realm_of_host(at, context).await? {
-        Some(realm) => realm.project.id == site.project && realm.tenant.is_none_or(|id| id == site.tenant),
+    let found = match &context.host {
+        Some(host) => verified(at, host).await?,
+        None => None,
+    };
+    Ok(match found {
+        Some(host) => host.project_id == site.project && host.tenant_id.is_none_or(|id| id == site.tenant),
         None => context.asserted.is_none(),
     })
+}
+
+/// The hostname of this name, where it was verified.
+async fn verified(at: &impl Reader, host: &HostName) -> Result<Option<Hostname>, AppError> {
+    let found = at.hostname_by_name(host).await?;
+    Ok(found.filter(|it| it.verify_state == VerifyState::Verified))
 }
 
 /// The realm of a hostname. An unverified hostname has none.
 pub async fn realm_of_name(at: &impl Reader, host: &HostName) -> Result<Option<Realm>, AppError> {
     let at = at.view().await?;
-    let found = at.hostname_by_name(host).await?;
-    let Some(hostname) = found.filter(|it| it.verify_state == VerifyState::Verified) else { return Ok(None) };
+    let Some(hostname) = verified(&at, host).await? else { return Ok(None) };
     let project = at.project(hostname.project_id).await?.ok_or(AppError::NotFound("project"))?;
     Ok(Some(Realm { project, tenant: hostname.tenant_id }))
 }
