@@ -46,6 +46,9 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct App(Arc<Parts>);
 
+/// A key as the database has it: its id, its algorithm, its PKCS #8.
+type ReadKey = (SigningKeyId, Algorithm, Secret<Vec<u8>>);
+
 /// See [`App`].
 pub struct Parts {
     /// The configuration.
@@ -88,7 +91,7 @@ pub struct Parts {
     /// Projects' own issuers, compiled.
     pub(crate) own_issuers: LastMade<ProjectId, snapshot::Issuer, Issuer>,
     /// Projects' active keys, ready to sign.
-    pub(crate) signers: LastMade<(ProjectId, KeyPurpose), (SigningKeyId, Algorithm, Secret<Vec<u8>>), LocalSigner>,
+    pub(crate) signers: LastMade<(ProjectId, KeyPurpose), ReadKey, LocalSigner>,
     /// How letters leave this process.
     post: RwLock<Post>,
     /// Looks for proofs that somebody asked for, one at a time for each tenant.
