@@ -12,9 +12,12 @@ k6="$program"
 [[ -n "${PORTCULLIS:-}" ]] || cargo build --profile "$profile" -p standalone --bin portcullis
 binaries="${PORTCULLIS:-$folder}"
 
-# One address signs in as often as it can, and asks as often as it can: that is the load, not what is measured.
+# One address signs in, connects and asks as often as it can: that is the load, not what is measured.
 export PORTCULLIS_CONTROL_API__IDENTITY__RATES__LOGIN=0
-export PORTCULLIS_GATEWAY__LIMITS__ADDRESS__RPS=1000000 PORTCULLIS_GATEWAY__LIMITS__ADDRESS__BURST=1000000
+export PORTCULLIS_GATEWAY__LIMITS__ADDRESS_CONNECTIONS=100000
+for limit in ADDRESS ADDRESS_HANDSHAKES; do
+    export "PORTCULLIS_GATEWAY__LIMITS__${limit}__RPS=1000000" "PORTCULLIS_GATEWAY__LIMITS__${limit}__BURST=1000000"
+done
 start_node "$(mktemp -d "${TMPDIR:-/tmp}/portcullis-k6.XXXXXX")" "$binaries"
 
 field() { python3 -c "import json, sys; print(json.load(open(sys.argv[1]))$1)" "$work/ready.json"; }

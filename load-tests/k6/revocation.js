@@ -1,6 +1,6 @@
 // What was signed out is refused on the next request, however busy the edge is.
 
-import { acme, arrivals, get, hosts, post, refused, right, signIn, user } from './world.js';
+import { acme, arrivals, get, hosts, post, refused, right, signIn, unlimited, user } from './world.js';
 
 const member = user(acme, 'member');
 const host = acme.hostname;
@@ -15,6 +15,7 @@ export const options = {
 };
 
 export function setup() {
+  unlimited('acme');
   return signIn(host, member);
 }
 

@@ -1,7 +1,7 @@
 // A storm of sign-ins and refreshes: more than the node can hash. Who is signed in does not notice; who signs in is served
 // or told when to come again; no refresh is lost.
 
-import { acme, arrivals, get, hosts, login, post, postponed, right, signIn, user } from './world.js';
+import { acme, arrivals, get, hosts, login, post, postponed, right, signIn, unlimited, user } from './world.js';
 
 const member = user(acme, 'member');
 const host = acme.hostname;
@@ -22,6 +22,7 @@ export const options = {
 };
 
 export function setup() {
+  unlimited('acme');
   return signIn(host, member);
 }
 
