@@ -13,9 +13,6 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::verify::Known;
 
-/// Tokens that there is room for from the start, some 100 bytes of address space each, of which 3 are touched.
-const MOST_RESERVED: usize = 1_000_000;
-
 /// Verified tokens by a keyed 128-bit PRF of their exact bytes (SipHash-2-4-128, key per process): equal places mean
 /// equal tokens, and nobody outside can make two that collide.
 pub(crate) struct TokenCache {
@@ -82,8 +79,6 @@ impl TokenCache {
         // Without randomness there is no cache: a failing source leaves capacity zero instead of a known key.
         let entries = if aws_lc_rs::rand::fill(&mut key).is_ok() { entries } else { 0 };
         let tokens = Cache::with(entries, entries as u64, UnitWeighter, HashIsPlace::default(), Default::default());
-        // Address space for all of it at once: what grows later would be copied while others wait for it.
-        tokens.reserve(entries.min(MOST_RESERVED));
         Self { tokens, key, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
     }
 
