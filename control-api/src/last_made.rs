@@ -53,7 +53,45 @@ impl<Name: Eq + Hash, Read: PartialEq, Made> LastMade<Name, Read, Made> {
 
 #[cfg(test)]
 mod tests {
+    use authn::{Issuer, IssuerError, SigningKey, mint};
+    use domain::{
+        Id, ProjectId,
+        snapshot::{self, Algorithm, Origin},
+    };
+    use serde_json::json;
+
     use super::*;
+
+    /// With a key of its own.
+    fn issuer() -> snapshot::Issuer {
+        let pkcs8 = mint::generate(Algorithm::Es256).unwrap();
+        let key = SigningKey::from_pkcs8("k", Algorithm::Es256, &pkcs8).unwrap();
+        snapshot::Issuer {
+            id: Id::new(uuid::Uuid::from_u128(1)),
+            issuer: "https://1.example".into(),
+            project_id: Id::new(uuid::Uuid::from_u128(1)),
+            origin: Origin::Own,
+            audiences: vec!["a".into()],
+            algorithms: vec![Algorithm::Es256],
+            jwks: json!({ "keys": [key.public_jwk()] }),
+        }
+    }
+
+    #[test]
+    fn an_issuer_with_another_key_of_the_same_name_or_another_audience_is_another() {
+        let known = LastMade::<ProjectId, _, Issuer>::default();
+        let compiled =
+            |read: snapshot::Issuer| -> Result<_, IssuerError> { known.of(read.project_id, read, Issuer::compile) };
+        let first = issuer();
+        let made = compiled(first.clone()).unwrap();
+        assert!(Arc::ptr_eq(&made, &compiled(first.clone()).unwrap()));
+        let other = compiled(snapshot::Issuer { jwks: issuer().jwks, ..first.clone() }).unwrap();
+        assert!(!Arc::ptr_eq(&made, &other));
+        let narrowed = compiled(snapshot::Issuer { audiences: vec!["b".into()], ..first.clone() }).unwrap();
+        assert!(!narrowed.accepts_audience(["a"].into_iter()), "what counts is what was read");
+        let again = compiled(first).unwrap();
+        assert!(!Arc::ptr_eq(&made, &again), "only what was read last is kept");
+    }
 
     /// Makes a text longer, and says how often it did.
     #[derive(Default)]

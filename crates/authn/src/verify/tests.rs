@@ -212,7 +212,7 @@ fn an_external_token_counts_only_by_what_its_binding_names() {
     assert_eq!(token.context(), ContextKind::Tenant);
     assert_eq!(token.tenant(), TenantClaim::Name("acme"));
     assert_eq!(*token.roles(), [Box::from("member")]);
-    assert_eq!(token.identity().user, None);
+    assert_eq!(token.own_user(), None);
     assert_eq!(token.identity().tenant, None, "our generations do not judge foreign tokens");
 
     for (name, value) in
